@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loader: a BatchSource over a Dataset that decodes ahead on threads into the session's slots, in a fixed order.
+// Tests: tests/data/loader_test.cpp
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "data/dataset.h"
+#include "engine/batch_source.h"
+
+namespace elek {
+
+struct LoaderOptions {
+  std::optional<uint64_t> shuffle_seed;  // none = the data's order
+  int64_t limit = 0;                     // samples at most, after shuffling; 0 = all
+  int threads = 1;
+  std::string description;  // DATA as given
+};
+[[nodiscard]] std::unique_ptr<BatchSource> make_loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options);
+
+}  // namespace elek

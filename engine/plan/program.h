@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Program: what lowering made of a graph for one backend and batch size: the steps, the bytes of every tensor and workspace as
+// the backend really chose them. plan() turns it into offsets inside one arena. Both are plain data: no device memory here.
+// Tests: tests/unit/plan_test.cpp
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/base/types.h"
+#include "engine/graph/passes.h"
+
+namespace elek {
+
+/// One stored activation.
+struct ProgramTensor {
+  std::string name;  // the graph's value name
+  ValueId value = -1;
+  ImageShape shape;
+  DType dtype = DType::kF32;
+  Layout layout = Layout::kNchw;
+  int64_t channel_pitch = 0;
+  size_t bytes = 0;      // padded, for Program::micro_batch samples
+  int32_t storage = -1;  // tensors computed in place share a storage
+};
+
+/// A range of arena bytes with a lifetime: alive from the step that first writes it to the step that last reads it, inclusive.
+struct Storage {
+  std::string name;
+  size_t bytes = 0;
+  int32_t first_step = 0;
+  int32_t last_step = 0;
+};
+
+struct ProgramStep {
+  FusedNode node;
+  int32_t input = -1;  // index into tensors
+  int32_t residual = -1;
+  int32_t output = -1;
+  size_t workspace_bytes = 0;  // alive during this step only
+  bool observed = false;
+  std::string kernel;  // "oneDNN jit:avx512_core", "winograd F(4x4) avx512", …
+};
+
+struct Program {
+  int64_t batch = 0;        // samples a run may hold
+  int64_t micro_batch = 0;  // samples a pass through the steps holds
+  std::vector<ProgramTensor> tensors;
+  std::vector<ProgramStep> steps;
+  std::vector<Storage> storages;
+};
+
+struct MemoryPlan {
+  std::vector<size_t> storage_offsets;    // one a storage
+  std::vector<size_t> workspace_offsets;  // one a step
+  size_t arena_bytes = 0;
+  size_t lower_bound_bytes = 0;        // largest sum of aligned bytes alive at one step, workspace included
+  size_t activations_bound_bytes = 0;  // the same without workspace
+};
+
+/// Offsets, each a multiple of kAlignment, such that no two ranges alive at one step overlap. Pure.
+[[nodiscard]] MemoryPlan plan(const Program& program);
+
+}  // namespace elek

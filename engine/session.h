@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Session: a model bound to a device, ready to run. It makes a fixed handful of allocations when built (weights, arena,
+// statistics, staging) and none while it runs. It alone knows the user's batch, the staging slots and the micro-batch.
+// Tests: tests/golden/session_test.cpp
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/base/types.h"
+#include "engine/batch_source.h"
+#include "engine/graph/model.h"
+#include "engine/graph/passes.h"
+#include "engine/memory/resource.h"
+#include "engine/plan/program.h"
+#include "engine/statistics.h"
+
+namespace elek {
+
+struct SessionOptions {
+  Device device;
+  int64_t batch = 50;
+  int64_t micro_batch = 0;  // 0 = the plan's choice
+  int threads = 0;          // CPU threads; 0 = all
+  Probes probes;
+  BatchNorm batch_norm = BatchNorm::kFold;
+  /// With kApart: normalise each layer by its own batch's moments and average them (batch-norm re-estimation); the whole batch
+  /// then runs in one slice. Off: by the stored running statistics.
+  bool batch_moments = false;
+  bool deterministic = false;
+  MemoryResource* memory = nullptr;  // null = host_resource() (or the device's own)
+};
+
+/// Moments of one batch_norm node's input, averaged over batches as PyTorch's train mode with momentum=None does: mean of the
+/// batches' means, mean of their unbiased variances.
+struct BatchMoments {
+  std::string batch_norm;
+  std::vector<double> mean, variance;  // [C]
+  int64_t batches = 0;
+};
+
+struct SessionMemory {
+  size_t weights_bytes = 0;
+  size_t arena_bytes = 0;
+  size_t lower_bound_bytes = 0;
+  size_t activations_bytes = 0;
+  size_t workspace_bytes = 0;
+  size_t statistics_bytes = 0;
+  size_t staging_bytes = 0;
+};
+
+class Session {
+ public:
+  /// Lowers, plans and binds. OutOfMemory if the memory resource refuses, DeviceError if the device is not there; nothing is
+  /// left behind either way.
+  Session(Model model, SessionOptions options);
+  Session(Session&&) noexcept;
+  Session& operator=(Session&&) noexcept;
+  ~Session();
+
+  [[nodiscard]] const Model& model() const noexcept;
+  [[nodiscard]] const SessionOptions& options() const noexcept;
+  [[nodiscard]] std::span<Slot> slots() noexcept;  // two staging slots of `batch` samples, for a BatchSource
+
+  /// Runs slot.count samples (1 … batch) and returns the logits [count, classes], f32, row-major, on the host; valid until the
+  /// next run. Statistics are added up when something is watched.
+  std::span<const float> run(const Slot& slot);
+
+  [[nodiscard]] Statistics statistics() const;  // of all samples run since the last reset
+  void reset_statistics();
+  [[nodiscard]] std::vector<BatchMoments> batch_moments() const;  // needs options.batch_moments
+  [[nodiscard]] SessionMemory memory() const;
+  [[nodiscard]] const Program& program() const noexcept;
+  [[nodiscard]] const MemoryPlan& plan() const noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace elek

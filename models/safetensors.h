@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// The safetensors container: named arrays and string metadata. Reading maps the file and checks every offset, shape and dtype
+// before anything is handed out; writing goes to a temporary file that is renamed when complete, so nothing is half-written.
+// Format: https://github.com/huggingface/safetensors (8-byte length, JSON header, data).
+// Tests: tests/models/safetensors_test.cpp, tests/fuzz/safetensors_fuzz.cpp
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/base/types.h"
+
+namespace elek {
+
+class SafetensorsFile {
+ public:
+  struct Entry {
+    std::string name;
+    DType dtype = DType::kF32;
+    std::vector<int64_t> shape;  // any rank; a dimension may be 0
+    std::span<const std::byte> bytes;
+  };
+  /// Maps and checks `path`. InputError naming file, tensor, expected, found.
+  static SafetensorsFile open(const std::string& path);
+  /// The same checks over bytes in memory, which must outlive the object; `where` names them in errors. For tests and fuzzing.
+  static SafetensorsFile parse(std::span<const std::byte> bytes, const std::string& where);
+  [[nodiscard]] const std::map<std::string, Entry>& entries() const noexcept;
+  [[nodiscard]] const std::map<std::string, std::string>& metadata() const noexcept;
+  [[nodiscard]] const std::string& where() const noexcept;
+  /// InputError if there is no such tensor.
+  [[nodiscard]] const Entry& at(const std::string& name) const;
+
+ private:
+  struct Impl;
+  std::shared_ptr<const Impl> impl_;
+};
+
+/// One array to write; `bytes` must hold product(shape) * size_of(dtype) bytes.
+struct SafetensorsEntry {
+  std::string name;
+  DType dtype = DType::kF32;
+  std::vector<int64_t> shape;
+  std::span<const std::byte> bytes;
+};
+/// Writes path.tmp-<pid>, syncs, renames over `path`. On any error or interrupt the temporary is removed, `path` is untouched
+/// and InputError says why (no space, not writable, …).
+void write_safetensors(const std::string& path, const std::vector<SafetensorsEntry>& entries,
+                       const std::map<std::string, std::string>& metadata);
+
+}  // namespace elek

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Repair without training and without labels. bn: batch-norm re-estimation over the calibration batches (PyTorch's train-mode
+// forward with momentum=None). refit (least squares) joins here.
+// Tests: tests/prune/repair_test.cpp
+#pragma once
+
+#include <cstdint>
+
+#include "engine/evaluate.h"
+#include "engine/graph/model.h"
+#include "engine/session.h"
+
+namespace elek {
+
+enum class Repair : uint8_t { kNone, kBatchNorm, kRefit };
+
+/// The model with running_mean and running_var replaced by the averaged moments of its own batches; a channel of zero variance
+/// keeps its old statistics. `options` gives device, batch, threads, memory. A model without batch norm comes back unchanged
+/// with a warning.
+[[nodiscard]] Model reestimate_batch_norm(const Model& model, BatchSource& calibration, int64_t max_batches,
+                                          SessionOptions options, const Progress& progress);
+
+}  // namespace elek

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Scores: one number a channel, high = keep. probes_for() says what a criterion must watch; score_channels() turns statistics
+// and weights into scores; nothing here runs the network. Definitions: docs/criteria.md.
+// Tests: tests/prune/score_test.cpp
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/graph/model.h"
+#include "engine/statistics.h"
+#include "prune/groups.h"
+
+namespace elek {
+
+enum class Criterion : uint8_t { kStdConsumer, kPositions, kRms, kStd, kWanda, kMagnitude, kRandom };
+[[nodiscard]] Criterion criterion_from_name(const std::string& name);  // UsageError listing the names
+[[nodiscard]] std::string name_of(Criterion criterion);
+
+/// What to watch so that score_channels(criterion) has its sums. Empty for magnitude and random.
+[[nodiscard]] Probes probes_for(Criterion criterion, const Graph& graph);
+/// What Wanda on weights needs: the tap norms of every convolution and linear layer but the classifier.
+[[nodiscard]] Probes probes_for_weights(const Graph& graph);
+
+/// scores[g][c] for every group; empty for groups that are not prunable. InputError if the statistics lack a value, are of
+/// another model, or hold NaN or infinite activations (said with the value's name).
+[[nodiscard]] std::vector<std::vector<double>> score_channels(const Model& model, const std::vector<Group>& groups,
+                                                              Criterion criterion, const Statistics& statistics, uint64_t seed);
+
+}  // namespace elek
