@@ -9,16 +9,9 @@
 #include <string>
 #include <vector>
 
-namespace elek {
+#include "engine/base/sums.h"
 
-/// Sets of sums, combined with |. y = the stored value, z = the pre-activation (conv + bias, batch norm folded in).
-enum Sums : uint32_t {
-  kActivity = 1,    // sum y, sum y^2, #{y > threshold}
-  kMoments = 2,     // sum z, sum z^2
-  kAbsolute = 4,    // sum |y|
-  kRange = 8,       // max y
-  kPerSample = 16,  // fired = #{n : some y > threshold}; m_n = spatial mean: peak = max m_n, sum m_n^2
-};
+namespace elek {
 
 /// Which of a convolution's values is watched: the stored one, or the raw convolution as the seed hooked it.
 enum class Tap : uint8_t { kRelu, kConv };

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pooling for observed and unobserved runs, in every layout; each can be followed by the sums of what it stored.
+// Tests: tests/kernels/pool_test.cpp
+#pragma once
+
+#include <cstdint>
+
+#include "engine/base/types.h"
+#include "kernels/cpu/channel_sums.h"
+
+namespace elek::kernels {
+
+/// Output extent = (extent + 2 * padding - kernel) / stride + 1, as y's shape must say.
+struct PoolWindow {
+  int64_t kernel = 1;
+  int64_t stride = 1;
+  int64_t padding = 0;
+};
+
+/// y = maximum over the window, padding = -infinity; a NaN in the window wins (as PyTorch).
+/// Shapes    x, y: same samples, channels, layout (pitches may differ only for NHWC); padding lanes of y are made zero
+/// Sums      of y, added when `sums` is given (run_epilogue's rules; kMoments left alone)
+/// Aliasing  none · Threads: as run_epilogue
+/// Errors    ContractError: y's extent does not follow from x's and the window; padding * 2 > kernel; null data
+void max_pool(const ActivationView<float>& x, const ActivationView<float>& y, const PoolWindow& window, const ChannelSums* sums,
+              int threads);
+
+/// y = sum over the window / kernel^2: the divisor counts padding (torchvision's default). f32 sums in window order, rows
+/// first.
+void avg_pool(const ActivationView<float>& x, const ActivationView<float>& y, const PoolWindow& window, const ChannelSums* sums,
+              int threads);
+
+/// y[n,c] = mean over all positions, summed in double, rounded once. y is N x C x 1 x 1 in any layout, x's or another.
+void global_avg_pool(const ActivationView<float>& x, const ActivationView<float>& y, const ChannelSums* sums, int threads);
+
+}  // namespace elek::kernels
