@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the system says this process occupies, beside what our resources count: the ledger and the phase reports show both.
+// Linux answers (/proc/self); elsewhere the figures are 0 and reset_peak_resident() says no.
+// Tests: tests/unit/process_memory_test.cpp
+#pragma once
+
+#include <cstddef>
+
+namespace elek {
+
+struct ProcessMemory {
+  size_t resident_bytes = 0;       // physical memory mapped by the process now (VmRSS)
+  size_t peak_resident_bytes = 0;  // its largest value since the start or the last reset (VmHWM)
+};
+/// Figures of now; 0 where the platform has none. Costs one read of /proc/self/status.
+[[nodiscard]] ProcessMemory process_memory();
+
+/// Makes the resident bytes of now the peak. False where the system cannot (then peaks are those since the start), which a
+/// report must say.
+[[nodiscard]] bool reset_peak_resident();
+
+}  // namespace elek
