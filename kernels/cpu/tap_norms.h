@@ -32,21 +32,19 @@ struct TapNormPlan {
 /// ContractError: kernel not in 1 … 16, stride < 1, padding < 0 or >= kernel, or no output position.
 [[nodiscard]] TapNormPlan make_tap_norm_plan(const ImageShape& input, int64_t kernel, int64_t stride, int64_t padding);
 
-/// Bytes of the accumulators: [threads][channels_padded * kernel * kernel] doubles, each thread's part rounded up to 128 bytes.
-/// channels_padded = padded_channels(layout, channels), for NHWC too. The block must be aligned to 64 and zeroed before the
-/// first batch.
-[[nodiscard]] size_t tap_norm_bytes(int64_t channels_padded, int64_t kernel, int threads);
+/// Bytes of the accumulators: [threads][channels rounded up to 16][row classes][column classes] doubles, each thread's part
+/// rounded up to 128 bytes: 72 bytes a channel and thread for a 3x3. To be aligned to 64 and zeroed before the first batch.
+[[nodiscard]] size_t tap_norm_bytes(const TapNormPlan& plan, int threads);
 
-/// Adds the norms of x's samples to `accumulators`.
+/// Adds the squares of x's samples to `accumulators`.
 /// Shapes    x: shape = plan.input, any layout, any number of samples
 /// Numerics  f32 partial sums of at most 8 squares in 4 chains, then double: error <= 10 * 2^-24 of the norm (relative: all
-///           terms are >= 0). NaN and infinity stay.
-/// Threads   `threads` (0 = omp_get_max_threads()) must not exceed the count that the block was made for (`block_threads`)
+///           terms are >= 0). NaN and infinity stay; |x| > 1.8e19 overflows to infinity.
+/// Threads   `threads` (0 = omp_get_max_threads()), never more than `block_threads`, the count that the block was made for
 /// Errors    ContractError: shape differs from the plan's, null data
 void tap_norms(const ActivationView<float>& x, const TapNormPlan& plan, double* accumulators, int block_threads, int threads);
 
-/// norm_sq[(c * R + r) * S + s], [channels, R, S]: the threads' parts added in order.
-void reduce_tap_norms(const double* accumulators, int64_t channels, int64_t channels_padded, int64_t kernel, int block_threads,
-                      double* norm_sq);
+/// norm_sq[(c * R + r) * S + s], [channels, R, S]: the threads' parts added in order, then each tap's classes.
+void reduce_tap_norms(const TapNormPlan& plan, const double* accumulators, int block_threads, double* norm_sq);
 
 }  // namespace elek::kernels
