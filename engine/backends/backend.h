@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// Backend: what a device must be able to do for a session. Three steps, each with its own object: lower() says what it would run
+// and with which bytes, the planner turns that into offsets, bind() allocates and gets ready, Executable::run() runs.
+// A backend owns the choice of kernels, layouts and kinds of memory; it knows nothing of loops over data or of pruning.
+// Tests: tests/golden/session_test.cpp, tests/golden/statistics_test.cpp
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/batch_source.h"
+#include "engine/graph/model.h"
+#include "engine/graph/passes.h"
+#include "engine/memory/resource.h"
+#include "engine/plan/program.h"
+#include "engine/statistics.h"
+
+namespace elek {
+
+struct LowerOptions {
+  int64_t batch = 1;        // samples a run may hold
+  int64_t micro_batch = 0;  // 0 = the backend's choice
+  int threads = 0;          // CPU threads; 0 = all
+  Probes probes;
+  BatchNorm batch_norm = BatchNorm::kFold;
+  bool batch_moments = false;
+  bool deterministic = false;
+  bool keep_values = false;  // every stored value keeps its own storage to the end
+};
+
+struct BoundMemory {
+  size_t weights_bytes = 0;
+  size_t statistics_bytes = 0;
+  size_t staging_bytes = 0;
+};
+
+/// A program bound to memory. Not thread-safe: one run at a time.
+class Executable {
+ public:
+  Executable() = default;
+  Executable(const Executable&) = delete;
+  Executable& operator=(const Executable&) = delete;
+  virtual ~Executable() = default;
+  /// The two staging slots.
+  [[nodiscard]] virtual std::span<Slot> slots() noexcept = 0;
+  /// Runs slot.count samples (1 … batch); the output [count, elements] on the host, valid until the next run. Allocates nothing
+  /// from any memory resource.
+  [[nodiscard]] virtual std::span<const float> run(const Slot& slot) = 0;
+  /// Writes `kernels`, samples, values and tap_norms of everything run since the last reset.
+  virtual void read_statistics(Statistics& statistics) const = 0;
+  /// Statistics and batch moments start again from nothing.
+  virtual void reset_statistics() = 0;
+  [[nodiscard]] virtual std::vector<BatchMoments> batch_moments() const = 0;
+  /// Tensor `index` of the program as the last run left it, [samples, C, H, W] row-major; needs keep_values.
+  [[nodiscard]] virtual std::vector<float> stored_value(int32_t index) const = 0;
+  [[nodiscard]] virtual BoundMemory memory() const noexcept = 0;
+};
+
+/// What lowering decided: the program to plan, and the backend's own notes on how to run it.
+class Lowering {
+ public:
+  Lowering() = default;
+  Lowering(const Lowering&) = delete;
+  Lowering& operator=(const Lowering&) = delete;
+  virtual ~Lowering() = default;
+  [[nodiscard]] virtual const Program& program() const noexcept = 0;
+  /// Allocates weights, arena, statistics and staging from `memory`, packs the weights and makes ready. Takes the notes with
+  /// it: call once. `model` is the one that was lowered and is not kept. OutOfMemory leaves nothing behind.
+  [[nodiscard]] virtual std::unique_ptr<Executable> bind(const Model& model, const MemoryPlan& plan, MemoryResource& memory) = 0;
+};
+
+class Backend {
+ public:
+  Backend() = default;
+  Backend(const Backend&) = delete;
+  Backend& operator=(const Backend&) = delete;
+  virtual ~Backend() = default;
+  /// The device's own memory, used where a session is given none.
+  [[nodiscard]] virtual MemoryResource& default_memory() = 0;
+  /// ContractError if the probes name what is not there, or the options contradict each other.
+  [[nodiscard]] virtual std::unique_ptr<Lowering> lower(const Model& model, const FusedGraph& fused,
+                                                        const LowerOptions& options) = 0;
+};
+
+/// The backend of a device. DeviceError if it is not built in or the device is not there.
+[[nodiscard]] std::unique_ptr<Backend> make_backend(const Device& device);
+
+// One a backend; an absent one's file throws DeviceError.
+[[nodiscard]] std::unique_ptr<Backend> make_onednn_backend(const Device& device);
+[[nodiscard]] std::unique_ptr<Backend> make_cudnn_backend(const Device& device);
+
+}  // namespace elek

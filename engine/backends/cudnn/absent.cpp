@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stands in for the CUDA backend where it is not built.
+// Tests: tests/golden/session_test.cpp
+#include "engine/backends/backend.h"
+
+namespace elek {
+
+std::unique_ptr<Backend> make_cudnn_backend(const Device& device) {
+  throw DeviceError("device " + to_string(device) +
+                    ": the CUDA backend is not built in; configure with -DELEK_CUDA=ON where a CUDA compiler and cuDNN are "
+                    "installed, or use --device cpu");
+}
+
+}  // namespace elek
