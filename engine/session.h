@@ -30,16 +30,11 @@ struct SessionOptions {
   /// With kApart: normalise each layer by its own batch's moments and average them (batch-norm re-estimation); the whole batch
   /// then runs in one slice. Off: by the stored running statistics.
   bool batch_moments = false;
-  bool deterministic = false;
+  bool deterministic = false;  // the CPU's kernels always are, for a fixed number of threads
+  /// Debugging and tests: every stored value keeps its own storage until the next run, so that stored_value() can read it. The
+  /// whole batch then runs in one slice and nothing is computed in place.
+  bool keep_values = false;
   MemoryResource* memory = nullptr;  // null = host_resource() (or the device's own)
-};
-
-/// Moments of one batch_norm node's input, averaged over batches as PyTorch's train mode with momentum=None does: mean of the
-/// batches' means, mean of their unbiased variances.
-struct BatchMoments {
-  std::string batch_norm;
-  std::vector<double> mean, variance;  // [C]
-  int64_t batches = 0;
 };
 
 struct SessionMemory {
@@ -72,6 +67,9 @@ class Session {
   [[nodiscard]] Statistics statistics() const;  // of all samples run since the last reset
   void reset_statistics();
   [[nodiscard]] std::vector<BatchMoments> batch_moments() const;  // needs options.batch_moments
+  /// A stored value of the last run, [samples, C, H, W] row-major; needs options.keep_values. ContractError if the name is not
+  /// a stored value's.
+  [[nodiscard]] std::vector<float> stored_value(const std::string& name) const;
   [[nodiscard]] SessionMemory memory() const;
   [[nodiscard]] const Program& program() const noexcept;
   [[nodiscard]] const MemoryPlan& plan() const noexcept;

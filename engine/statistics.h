@@ -13,12 +13,21 @@
 
 namespace elek {
 
-/// Which of a convolution's values is watched: the stored one, or the raw convolution as the seed hooked it.
+/// Which of a convolution's values is watched: the stored one, or the raw convolution as the seed hooked it (batch norm is then
+/// kept apart; a value that no convolution makes is watched as stored).
 enum class Tap : uint8_t { kRelu, kConv };
+
+/// Moments of one batch_norm node's input, averaged over batches as PyTorch's train mode with momentum=None does: mean of the
+/// batches' means, mean of their unbiased variances. A channel whose variance is zero in a batch counts with the model's own.
+struct BatchMoments {
+  std::string batch_norm;
+  std::vector<double> mean, variance;  // [C]
+  int64_t batches = 0;
+};
 
 /// What a session is asked to watch. Empty = nothing, which costs nothing.
 struct Probes {
-  std::map<std::string, uint32_t> values;  // value name -> Sums
+  std::map<std::string, uint32_t> values;  // value name -> Sums; a value that is stored (Tap::kConv: any name of its step)
   std::vector<std::string> tap_norms;      // conv or linear nodes whose input column norms are wanted (Wanda)
   float threshold = 0.0F;
   Tap tap = Tap::kRelu;
