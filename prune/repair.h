@@ -15,9 +15,14 @@ namespace elek {
 enum class Repair : uint8_t { kNone, kBatchNorm, kRefit };
 
 /// The model with running_mean and running_var replaced by the averaged moments of its own batches; a channel of zero variance
-/// keeps its old statistics. `options` gives device, batch, threads, memory. A model without batch norm comes back unchanged
-/// with a warning.
+/// keeps its old statistics. `options` gives device, batch, threads, memory (probes and batch-norm mode are set here); up to
+/// `max_batches` batches are run, 0 = all. A model without batch norm comes back unchanged with a warning. All other tensors
+/// are shared; preprocessing, labels and history are the model's own. InputError if a moment is NaN or infinite or no batch
+/// came, naming the layer.
 [[nodiscard]] Model reestimate_batch_norm(const Model& model, BatchSource& calibration, int64_t max_batches,
                                           SessionOptions options, const Progress& progress);
+
+/// The same from moments taken elsewhere: the part of the above that changes the model.
+[[nodiscard]] Model with_batch_moments(const Model& model, const std::vector<BatchMoments>& moments, MemoryResource& resource);
 
 }  // namespace elek

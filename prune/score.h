@@ -18,13 +18,21 @@ enum class Criterion : uint8_t { kStdConsumer, kPositions, kRms, kStd, kWanda, k
 [[nodiscard]] Criterion criterion_from_name(const std::string& name);  // UsageError listing the names
 [[nodiscard]] std::string name_of(Criterion criterion);
 
+/// The value to watch in place of `value`: the same numbers, where they are stored. A flatten of 1x1 moves nothing, so what it
+/// reads is watched instead.
+[[nodiscard]] ValueId watched_value(const Graph& graph, ValueId value);
+
 /// What to watch so that score_channels(criterion) has its sums. Empty for magnitude and random.
 [[nodiscard]] Probes probes_for(Criterion criterion, const Graph& graph);
 /// What Wanda on weights needs: the tap norms of every convolution and linear layer but the classifier.
 [[nodiscard]] Probes probes_for_weights(const Graph& graph);
 
-/// scores[g][c] for every group; empty for groups that are not prunable. InputError if the statistics lack a value, are of
-/// another model, or hold NaN or infinite activations (said with the value's name).
+/// Refuses statistics that are not of this model, hold no sample, or (InputError too) lack what `probes` asks for, have another
+/// channel count, or saw a NaN or infinite activation. Messages name value, expected, found and what to do.
+void check_statistics(const Model& model, const Statistics& statistics, const Probes& probes);
+
+/// scores[g][c] for every group; empty for groups that are not prunable. InputError as check_statistics(). `seed` matters to
+/// random only: each group draws from its own generator, seeded by its name.
 [[nodiscard]] std::vector<std::vector<double>> score_channels(const Model& model, const std::vector<Group>& groups,
                                                               Criterion criterion, const Statistics& statistics, uint64_t seed);
 

@@ -21,10 +21,15 @@ enum class Compare : uint8_t { kOutput, kLayer };  // weights compete inside an 
 struct ChannelTarget {
   double share = 0;  // of each group's channels (kLayer) or of all (kGlobal), 0 <= share < 1
   Scope scope = Scope::kLayer;
-  int64_t round_to = 0;                     // 0 = auto: nearest multiple of 8 in groups of 64 channels and more, exact below
+  int64_t round_to = 0;                     // kept counts: 0 = auto, 1 = exact, k = multiples of k (kept_count())
   std::vector<std::string> ignore;          // names of groups or of values in them that stay whole
   std::map<std::string, double> overrides;  // name -> share
 };
+/// How many channels a group keeps when `removed` = round(s * C) were to go: the multiple of `step` nearest to C - removed,
+/// ties up, at least one step, at most C. step = lcm(multiple, slices); multiple = round_to, or for auto (0) 8 in groups of 64
+/// channels and more, 1 below (and only `slices` where their lcm would keep the group whole). Nothing removed stays so.
+[[nodiscard]] int64_t kept_count(int64_t channels, int64_t removed, int64_t slices, int64_t round_to);
+
 struct WeightTarget {
   double sparsity = 0;   // share of weights set to zero
   int64_t n = 0, m = 0;  // n:m pattern along input channels instead, where m > 0: n of m stay
@@ -50,11 +55,22 @@ struct PrunePlan {
   [[nodiscard]] bool removes_nothing() const noexcept { return groups.empty() && weights.empty(); }
 };
 
-/// Lowest scores first, ties by index; never empties a group; keeps equal counts a convolution group. UsageError for a share
-/// out of range or an unknown name.
+/// Lowest scores first, ties by index; never empties a group; keeps equal counts a convolution group. The plan's criterion is
+/// left for the caller, who scored. kGlobal: each group's scores are divided by their mean, then the lowest round(s * total) of
+/// all channels go, whatever their group, as long as it keeps one; counts are then rounded as in kLayer. Groups with an
+/// override keep their own share and are not in the pool. UsageError for a share out of range, or a name that is unknown, asked
+/// for twice, or (in an override) of a group that cannot be cut.
 [[nodiscard]] PrunePlan select_channels(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores,
                                         const Graph& graph, const ChannelTarget& target);
-/// |w| * norm: weights of every layer with tap norms; the classifier stays whole unless it was probed.
+
+/// |w| * norm: weights of every layer with tap norms; the classifier stays whole unless it was probed. kOutput removes
+/// round(s * columns) of each output's weights, kLayer round(s * weights) of the layer's, lowest first, ties by index, and each
+/// leaves at least one (a row, a layer). n:m keeps the n highest of each m consecutive input channels of one output and tap;
+/// channels left over beyond the last whole m stay. UsageError for a target out of range or an unknown name, InputError for
+/// statistics of another model, without tap norms, or not finite.
 [[nodiscard]] PrunePlan select_weights(const Model& model, const Statistics& statistics, const WeightTarget& target);
+
+/// A share as History and messages spell it: the shortest decimal that reads back as the same number ("0.3").
+[[nodiscard]] std::string share_text(double share);
 
 }  // namespace elek

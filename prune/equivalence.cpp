@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// The check that every run makes: the compact network against the dense one with zeros, on one batch of real images.
+// Tests: tests/prune/equivalence_test.cpp
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "engine/base/error.h"
+#include "prune/apply.h"
+
+namespace elek {
+namespace {
+
+/// Stops the source whatever happens: its slots are the session's.
+class Pass {
+ public:
+  Pass(BatchSource& source, Session& session) : source_(source) { source_.start(session.slots()); }
+  Pass(const Pass&) = delete;
+  Pass& operator=(const Pass&) = delete;
+  ~Pass() { source_.stop(); }
+
+ private:
+  BatchSource& source_;
+};
+
+/// Logits of the source's first batch. The session goes before the next is built, so that only one is in memory.
+std::vector<float> first_logits(const Model& model, BatchSource& source, const SessionOptions& options) {
+  Session session(model, options);
+  const Pass pass(source, session);
+  const Slot* slot = source.next();
+  ELEK_CHECK(slot != nullptr, "check_equivalence: '" + source.description() + "' gave no sample to compare on");
+  const std::span<const float> logits = session.run(*slot);
+  return {logits.begin(), logits.end()};
+}
+
+/// Terms in each of the layer's sums.
+int64_t terms(const Graph& graph, const Node& node) {
+  const ImageShape& input = graph.node(node.inputs.at(0)).shape;
+  if (node.is<LinearAttrs>()) return input.elements();
+  const auto& conv = node.as<Conv2dAttrs>();
+  return input.channels / conv.groups * conv.kernel * conv.kernel;
+}
+
+}  // namespace
+
+double equivalence_bound(const Graph& dense, double largest_logit) {
+  double total = 0;
+  for (const Node& node : dense.nodes()) {
+    if (node.is<Conv2dAttrs>() || node.is<LinearAttrs>()) total += static_cast<double>(terms(dense, node));
+  }
+  return kEquivalenceSafety * static_cast<double>(std::numeric_limits<float>::epsilon()) * std::sqrt(total) * largest_logit;
+}
+
+Equivalence check_equivalence(const Model& compact, const Model& masked, BatchSource& source, SessionOptions options) {
+  options.probes = {};
+  options.batch_moments = false;
+  const std::vector<float> got = first_logits(compact, source, options);
+  const std::vector<float> want = first_logits(masked, source, options);
+  ELEK_CHECK(!want.empty() && got.size() == want.size(), "check_equivalence: " + std::to_string(got.size()) +
+                                                             " logits of the compact network, " + std::to_string(want.size()) +
+                                                             " of the masked one");
+  Equivalence result;
+  double largest = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    const double difference = std::fabs(static_cast<double>(got[i]) - static_cast<double>(want[i]));
+    if (!(difference <= result.difference)) result.difference = difference;  // a NaN stays: nothing compares with it
+    if (!std::isfinite(difference)) break;
+    largest = std::max(largest, std::fabs(static_cast<double>(want[i])));
+  }
+  result.bound = equivalence_bound(masked.graph, largest);
+  result.samples = std::ssize(want) / masked.graph.node(masked.graph.output()).shape.elements();
+  ELEK_CHECK(result.difference <= result.bound, "the pruned network differs from the dense one with zeros by " +
+                                                    std::to_string(result.difference) + ", the bound is " +
+                                                    std::to_string(result.bound) + "; the cut is not exact, please report it");
+  return result;
+}
+
+}  // namespace elek

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// Channel selection: how many go from each group (share or global pool, then rounding), then which ones (lowest, slice by
+// slice). Pure functions of numbers; the same on every machine.
+// Tests: tests/prune/select_test.cpp
+#include "prune/select.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <numeric>
+
+#include "engine/base/error.h"
+
+namespace elek {
+namespace {
+
+size_t at(int64_t i) { return static_cast<size_t>(i); }
+
+void check_share(double share, const std::string& what) {
+  if (!(share >= 0.0 && share < 1.0)) {  // accept form: NaN is refused too
+    throw UsageError(what + " is " + share_text(share) + ", expected at least 0 and less than 1");
+  }
+}
+
+size_t group_named(const std::vector<Group>& groups, const std::vector<size_t>& group_of, const Graph& graph,
+                   const std::string& name) {
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (groups[g].name == name) return g;
+  }
+  const ValueId value = graph.find(name);
+  if (value < 0) throw UsageError("no group or value is called '" + name + "'; `elek info` lists the names");
+  return group_of[at(value)];
+}
+
+/// What is asked of each group: its share of channels, and whether it takes part in the global pool.
+struct Wish {
+  double share = 0;
+  bool pooled = true;
+};
+
+std::vector<Wish> read_wishes(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target) {
+  check_share(target.share, "the share of channels");
+  const std::vector<size_t> group_of = group_of_values(graph, groups);
+  std::vector<Wish> wishes(groups.size(), Wish{target.share, target.scope == Scope::kGlobal});
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (!groups[g].prunable) wishes[g] = {0, false};
+  }
+  std::vector<std::string> asked(groups.size());
+  for (const auto& [name, share] : target.overrides) {
+    check_share(share, "the share for '" + name + "'");
+    const size_t g = group_named(groups, group_of, graph, name);
+    if (!groups[g].prunable) {
+      throw UsageError("'" + name + "' cannot be cut: its channels are the network's input, its answer, or tied so that none " +
+                       "can go");
+    }
+    if (!asked[g].empty()) {
+      throw UsageError("'" + asked[g] + "' and '" + name + "' are one group ('" + groups[g].name + "'): give one share");
+    }
+    asked[g] = name;
+    wishes[g] = {share, false};
+  }
+  for (const std::string& name : target.ignore) {
+    const size_t g = group_named(groups, group_of, graph, name);
+    if (!asked[g].empty()) {
+      throw UsageError("'" + name + "' is to be ignored, but '" + asked[g] + "' of the same group ('" + groups[g].name +
+                       "') has a share");
+    }
+    wishes[g] = {0, false};
+  }
+  return wishes;
+}
+
+/// Channels that the pool takes from each group: the lowest of all, scores over their group's mean.
+void take_from_pool(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores,
+                    const std::vector<Wish>& wishes, double share, std::vector<int64_t>& removed) {
+  struct Candidate {
+    double score;
+    size_t group;
+  };
+  std::vector<Candidate> pool;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (!wishes[g].pooled) continue;
+    const double mean = std::accumulate(scores[g].begin(), scores[g].end(), 0.0) / static_cast<double>(groups[g].channels);
+    // A group of nothing but zeros has no mean to divide by: its channels do no work and stay at zero, first to go.
+    for (const double score : scores[g]) pool.push_back({mean > 0 ? score / mean : 0.0, g});
+  }
+  std::stable_sort(pool.begin(), pool.end(), [](const Candidate& a, const Candidate& b) { return a.score < b.score; });
+  int64_t wanted = std::llround(share * static_cast<double>(pool.size()));
+  for (const Candidate& candidate : pool) {
+    if (wanted == 0) break;
+    if (removed[candidate.group] + 1 >= groups[candidate.group].channels) continue;  // never the last one
+    ++removed[candidate.group];
+    --wanted;
+  }
+}
+
+/// The `count` highest of the group's channels, equally many from each slice; ascending.
+std::vector<int64_t> keep_highest(const std::vector<double>& scores, int64_t slices, int64_t count) {
+  const int64_t channels = std::ssize(scores);
+  const int64_t width = channels / slices;
+  std::vector<int64_t> keep;
+  for (int64_t first = 0; first < channels; first += width) {
+    std::vector<int64_t> order(at(width));
+    std::iota(order.begin(), order.end(), first);
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return scores[at(a)] < scores[at(b)]; });
+    keep.insert(keep.end(), order.end() - count / slices, order.end());
+  }
+  std::sort(keep.begin(), keep.end());
+  return keep;
+}
+
+std::string target_text(const ChannelTarget& target) {
+  std::string text = "channels=" + share_text(target.share);
+  text += target.scope == Scope::kGlobal ? " scope=global" : " scope=layer";
+  text += " round-to=" + (target.round_to == 0 ? std::string("auto") : std::to_string(target.round_to));
+  for (const auto& [name, share] : target.overrides) text += " layer=" + name + "=" + share_text(share);
+  for (const std::string& name : target.ignore) text += " ignore=" + name;
+  return text;
+}
+
+void check_scores(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores) {
+  ELEK_CHECK(scores.size() == groups.size(), "select_channels: " + std::to_string(scores.size()) + " lists of scores for " +
+                                                 std::to_string(groups.size()) + " groups");
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (!groups[g].prunable) continue;
+    ELEK_CHECK(std::ssize(scores[g]) == groups[g].channels, "group '" + groups[g].name + "' has " +
+                                                                std::to_string(groups[g].channels) + " channels and " +
+                                                                std::to_string(scores[g].size()) + " scores");
+    for (const double score : scores[g]) {
+      ELEK_CHECK(std::isfinite(score) && score >= 0,
+                 "group '" + groups[g].name + "' has the score " + std::to_string(score) + ", expected finite and >= 0");
+    }
+  }
+}
+
+}  // namespace
+
+std::string share_text(double share) {
+  std::array<char, 32> text{};
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), share).ptr;
+  return {text.data(), end};
+}
+
+int64_t kept_count(int64_t channels, int64_t removed, int64_t slices, int64_t round_to) {
+  ELEK_CHECK(slices > 0 && channels % slices == 0 && removed >= 0 && round_to >= 0,
+             "kept_count: " + std::to_string(channels) + " channels in " + std::to_string(slices) + " slices, " +
+                 std::to_string(removed) + " removed, multiples of " + std::to_string(round_to));
+  if (removed == 0) return channels;
+  const int64_t multiple = round_to > 0 ? round_to : (channels >= 64 ? 8 : 1);
+  int64_t step = std::lcm(multiple, slices);
+  if (round_to == 0 && step > channels) step = slices;  // auto is a preference: it does not keep a group whole
+  const int64_t kept = channels - removed;
+  const int64_t nearest = (2 * kept + step) / (2 * step) * step;
+  return std::min(channels, std::max(step, nearest));
+}
+
+PrunePlan select_channels(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores, const Graph& graph,
+                          const ChannelTarget& target) {
+  if (target.round_to < 0) throw UsageError("round-to is " + std::to_string(target.round_to) + ", expected auto or at least 1");
+  const std::vector<Wish> wishes = read_wishes(groups, graph, target);
+  check_scores(groups, scores);
+  std::vector<int64_t> removed(groups.size(), 0);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (!wishes[g].pooled) removed[g] = std::llround(wishes[g].share * static_cast<double>(groups[g].channels));
+  }
+  if (target.scope == Scope::kGlobal) take_from_pool(groups, scores, wishes, target.share, removed);
+  PrunePlan plan;
+  plan.target = target_text(target);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const Group& group = groups[g];
+    if (!group.prunable) continue;
+    const int64_t kept = kept_count(group.channels, removed[g], group.conv_groups, target.round_to);
+    if (kept == group.channels) continue;
+    plan.groups.push_back({group.name, group.channels, keep_highest(scores[g], group.conv_groups, kept), scores[g]});
+  }
+  return plan;
+}
+
+}  // namespace elek
