@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// The shipped network on all 10,000 shipped test images, through the reader, the prefetching loader and the session: the class
+// of every image is PyTorch's, and so is the number of correct ones (9,340). The smallest distance between PyTorch's best and
+// second logit is 3.0e-4, over thirty times the rounding of two f32 logits here, so no tie can excuse a difference.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+#include "data/loader.h"
+#include "engine/evaluate.h"
+#include "engine/session.h"
+#include "models/model_file.h"
+#include "models/resnet.h"
+#include "models/safetensors.h"
+
+namespace elek {
+namespace {
+
+constexpr int64_t kImages = 10000;
+constexpr int64_t kCorrect = 9340;  // of PyTorch, as tests/fixtures/scripts/make_logits.py prints it
+const std::string kFolder = std::string(ELEK_SOURCE_DIR) + "/data/fashion-mnist";
+
+Model shipped_model() {
+  const SafetensorsFile weights = SafetensorsFile::open(kFolder + "/resnet20_fashion_mnist.safetensors");
+  ResNetSpec spec = resnet_spec("cifar_resnet20");
+  spec.input = {1, 28, 28};
+  spec = infer_from_weights(spec, weights);
+  Model model;
+  model.architecture = "cifar_resnet20";
+  model.graph = build_resnet(spec);
+  model.parameters = load_weights(weights, model.graph, host_resource());
+  model.preprocessing = {{0.2860F}, {0.3530F}};
+  return model;
+}
+
+TEST(FashionAccuracy, EqualsPyTorchToTheImage) {
+  const SafetensorsFile torch = SafetensorsFile::open(std::string(ELEK_TEST_DATA) + "/logits/fashion_mnist.safetensors");
+  const auto want = torch.at("predictions").bytes;
+  ASSERT_EQ(want.size(), static_cast<size_t>(kImages));
+
+  SessionOptions options;
+  options.batch = 96;  // 10,000 = 104 * 96 + 16: the last batch is partial
+  Session session(shipped_model(), options);
+  const auto dataset = parse_data("idx:" + kFolder + ":test", session.model().graph.input_shape());
+  const auto source = make_loader(dataset, {});
+  int64_t index = 0;
+  int64_t differing = 0;
+  int64_t correct = 0;
+  const auto visit = [&](const Slot& slot, std::span<const float> logits) {
+    const size_t classes = logits.size() / static_cast<size_t>(slot.count);
+    for (int64_t n = 0; n < slot.count; ++n, ++index) {
+      const auto row = logits.subspan(static_cast<size_t>(n) * classes, classes);
+      const auto best = static_cast<int>(std::max_element(row.begin(), row.end()) - row.begin());
+      const int torch_best = std::to_integer<int>(want[static_cast<size_t>(index)]);
+      correct += best == slot.labels[n] ? 1 : 0;
+      if (best == torch_best) continue;
+      ++differing;
+      ADD_FAILURE() << "image " << index << ": class " << best << " (logit " << row[static_cast<size_t>(best)]
+                    << "), PyTorch's class " << torch_best << " (logit " << row[static_cast<size_t>(torch_best)] << ")";
+    }
+  };
+  EXPECT_EQ(for_each_batch(session, *source, 0, {}, visit), kImages);
+  EXPECT_EQ(index, kImages);
+  EXPECT_EQ(differing, 0);
+  EXPECT_EQ(correct, kCorrect);
+
+  // evaluate() counts the same, on another batch size's session.
+  options.batch = 50;
+  Session other(shipped_model(), options);
+  const auto again = make_loader(dataset, {});
+  const Accuracy accuracy = evaluate(other, *again);
+  EXPECT_EQ(accuracy.samples, kImages);
+  EXPECT_DOUBLE_EQ(accuracy.top1, static_cast<double>(kCorrect) / static_cast<double>(kImages));
+}
+
+}  // namespace
+}  // namespace elek
