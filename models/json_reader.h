@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Strict reading of the JSON in model and statistics files: every field typed, ranged and named in errors, none left over.
+// Internal to models/ (it shows nlohmann-json, which elek's users need not have).
+// Tests: tests/models/model_file_test.cpp
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace elek::detail {
+
+using Json = nlohmann::json;
+
+/// Parses `text`; InputError if it is no JSON, nests deeper than 16 levels or gives a key twice.
+[[nodiscard]] Json parse_json(std::string_view text, const std::string& where);
+/// The compact text; bytes that are not UTF-8 (paths and labels may hold any) become U+FFFD.
+[[nodiscard]] std::string to_text(const nlohmann::ordered_json& json);
+/// Doubles as JSON: numbers, or "nan", "inf", "-inf", which JSON has no numbers for.
+[[nodiscard]] nlohmann::ordered_json number_to_json(double value);
+
+/// One object being read. `where` is the file, `path` the field ("graph.nodes[3]"), both for errors. done() refuses fields that
+/// nobody asked for: a file that says more than this version understands is not half-understood.
+class JsonObject {
+ public:
+  JsonObject(const Json& json, std::string where, std::string path);
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+  [[nodiscard]] std::string text(const char* field);
+  [[nodiscard]] bool boolean(const char* field);
+  [[nodiscard]] int64_t integer(const char* field, int64_t min, int64_t max);
+  [[nodiscard]] uint64_t unsigned_integer(const char* field);
+  [[nodiscard]] double number(const char* field);  // "nan", "inf" and "-inf" included
+  [[nodiscard]] std::vector<std::string> texts(const char* field);
+  [[nodiscard]] std::vector<int64_t> integers(const char* field, int64_t min, int64_t max);
+  [[nodiscard]] std::vector<double> numbers(const char* field);
+  [[nodiscard]] JsonObject object(const char* field);
+  /// Calls `read` with each element of a list of objects.
+  void objects(const char* field, const std::function<void(JsonObject&)>& read);
+  /// Calls `read` with each member of an object of objects.
+  void members(const char* field, const std::function<void(const std::string& name, JsonObject&)>& read);
+  void done() const;
+  [[noreturn]] void fail(const char* field, const std::string& expected) const;  // adds what was found
+
+ private:
+  [[nodiscard]] const Json& get(const char* field);
+  [[nodiscard]] const Json& list(const char* field);
+  [[nodiscard]] std::string name(const std::string& field) const { return path_.empty() ? field : path_ + "." + field; }
+
+  const Json& json_;
+  std::string where_, path_;
+  std::set<std::string, std::less<>> read_;
+};
+
+}  // namespace elek::detail

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// Model files, and plain weights files by torchvision's and the common CIFAR code's names.
+#include "models/model_file.h"
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "engine/base/error.h"
+#include "models/text.h"
+#include "models/weight_names.h"
+
+namespace elek {
+
+using detail::in_quotes;
+using detail::shape_text;
+
+namespace {
+
+constexpr const char* kKey = "elek";
+
+float half_to_float(uint16_t half) {
+  const uint32_t sign = static_cast<uint32_t>(half & 0x8000U) << 16;
+  const uint32_t exponent = (half >> 10) & 0x1fU;
+  const uint32_t fraction = half & 0x3ffU;
+  if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000U | (fraction << 13));
+  if (exponent == 0) {  // zero or subnormal: fraction * 2^-24, exact in f32
+    const float magnitude = static_cast<float>(fraction) * 0x1p-24F;
+    return sign != 0 ? -magnitude : magnitude;
+  }
+  return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (fraction << 13));
+}
+
+/// Reads element `i` of type T at any alignment: the format promises none to 8-byte types after an odd header.
+template <typename T>
+T element(std::span<const std::byte> bytes, size_t i) {
+  T value;
+  std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
+  return value;
+}
+
+void to_f32(const SafetensorsFile::Entry& entry, const std::string& where, std::span<float> to) {
+  switch (entry.dtype) {
+    case DType::kF32:
+      std::memcpy(to.data(), entry.bytes.data(), entry.bytes.size());
+      return;
+    case DType::kF16:
+      for (size_t i = 0; i < to.size(); ++i) to[i] = half_to_float(element<uint16_t>(entry.bytes, i));
+      return;
+    case DType::kBF16:
+      for (size_t i = 0; i < to.size(); ++i)
+        to[i] = std::bit_cast<float>(static_cast<uint32_t>(element<uint16_t>(entry.bytes, i)) << 16);
+      return;
+    case DType::kF64:
+      for (size_t i = 0; i < to.size(); ++i) {
+        const auto value = element<double>(entry.bytes, i);
+        if (std::isfinite(value) && !(std::fabs(value) <= static_cast<double>(std::numeric_limits<float>::max()))) {
+          throw InputError(where + ": tensor " + in_quotes(entry.name) + ": element " + std::to_string(i) + " is " +
+                           std::to_string(value) + ", which does not fit f32");
+        }
+        to[i] = static_cast<float>(value);
+      }
+      return;
+    case DType::kI64:
+    case DType::kI32:
+    case DType::kU8:
+      break;
+  }
+  throw InputError(where + ": tensor " + in_quotes(entry.name) + ": expected F32, F16, BF16 or F64, found " +
+                   std::string(name_of(entry.dtype)));
+}
+
+}  // namespace
+
+Parameters load_weights(const SafetensorsFile& file, const Graph& graph, MemoryResource& resource) {
+  ELEK_CHECK(resource.device() == Device{},
+             "parameters are loaded to the host, the resource is of " + to_string(resource.device()));
+  std::map<std::string, const SafetensorsFile::Entry*> given = detail::entries_by_name(file);
+  Parameters parameters;
+  for (const ParameterSpec& spec : required_parameters(graph)) {
+    const auto found = given.find(spec.name);
+    if (found == given.end()) {
+      throw InputError(file.where() + ": tensor " + in_quotes(spec.name) + " " + to_string(spec.shape) +
+                       " is missing; is this the file of another architecture?");
+    }
+    const SafetensorsFile::Entry& entry = *found->second;
+    const std::span<const int64_t> dims = spec.shape.dims();
+    if (!std::equal(dims.begin(), dims.end(), entry.shape.begin(), entry.shape.end())) {
+      throw InputError(file.where() + ": tensor " + in_quotes(entry.name) + ": expected shape " + to_string(spec.shape) +
+                       ", found " + shape_text(entry.shape) + "; is this the file of another architecture?");
+    }
+    auto tensor = std::make_shared<Tensor>(spec.shape, DType::kF32, resource, spec.name);
+    to_f32(entry, file.where(), tensor->f32());
+    parameters.emplace(spec.name, std::move(tensor));
+    given.erase(found);
+  }
+  if (!given.empty()) {
+    throw InputError(file.where() + ": tensor " + in_quotes(given.begin()->second->name) + " " +
+                     shape_text(given.begin()->second->shape) + " has no place in the network (" +
+                     std::to_string(given.size()) + " such); is this the file of another architecture?");
+  }
+  return parameters;
+}
+
+Model load_model(const std::string& path, MemoryResource& resource) {
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  const auto json = file.metadata().find(kKey);
+  if (json == file.metadata().end()) {
+    throw InputError(path + ": expected a model file of elek, found plain " +
+                     (file.metadata().contains("elek.statistics") ? "statistics" : "weights") +
+                     " (no \"elek\" in its metadata); make a model of a weights file with: elek prepare --arch NAME --weights "
+                     "FILE --out MODEL");
+  }
+  Model model = model_from_json(json->second, path);
+  model.parameters = load_weights(file, model.graph, resource);
+  validate(model, path);
+  return model;
+}
+
+void save_model(const Model& model, const std::string& path) {
+  validate(model, path);
+  const std::string json = model_to_json(model);
+  static_cast<void>(model_from_json(json, path));  // what load_model would refuse is not written
+  std::vector<SafetensorsEntry> entries;
+  entries.reserve(model.parameters.size());
+  for (const auto& [name, tensor] : model.parameters) {
+    const std::span<const int64_t> dims = tensor->shape().dims();
+    entries.push_back(
+        {name, tensor->dtype(), {dims.begin(), dims.end()}, {static_cast<const std::byte*>(tensor->data()), tensor->bytes()}});
+  }
+  // "format": what Python's loaders look for before they trust the names.
+  write_safetensors(path, entries, {{kKey, json}, {"format", "pt"}});
+}
+
+}  // namespace elek

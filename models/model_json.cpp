@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model without its parameters as JSON, and back. Field order and number format are fixed, so that saving what was loaded
+// gives the same bytes. Inputs are named, not numbered: the JSON is read by people too.
+#include <cmath>
+#include <limits>
+#include <type_traits>
+
+#include "engine/base/error.h"
+#include "models/json_reader.h"
+#include "models/model_file.h"
+#include "models/text.h"
+
+namespace elek {
+
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr int64_t kVersion = 1;
+constexpr int64_t kMaxInt = std::numeric_limits<int32_t>::max();  // of every attribute: far beyond use, far from overflow
+constexpr int64_t kMaxCount = std::numeric_limits<int64_t>::max();
+
+// ---- writing ----
+
+void put(ordered_json& json, const InputAttrs& a) { json["shape"] = {a.shape.channels, a.shape.height, a.shape.width}; }
+void put(ordered_json& json, const Conv2dAttrs& a) {
+  json["out_channels"] = a.out_channels;
+  json["kernel"] = a.kernel;
+  json["stride"] = a.stride;
+  json["padding"] = a.padding;
+  json["groups"] = a.groups;
+  json["bias"] = a.bias;
+}
+void put(ordered_json& json, const BatchNormAttrs& a) { json["eps"] = a.eps; }
+void put(ordered_json& json, const PoolAttrs& a) {
+  json["kernel"] = a.kernel;
+  json["stride"] = a.stride;
+  json["padding"] = a.padding;
+}
+void put(ordered_json& json, const LinearAttrs& a) {
+  json["out_features"] = a.out_features;
+  json["bias"] = a.bias;
+}
+void put(ordered_json& json, const ChannelMapAttrs& a) {
+  json["source"] = a.source;
+  json["stride"] = a.stride;
+}
+void put(ordered_json& /*json*/, const ReluAttrs& /*a*/) {}
+void put(ordered_json& /*json*/, const AddAttrs& /*a*/) {}
+void put(ordered_json& /*json*/, const GlobalAvgPoolAttrs& /*a*/) {}
+void put(ordered_json& /*json*/, const FlattenAttrs& /*a*/) {}
+
+ordered_json graph_to_json(const Graph& graph) {
+  ordered_json nodes = ordered_json::array();
+  for (const Node& node : graph.nodes()) {
+    ordered_json json = {{"name", node.name}, {"op", op_name(node)}};
+    if (!node.inputs.empty()) {
+      json["inputs"] = ordered_json::array();
+      for (const ValueId input : node.inputs) json["inputs"].push_back(graph.node(input).name);
+    }
+    std::visit([&](const auto& attrs) { put(json, attrs); }, node.attrs);
+    nodes.push_back(std::move(json));
+  }
+  return {{"output", graph.node(graph.output()).name}, {"nodes", std::move(nodes)}};
+}
+
+ordered_json history_to_json(const History& history) {
+  ordered_json list = ordered_json::array();
+  for (const HistoryEntry& entry : history) {
+    ordered_json cuts = ordered_json::array();
+    for (const Cut& cut : entry.cuts) {
+      ordered_json scores = ordered_json::array();
+      for (const double score : cut.scores) scores.push_back(detail::number_to_json(score));
+      cuts.push_back({{"name", cut.name},
+                      {"before", cut.before},
+                      {"removed", cut.removed},
+                      {"kept", cut.kept},
+                      {"scores", std::move(scores)}});
+    }
+    list.push_back({{"action", entry.action},
+                    {"criterion", entry.criterion},
+                    {"target", entry.target},
+                    {"repair", entry.repair},
+                    {"source_hash", entry.source_hash},
+                    {"calibration", entry.calibration},
+                    {"calibration_samples", entry.calibration_samples},
+                    {"seed", entry.seed},
+                    {"version", entry.version},
+                    {"cuts", std::move(cuts)}});
+  }
+  return list;
+}
+
+// ---- reading ----
+
+PoolAttrs read_pool(detail::JsonObject& json) {
+  return {json.integer("kernel", 1, kMaxInt), json.integer("stride", 1, kMaxInt), json.integer("padding", 0, kMaxInt)};
+}
+
+InputAttrs read_input(detail::JsonObject& json) {
+  const std::vector<int64_t> shape = json.integers("shape", 1, kMaxInt);
+  if (shape.size() != 3) json.fail("shape", "three sizes: channels, height, width");
+  return {{shape[0], shape[1], shape[2]}};
+}
+
+ChannelMapAttrs read_channel_map(detail::JsonObject& json) {
+  ChannelMapAttrs attrs;
+  for (const int64_t source : json.integers("source", -1, kMaxInt)) attrs.source.push_back(static_cast<int32_t>(source));
+  attrs.stride = json.integer("stride", 1, kMaxInt);
+  return attrs;
+}
+
+BatchNormAttrs read_batch_norm(detail::JsonObject& json) {
+  const BatchNormAttrs attrs{json.number("eps")};
+  if (!(attrs.eps >= 0 && std::isfinite(attrs.eps))) json.fail("eps", "a finite number of 0 or more");
+  return attrs;
+}
+
+Conv2dAttrs read_conv(detail::JsonObject& json) {
+  Conv2dAttrs attrs;
+  attrs.out_channels = json.integer("out_channels", 1, kMaxInt);
+  attrs.kernel = json.integer("kernel", 1, kMaxInt);
+  attrs.stride = json.integer("stride", 1, kMaxInt);
+  attrs.padding = json.integer("padding", 0, kMaxInt);
+  attrs.groups = json.integer("groups", 1, kMaxInt);
+  attrs.bias = json.boolean("bias");
+  return attrs;
+}
+
+Attrs read_attrs(detail::JsonObject& json) {
+  const std::string op = json.text("op");
+  if (op == "input") return read_input(json);
+  if (op == "conv2d") return read_conv(json);
+  if (op == "batch_norm") return read_batch_norm(json);
+  if (op == "relu") return ReluAttrs{};
+  if (op == "add") return AddAttrs{};
+  if (op == "max_pool") return MaxPoolAttrs{read_pool(json)};
+  if (op == "avg_pool") return AvgPoolAttrs{read_pool(json)};
+  if (op == "global_avg_pool") return GlobalAvgPoolAttrs{};
+  if (op == "linear") {
+    const int64_t out_features = json.integer("out_features", 1, kMaxInt);
+    return LinearAttrs{out_features, json.boolean("bias")};
+  }
+  if (op == "flatten") return FlattenAttrs{};
+  if (op == "channel_map") return read_channel_map(json);
+  json.fail("op", "an operator that elek has (conv2d, batch_norm, relu, …)");
+}
+
+Graph graph_from_json(detail::JsonObject json, const std::string& where) {
+  Graph graph;
+  json.objects("nodes", [&](detail::JsonObject& node) {
+    const std::string name = node.text("name");
+    const Attrs attrs = read_attrs(node);
+    std::vector<ValueId> inputs;
+    if (!std::holds_alternative<InputAttrs>(attrs)) {
+      for (const std::string& input : node.texts("inputs")) {
+        inputs.push_back(graph.find(input));
+        if (inputs.back() < 0) node.fail("inputs", "names of earlier nodes (" + detail::in_quotes(input) + " is none)");
+      }
+    } else if (!graph.nodes().empty()) {
+      node.fail("op", "one input, as the first node");
+    }
+    // The graph's own checks are contracts between parts of the program; here what breaks them comes from a file.
+    try {
+      graph.add(name, attrs, std::move(inputs));
+    } catch (const ContractError& error) {
+      throw InputError(where + ": field " + node.path() + ": " + error.what());
+    }
+  });
+  const std::string output = json.text("output");
+  if (graph.find(output) < 0) json.fail("output", "the name of a node");
+  graph.set_output(graph.find(output));
+  json.done();
+  return graph;
+}
+
+std::vector<float> read_floats(detail::JsonObject& json, const char* field, int64_t count, bool positive) {
+  std::vector<float> values;
+  for (const double value : json.numbers(field)) {
+    values.push_back(static_cast<float>(value));
+    if (!std::isfinite(values.back()) || (positive && !(values.back() > 0))) {
+      json.fail(field, positive ? "finite numbers above 0" : "finite numbers");
+    }
+  }
+  if (static_cast<int64_t>(values.size()) != count)
+    json.fail(field, "a list of " + std::to_string(count) + ", one a channel of the input");
+  return values;
+}
+
+Cut read_cut(detail::JsonObject& json) {
+  Cut cut;
+  cut.name = json.text("name");
+  cut.before = json.integer("before", 0, kMaxCount);
+  cut.removed = json.integer("removed", 0, cut.before);
+  cut.kept = json.integers("kept", 0, kMaxCount);
+  cut.scores = json.numbers("scores");
+  return cut;
+}
+
+HistoryEntry read_history_entry(detail::JsonObject& json) {
+  HistoryEntry entry;
+  entry.action = json.text("action");
+  entry.criterion = json.text("criterion");
+  entry.target = json.text("target");
+  entry.repair = json.text("repair");
+  entry.source_hash = json.text("source_hash");
+  entry.calibration = json.text("calibration");
+  entry.calibration_samples = json.integer("calibration_samples", 0, kMaxCount);
+  entry.seed = json.unsigned_integer("seed");
+  entry.version = json.text("version");
+  json.objects("cuts", [&](detail::JsonObject& cut) { entry.cuts.push_back(read_cut(cut)); });
+  return entry;
+}
+
+}  // namespace
+
+std::string model_to_json(const Model& model) {
+  return detail::to_text({{"format", "elek model"},
+                          {"version", kVersion},
+                          {"architecture", model.architecture},
+                          {"graph", graph_to_json(model.graph)},
+                          {"preprocessing", {{"mean", model.preprocessing.mean}, {"std", model.preprocessing.stddev}}},
+                          {"labels", model.labels},
+                          {"history", history_to_json(model.history)}});
+}
+
+Model model_from_json(const std::string& json, const std::string& where) {
+  const detail::Json document = detail::parse_json(json, where);
+  detail::JsonObject root(document, where, "");
+  if (root.text("format") != "elek model") root.fail("format", "\"elek model\"");
+  if (root.integer("version", 1, kMaxInt) != kVersion) {
+    root.fail("version", "version " + std::to_string(kVersion) + " (a newer elek wrote this file: update elek)");
+  }
+  Model model;
+  model.architecture = root.text("architecture");
+  model.graph = graph_from_json(root.object("graph"), where);
+  detail::JsonObject preprocessing = root.object("preprocessing");
+  model.preprocessing.mean = read_floats(preprocessing, "mean", model.graph.input_shape().channels, false);
+  model.preprocessing.stddev = read_floats(preprocessing, "std", model.graph.input_shape().channels, true);
+  preprocessing.done();
+  model.labels = root.texts("labels");
+  const int64_t classes = model.graph.node(model.graph.output()).shape.elements();
+  if (!model.labels.empty() && static_cast<int64_t>(model.labels.size()) != classes) {
+    root.fail("labels", "none, or one for each of the " + std::to_string(classes) + " outputs");
+  }
+  root.objects("history", [&](detail::JsonObject& entry) { model.history.push_back(read_history_entry(entry)); });
+  root.done();
+  return model;
+}
+
+}  // namespace elek

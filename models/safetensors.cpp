@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads the safetensors container. The header is parsed as a stream of events, never as a document: a hostile header of 100 MB
+// costs no more memory than the names it really holds, and deep nesting is refused at its first bracket.
+#include "models/safetensors.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "engine/base/error.h"
+#include "models/text.h"
+
+namespace elek {
+
+using detail::in_quotes;
+using detail::shape_text;
+
+namespace {
+
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // as the reference implementation
+constexpr size_t kMaxRank = 64;                    // far beyond any network; bounds what a lying header can make us store
+constexpr std::string_view kMetadataKey = "__metadata__";
+
+constexpr std::array kDTypes = {DType::kF32, DType::kF16, DType::kBF16, DType::kF64, DType::kI64, DType::kI32, DType::kU8};
+
+std::optional<DType> dtype_named(std::string_view name) {
+  for (const DType dtype : kDTypes) {
+    if (name_of(dtype) == name) return dtype;
+  }
+  return std::nullopt;
+}
+
+std::string known_dtypes() {
+  std::string text;
+  for (const DType dtype : kDTypes) text += (text.empty() ? "" : ", ") + std::string(name_of(dtype));
+  return text;
+}
+
+/// A tensor as the header claims it to be.
+struct Claim {
+  std::optional<DType> dtype;
+  std::optional<std::vector<int64_t>> shape;
+  std::optional<std::vector<uint64_t>> offsets;
+};
+
+/// Accepts exactly {"__metadata__": {name: string…}, name: {"dtype": string, "shape": [int…], "data_offsets": [int, int]}…};
+/// anything else is an InputError at the event where it leaves that form.
+class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  explicit HeaderReader(const std::string& where) : where_(where) {}
+
+  std::map<std::string, Claim> claims;
+  std::map<std::string, std::string> metadata;
+
+  bool null() override { refuse("null"); }
+  bool boolean(bool /*value*/) override { refuse("a boolean"); }
+  bool number_float(double /*value*/, const std::string& /*text*/) override {
+    refuse("a number with a fraction or out of range");
+  }
+  bool binary(nlohmann::json::binary_t& /*value*/) override { refuse("binary data"); }
+  bool number_integer(int64_t value) override { refuse("the negative number " + std::to_string(value)); }
+
+  bool number_unsigned(uint64_t value) override {
+    if (state_ == State::kShape) {
+      if (value > static_cast<uint64_t>(std::numeric_limits<int64_t>::max())) refuse("a dimension of " + std::to_string(value));
+      if (claim_->shape->size() == kMaxRank) fail("more than " + std::to_string(kMaxRank) + " dimensions");
+      claim_->shape->push_back(static_cast<int64_t>(value));
+    } else if (state_ == State::kOffsets) {
+      if (claim_->offsets->size() == 2) fail("more than two data_offsets");
+      claim_->offsets->push_back(value);
+    } else {
+      refuse("the number " + std::to_string(value));
+    }
+    return true;
+  }
+
+  bool string(std::string& value) override {
+    if (state_ == State::kMetadata) {
+      metadata_value_->swap(value);
+    } else if (state_ == State::kDType) {
+      claim_->dtype = dtype_named(value);
+      if (!claim_->dtype) fail("unknown dtype " + in_quotes(value) + "; elek reads " + known_dtypes());
+      state_ = State::kTensor;
+    } else {
+      refuse("the string " + in_quotes(value));
+    }
+    return true;
+  }
+
+  bool start_object(size_t /*elements*/) override {
+    if (state_ == State::kStart) {
+      state_ = State::kTop;
+    } else if (state_ == State::kTensorStart) {
+      state_ = State::kTensor;
+    } else if (state_ == State::kMetadataStart) {
+      state_ = State::kMetadata;
+    } else {
+      refuse("an object");
+    }
+    return true;
+  }
+
+  bool key(std::string& name) override {
+    field_ = name;
+    if (state_ == State::kTop) {
+      tensor_ = name;
+      if (name == kMetadataKey) {
+        if (std::exchange(metadata_seen_, true)) fail("appears twice");
+        state_ = State::kMetadataStart;
+      } else {
+        const auto [at, fresh] = claims.try_emplace(name);
+        if (!fresh) fail("the name appears twice");
+        claim_ = &at->second;
+        state_ = State::kTensorStart;
+      }
+    } else if (state_ == State::kMetadata) {
+      const auto [at, fresh] = metadata.try_emplace(name);
+      if (!fresh) fail("the key " + in_quotes(name) + " appears twice");
+      metadata_value_ = &at->second;
+    } else if (name == "dtype" && !claim_->dtype) {
+      state_ = State::kDType;
+    } else if (name == "shape" && !claim_->shape) {
+      state_ = State::kShapeStart;
+    } else if (name == "data_offsets" && !claim_->offsets) {
+      state_ = State::kOffsetsStart;
+    } else {
+      fail("expected dtype, shape and data_offsets once each, found " + in_quotes(name));
+    }
+    return true;
+  }
+
+  bool end_object() override {
+    if (state_ == State::kTop) {
+      state_ = State::kDone;
+      return true;
+    }
+    if (state_ == State::kTensor && !(claim_->dtype && claim_->shape && claim_->offsets && claim_->offsets->size() == 2)) {
+      fail("expected dtype, shape and two data_offsets; one of them is missing");
+    }
+    state_ = State::kTop;
+    return true;
+  }
+
+  bool start_array(size_t /*elements*/) override {
+    if (state_ == State::kShapeStart) {
+      claim_->shape.emplace();
+      state_ = State::kShape;
+    } else if (state_ == State::kOffsetsStart) {
+      claim_->offsets.emplace();
+      state_ = State::kOffsets;
+    } else {
+      refuse("an array");
+    }
+    return true;
+  }
+
+  bool end_array() override {
+    state_ = State::kTensor;
+    return true;
+  }
+
+  bool parse_error(size_t position, const std::string& /*token*/, const nlohmann::detail::exception& /*error*/) override {
+    throw InputError(where_ + ": the header is not valid JSON at its byte " + std::to_string(position) +
+                     "; the file is damaged or is not a safetensors file");
+  }
+
+ private:
+  enum class State : uint8_t {
+    kStart,
+    kTop,            // in the outermost object, a name comes next
+    kMetadataStart,  // "__metadata__":
+    kMetadata,
+    kTensorStart,  // name:
+    kTensor,       // in a tensor's object, a field's name comes next
+    kDType,
+    kShapeStart,
+    kShape,
+    kOffsetsStart,
+    kOffsets,
+    kDone,
+  };
+
+  [[noreturn]] void fail(const std::string& what) const {
+    const bool metadata_part = tensor_ == kMetadataKey;
+    throw InputError(where_ + ": " + (metadata_part ? "" : "tensor ") + in_quotes(tensor_) + ": " + what);
+  }
+
+  [[noreturn]] void refuse(const std::string& found) const {
+    switch (state_) {
+      case State::kStart:
+        throw InputError(where_ + ": the header is " + found + ", expected an object; this is not a safetensors file");
+      case State::kMetadataStart:
+        fail("expected an object of strings, found " + found);
+      case State::kMetadata:
+        fail("key " + in_quotes(field_) + ": expected a string, found " + found);
+      case State::kTensorStart:
+        fail("expected an object with dtype, shape and data_offsets, found " + found);
+      case State::kDType:
+        fail("dtype: expected a string, found " + found);
+      case State::kShapeStart:
+        fail("shape: expected a list of sizes, found " + found);
+      case State::kOffsetsStart:
+        fail("data_offsets: expected two byte offsets, found " + found);
+      case State::kTop:
+      case State::kTensor:
+      case State::kShape:
+      case State::kOffsets:
+      case State::kDone:
+        break;
+    }
+    fail(field_ + ": expected non-negative integers, found " + found);
+  }
+
+  const std::string& where_;
+  State state_ = State::kStart;
+  std::string tensor_, field_;
+  Claim* claim_ = nullptr;
+  std::string* metadata_value_ = nullptr;
+  bool metadata_seen_ = false;
+};
+
+/// Product of the shape times the element size; InputError if it does not fit 63 bits.
+uint64_t claimed_bytes(const std::string& where, const std::string& name, const std::vector<int64_t>& shape, DType dtype) {
+  uint64_t bytes = size_of(dtype);
+  for (const int64_t dim : shape) {
+    if (dim == 0) return 0;
+  }
+  for (const int64_t dim : shape) {
+    if (bytes > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()) / static_cast<uint64_t>(dim)) {
+      throw InputError(where + ": tensor " + in_quotes(name) + ": shape " + shape_text(shape) +
+                       " has more elements than fit in memory");
+    }
+    bytes *= static_cast<uint64_t>(dim);
+  }
+  return bytes;
+}
+
+/// Offsets must tile the data exactly, first byte to last: neither overlap nor hole, as the reference implementation demands.
+void check_coverage(const std::string& where, const std::map<std::string, Claim>& claims, uint64_t data_bytes) {
+  std::vector<std::pair<std::pair<uint64_t, uint64_t>, const std::string*>> order;
+  order.reserve(claims.size());
+  for (const auto& [name, claim] : claims) order.push_back({{(*claim.offsets)[0], (*claim.offsets)[1]}, &name});
+  std::sort(order.begin(), order.end());
+  uint64_t end = 0;
+  for (const auto& [range, name] : order) {
+    if (range.first != end) {
+      throw InputError(where + ": tensor " + in_quotes(*name) +
+                       (range.first < end ? ": overlaps the one before it" : ": leaves a hole before it") +
+                       ": expected to start at byte " + std::to_string(end) + " of the data, found " +
+                       std::to_string(range.first) + "; the file is damaged");
+    }
+    end = range.second;
+  }
+  if (end != data_bytes) {
+    throw InputError(where + ": expected " + std::to_string(end) + " bytes of data, found " + std::to_string(data_bytes) +
+                     "; the file is damaged");
+  }
+}
+
+/// What the file is instead, when its first bytes are known; else empty.
+std::string looks_like(std::span<const std::byte> bytes) {
+  const auto starts = [&](std::string_view magic) {
+    return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
+  };
+  if (starts("PK\x03\x04") || starts("\x80\x02") || starts("\x80\x03") || starts("\x80\x04")) {
+    return "it looks like a PyTorch checkpoint: convert it in Python with safetensors.torch.save_file(state_dict, …)";
+  }
+  const auto printable = [](std::byte b) {
+    const auto c = std::to_integer<unsigned char>(b);
+    return (c >= 0x20 && c < 0x7f) || c == '\n' || c == '\r' || c == '\t';
+  };
+  if (!bytes.empty() &&
+      std::all_of(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(bytes.size(), 64)), printable)) {
+    return "it looks like a text file";
+  }
+  return "it is damaged or is not a safetensors file";
+}
+
+uint64_t little_endian_u64(std::span<const std::byte> bytes) {
+  uint64_t value = 0;
+  for (size_t i = 0; i < 8; ++i) value |= std::to_integer<uint64_t>(bytes[i]) << (8 * i);
+  return value;
+}
+
+/// The header's text, after checking that the file holds all of it.
+std::string_view header_of(std::span<const std::byte> bytes, const std::string& where) {
+  if (bytes.size() < 8) {
+    throw InputError(where + ": expected a safetensors file, found " + std::to_string(bytes.size()) + " bytes; " +
+                     (bytes.empty() ? "the file is empty" : looks_like(bytes)));
+  }
+  const uint64_t length = little_endian_u64(bytes);
+  if (length > kMaxHeaderBytes) {
+    throw InputError(where + ": the header claims " + std::to_string(length) + " bytes, more than the format's " +
+                     std::to_string(kMaxHeaderBytes) + "; " + looks_like(bytes));
+  }
+  if (length > bytes.size() - 8) {
+    throw InputError(where + ": the header claims " + std::to_string(length) + " bytes, the file holds " +
+                     std::to_string(bytes.size() - 8) + " after its first eight; " + looks_like(bytes));
+  }
+  const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + 8, static_cast<size_t>(length));
+  if (header.empty() || header.front() != '{') {
+    throw InputError(where + ": the header does not start with '{'; " + looks_like(bytes));
+  }
+  return header;
+}
+
+std::string reason(int error) { return std::generic_category().message(error); }
+
+/// Closes on every way out of open().
+struct FileDescriptor {
+  int fd = -1;
+  FileDescriptor(const FileDescriptor&) = delete;
+  FileDescriptor& operator=(const FileDescriptor&) = delete;
+  explicit FileDescriptor(int descriptor) : fd(descriptor) {}
+  ~FileDescriptor() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+
+}  // namespace
+
+struct SafetensorsFile::Impl {
+  Impl() = default;
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  ~Impl() {
+    if (map != nullptr) ::munmap(map, map_bytes);
+  }
+  void read(std::span<const std::byte> bytes);
+
+  std::string where;
+  std::map<std::string, Entry> entries;
+  std::map<std::string, std::string> metadata;
+  void* map = nullptr;
+  size_t map_bytes = 0;
+};
+
+void SafetensorsFile::Impl::read(std::span<const std::byte> bytes) {
+  const std::string_view header = header_of(bytes, where);
+  const std::span<const std::byte> data = bytes.subspan(8 + header.size());
+  HeaderReader reader(where);
+  // All errors of ours leave the parser as InputError; what it throws itself ends in parse_error(). The rest is caught so that
+  // no exception of a library reaches a caller who was promised InputError.
+  try {
+    nlohmann::json::sax_parse(header.begin(), header.end(), &reader);
+  } catch (const nlohmann::json::exception& error) {
+    throw InputError(where + ": the header is not valid JSON (" + error.what() + ")");
+  }
+  for (const auto& [name, claim] : reader.claims) {
+    const uint64_t begin = (*claim.offsets)[0];
+    const uint64_t end = (*claim.offsets)[1];
+    if (begin > end || end > data.size()) {
+      throw InputError(where + ": tensor " + in_quotes(name) + ": data_offsets [" + std::to_string(begin) + ", " +
+                       std::to_string(end) + "] lie outside the file's " + std::to_string(data.size()) +
+                       " bytes of data; the file is truncated or damaged: get it again");
+    }
+    const uint64_t expected = claimed_bytes(where, name, *claim.shape, *claim.dtype);
+    if (expected != end - begin) {
+      throw InputError(where + ": tensor " + in_quotes(name) + ": " + std::string(name_of(*claim.dtype)) + " " +
+                       shape_text(*claim.shape) + " takes " + std::to_string(expected) + " bytes, its data_offsets hold " +
+                       std::to_string(end - begin));
+    }
+  }
+  check_coverage(where, reader.claims, data.size());
+  for (auto& [name, claim] : reader.claims) {
+    const auto begin = static_cast<size_t>((*claim.offsets)[0]);
+    const auto end = static_cast<size_t>((*claim.offsets)[1]);
+    entries.emplace(name, Entry{name, *claim.dtype, std::move(*claim.shape), data.subspan(begin, end - begin)});
+  }
+  metadata = std::move(reader.metadata);
+}
+
+SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, const std::string& where) {
+  auto impl = std::make_shared<Impl>();
+  impl->where = where;
+  impl->read(bytes);
+  SafetensorsFile file;
+  file.impl_ = std::move(impl);
+  return file;
+}
+
+SafetensorsFile SafetensorsFile::open(const std::string& path) {
+  // O_NONBLOCK: opening a FIFO must not wait for a writer; it changes nothing for a regular file.
+  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.fd < 0) throw InputError(path + ": cannot be opened: " + reason(errno) + "; check the path and its permissions");
+  struct stat status {};
+  if (::fstat(file.fd, &status) != 0) throw InputError(path + ": cannot be examined: " + reason(errno));
+  if (!S_ISREG(status.st_mode)) {
+    throw InputError(path + ": expected a .safetensors file, found " +
+                     (S_ISDIR(status.st_mode) ? "a directory" : "something that is no regular file"));
+  }
+  auto impl = std::make_shared<Impl>();
+  impl->where = path;
+  const auto bytes = static_cast<size_t>(status.st_size);
+  if (bytes > 0) {
+    void* const map = ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, file.fd, 0);
+    if (map == MAP_FAILED)
+      throw InputError(path + ": cannot be mapped (" + std::to_string(bytes) + " bytes): " + reason(errno));
+    impl->map = map;
+    impl->map_bytes = bytes;
+  }
+  impl->read({static_cast<const std::byte*>(impl->map), impl->map_bytes});
+  SafetensorsFile result;
+  result.impl_ = std::move(impl);
+  return result;
+}
+
+const std::map<std::string, SafetensorsFile::Entry>& SafetensorsFile::entries() const noexcept { return impl_->entries; }
+const std::map<std::string, std::string>& SafetensorsFile::metadata() const noexcept { return impl_->metadata; }
+const std::string& SafetensorsFile::where() const noexcept { return impl_->where; }
+
+const SafetensorsFile::Entry& SafetensorsFile::at(const std::string& name) const {
+  const auto found = impl_->entries.find(name);
+  if (found == impl_->entries.end()) {
+    throw InputError(impl_->where + ": tensor " + in_quotes(name) + " is missing; the file holds " +
+                     std::to_string(impl_->entries.size()) + " others");
+  }
+  return found->second;
+}
+
+}  // namespace elek

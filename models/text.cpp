@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/text.h"
+
+namespace elek::detail {
+
+std::string in_quotes(std::string_view name) {
+  constexpr size_t kMax = 120;
+  std::string text = "\"";
+  for (const char c : name.substr(0, kMax)) text += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+  return text + (name.size() > kMax ? "…\"" : "\"");
+}
+
+std::string shape_text(std::span<const int64_t> shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+  return text + "]";
+}
+
+}  // namespace elek::detail

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// One spelling for the names in weights files: torchvision's. Internal to models/.
+// Tests: tests/models/weights_test.cpp
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "models/safetensors.h"
+
+namespace elek::detail {
+
+/// torchvision's name for a tensor: DataParallel's `module.` dropped, `linear.*` read as `fc.*`, and the `shortcut.0/.1` of the
+/// common CIFAR code read as `downsample.0/.1`.
+[[nodiscard]] std::string canonical_name(std::string name);
+/// The file's tensors by canonical name, `num_batches_tracked` left out. InputError where two tensors have one name.
+[[nodiscard]] std::map<std::string, const SafetensorsFile::Entry*> entries_by_name(const SafetensorsFile& file);
+
+}  // namespace elek::detail
