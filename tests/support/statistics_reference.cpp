@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// The oracles of engine/statistics.h: plain double sums over stored values, one channel after the other, and column norms
+// of an im2col matrix that is really built. Tests: tests/self/reference_test.cpp
+#include <cmath>
+#include <limits>
+
+#include "engine/base/error.h"
+#include "tests/support/reference.h"
+
+namespace elek::test {
+namespace {
+
+/// The larger one, NaN if either is.
+double larger(double a, double b) {
+  return std::isnan(a) || std::isnan(b) ? std::numeric_limits<double>::quiet_NaN() : std::fmax(a, b);
+}
+
+}  // namespace
+
+ChannelSums channel_sums(std::span<const float> values, int64_t samples, const ImageShape& shape, float threshold) {
+  ELEK_CHECK(static_cast<int64_t>(values.size()) == samples * shape.elements(), "channel sums: values of another size");
+  constexpr double kLowest = -std::numeric_limits<double>::infinity();
+  const auto channels = static_cast<size_t>(shape.channels);
+  const auto positions = static_cast<size_t>(shape.positions());
+  ChannelSums sums;
+  sums.count = samples * shape.positions();
+  sums.sum = sums.sum_sq = sums.abs_sum = sums.mean_sum = sums.mean_sum_sq = std::vector<double>(channels, 0.0);
+  sums.max = sums.mean_peak = std::vector<double>(channels, kLowest);
+  sums.active = sums.fired = std::vector<int64_t>(channels, 0);
+  for (size_t c = 0; c < channels; ++c) {
+    for (size_t n = 0; n < static_cast<size_t>(samples); ++n) {
+      double sample_sum = 0;
+      bool fired = false;
+      for (size_t i = 0; i < positions; ++i) {
+        const float stored = values[(n * channels + c) * positions + i];
+        const double y = stored;
+        sums.nonfinite += std::isfinite(y) ? 0 : 1;
+        sums.sum[c] += y;
+        sums.sum_sq[c] += y * y;
+        sums.abs_sum[c] += std::fabs(y);
+        sums.max[c] = larger(sums.max[c], y);
+        sums.active[c] += stored > threshold ? 1 : 0;
+        fired = fired || stored > threshold;
+        sample_sum += y;
+      }
+      const double mean = sample_sum / static_cast<double>(positions);
+      sums.fired[c] += fired ? 1 : 0;
+      sums.mean_peak[c] = larger(sums.mean_peak[c], mean);
+      sums.mean_sum[c] += mean;
+      sums.mean_sum_sq[c] += mean * mean;
+    }
+  }
+  return sums;
+}
+
+std::vector<double> tap_norms(std::span<const float> input, int64_t samples, const ImageShape& shape, int64_t kernel,
+                              int64_t stride, int64_t padding) {
+  ELEK_CHECK(static_cast<int64_t>(input.size()) == samples * shape.elements(), "tap norms: values of another size");
+  const int64_t rows = (shape.height + 2 * padding - kernel) / stride + 1;
+  const int64_t cols = (shape.width + 2 * padding - kernel) / stride + 1;
+  const auto taps = static_cast<size_t>(shape.channels * kernel * kernel);
+  // The matrix that a convolution by im2col multiplies: one line an output position, one column a tap, zeros for the padding.
+  std::vector<std::vector<float>> matrix;
+  for (int64_t n = 0; n < samples; ++n) {
+    for (int64_t p = 0; p < rows; ++p) {
+      for (int64_t q = 0; q < cols; ++q) {
+        std::vector<float> line;
+        for (int64_t c = 0; c < shape.channels; ++c) {
+          for (int64_t r = 0; r < kernel; ++r) {
+            for (int64_t s = 0; s < kernel; ++s) {
+              const int64_t h = p * stride - padding + r;
+              const int64_t w = q * stride - padding + s;
+              const bool inside = h >= 0 && h < shape.height && w >= 0 && w < shape.width;
+              line.push_back(
+                  inside ? input[static_cast<size_t>(((n * shape.channels + c) * shape.height + h) * shape.width + w)] : 0.0F);
+            }
+          }
+        }
+        matrix.push_back(std::move(line));
+      }
+    }
+  }
+  std::vector<double> norms(taps, 0.0);
+  for (const std::vector<float>& line : matrix) {
+    for (size_t tap = 0; tap < taps; ++tap) {
+      norms[tap] += double{line[tap]} * double{line[tap]};
+    }
+  }
+  return norms;
+}
+
+}  // namespace elek::test
