@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// JPEG and PNG files, decoded when they are asked for.
+// Tests: tests/data/image_folder_test.cpp
+#include "data/image_folder.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+#include "data/file.h"
+#include "data/image.h"
+#include "engine/base/error.h"
+#include "engine/base/runtime.h"
+
+namespace elek {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ImageFile {
+  std::string path;
+  int32_t label = -1;
+};
+
+class ImageFiles final : public Dataset {
+ public:
+  ImageFiles(std::vector<ImageFile> files, std::vector<std::string> class_names)
+      : files_(std::move(files)), class_names_(std::move(class_names)) {}
+  int64_t size() const override { return static_cast<int64_t>(files_.size()); }
+  int64_t classes() const override { return static_cast<int64_t>(class_names_.size()); }
+  const std::vector<std::string>& labels() const override { return class_names_; }
+  int32_t label(int64_t index) const override { return file(index).label; }
+  std::string name(int64_t index) const override { return file(index).path; }
+  void decode(int64_t index, const ImageShape& shape, std::span<uint8_t> pixels) const override {
+    const std::string& path = file(index).path;
+    decode_image(read_file(path), shape, pixels, path);
+  }
+  uint64_t content_hash(int64_t index) const override {
+    const std::vector<uint8_t> bytes = read_file(file(index).path);  // of the file: decoding would cost a hundred times more
+    return hash_bytes(bytes.data(), bytes.size());
+  }
+
+ private:
+  const ImageFile& file(int64_t index) const {
+    ELEK_CHECK(index >= 0 && index < size(), "sample " + std::to_string(index) + " of " + std::to_string(size()));
+    return files_[static_cast<size_t>(index)];
+  }
+
+  const std::vector<ImageFile> files_;
+  const std::vector<std::string> class_names_;
+};
+
+bool is_image_name(const fs::path& path) {
+  std::string extension = path.extension().string();
+  for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
+}
+
+struct Entries {
+  std::vector<std::string> folders;
+  std::vector<std::string> images;
+};
+
+// The visible folders and image files of a folder, each sorted bytewise (std::string compares unsigned).
+Entries list(const fs::path& folder) {
+  Entries entries;
+  std::error_code code;
+  fs::directory_iterator it(folder, code);
+  for (; !code && it != fs::directory_iterator(); it.increment(code)) {
+    const std::string name = it->path().filename().string();
+    if (name.front() == '.') continue;
+    std::error_code ignored;  // a link to nowhere is neither a folder nor, unless its name says so, an image
+    if (it->is_directory(ignored)) {
+      entries.folders.push_back(name);
+    } else if (is_image_name(it->path())) {
+      entries.images.push_back(name);  // read later, with an error of its own if it is broken: nothing is skipped
+    }
+  }
+  if (code) throw InputError(folder.string() + ": cannot be listed: " + code.message());
+  std::sort(entries.folders.begin(), entries.folders.end());
+  std::sort(entries.images.begin(), entries.images.end());
+  return entries;
+}
+
+}  // namespace
+
+std::shared_ptr<const Dataset> open_image_folder(const std::string& directory) {
+  const fs::path root(directory);
+  std::error_code code;
+  if (!fs::is_directory(root, code)) {
+    throw InputError(directory + ": no such folder; images: reads a folder that holds one folder per class");
+  }
+  const Entries top = list(root);
+  if (top.folders.empty()) {
+    const std::string found =
+        top.images.empty() ? "it is empty" : "it holds " + std::to_string(top.images.size()) + " images itself";
+    throw InputError(
+        directory + ": no class folders (" + found +
+        "); put each class's .jpg, .jpeg and .png files into a folder of its own, or give single files to `elek run`");
+  }
+  std::vector<ImageFile> files;
+  std::vector<std::string> empty;
+  for (size_t label = 0; label < top.folders.size(); ++label) {
+    const fs::path folder = root / top.folders[label];
+    const Entries entries = list(folder);
+    if (entries.images.empty()) empty.push_back(top.folders[label]);
+    for (const std::string& image : entries.images) files.push_back({(folder / image).string(), static_cast<int32_t>(label)});
+  }
+  if (files.empty()) {
+    throw InputError(directory + ": " + std::to_string(top.folders.size()) +
+                     " folders, but no .jpg, .jpeg or .png file directly in any of them; put each class's images there");
+  }
+  for (const std::string& name : empty) warn((root / name).string() + ": a class without a .jpg, .jpeg or .png file");
+  if (!top.images.empty()) {
+    warn(directory + ": " + std::to_string(top.images.size()) +
+         " images beside the class folders are not read: they have no class");
+  }
+  return std::make_shared<ImageFiles>(std::move(files), top.folders);
+}
+
+std::shared_ptr<const Dataset> image_files(const std::vector<std::string>& paths) {
+  if (paths.empty()) throw UsageError("no image files given");
+  std::vector<ImageFile> files;
+  for (const std::string& path : paths) {
+    std::error_code code;
+    if (!fs::exists(path, code)) throw InputError(path + ": no such file");
+    if (!fs::is_regular_file(path, code)) throw InputError(path + ": not a file; a folder of classes is given as images:DIR");
+    files.push_back({path, -1});
+  }
+  return std::make_shared<ImageFiles>(std::move(files), std::vector<std::string>());
+}
+
+}  // namespace elek
