@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// LaneSums: the sums of one piece (at most 16 lanes), kept on the stack in double between the f32 chains of the inner loop and
+// the arrays of a thread. Plain code, no vectors: what runs once a piece, and the rare block that has to be redone in double.
+// Internal to kernels/cpu. Tests: tests/kernels/epilogue_test.cpp
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "kernels/cpu/channel_sums.h"
+#include "kernels/cpu/walk.h"
+
+namespace elek::kernels {
+
+struct alignas(64) LaneSums {
+  double sum[kLanes] = {};
+  double sum_sq[kLanes] = {};
+  double z_sum[kLanes] = {};
+  double z_sum_sq[kLanes] = {};
+  double abs_sum[kLanes] = {};
+  float max[kLanes];
+  int32_t active[kLanes] = {};
+  int64_t nonfinite[kLanes] = {};
+  LaneSums() noexcept {
+    for (float& m : max) m = -std::numeric_limits<float>::infinity();
+  }
+};
+
+/// Redoes lanes [lane, lane + lanes) of a block in double: called when the f32 block sums are not finite, because a value is
+/// not, or because a square overflowed f32. y and z point at row 0 of lane `lane`; z null = no z.
+inline void redo_block(const float* y, int64_t y_stride, const float* z, int64_t z_stride, int64_t rows, float threshold,
+                       int lane, int lanes, LaneSums& out) noexcept {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int l = 0; l < lanes; ++l) {
+      const float v = y[r * y_stride + l];
+      const int i = lane + l;
+      out.sum[i] += static_cast<double>(v);
+      out.sum_sq[i] += static_cast<double>(v) * static_cast<double>(v);
+      out.abs_sum[i] += std::fabs(static_cast<double>(v));
+      out.max[i] = v > out.max[i] || v != v ? v : out.max[i];
+      out.active[i] += v > threshold ? 1 : 0;
+      out.nonfinite[i] += std::isfinite(v) ? 0 : 1;
+      if (z == nullptr) continue;
+      const auto w = static_cast<double>(z[r * z_stride + l]);
+      out.z_sum[i] += w;
+      out.z_sum_sq[i] += w * w;
+    }
+  }
+}
+
+/// Of the pointers of `arrays`, those of `sets` (Sums, combined); the others null.
+[[nodiscard]] inline SumArrays only_sets(SumArrays arrays, uint32_t sets, bool count_nonfinite) noexcept {
+  if (!count_nonfinite) arrays.nonfinite = nullptr;
+  if ((sets & kActivity) == 0) arrays.sum = arrays.sum_sq = nullptr, arrays.active = nullptr;
+  if ((sets & kMoments) == 0) arrays.z_sum = arrays.z_sum_sq = nullptr;
+  if ((sets & kAbsolute) == 0) arrays.abs_sum = nullptr;
+  if ((sets & kRange) == 0) arrays.max = nullptr;
+  if ((sets & kPerSample) == 0) arrays.fired = nullptr, arrays.mean_peak = arrays.mean_sum = arrays.mean_sum_sq = nullptr;
+  return arrays;
+}
+
+/// a NaN on either side wins
+inline void keep_larger(double& kept, double v) noexcept {
+  if (v > kept || v != v) kept = v;
+}
+
+/// Adds the sums of a piece to a thread's arrays. With kPerSample the piece must be the whole task: `positions` of one sample.
+inline void fold(const LaneSums& lanes, const Piece& piece, int64_t positions, const SumArrays& to) noexcept {
+  LaneSums joined;
+  const LaneSums* from = &lanes;
+  int valid = piece.valid;
+  if (piece.one_channel) {  // all lanes are of one channel: add them in order
+    for (int l = 0; l < kLanes; ++l) {
+      joined.sum[0] += lanes.sum[l];
+      joined.sum_sq[0] += lanes.sum_sq[l];
+      joined.z_sum[0] += lanes.z_sum[l];
+      joined.z_sum_sq[0] += lanes.z_sum_sq[l];
+      joined.abs_sum[0] += lanes.abs_sum[l];
+      joined.active[0] += lanes.active[l];
+      joined.nonfinite[0] += lanes.nonfinite[l];
+      if (lanes.max[l] > joined.max[0] || lanes.max[l] != lanes.max[l]) joined.max[0] = lanes.max[l];
+    }
+    from = &joined;
+    valid = 1;
+  }
+  for (int l = 0; l < valid; ++l) {
+    const int64_t c = piece.channel + l;
+    if (to.nonfinite != nullptr) to.nonfinite[c] += from->nonfinite[l];
+    if (to.sum != nullptr) {
+      to.sum[c] += from->sum[l];
+      to.sum_sq[c] += from->sum_sq[l];
+      to.active[c] += from->active[l];
+    }
+    if (to.z_sum != nullptr) {
+      to.z_sum[c] += from->z_sum[l];
+      to.z_sum_sq[c] += from->z_sum_sq[l];
+    }
+    if (to.abs_sum != nullptr) to.abs_sum[c] += from->abs_sum[l];
+    if (to.max != nullptr) keep_larger(to.max[c], static_cast<double>(from->max[l]));
+    if (to.fired != nullptr) {
+      const double mean = from->sum[l] / static_cast<double>(positions);
+      to.fired[c] += from->active[l] > 0 ? 1 : 0;
+      keep_larger(to.mean_peak[c], mean);
+      to.mean_sum[c] += mean;
+      to.mean_sum_sq[c] += mean * mean;
+    }
+  }
+}
+
+}  // namespace elek::kernels

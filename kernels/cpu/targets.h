@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+// Include before Highway: which of its targets the kernels are compiled for. One source, chosen when the program starts:
+// AVX3 (AVX-512), AVX2, SSE4 and the scalar fallback on x86, NEON on ARM. SSSE3 and AVX3_DL add nothing for f32 and only
+// compile time; scalable vectors cannot be kept in structs, which the kernels do.
+#pragma once
+
+#include <hwy/detect_compiler_arch.h>
+
+#ifndef HWY_DISABLED_TARGETS
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128 | HWY_RVV)
+#endif

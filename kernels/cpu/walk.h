@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Walks an activation of any layout in memory order, as pieces of rows of at most 16 lanes, so that one inner loop serves all
+// layouts: in nChw16c, nChw8c and NHWC a row is one position and its lanes are channels; in NCHW a row is 16 positions of one
+// channel and `tail` is what is left of the plane. Internal to kernels/cpu. Tests: through the kernels.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+
+#include "engine/base/error.h"
+#include "engine/base/types.h"
+
+namespace elek::kernels {
+
+inline constexpr int kLanes = 16;
+
+/// A run of positions of one task, a task being one sample of one channel block (NCHW: of one channel).
+struct Piece {
+  int64_t sample = 0;
+  int64_t channel = 0;  // of lane 0
+  int valid = 0;        // lanes that are channels; the others are padding (may be <= 0: all padding)
+  bool one_channel = false;
+  int64_t offset = 0;  // element of row 0, lane 0
+  int64_t rows = 0;
+  int64_t row_stride = 0;
+  int width = 0;  // lanes a row
+  int tail = 0;   // elements after the last row (one_channel only)
+};
+
+/// What the layouts have in common. Tasks are numbered in memory order.
+struct Geometry {
+  int64_t samples, channels, positions;
+  int64_t block;       // channels a task (lanes of its rows)
+  int64_t blocks;      // tasks a sample
+  int64_t row_stride;  // elements between positions
+  bool planes;         // NCHW with more than one position
+  bool interleaved;    // NHWC: the blocks of a sample lie side by side in one row
+  int64_t sample_stride;
+  int64_t pitch;
+
+  explicit Geometry(const ActivationView<float>& v)
+      : samples(v.samples), channels(v.shape.channels), positions(v.shape.positions()), planes(false), interleaved(false) {
+    const bool rows_of_pixels = v.layout == Layout::kNhwc || (v.layout == Layout::kNchw && positions == 1);
+    if (rows_of_pixels) {
+      interleaved = true;
+      pitch = v.layout == Layout::kNhwc ? v.channel_pitch : channels;
+      block = kLanes;
+      row_stride = pitch;
+    } else if (v.layout == Layout::kNchw) {
+      planes = true;
+      pitch = channels;
+      block = 1;
+      row_stride = 1;
+    } else {
+      block = v.layout == Layout::kNChw16c ? 16 : 8;
+      pitch = (channels + block - 1) / block * block;
+      row_stride = block;
+    }
+    blocks = (pitch + block - 1) / block;
+    sample_stride = pitch * positions;
+  }
+  [[nodiscard]] int64_t tasks() const noexcept { return samples * blocks; }
+  [[nodiscard]] int64_t elements() const noexcept { return samples * sample_stride; }
+  /// Lanes that lie in memory for block `b` (the last one of an NHWC row may be narrower).
+  [[nodiscard]] int width(int64_t b) const noexcept { return static_cast<int>(std::min(block, pitch - b * block)); }
+  [[nodiscard]] int valid(int64_t b) const noexcept { return static_cast<int>(std::min(block, channels - b * block)); }
+  /// Element of position 0 of block b of sample n.
+  [[nodiscard]] int64_t base(int64_t n, int64_t b) const noexcept {
+    return n * sample_stride + (interleaved ? b * block : b * block * positions);
+  }
+  /// Element of position 0 of one channel (padding lanes included).
+  [[nodiscard]] int64_t channel_base(int64_t n, int64_t c) const noexcept { return base(n, c / block) + c % block; }
+};
+
+/// Pieces of positions [begin, end) of the numbering task * positions + position.
+class PieceWalk {
+ public:
+  PieceWalk(const Geometry& geometry, int64_t begin, int64_t end) noexcept : g_(geometry), at_(begin), end_(end) {}
+  bool next(Piece& piece) noexcept {
+    if (at_ >= end_) return false;
+    const int64_t task = at_ / g_.positions, from = at_ % g_.positions;
+    const int64_t count = std::min(end_ - at_, g_.positions - from);
+    const int64_t n = task / g_.blocks, b = task % g_.blocks;
+    piece.sample = n;
+    piece.channel = b * g_.block;
+    piece.valid = g_.valid(b);
+    piece.one_channel = g_.planes;
+    piece.offset = g_.base(n, b) + from * g_.row_stride;
+    if (g_.planes) {
+      piece.rows = count / kLanes;
+      piece.row_stride = kLanes;
+      piece.width = kLanes;
+      piece.tail = static_cast<int>(count % kLanes);
+    } else {
+      piece.rows = count;
+      piece.row_stride = g_.row_stride;
+      piece.width = g_.width(b);
+      piece.tail = 0;
+    }
+    at_ += count;
+    return true;
+  }
+
+ private:
+  const Geometry& g_;
+  int64_t at_, end_;
+};
+
+/// ContractError unless `v` is something a kernel can walk.
+inline void check_view(const ActivationView<float>& v, const char* op, const char* what) {
+  ELEK_CHECK(v.data != nullptr, std::string(op) + ": " + what + " has no memory");
+  ELEK_CHECK(v.samples >= 0 && v.shape.channels >= 1 && v.shape.height >= 1 && v.shape.width >= 1,
+             std::string(op) + ": " + what + " has " + std::to_string(v.samples) + " samples of " + to_string(v.shape) +
+                 ", expected every dimension >= 1");
+  ELEK_CHECK(v.shape.positions() <= int64_t{1} << 30,  // lanes count positions of a piece in 32 bits
+             std::string(op) + ": " + what + " has " + to_string(v.shape) + ", expected at most 2^30 positions a sample");
+  ELEK_CHECK(v.layout != Layout::kNhwc || v.channel_pitch >= v.shape.channels,
+             std::string(op) + ": " + what + " has channel_pitch " + std::to_string(v.channel_pitch) +
+                 ", expected at least its " + std::to_string(v.shape.channels) + " channels");
+}
+
+/// ContractError unless a and b lie in memory the same way.
+inline void check_same(const ActivationView<float>& a, const ActivationView<float>& b, const char* op, const char* what) {
+  ELEK_CHECK(a.samples == b.samples && a.shape == b.shape && a.layout == b.layout &&
+                 (a.layout != Layout::kNhwc || a.channel_pitch == b.channel_pitch),
+             std::string(op) + ": " + what + " is " + std::to_string(b.samples) + " x " + to_string(b.shape) + " " +
+                 std::string(name_of(b.layout)) + ", expected " + std::to_string(a.samples) + " x " + to_string(a.shape) + " " +
+                 std::string(name_of(a.layout)));
+}
+
+}  // namespace elek::kernels
