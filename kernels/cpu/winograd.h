@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+// Winograd convolution: stride-1 3x3 convolutions on blocked activations, with bias, residual, ReLU, store and the per-channel
+// sums in the last step, taken from registers. Lavin & Gray 2015 (arXiv 1509.09308); our points, blocking and bounds:
+// docs/winograd.md.
+//
+// Three steps over blocks of tiles small enough that everything between them stays in the L2 cache: transform T input tiles to
+// V, multiply V by the transformed weights U (one small matrix product a transform point), transform the products M back.
+// F(4x4) does 4 times fewer multiplications than the direct form and loses about one decimal digit; F(2x2) 2.25 times fewer.
+// Must not know about graphs or sessions; allocates nothing; scratch and packed weights are the caller's.
+// Tests: tests/kernels/winograd_test.cpp · Bench: bench/cases/winograd.cpp
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/base/result.h"
+#include "engine/base/types.h"
+#include "kernels/cpu/channel_sums.h"
+
+namespace elek::kernels {
+
+enum class WinogradTile : uint8_t { k2x2 = 2, k4x4 = 4 };
+
+/// What is convolved: x [samples, channels, height, width] -> y [samples, out_channels, height + 2*padding - 2, …].
+struct WinogradProblem {
+  int64_t samples = 0;  // at most; a run may hold fewer
+  int64_t channels = 0;
+  int64_t out_channels = 0;
+  int64_t height = 0;
+  int64_t width = 0;
+  int64_t padding = 1;  // 0 or 1
+  Layout layout = Layout::kNChw16c;
+  WinogradTile tile = WinogradTile::k4x4;
+  int threads = 1;
+};
+
+/// How the work is cut: made once, used by every run.
+struct WinogradPlan {
+  WinogradProblem problem;
+  int64_t out_height = 0;
+  int64_t out_width = 0;
+  int64_t tiles_high = 0;  // a sample
+  int64_t tiles_wide = 0;
+  int64_t block_tiles = 0;      // T: tiles transformed together
+  bool split_channels = false;  // threads share V and split the output channels; else they split the tile blocks
+  int64_t points = 0;           // 36 or 16
+  int64_t v_tile_stride = 0;    // floats between two tiles of V at one point
+  int64_t v_point_stride = 0;   // floats between two points of V
+  int64_t m_point_stride = 0;
+  size_t packed_bytes = 0;   // transformed weights
+  size_t scratch_bytes = 0;  // V and M of all threads
+};
+
+/// No, with the reason, for a layout whose block is not a whole number of this machine's vectors, or sizes out of range.
+[[nodiscard]] Result<WinogradPlan> plan_winograd(const WinogradProblem& problem);
+
+/// U = G w G^T, computed in double, packed for the micro-kernel.
+/// Shapes    weights: [K, C, 3, 3] dense f32 · packed: plan.packed_bytes, aligned to 64
+/// Memory    writes all of packed; padding channels are zero
+void pack_winograd_weights(const WinogradPlan& plan, const float* weights, float* packed);
+
+/// y = act(conv3x3(x, w) + bias [+ residual]) and the sums of y per channel.
+/// Shapes    x: plan's problem, samples <= problem.samples · bias: [padded K], padding zero · residual, y: output shape
+/// Layout    all views in problem.layout; padding lanes of y are written as zero
+/// Aliasing  y may be residual's memory; x overlaps nothing
+/// Threads   problem.threads OpenMP threads; thread i adds to the i-th accumulators of `sums`
+/// Numerics  |error| <= bound of docs/winograd.md; fixed order for a fixed number of threads: same input, same bits
+/// Sums      kActivity, kMoments, kAbsolute, kRange of y as stored (z before residual and ReLU); not kPerSample
+struct WinogradArgs {
+  ActivationView<const float> x;
+  const float* packed = nullptr;
+  const float* bias = nullptr;
+  ActivationView<const float> residual;  // data null = none
+  bool relu = false;
+  ActivationView<float> y;
+  float* scratch = nullptr;
+  const ChannelSums* sums = nullptr;  // null = unobserved
+};
+void winograd_conv(const WinogradPlan& plan, const WinogradArgs& args);
+
+/// Name of the instruction set that runs ("AVX3", "AVX2", …).
+[[nodiscard]] const char* winograd_target();
+
+}  // namespace elek::kernels
