@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// elek bench: steady throughput and latency of one model on random pixels that are in memory already: no decoding, no disk.
+// Latency is that of one session.run() of a whole batch. Comparisons with others belong to bench/.
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/context.h"
+#include "engine/base/error.h"
+#include "engine/base/runtime.h"
+#include "models/model_file.h"
+
+namespace elek::cli {
+namespace {
+
+struct BenchOptions {
+  Common common;
+  std::string model;
+  int64_t batch = 1;
+  double seconds = 5;
+};
+
+constexpr int kWarmUps = 3;
+constexpr size_t kFewestSamples = 5;
+
+/// Nearest-rank percentile of sorted values.
+double percentile(const std::vector<double>& sorted, double share) {
+  const auto rank = static_cast<size_t>(share * static_cast<double>(sorted.size() - 1) + 0.5);
+  return sorted[std::min(rank, sorted.size() - 1)];
+}
+
+std::vector<double> measure(Session& session, double seconds, uint64_t seed) {
+  using Clock = std::chrono::steady_clock;
+  Slot& slot = session.slots()[0];
+  slot.count = slot.capacity;
+  Random random(seed);
+  const int64_t pixels = slot.count * slot.shape.elements();
+  std::generate_n(slot.pixels, pixels, [&random] { return static_cast<uint8_t>(random.next() >> 56U); });
+  std::fill_n(slot.labels, slot.count, -1);
+  for (int i = 0; i < kWarmUps; ++i) (void)session.run(slot);
+  std::vector<double> samples_ms;
+  const Clock::time_point start = Clock::now();
+  while (samples_ms.size() < kFewestSamples || std::chrono::duration<double>(Clock::now() - start).count() < seconds) {
+    throw_if_interrupted();
+    const Clock::time_point before = Clock::now();
+    (void)session.run(slot);
+    samples_ms.push_back(std::chrono::duration<double, std::milli>(Clock::now() - before).count());
+  }
+  std::sort(samples_ms.begin(), samples_ms.end());
+  return samples_ms;
+}
+
+void bench(const BenchOptions& options) {
+  Context context(options.common);
+  const Model model = load_model(options.model, context.memory());
+  Session session(model, context.session_options(options.batch));
+  const std::vector<double> samples = measure(session, options.seconds, options.common.seed);
+  double total_ms = 0;
+  for (const double sample : samples) total_ms += sample;
+  const double rate = 1e3 * static_cast<double>(options.batch) * static_cast<double>(samples.size()) / total_ms;
+  const double p10 = percentile(samples, 0.1);
+  const double p50 = percentile(samples, 0.5);
+  const double p90 = percentile(samples, 0.9);
+  const SessionMemory memory = session.memory();
+  Table table({options.model, ""});
+  table.add({"images/s", decimal(rate, 1)});
+  table.add({"latency of a batch, p10", decimal(p10, 3) + " ms"});
+  table.add({"latency of a batch, p50", decimal(p50, 3) + " ms"});
+  table.add({"latency of a batch, p90", decimal(p90, 3) + " ms"});
+  table.add({"batch", std::to_string(options.batch)});
+  table.add({"runs", with_commas(static_cast<int64_t>(samples.size()))});
+  table.add({"peak RSS", megabytes(context.peak_rss_bytes())});
+  table.add({"weights", megabytes(memory.weights_bytes)});
+  table.add({"arena", megabytes(memory.arena_bytes)});
+  context.output().result(table.text());
+  context.output().json({{"command", "bench"},
+                         {"model", options.model},
+                         {"device", to_string(session.options().device)},
+                         {"batch", options.batch},
+                         {"threads", options.common.threads},
+                         {"images_per_second", rate},
+                         {"latency_ms", {{"p10", p10}, {"p50", p50}, {"p90", p90}}},
+                         {"runs", samples.size()},
+                         {"peak_rss_bytes", context.peak_rss_bytes()},
+                         {"tensors_peak_bytes", context.tracker().figures().peak_bytes},
+                         {"memory", memory_json(memory)}});
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Run& run) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App* command = app.add_subcommand("bench", "Steady throughput, latency and memory of one model");
+  command->add_option("--model", options->model, "Model file")->required();
+  command->add_option("--batch", options->batch, "Images a run")->check(CLI::Range(1, 65536))->capture_default_str();
+  command->add_option("--seconds", options->seconds, "How long to measure, after three runs to warm up")
+      ->check(CLI::Range(0.0, 3600.0))
+      ->capture_default_str();
+  add_common(*command, options->common);
+  command->footer(
+      "Examples:\n  elek bench --model net.safetensors\n  elek bench --model net.safetensors --batch 16 --threads 2 --json");
+  command->callback([&run, options] { run = [options] { bench(*options); }; });
+}
+
+}  // namespace elek::cli

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// The subcommands. Each add_… declares its options and help, and on parsing leaves in `run` what is to be done, so that
+// parsing is over before any work begins. Tests: tests/cli
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+namespace elek::cli {
+
+using Run = std::function<void()>;
+
+void add_prepare(CLI::App& app, Run& run);
+void add_eval(CLI::App& app, Run& run);
+void add_run(CLI::App& app, Run& run);
+void add_coverage(CLI::App& app, Run& run);
+void add_wanda(CLI::App& app, Run& run);
+void add_info(CLI::App& app, Run& run);
+void add_bench(CLI::App& app, Run& run);
+void add_demo(CLI::App& app, Run& run);
+
+}  // namespace elek::cli

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/context.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <filesystem>
+#include <string_view>
+#include <thread>
+
+#include "data/loader.h"
+#include "engine/base/error.h"
+#include "engine/base/runtime.h"
+#include "engine/memory/process_memory.h"
+
+namespace elek::cli {
+
+void add_common(CLI::App& command, Common& common) {
+  const std::string group = "Common";
+  command.add_option("--device", common.device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str()->group(group);
+  command.add_option("--precision", common.precision, "f32")->capture_default_str()->group(group);
+  command.add_option("--threads", common.threads, "CPU threads; 0 = all")
+      ->check(CLI::Range(0, 1024))
+      ->capture_default_str()
+      ->group(group);
+  command.add_option("--seed", common.seed, "of the calibration's order and of random scores")
+      ->capture_default_str()
+      ->group(group);
+  command.add_flag("--deterministic", common.deterministic, "fixed-order sums, at a price in speed")->group(group);
+  command.add_option("--memory-limit", common.memory_limit, "refuse to hold more tensor bytes than this (64MB, 1.5GiB)")
+      ->group(group);
+  command.add_flag("--quiet", common.quiet, "results and warnings only")->group(group);
+  command.add_flag("--json", common.json, "one JSON object on standard output, all else on standard error")->group(group);
+}
+
+size_t parse_bytes(const std::string& text) {
+  struct Unit {
+    std::string_view name;
+    double bytes;
+  };
+  static constexpr std::array<Unit, 9> kUnits{{{"", 1},
+                                               {"B", 1},
+                                               {"kB", 1e3},
+                                               {"KB", 1e3},
+                                               {"MB", 1e6},
+                                               {"GB", 1e9},
+                                               {"KiB", 1024.0},
+                                               {"MiB", 1048576.0},
+                                               {"GiB", 1073741824.0}}};
+  double number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, number, std::chars_format::fixed);
+  std::string_view unit(rest, static_cast<size_t>(end - rest));
+  if (error == std::errc() && unit.starts_with(' ')) unit.remove_prefix(1);
+  const auto* found = std::find_if(kUnits.begin(), kUnits.end(), [unit](const Unit& u) { return u.name == unit; });
+  const double bytes = found == kUnits.end() ? -1 : number * found->bytes;
+  if (error != std::errc() || !(bytes >= 1) || !(bytes < 9e18)) {
+    throw UsageError("--memory-limit '" + text +
+                     "' is no size: expected a positive number with B, kB, MB, GB, KiB, MiB or GiB");
+  }
+  return static_cast<size_t>(bytes);
+}
+
+Device parse_device(const std::string& text) {
+  // auto: this version builds the CPU backend only; with CUDA it becomes "the GPU if there is one".
+  if (text == "auto" || text == "cpu") return {DeviceKind::kCpu, 0};
+  const std::string_view name(text);
+  if (name == "cuda") return {DeviceKind::kCuda, 0};
+  if (name.starts_with("cuda:")) {
+    int index = 0;
+    const char* const end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data() + 5, end, index);
+    if (error == std::errc() && rest == end && index >= 0) return {DeviceKind::kCuda, index};
+  }
+  throw UsageError("--device '" + text + "': expected auto, cpu, cuda or cuda:INDEX");
+}
+
+void not_built_yet(const std::string& what, const std::string& instead) {
+  throw UsageError(what + ": not built yet in this version; use " + instead);
+}
+
+Context::Context(const Common& common)
+    : common_(common), output_(common.json, common.quiet), tracker_([this]() -> MemoryResource& {
+        if (common_.memory_limit.empty()) return host_resource();
+        return limit_.emplace(host_resource(), parse_bytes(common_.memory_limit));
+      }()) {
+  (void)parse_device(common_.device);
+  if (common_.precision != "f32") {
+    if (common_.precision != "tf32" && common_.precision != "bf16" && common_.precision != "f16") {
+      throw UsageError("--precision '" + common_.precision + "': expected f32");
+    }
+    not_built_yet("--precision " + common_.precision, "--precision f32");
+  }
+}
+
+SessionOptions Context::session_options(int64_t batch) {
+  SessionOptions options;
+  options.device = parse_device(common_.device);
+  options.batch = batch;
+  options.threads = common_.threads;
+  options.deterministic = common_.deterministic;
+  options.memory = &tracker_;
+  return options;
+}
+
+std::unique_ptr<BatchSource> Context::loader(std::shared_ptr<const Dataset> dataset, int64_t limit,
+                                             const std::string& description) const {
+  LoaderOptions options;
+  options.limit = limit;
+  options.threads = common_.threads > 0 ? common_.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  options.description = description;
+  return make_loader(std::move(dataset), options);
+}
+
+void Context::begin_phase(const std::string& name) {
+  throw_if_interrupted();
+  rss_peak_before_bytes_ = peak_rss_bytes();
+  current_ = Phase{};
+  current_.name = name;
+  current_.rss_peak_is_of_phase = reset_peak_resident();
+  current_.rss_before_bytes = process_memory().resident_bytes;
+  tracker_.reset_peak();
+  current_.tensors_before_bytes = tracker_.figures().live_bytes;
+  phase_start_ = std::chrono::steady_clock::now();
+}
+
+void Context::end_phase() {
+  const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - phase_start_;
+  const ProcessMemory process = process_memory();
+  const Tracker::Figures tensors = tracker_.figures();
+  current_.time_ms = elapsed.count();
+  current_.rss_after_bytes = process.resident_bytes;
+  current_.rss_peak_bytes = process.peak_resident_bytes;
+  current_.tensors_after_bytes = tensors.live_bytes;
+  current_.tensors_peak_bytes = tensors.peak_bytes;
+  phases_.push_back(current_);
+}
+
+size_t Context::peak_rss_bytes() const { return std::max(rss_peak_before_bytes_, process_memory().peak_resident_bytes); }
+
+void Context::print_phases() const {
+  Table table({"memory (MB)", "process before", "peak", "after", "tensors before", "peak", "after", "time"});
+  const auto mb = [](size_t bytes) { return decimal(static_cast<double>(bytes) / 1e6, 1); };
+  bool of_process = false;
+  for (const Phase& phase : phases_) {
+    of_process = of_process || !phase.rss_peak_is_of_phase;
+    table.add({phase.name, mb(phase.rss_before_bytes), mb(phase.rss_peak_bytes), mb(phase.rss_after_bytes),
+               mb(phase.tensors_before_bytes), mb(phase.tensors_peak_bytes), mb(phase.tensors_after_bytes),
+               duration(std::chrono::duration<double, std::milli>(phase.time_ms))});
+  }
+  output_.result("\n" + table.text());
+  if (of_process)
+    output_.result("(this system does not let a process reset its peak: process peaks are those since the start)\n");
+}
+
+Json Context::phases_json() const {
+  Json phases = Json::array();
+  for (const Phase& phase : phases_) {
+    phases.push_back({{"name", phase.name},
+                      {"rss_before_bytes", phase.rss_before_bytes},
+                      {"rss_peak_bytes", phase.rss_peak_bytes},
+                      {"rss_after_bytes", phase.rss_after_bytes},
+                      {"rss_peak_is_of_phase", phase.rss_peak_is_of_phase},
+                      {"tensors_before_bytes", phase.tensors_before_bytes},
+                      {"tensors_peak_bytes", phase.tensors_peak_bytes},
+                      {"tensors_after_bytes", phase.tensors_after_bytes},
+                      {"time_ms", phase.time_ms}});
+  }
+  return phases;
+}
+
+Json memory_json(const SessionMemory& memory) {
+  return {{"weights_bytes", memory.weights_bytes},         {"arena_bytes", memory.arena_bytes},
+          {"lower_bound_bytes", memory.lower_bound_bytes}, {"activations_bytes", memory.activations_bytes},
+          {"workspace_bytes", memory.workspace_bytes},     {"statistics_bytes", memory.statistics_bytes},
+          {"staging_bytes", memory.staging_bytes}};
+}
+
+void check_output_path(const std::string& path) {
+  const std::filesystem::path file(path);
+  std::error_code error;
+  if (std::filesystem::is_directory(file, error)) throw InputError(path + ": is a folder; name a file to write");
+  const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
+  if (!std::filesystem::is_directory(folder, error)) {
+    throw InputError(path + ": the folder " + folder.string() + " does not exist; make it or name another");
+  }
+  if (access(folder.c_str(), W_OK) != 0) throw InputError(path + ": the folder " + folder.string() + " is not writable");
+}
+
+}  // namespace elek::cli

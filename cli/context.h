@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// Context: what every command shares. The common options, the memory all tensors come from (a tracker, over a limit where
+// --memory-limit asks for one, over the host), where words go, and the memory peaks of each phase.
+// Tests: tests/cli/common_test.cpp
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cli/output.h"
+#include "data/dataset.h"
+#include "engine/batch_source.h"
+#include "engine/memory/resource.h"
+#include "engine/session.h"
+
+namespace elek::cli {
+
+struct Common {
+  std::string device = "auto";
+  std::string precision = "f32";
+  std::string memory_limit;
+  int threads = 0;
+  uint64_t seed = 0;
+  bool deterministic = false;
+  bool quiet = false;
+  bool json = false;
+};
+/// Adds the options that every command takes.
+void add_common(CLI::App& command, Common& common);
+
+/// "64MB", "1.5GiB", "4096": bytes. MB = 10^6, MiB = 2^20. UsageError unless it is a positive size.
+[[nodiscard]] size_t parse_bytes(const std::string& text);
+/// "auto", "cpu", "cuda", "cuda:1". UsageError for anything else.
+[[nodiscard]] Device parse_device(const std::string& text);
+/// UsageError that names an option of the design which this version does not have yet, and what to use instead.
+[[noreturn]] void not_built_yet(const std::string& what, const std::string& instead);
+
+/// Memory of one phase: of the process as the system counts it, and of the tensors as our resources count them.
+struct Phase {
+  std::string name;
+  size_t rss_before_bytes = 0;
+  size_t rss_after_bytes = 0;
+  size_t rss_peak_bytes = 0;
+  bool rss_peak_is_of_phase = false;  // false: the system does not let us reset the peak, so it is the process's so far
+  size_t tensors_before_bytes = 0;
+  size_t tensors_after_bytes = 0;
+  size_t tensors_peak_bytes = 0;
+  double time_ms = 0;
+};
+
+class Context {
+ public:
+  explicit Context(const Common& common);
+  [[nodiscard]] const Common& common() const noexcept { return common_; }
+  [[nodiscard]] const Output& output() const noexcept { return output_; }
+  [[nodiscard]] MemoryResource& memory() noexcept { return tracker_; }
+  [[nodiscard]] Tracker& tracker() noexcept { return tracker_; }
+  /// Device, batch, threads and memory as the command line asks.
+  [[nodiscard]] SessionOptions session_options(int64_t batch);
+  /// A loader that decodes on as many threads as the command may use.
+  [[nodiscard]] std::unique_ptr<BatchSource> loader(std::shared_ptr<const Dataset> dataset, int64_t limit,
+                                                    const std::string& description) const;
+
+  /// Runs `work`, with the memory peaks before and after noted under `name`.
+  template <typename Work>
+  auto phase(const std::string& name, Work&& work) {
+    begin_phase(name);
+    if constexpr (std::is_void_v<decltype(work())>) {
+      std::forward<Work>(work)();
+      end_phase();
+    } else {
+      auto result = std::forward<Work>(work)();
+      end_phase();
+      return result;
+    }
+  }
+  [[nodiscard]] const std::vector<Phase>& phases() const noexcept { return phases_; }
+  void clear_phases() { phases_.clear(); }
+  void print_phases() const;
+  /// The process's largest resident size so far, whatever was reset in between.
+  [[nodiscard]] size_t peak_rss_bytes() const;
+  [[nodiscard]] Json phases_json() const;
+
+ private:
+  void begin_phase(const std::string& name);
+  void end_phase();
+  size_t rss_peak_before_bytes_ = 0;
+  Common common_;
+  Output output_;
+  std::optional<Limit> limit_;
+  Tracker tracker_;
+  Phase current_;
+  std::chrono::steady_clock::time_point phase_start_;
+  std::vector<Phase> phases_;
+};
+
+/// The session's own account of its bytes.
+[[nodiscard]] Json memory_json(const SessionMemory& memory);
+
+/// InputError now, not after minutes of work, if `path` cannot become a file: no such folder, not writable, or a folder itself.
+void check_output_path(const std::string& path);
+
+}  // namespace elek::cli

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// elek coverage: channels that do little go, by what was seen of them on calibration images.
+#include <algorithm>
+#include <array>
+#include <string_view>
+
+#include "cli/commands.h"
+#include "cli/cut.h"
+#include "engine/base/error.h"
+
+namespace elek::cli {
+namespace {
+
+constexpr std::array<std::string_view, 4> kLater{"frequency", "normalized_mean", "mean_absolute", "combined"};
+
+struct CoverageOptions {
+  CutCommand cut;
+  std::string metric = "std-consumer";
+};
+
+void coverage(CoverageOptions options) {
+  if (std::find(kLater.begin(), kLater.end(), options.metric) != kLater.end()) {
+    not_built_yet("--metric " + options.metric, "std-consumer, positions, rms or std");
+  }
+  options.cut.spec.criterion = criterion_from_name(options.metric);
+  if (options.cut.spec.criterion == Criterion::kWanda) {
+    throw UsageError("--metric wanda: that is another command: elek wanda --channels SHARE");
+  }
+  run_cut("coverage", options.cut);
+}
+
+}  // namespace
+
+void add_coverage(CLI::App& app, Run& run) {
+  auto options = std::make_shared<CoverageOptions>();
+  options->cut.spec.channels.share = 0.3;
+  CLI::App* command = app.add_subcommand("coverage", "Watch, score channels by coverage, cut, repair, report");
+  command->add_option("--metric", options->metric, "std-consumer, positions, rms, std, magnitude or random")
+      ->capture_default_str();
+  command->add_option("--channels", options->cut.spec.channels.share, "Share of the channels to remove")->capture_default_str();
+  add_cut_options(*command, options->cut);
+  command->footer(
+      "Examples:\n"
+      "  elek coverage --model net.safetensors --calibrate images:train --evaluate images:val --out small.safetensors\n"
+      "  elek coverage --model net.safetensors --calibrate idx:data/fashion-mnist:train --evaluate idx:data/fashion-mnist:test "
+      "\\\n"
+      "                --metric positions --channels 0.5 --layer layer1=0.25 --save-statistics sums.safetensors \\\n"
+      "                --out small.safetensors");
+  command->callback([&run, options] { run = [options] { coverage(*options); }; });
+}
+
+}  // namespace elek::cli

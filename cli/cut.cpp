@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/cut.h"
+
+#include <filesystem>
+
+#include "data/loader.h"
+#include "engine/base/error.h"
+#include "engine/base/runtime.h"
+#include "models/model_file.h"
+
+namespace elek::cli {
+namespace {
+
+/// Some samples of another data set, in an order of their own.
+class Sample final : public Dataset {
+ public:
+  Sample(std::shared_ptr<const Dataset> all, std::vector<int64_t> indices)
+      : all_(std::move(all)), indices_(std::move(indices)) {}
+  [[nodiscard]] int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
+  [[nodiscard]] int64_t classes() const override { return all_->classes(); }
+  [[nodiscard]] const std::vector<std::string>& labels() const override { return all_->labels(); }
+  [[nodiscard]] int32_t label(int64_t index) const override { return all_->label(at(index)); }
+  [[nodiscard]] std::string name(int64_t index) const override { return all_->name(at(index)); }
+  void decode(int64_t index, const ImageShape& shape, std::span<uint8_t> pixels) const override {
+    all_->decode(at(index), shape, pixels);
+  }
+  [[nodiscard]] uint64_t content_hash(int64_t index) const override { return all_->content_hash(at(index)); }
+
+ private:
+  [[nodiscard]] int64_t at(int64_t index) const { return indices_.at(static_cast<size_t>(index)); }
+  std::shared_ptr<const Dataset> all_;
+  std::vector<int64_t> indices_;
+};
+
+// A seeded shuffle, so that few batches of a folder sorted by class still see every class. Made here and not in the loader, so
+// that overlap is looked for among the images really used.
+std::shared_ptr<const Dataset> shuffled_sample(std::shared_ptr<const Dataset> all, int64_t count, uint64_t seed) {
+  Random random(seed);
+  std::vector<int64_t> order = random.permutation(all->size());
+  if (count > 0 && count < all->size()) order.resize(static_cast<size_t>(count));
+  return std::make_shared<Sample>(std::move(all), std::move(order));
+}
+
+struct Measured {
+  Accuracy accuracy;
+  size_t arena_bytes = 0;
+};
+
+Measured measure(const Model& model, const Dense& dense, const std::string& label, Context& context) {
+  Session session(model, context.session_options(dense.input.batch));
+  const auto source = context.loader(dense.evaluation, 0, dense.input.evaluate);
+  ProgressBar bar(context.output(), label);
+  return {evaluate(session, *source, bar.callback()), session.memory().arena_bytes};
+}
+
+Cut history_cut(const GroupCut& cut) {
+  return {cut.group, cut.channels, cut.keep, cut.channels - static_cast<int64_t>(cut.keep.size()), cut.scores};
+}
+
+HistoryEntry history_entry(const Dense& dense, const PrunePlan& plan, const CutSpec& spec, const Context& context) {
+  HistoryEntry entry;
+  entry.action = spec.weights ? "prune weights" : "prune channels";
+  entry.criterion = plan.criterion;
+  entry.target = plan.target;
+  entry.repair = spec.repair == Repair::kBatchNorm ? "bn" : "none";
+  entry.source_hash = to_hex(hash(dense.model));
+  entry.calibration = dense.input.calibrate;
+  entry.calibration_samples = dense.calibration->size();
+  entry.seed = context.common().seed;
+  entry.version = ELEK_VERSION;
+  for (const GroupCut& group : plan.groups) entry.cuts.push_back(history_cut(group));
+  for (const WeightCut& layer : plan.weights) {
+    entry.cuts.push_back({layer.node, static_cast<int64_t>(layer.keep.size()), {}, layer.removed, {}});
+  }
+  return entry;
+}
+
+PrunePlan make_plan(const Dense& dense, const Statistics& statistics, const CutSpec& spec, uint64_t seed) {
+  if (spec.weights) {
+    PrunePlan plan = select_weights(dense.model, statistics, spec.sparsity);
+    plan.criterion = "wanda";
+    return plan;
+  }
+  const std::vector<Group> groups = find_groups(dense.model.graph);
+  const auto scores = score_channels(dense.model, groups, spec.criterion, statistics, seed);
+  PrunePlan plan = select_channels(groups, scores, dense.model.graph, spec.channels);
+  plan.criterion = name_of(spec.criterion);
+  return plan;
+}
+
+}  // namespace
+
+Dense load_dense(const CutInput& input, Context& context) {
+  Dense dense;
+  dense.path = input.model;
+  dense.input = input;
+  context.phase("load", [&] {
+    dense.model = load_model(input.model, context.memory());
+    const ImageShape& shape = dense.model.graph.input_shape();
+    dense.evaluation = parse_data(input.evaluate, shape);
+    dense.calibration =
+        shuffled_sample(parse_data(input.calibrate, shape), input.max_batches * input.batch, context.common().seed);
+    dense.overlap = overlap(*dense.calibration, *dense.evaluation);
+  });
+  if (dense.overlap > 0) {
+    warn(std::to_string(dense.overlap) + " of the " + std::to_string(dense.calibration->size()) +
+         " calibration images are among the evaluation images: the accuracies below flatter the cut");
+  }
+  const Measured measured = context.phase("inference", [&] { return measure(dense.model, dense, "dense", context); });
+  dense.accuracy = measured.accuracy;
+  dense.arena_bytes = measured.arena_bytes;
+  return dense;
+}
+
+Collected collect(const Dense& dense, const Probes& probes, Context& context) {
+  return context.phase("collection", [&] {
+    SessionOptions options = context.session_options(dense.input.batch);
+    options.probes = probes;
+    Session session(dense.model, options);
+    const auto source = context.loader(dense.calibration, 0, dense.input.calibrate);
+    ProgressBar bar(context.output(), "collect");
+    for_each_batch(session, *source, 0, bar.callback());
+    return Collected{session.statistics(), session.memory().statistics_bytes};
+  });
+}
+
+Probes probes_of(const CutSpec& spec, const Graph& graph) {
+  return spec.weights ? probes_for_weights(graph) : probes_for(spec.criterion, graph);
+}
+
+CutResult cut(const Dense& dense, const Collected& collected, const CutSpec& spec, Context& context) {
+  CutResult result;
+  result.plan = context.phase("scoring", [&] { return make_plan(dense, collected.statistics, spec, context.common().seed); });
+  if (result.plan.removes_nothing()) {
+    throw UsageError("the target " + result.plan.target + " removes nothing from " + dense.path + "; ask for a larger share" +
+                     (spec.weights ? "" : ", or --round-to 1"));
+  }
+  context.phase("pruning", [&] {
+    result.model = apply(dense.model, result.plan, context.memory());
+    const Model masks = masked(dense.model, result.plan, context.memory());
+    const auto source = context.loader(dense.calibration, dense.input.batch, dense.input.calibrate);
+    result.equivalence = check_equivalence(result.model, masks, *source, context.session_options(dense.input.batch));
+  });
+  context.output().note("check: the compact network equals the masked dense one within " +
+                        scientific(result.equivalence.difference) + " (bound " + scientific(result.equivalence.bound) +
+                        ") on " + std::to_string(result.equivalence.samples) + " images");
+  const Measured pruned = context.phase("inference", [&] { return measure(result.model, dense, "just pruned", context); });
+  result.pruned = pruned.accuracy;
+  result.pruned_arena_bytes = pruned.arena_bytes;
+  if (spec.repair == Repair::kBatchNorm) {
+    result.model = context.phase("repair", [&] {
+      const auto source = context.loader(dense.calibration, 0, dense.input.calibrate);
+      ProgressBar bar(context.output(), "repair");
+      return reestimate_batch_norm(result.model, *source, 0, context.session_options(dense.input.batch), bar.callback());
+    });
+    result.repaired = context.phase("inference", [&] { return measure(result.model, dense, "repaired", context).accuracy; });
+  }
+  result.model.history.push_back(history_entry(dense, result.plan, spec, context));
+  throw_if_interrupted();
+  save_model(result.model, spec.out);
+  result.dense_file_bytes = std::filesystem::file_size(dense.path);
+  result.pruned_file_bytes = std::filesystem::file_size(spec.out);
+  return result;
+}
+
+}  // namespace elek::cli

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// The way of a cut, shared by coverage, wanda and demo: dense network and its accuracy, statistics, plan, apply, the check
+// that compact equals masked, accuracy just after, repair, accuracy repaired, file and report.
+// Tests: tests/cli/cut_test.cpp
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "cli/context.h"
+#include "engine/evaluate.h"
+#include "engine/graph/model.h"
+#include "engine/statistics.h"
+#include "prune/apply.h"
+#include "prune/repair.h"
+#include "prune/score.h"
+#include "prune/select.h"
+
+namespace elek::cli {
+
+/// Where a cut starts from, and on what data it is judged.
+struct CutInput {
+  std::string model;
+  std::string calibrate;
+  std::string evaluate;
+  int64_t max_batches = 20;
+  int64_t batch = 50;
+};
+
+/// A dense network with its data and its accuracy: what all cuts of it share.
+struct Dense {
+  std::string path;
+  Model model;
+  CutInput input;
+  std::shared_ptr<const Dataset> calibration;  // the images used, in the seeded order
+  std::shared_ptr<const Dataset> evaluation;
+  int64_t overlap = 0;  // calibration images that are evaluation images too
+  Accuracy accuracy;
+  size_t arena_bytes = 0;
+};
+/// Loads model and data, warns about images in both, measures the dense accuracy (phases load, inference).
+[[nodiscard]] Dense load_dense(const CutInput& input, Context& context);
+
+/// Sums over the calibration images (phase collection); statistics_bytes is what the session held for them.
+struct Collected {
+  Statistics statistics;
+  size_t statistics_bytes = 0;
+};
+[[nodiscard]] Collected collect(const Dense& dense, const Probes& probes, Context& context);
+
+/// What to cut and how.
+struct CutSpec {
+  bool weights = false;  // zero single weights (Wanda); else remove channels by `criterion`
+  Criterion criterion = Criterion::kStdConsumer;
+  ChannelTarget channels;
+  WeightTarget sparsity;
+  Repair repair = Repair::kBatchNorm;
+  std::string out;
+};
+[[nodiscard]] Probes probes_of(const CutSpec& spec, const Graph& graph);
+
+struct CutResult {
+  Model model;  // as saved
+  PrunePlan plan;
+  Equivalence equivalence;
+  Accuracy pruned;
+  std::optional<Accuracy> repaired;
+  size_t pruned_arena_bytes = 0;
+  size_t dense_file_bytes = 0;
+  size_t pruned_file_bytes = 0;
+};
+/// Scores, cuts, checks, repairs, measures and saves. UsageError if nothing would go; the file is written last and whole.
+[[nodiscard]] CutResult cut(const Dense& dense, const Collected& collected, const CutSpec& spec, Context& context);
+
+/// The options that coverage and wanda share, and the whole run of either.
+struct CutCommand {
+  Common common;
+  CutInput input;
+  CutSpec spec;
+  std::string scope = "layer";
+  std::string round_to = "auto";
+  std::string repair = "bn";
+  bool no_repair = false;
+  std::vector<std::string> ignore;
+  std::vector<std::string> layers;  // NAME=share
+  std::string tap = "relu";
+  std::string save_statistics;
+  std::string statistics;
+};
+void add_cut_options(CLI::App& command, CutCommand& options);
+/// Texts to enums: scope, rounding, repair, tap, shares a layer. UsageError naming the option.
+void resolve(CutCommand& options);
+void run_cut(const std::string& name, CutCommand options);
+
+}  // namespace elek::cli

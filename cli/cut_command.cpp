@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+// Options and report that coverage and wanda share.
+#include <charconv>
+
+#include "cli/cut.h"
+#include "engine/base/error.h"
+#include "engine/base/runtime.h"
+#include "models/model_file.h"
+#include "models/statistics_file.h"
+
+namespace elek::cli {
+namespace {
+
+double share_of(const std::string& text, const std::string& option) {
+  double share = 0;
+  const char* const end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, share);
+  if (error != std::errc() || rest != end || !(share >= 0 && share < 1)) {
+    throw UsageError(option + " '" + text + "': expected a share from 0 up to, but not including, 1");
+  }
+  return share;
+}
+
+Json stages(double dense, double pruned, const std::optional<double>& repaired) {
+  Json json = {{"dense", dense}, {"pruned", pruned}, {"repaired", nullptr}};
+  if (repaired) json["repaired"] = *repaired;
+  return json;
+}
+
+template <typename T>
+Json before_after(T dense, T pruned) {
+  return {{"dense", dense}, {"pruned", pruned}};
+}
+
+Json groups_json(const PrunePlan& plan) {
+  Json list = Json::array();
+  for (const GroupCut& group : plan.groups) {
+    list.push_back({{"name", group.group}, {"channels", group.channels}, {"kept", group.keep.size()}});
+  }
+  for (const WeightCut& layer : plan.weights) {
+    list.push_back({{"name", layer.node},
+                    {"weights", layer.keep.size()},
+                    {"kept", static_cast<int64_t>(layer.keep.size()) - layer.removed}});
+  }
+  return list;
+}
+
+std::string change(double before, double after) { return before > 0 ? percent(after / before - 1, 1) : ""; }
+
+void print_report(const Dense& dense, const Collected& collected, const CutResult& result, const Context& context) {
+  Table table({"", "dense", "just pruned", "repaired"});
+  const auto stage = [&result](double (*figure)(const Accuracy&), const Accuracy& before, const std::string& name,
+                               const std::function<std::string(double)>& text) {
+    return std::vector<std::string>{name, text(figure(before)), text(figure(result.pruned)),
+                                    result.repaired ? text(figure(*result.repaired)) : "-"};
+  };
+  const auto share = [](double value) { return percent(value); };
+  table.add(stage([](const Accuracy& a) { return a.top1; }, dense.accuracy, "top-1", share));
+  table.add(stage([](const Accuracy& a) { return a.top5; }, dense.accuracy, "top-5", share));
+  table.add(
+      stage([](const Accuracy& a) { return a.loss; }, dense.accuracy, "mean loss", [](double v) { return decimal(v, 4); }));
+  context.output().result("\n" + table.text() + "\n");
+
+  Table sizes({"", "dense", "pruned", "change"});
+  const auto row = [&sizes](const std::string& name, int64_t before, int64_t after) {
+    sizes.add({name, with_commas(before), with_commas(after), change(static_cast<double>(before), static_cast<double>(after))});
+  };
+  row("parameters", parameter_count(dense.model), parameter_count(result.model));
+  row("parameters not zero", nonzero_parameter_count(dense.model), nonzero_parameter_count(result.model));
+  row("MACs an image", macs(dense.model.graph), macs(result.model.graph));
+  row("file bytes", static_cast<int64_t>(result.dense_file_bytes), static_cast<int64_t>(result.pruned_file_bytes));
+  row("arena bytes", static_cast<int64_t>(dense.arena_bytes), static_cast<int64_t>(result.pruned_arena_bytes));
+  context.output().result(sizes.text());
+  context.output().result("statistics: " + readable_bytes(collected.statistics_bytes) + " held over " +
+                          with_commas(collected.statistics.samples) + " images\n");
+  context.print_phases();
+}
+
+Json report_json(const std::string& name, const Dense& dense, const Collected& collected, const CutResult& result,
+                 const std::string& out, const Context& context) {
+  const auto optional = [&result](double Accuracy::*field) -> std::optional<double> {
+    return result.repaired ? std::optional<double>((*result.repaired).*field) : std::nullopt;
+  };
+  return {{"command", name},
+          {"model", dense.path},
+          {"out", out},
+          {"criterion", result.plan.criterion},
+          {"target", result.plan.target},
+          {"accuracy", stages(dense.accuracy.top1, result.pruned.top1, optional(&Accuracy::top1))},
+          {"top5", stages(dense.accuracy.top5, result.pruned.top5, optional(&Accuracy::top5))},
+          {"loss", stages(dense.accuracy.loss, result.pruned.loss, optional(&Accuracy::loss))},
+          {"parameters", before_after(parameter_count(dense.model), parameter_count(result.model))},
+          {"nonzero_parameters", before_after(nonzero_parameter_count(dense.model), nonzero_parameter_count(result.model))},
+          {"macs", before_after(macs(dense.model.graph), macs(result.model.graph))},
+          {"file_bytes", before_after(result.dense_file_bytes, result.pruned_file_bytes)},
+          {"arena_bytes", before_after(dense.arena_bytes, result.pruned_arena_bytes)},
+          {"statistics_bytes", collected.statistics_bytes},
+          {"samples",
+           {{"calibration", dense.calibration->size()}, {"evaluation", dense.accuracy.samples}, {"overlap", dense.overlap}}},
+          {"equivalence",
+           {{"difference", result.equivalence.difference},
+            {"bound", result.equivalence.bound},
+            {"samples", result.equivalence.samples}}},
+          {"cuts", groups_json(result.plan)},
+          {"peak_rss_bytes", context.peak_rss_bytes()},
+          {"phases", context.phases_json()}};
+}
+
+void resolve_repair(CutCommand& options) {
+  const std::string& repair = options.no_repair ? "none" : options.repair;
+  if (repair == "refit") not_built_yet("--repair refit", "--repair bn");
+  if (repair != "bn" && repair != "none") throw UsageError("--repair '" + repair + "': expected bn or none");
+  options.spec.repair = repair == "bn" ? Repair::kBatchNorm : Repair::kNone;
+}
+
+void resolve_rounding(CutCommand& options) {
+  if (options.round_to == "auto") return;
+  if (options.round_to == "measured") not_built_yet("--round-to measured", "--round-to auto or a number");
+  const char* const end = options.round_to.data() + options.round_to.size();
+  const auto [rest, error] = std::from_chars(options.round_to.data(), end, options.spec.channels.round_to);
+  if (error != std::errc() || rest != end || options.spec.channels.round_to < 1) {
+    throw UsageError("--round-to '" + options.round_to + "': expected auto or a number of channels from 1");
+  }
+}
+
+}  // namespace
+
+void add_cut_options(CLI::App& command, CutCommand& options) {
+  command.add_option("--model", options.input.model, "Model file")->required();
+  command.add_option("--calibrate", options.input.calibrate, "DATA to watch the network on; labels are not looked at")
+      ->required();
+  command.add_option("--evaluate", options.input.evaluate, "DATA with labels to measure accuracy on; other images")->required();
+  command.add_option("--scope", options.scope, "layer: the share of each group's channels; global: of all")
+      ->check(CLI::IsMember({"layer", "global"}))
+      ->capture_default_str();
+  command.add_option("--round-to", options.round_to, "auto (multiples of 8 from 64 channels on) or a number")
+      ->capture_default_str();
+  command.add_option("--ignore", options.ignore, "Layer or group that stays whole; may be repeated")->take_all();
+  command.add_option("--layer", options.layers, "NAME=SHARE: another share for one group; may be repeated")->take_all();
+  command.add_option("--repair", options.repair, "bn (re-estimate batch norm) or none")->capture_default_str();
+  command.add_flag("--no-repair", options.no_repair, "The same as --repair none");
+  command.add_option("--tap", options.tap, "What is watched of a layer: relu, its stored value")->capture_default_str();
+  command.add_option("--max-batches", options.input.max_batches, "Calibration batches at most; 0 = all")
+      ->check(CLI::Range(0, 100000000))
+      ->capture_default_str();
+  command.add_option("--batch", options.input.batch, "Images a run")->check(CLI::Range(1, 65536))->capture_default_str();
+  auto* save = command.add_option("--save-statistics", options.save_statistics, "Write the sums to this file");
+  command.add_option("--statistics", options.statistics, "Read the sums from this file instead of watching")->excludes(save);
+  command.add_option("--out", options.spec.out, "Model file to write")->required();
+  add_common(command, options.common);
+}
+
+void resolve(CutCommand& options) {
+  options.spec.channels.scope = options.scope == "global" ? Scope::kGlobal : Scope::kLayer;
+  options.spec.channels.ignore = options.ignore;
+  options.spec.sparsity.ignore = options.ignore;
+  for (const std::string& text : options.layers) {
+    const size_t equals = text.rfind('=');
+    if (equals == std::string::npos || equals == 0) throw UsageError("--layer '" + text + "': expected NAME=SHARE");
+    options.spec.channels.overrides[text.substr(0, equals)] = share_of(text.substr(equals + 1), "--layer");
+  }
+  if (options.tap == "conv") not_built_yet("--tap conv", "--tap relu");
+  if (options.tap != "relu") throw UsageError("--tap '" + options.tap + "': expected relu");
+  resolve_repair(options);
+  resolve_rounding(options);
+}
+
+void run_cut(const std::string& name, CutCommand options) {
+  resolve(options);
+  Context context(options.common);
+  check_output_path(options.spec.out);
+  if (!options.save_statistics.empty()) check_output_path(options.save_statistics);
+  const Dense dense = load_dense(options.input, context);
+  const Probes probes = probes_of(options.spec, dense.model.graph);
+  if (probes.empty() && !(options.save_statistics + options.statistics).empty()) {
+    throw UsageError("--statistics and --save-statistics: " + name_of(options.spec.criterion) + " watches nothing");
+  }
+  Collected collected;
+  if (!options.statistics.empty()) {
+    collected.statistics = load_statistics(options.statistics);
+  } else if (!probes.empty()) {
+    collected = collect(dense, probes, context);
+    if (!options.save_statistics.empty()) save_statistics(collected.statistics, options.save_statistics);
+  }
+  const CutResult result = cut(dense, collected, options.spec, context);
+  print_report(dense, collected, result, context);
+  context.output().result("\n" + options.spec.out + ": " + result.plan.criterion + ", " + result.plan.target + "\n");
+  context.output().json(report_json(name, dense, collected, result, options.spec.out, context));
+}
+
+}  // namespace elek::cli

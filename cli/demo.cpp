@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// elek demo: the seed's three scenarios on the shipped network, prepare -> coverage -> Wanda, and one table at the end.
+// Statistics are taken once a criterion and shared by its shares; latency and peak RAM come from a child `elek bench` for each
+// network, so that they are its own. Tests: tests/cli/demo_test.cpp
+#include <cmath>
+#include <filesystem>
+
+#include "cli/child.h"
+#include "cli/commands.h"
+#include "cli/cut.h"
+#include "cli/prepare.h"
+#include "engine/base/error.h"
+#include "engine/base/runtime.h"
+#include "models/model_file.h"
+
+namespace elek::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kWeightsFile = "resnet20_fashion_mnist.safetensors";
+constexpr const char* kLabelsFile = "labels.txt";
+constexpr int64_t kQuickImages = 2000;
+constexpr int64_t kMemoryBatch = 50;  // peak RAM is that of batches this large, latency of single images
+
+struct DemoOptions {
+  Common common;
+  std::string data;
+  std::string out = "elek-demo";
+  bool full = false;
+};
+
+/// One line of the final table.
+struct Row {
+  std::string name;
+  std::string file;
+  double pruned = NAN;
+  double repaired = NAN;
+  int64_t parameters = 0;
+  int64_t macs = 0;
+  size_t file_bytes = 0;
+  double latency_ms = 0;
+  size_t peak_rss_bytes = 0;
+  size_t statistics_bytes = 0;
+};
+
+std::string find_data(const std::string& given) {
+  const fs::path program = fs::path(own_path()).parent_path();
+  const std::vector<fs::path> places = {program / ".." / ELEK_SHARE_DIR / "fashion-mnist", program / "../../data/fashion-mnist",
+                                        fs::path(ELEK_SOURCE_DATA) / "fashion-mnist"};
+  if (!given.empty()) {
+    if (fs::exists(fs::path(given) / kWeightsFile)) return given;
+    throw InputError(given + ": has no " + kWeightsFile + "; --data wants the folder with the shipped network and images");
+  }
+  for (const fs::path& place : places) {
+    if (fs::exists(place / kWeightsFile)) return place.lexically_normal().string();
+  }
+  throw InputError(std::string(kWeightsFile) + " is not where the program expects it (" +
+                   places.front().lexically_normal().string() + "); name the folder with --data");
+}
+
+class Demo {
+ public:
+  explicit Demo(const DemoOptions& options)
+      : options_(options), context_(options.common), data_(find_data(options.data)), out_(options.out) {}
+  void run();
+
+ private:
+  [[nodiscard]] std::string file(const std::string& name) const { return (out_ / (name + ".safetensors")).string(); }
+  void prepare();
+  void cut_rows(const Dense& dense, CutSpec spec, const std::string& name, const std::string& stem);
+  void measure(Row& row);
+  void report(const Dense& dense);
+
+  DemoOptions options_;
+  Context context_;
+  std::string data_;
+  fs::path out_;
+  std::vector<Row> rows_;
+};
+
+void Demo::prepare() {
+  context_.output().note("\n1. prepare: the shipped ResNet-20 for Fashion-MNIST becomes a model file");
+  std::error_code error;
+  fs::create_directories(out_, error);
+  if (error) throw InputError(out_.string() + ": cannot be made: " + error.message() + "; name another folder with --out");
+  Preparation what;
+  what.arch = "cifar_resnet20";
+  what.input = {1, 28, 28};
+  what.weights = (fs::path(data_) / kWeightsFile).string();
+  what.mean = {0.2860F};
+  what.stddev = {0.3530F};
+  what.labels = read_labels((fs::path(data_) / kLabelsFile).string());
+  save_model(prepare_model(what, context_), file("dense"));
+}
+
+void Demo::cut_rows(const Dense& dense, CutSpec spec, const std::string& name, const std::string& stem) {
+  const Collected collected = collect(dense, probes_of(spec, dense.model.graph), context_);
+  for (const double share : {0.3, 0.5}) {
+    const std::string percent_text = decimal(100 * share, 0);
+    spec.channels.share = share;
+    spec.sparsity.sparsity = share;
+    spec.out = file(stem + "-" + percent_text);
+    const CutResult result = cut(dense, collected, spec, context_);
+    Row row;
+    row.name = name + " " + percent_text + " %";
+    row.file = spec.out;
+    row.pruned = result.pruned.top1;
+    row.repaired = result.repaired ? result.repaired->top1 : NAN;
+    row.parameters = nonzero_parameter_count(result.model);
+    row.macs = macs(result.model.graph);
+    row.file_bytes = result.pruned_file_bytes;
+    row.statistics_bytes = collected.statistics_bytes;
+    rows_.push_back(row);
+  }
+}
+
+void Demo::measure(Row& row) {
+  std::vector<std::string> words{
+      "bench", "--model", row.file, "--json", "--quiet", "--threads", std::to_string(options_.common.threads)};
+  const auto with = [&words](const std::string& batch, const std::string& seconds) {
+    std::vector<std::string> all = words;
+    all.insert(all.end(), {"--batch", batch, "--seconds", seconds});
+    return run_child(all);
+  };
+  row.latency_ms = with("1", "0.5").at("latency_ms").at("p50").get<double>();
+  row.peak_rss_bytes = with(std::to_string(kMemoryBatch), "0").at("peak_rss_bytes").get<size_t>();
+}
+
+void Demo::report(const Dense& dense) {
+  Table table({"network", "just pruned", "repaired", "parameters", "MACs", "file MB", "ms", "RAM MB", "stats kB"});
+  Json list = Json::array();
+  for (const Row& row : rows_) {
+    const bool is_dense = &row == &rows_.front();
+    table.add({row.name, is_dense ? "" : percent(row.pruned), percent(row.repaired), with_commas(row.parameters),
+               readable_count(row.macs), decimal(static_cast<double>(row.file_bytes) / 1e6, 2), decimal(row.latency_ms, 2),
+               decimal(static_cast<double>(row.peak_rss_bytes) / 1e6, 1),
+               is_dense ? "" : decimal(static_cast<double>(row.statistics_bytes) / 1e3, 1)});
+    if (is_dense) table.add_rule();
+    list.push_back({{"name", row.name},
+                    {"model", row.file},
+                    {"accuracy", {{"dense", dense.accuracy.top1}, {"pruned", row.pruned}, {"repaired", row.repaired}}},
+                    {"nonzero_parameters", row.parameters},
+                    {"macs", row.macs},
+                    {"file_bytes", row.file_bytes},
+                    {"latency_ms", {{"p50", row.latency_ms}}},
+                    {"peak_rss_bytes", row.peak_rss_bytes},
+                    {"statistics_bytes", row.statistics_bytes}});
+  }
+  context_.output().result(
+      "\n" + table.text() + "\nAccuracy on " + with_commas(dense.accuracy.samples) + " test images (dense: " +
+      percent(dense.accuracy.top1) + "), calibrated and repaired on " + with_commas(dense.calibration->size()) +
+      " training images, no labels.\nparameters: not zero. ms: one image, median. RAM: peak of a process running batches of " +
+      std::to_string(kMemoryBatch) + ".\nstats: what watching held, whatever the number of images. Models: " + out_.string() +
+      "\n");
+  context_.output().json({{"command", "demo"},
+                          {"samples", {{"calibration", dense.calibration->size()}, {"evaluation", dense.accuracy.samples}}},
+                          {"networks", list},
+                          {"phases", context_.phases_json()}});
+}
+
+void Demo::run() {
+  prepare();
+  CutInput input;
+  input.model = file("dense");
+  input.calibrate = "idx:" + data_ + ":train";
+  input.evaluate = "idx:" + data_ + ":test" + (options_.full ? std::string() : "[0:" + std::to_string(kQuickImages) + "]");
+  const Dense dense = load_dense(input, context_);
+  Row row;
+  row.name = "dense";
+  row.file = input.model;
+  row.repaired = dense.accuracy.top1;
+  row.parameters = nonzero_parameter_count(dense.model);
+  row.macs = macs(dense.model.graph);
+  row.file_bytes = fs::file_size(input.model);
+  rows_.push_back(row);
+
+  context_.output().note("\n2. coverage: watch " + with_commas(dense.calibration->size()) +
+                         " images, remove 30 % and 50 % of the channels");
+  CutSpec coverage;
+  cut_rows(dense, coverage, "coverage, channels", "coverage");
+  context_.output().note("\n3. Wanda: the same by |W| * ||X||, for channels and for single weights");
+  CutSpec channels;
+  channels.criterion = Criterion::kWanda;
+  cut_rows(dense, channels, "Wanda, channels", "wanda-channels");
+  CutSpec weights;
+  weights.weights = true;
+  cut_rows(dense, weights, "Wanda, weights", "wanda-weights");
+
+  context_.output().note("\nlatency and memory of each network, in a process of its own");
+  for (Row& each : rows_) measure(each);
+  report(dense);
+}
+
+}  // namespace
+
+void add_demo(CLI::App& app, Run& run) {
+  auto options = std::make_shared<DemoOptions>();
+  CLI::App* command =
+      app.add_subcommand("demo", "Prepare, coverage and Wanda on the shipped network and images, and one table");
+  command->add_option("--data", options->data, "Folder with the shipped network and images");
+  command->add_option("--out", options->out, "Folder for the models made")->capture_default_str();
+  command->add_flag("--full", options->full, "All 10,000 test images instead of 2,000");
+  add_common(*command, options->common);
+  command->footer("Examples:\n  elek demo\n  elek demo --full --out models");
+  command->callback([&run, options] { run = [options] { Demo(*options).run(); }; });
+}
+
+}  // namespace elek::cli

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// elek info: what is in a model file: layers, shapes, parameters, MACs, bytes, preprocessing, labels and history.
+#include <filesystem>
+#include <map>
+
+#include "cli/commands.h"
+#include "cli/context.h"
+#include "engine/base/runtime.h"
+#include "models/model_file.h"
+
+namespace elek::cli {
+namespace {
+
+struct InfoOptions {
+  Common common;
+  std::string model;
+  bool all = false;
+};
+
+std::string kernel_of(const Node& node) {
+  if (const auto* conv = std::get_if<Conv2dAttrs>(&node.attrs)) {
+    std::string text = std::to_string(conv->kernel) + "x" + std::to_string(conv->kernel);
+    if (conv->stride > 1) text += " /" + std::to_string(conv->stride);
+    if (conv->groups > 1) text += " g" + std::to_string(conv->groups);
+    return text;
+  }
+  return "";
+}
+
+std::string joined(const std::vector<float>& values) {
+  std::string text;
+  for (const float value : values) text += (text.empty() ? "" : " ") + decimal(value, 4);
+  return text;
+}
+
+std::string describe(const HistoryEntry& entry) {
+  std::string text = entry.action;
+  if (!entry.criterion.empty()) text += " by " + entry.criterion;
+  if (!entry.target.empty()) text += ", " + entry.target;
+  if (!entry.repair.empty()) text += ", repair " + entry.repair;
+  if (!entry.calibration.empty()) text += ", on " + with_commas(entry.calibration_samples) + " images of " + entry.calibration;
+  return text;
+}
+
+Json history_json(const History& history) {
+  Json list = Json::array();
+  for (const HistoryEntry& entry : history) {
+    Json cuts = Json::array();
+    for (const Cut& cut : entry.cuts) cuts.push_back({{"name", cut.name}, {"before", cut.before}, {"removed", cut.removed}});
+    list.push_back({{"action", entry.action},
+                    {"criterion", entry.criterion},
+                    {"target", entry.target},
+                    {"repair", entry.repair},
+                    {"source_hash", entry.source_hash},
+                    {"calibration", entry.calibration},
+                    {"calibration_samples", entry.calibration_samples},
+                    {"seed", entry.seed},
+                    {"version", entry.version},
+                    {"cuts", cuts}});
+  }
+  return list;
+}
+
+void info(const InfoOptions& options) {
+  Context context(options.common);
+  const Model model = load_model(options.model, context.memory());
+  std::map<std::string, int64_t> parameters;  // node -> elements, running statistics included
+  for (const ParameterSpec& spec : required_parameters(model.graph)) {
+    parameters[spec.name.substr(0, spec.name.rfind('.'))] += spec.shape.elements();
+  }
+  Table table({"layer", "op", "kernel", "output", "parameters", "MACs"});
+  Json layers = Json::array();
+  for (const Node& node : model.graph.nodes()) {
+    const int64_t count = parameters.contains(node.name) ? parameters.at(node.name) : 0;
+    const int64_t work = macs(model.graph, node);
+    layers.push_back({{"name", node.name},
+                      {"op", op_name(node)},
+                      {"output", {node.shape.channels, node.shape.height, node.shape.width}},
+                      {"parameters", count},
+                      {"macs", work}});
+    if (options.all || work > 0 || node.is<InputAttrs>()) {
+      table.add({node.name, std::string(op_name(node)), kernel_of(node), to_string(node.shape),
+                 count > 0 ? with_commas(count) : "", work > 0 ? with_commas(work) : ""});
+    }
+  }
+  const size_t file_bytes = std::filesystem::file_size(options.model);
+  table.add_rule();
+  table.add({"total", "", "", "", with_commas(parameter_count(model)), with_commas(macs(model.graph))});
+  const Output& out = context.output();
+  out.result(table.text());
+  out.result("\n" + model.architecture + ", " + readable_bytes(file_bytes) + " on disk, " +
+             percent(1 - static_cast<double>(nonzero_parameter_count(model)) / static_cast<double>(parameter_count(model))) +
+             " of the parameters are zero, hash " + to_hex(hash(model)) + "\n");
+  out.result("preprocessing: (pixel / 255 - mean) / std, mean " + joined(model.preprocessing.mean) + ", std " +
+             joined(model.preprocessing.stddev) + "\n");
+  for (const HistoryEntry& entry : model.history) out.result("history: " + describe(entry) + "\n");
+  out.json({{"command", "info"},
+            {"model", options.model},
+            {"architecture", model.architecture},
+            {"hash", to_hex(hash(model))},
+            {"parameters", parameter_count(model)},
+            {"nonzero_parameters", nonzero_parameter_count(model)},
+            {"parameter_bytes", parameter_bytes(model)},
+            {"macs", macs(model.graph)},
+            {"file_bytes", file_bytes},
+            {"mean", model.preprocessing.mean},
+            {"std", model.preprocessing.stddev},
+            {"labels", model.labels},
+            {"layers", layers},
+            {"history", history_json(model.history)}});
+}
+
+}  // namespace
+
+void add_info(CLI::App& app, Run& run) {
+  auto options = std::make_shared<InfoOptions>();
+  CLI::App* command = app.add_subcommand("info", "Layers, shapes, parameters, MACs, bytes and history of a model");
+  command->add_option("--model", options->model, "Model file")->required();
+  command->add_flag("--all", options->all, "Batch norm, ReLU, sums and pools too");
+  add_common(*command, options->common);
+  command->footer("Examples:\n  elek info --model net.safetensors\n  elek info --model net.safetensors --json");
+  command->callback([&run, options] { run = [options] { info(*options); }; });
+}
+
+}  // namespace elek::cli

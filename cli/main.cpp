@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// The elek command: parses, runs one subcommand, turns errors into exit codes (docs/cli.md).
+// Tests: tests/cli
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <exception>
+#include <iostream>
+#include <new>
+
+#include "cli/commands.h"
+#include "engine/base/error.h"
+#include "engine/base/runtime.h"
+
+namespace {
+
+extern "C" void on_interrupt(int) { elek::request_interrupt(); }
+
+// Ctrl-C and kill set a flag that long loops look at, so that temporary files are removed on the way out. A file-size limit
+// must come back as a failed write, not as a signal, for the same reason.
+void install_signal_handlers() {
+  struct sigaction action {};
+  action.sa_handler = on_interrupt;
+  (void)sigemptyset(&action.sa_mask);
+  (void)sigaction(SIGINT, &action, nullptr);
+  (void)sigaction(SIGTERM, &action, nullptr);
+  (void)std::signal(SIGXFSZ, SIG_IGN);
+  (void)std::signal(SIGPIPE, SIG_IGN);
+}
+
+int fail(int exit_code, const std::string& message) {
+  std::cerr << "elek: error: " << message << std::endl;
+  return exit_code;
+}
+
+int run_command(int argc, char** argv) {
+  CLI::App app("elek runs ResNets in memory it owns to the byte, and sieves out the channels and weights that do no work.",
+               "elek");
+  app.set_version_flag("--version", std::string("elek ") + ELEK_VERSION);
+  app.require_subcommand(1);
+  app.footer(
+      "Examples:\n"
+      "  elek demo                                        the whole story on a shipped network, in a minute\n"
+      "  elek prepare --arch resnet18 --random 1 --out net.safetensors\n"
+      "  elek coverage --model net.safetensors --calibrate images:train --evaluate images:val --out small.safetensors\n"
+      "  elek COMMAND --help\n\n"
+      "DATA is idx:DIR[:train|test], images:DIR, cifar10:DIR or synthetic:N[:seed], each with an optional slice [a:b].\n"
+      "Exit codes: 0 done, 1 internal, 2 usage, 3 input or output, 4 out of memory, 5 device not available, 130 interrupted.");
+  elek::cli::Run run;
+  elek::cli::add_prepare(app, run);
+  elek::cli::add_eval(app, run);
+  elek::cli::add_run(app, run);
+  elek::cli::add_coverage(app, run);
+  elek::cli::add_wanda(app, run);
+  elek::cli::add_info(app, run);
+  elek::cli::add_bench(app, run);
+  elek::cli::add_demo(app, run);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error, std::cout, std::cerr) == 0 ? 0 : 2;
+  }
+  run();
+  if (!std::cout.flush()) return fail(3, "standard output: could not be written; is the disk full or the pipe closed?");
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  install_signal_handlers();
+  try {
+    return run_command(argc, argv);
+  } catch (const elek::OutOfMemory& error) {
+    return fail(error.exit_code(), std::string(error.what()) + "\nelek: try a smaller --batch or a larger --memory-limit");
+  } catch (const elek::Error& error) {
+    return fail(error.exit_code(), error.what());
+  } catch (const std::bad_alloc&) {
+    return fail(4, "out of memory: the system gave no more; try a smaller --batch");
+  } catch (const std::exception& error) {
+    return fail(1, std::string("internal error: ") + error.what());
+  }
+}

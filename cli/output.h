@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the command says, and where: results on standard output as a table or, with --json, as exactly one JSON object; all
+// else (notes, progress, warnings) on standard error. Numbers are formatted here and nowhere else.
+// Tests: tests/cli/output_test.cpp (through the built binary)
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace elek::cli {
+
+using Json = nlohmann::ordered_json;
+
+[[nodiscard]] std::string with_commas(int64_t value);                 // 1,082,826
+[[nodiscard]] std::string percent(double fraction, int digits = 2);   // 0.934 -> "93.40 %"; NaN -> "-"
+[[nodiscard]] std::string decimal(double value, int digits);          // fixed point
+[[nodiscard]] std::string scientific(double value);                   // 1.2e-06
+[[nodiscard]] std::string megabytes(size_t bytes, int digits = 2);    // "4.36 MB", MB = 10^6
+[[nodiscard]] std::string readable_bytes(size_t bytes);               // B, kB, MB or GB, whichever reads best
+[[nodiscard]] std::string readable_count(int64_t value);              // 123.4 M
+[[nodiscard]] std::string duration(std::chrono::duration<double> d);  // "4.2 s", "3 min 5 s"
+
+/// Columns as wide as their widest cell. The first column is left-aligned, the others right-aligned. Cells are ASCII.
+class Table {
+ public:
+  explicit Table(std::vector<std::string> header) : rows_{std::move(header)} {}
+  /// A row may be shorter than the header. ContractError if it is longer.
+  void add(std::vector<std::string> row);
+  void add_rule();  // a line across
+  [[nodiscard]] std::string text() const;
+
+ private:
+  std::vector<std::vector<std::string>> rows_;  // an empty row is a rule
+};
+
+/// Where words go. Copies share nothing but the streams.
+class Output {
+ public:
+  Output(bool json, bool quiet) : json_(json), quiet_(quiet) {}
+  void note(const std::string& line) const;    // standard error, unless quiet
+  void result(const std::string& text) const;  // standard output; with --json standard error, and not at all when quiet
+  void json(const Json& object) const;         // standard output with --json, else nowhere
+  [[nodiscard]] bool is_json() const noexcept { return json_; }
+  [[nodiscard]] bool quiet() const noexcept { return quiet_; }
+
+ private:
+  bool json_;
+  bool quiet_;
+};
+
+/// A bar with rate and time left on a terminal; elsewhere a plain line every ten seconds and one at the end.
+class ProgressBar {
+ public:
+  ProgressBar(const Output& output, std::string label);
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
+  ~ProgressBar();  // ends the line
+  void update(int64_t done, int64_t total);
+  [[nodiscard]] std::function<void(int64_t, int64_t)> callback() {
+    return [this](int64_t done, int64_t total) { update(done, total); };
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  void draw(int64_t done, int64_t total, Clock::time_point now);
+  bool quiet_;
+  bool terminal_;
+  std::string label_;
+  Clock::time_point start_;
+  Clock::time_point last_;
+  bool drawn_ = false;
+  bool complete_ = false;
+};
+
+}  // namespace elek::cli

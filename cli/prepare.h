@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// What `elek prepare` builds; `elek demo` builds its network the same way.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/context.h"
+#include "engine/graph/model.h"
+
+namespace elek::cli {
+
+struct Preparation {
+  std::string arch;
+  std::string stem;            // "", "imagenet", "cifar"
+  std::vector<int64_t> input;  // C, H, W or empty
+  std::optional<int64_t> classes;
+  std::optional<int64_t> width;
+  std::string shortcut;  // "", "A", "B"
+  std::string weights;   // a file, or empty and `random` is set
+  std::optional<uint64_t> random;
+  std::vector<float> mean, stddev;
+  std::vector<std::string> labels;
+};
+
+/// The model, complete and validated, its tensors from the context's memory. InputError for the file, UsageError where the
+/// options contradict it.
+[[nodiscard]] Model prepare_model(const Preparation& what, Context& context);
+
+/// One class name a line. InputError if the file cannot be read.
+[[nodiscard]] std::vector<std::string> read_labels(const std::string& path);
+
+}  // namespace elek::cli

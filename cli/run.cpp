@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// elek run: logits of every image into a file, or the five best classes of a few images on the screen.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+#include "cli/commands.h"
+#include "cli/context.h"
+#include "data/dataset.h"
+#include "engine/base/error.h"
+#include "engine/evaluate.h"
+#include "engine/memory/tensor.h"
+#include "models/model_file.h"
+#include "models/safetensors.h"
+
+namespace elek::cli {
+namespace {
+
+struct RunOptions {
+  Common common;
+  std::string model;
+  std::string data;
+  std::string out;
+  std::vector<std::string> images;
+  int64_t batch = 50;
+};
+
+struct Guess {
+  size_t index = 0;
+  double probability = 0;
+};
+
+/// The best classes with their softmax, in double; ties go to the lower class, NaN last.
+std::vector<Guess> best(std::span<const float> logits, size_t count) {
+  double largest = -INFINITY;
+  for (const float value : logits) largest = value > largest ? value : largest;
+  double sum = 0;
+  for (const float value : logits) sum += std::exp(static_cast<double>(value) - largest);
+  std::vector<size_t> order(logits.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  const auto key = [&logits](size_t i) { return std::isnan(logits[i]) ? -INFINITY : logits[i]; };
+  std::stable_sort(order.begin(), order.end(), [&key](size_t a, size_t b) { return key(a) > key(b); });
+  std::vector<Guess> guesses;
+  for (size_t i = 0; i < std::min(count, order.size()); ++i) {
+    guesses.push_back({order[i], std::exp(static_cast<double>(logits[order[i]]) - largest) / sum});
+  }
+  return guesses;
+}
+
+void run_images(const RunOptions& options) {
+  Context context(options.common);
+  const Model model = load_model(options.model, context.memory());
+  const auto data = image_files(options.images);
+  const int64_t batch = std::min<int64_t>(options.batch, data->size());
+  Session session(model, context.session_options(batch));
+  const auto source = context.loader(data, 0, "images");
+  Json images = Json::array();
+  Table table({"image", "class", "probability"});
+  const auto label_of = [&model](size_t index) {
+    return index < model.labels.size() ? model.labels[index] : "class " + std::to_string(index);
+  };
+  int64_t done = 0;
+  for_each_batch(session, *source, 0, {}, [&](const Slot& slot, std::span<const float> logits) {
+    const size_t classes = logits.size() / static_cast<size_t>(slot.count);
+    for (int64_t i = 0; i < slot.count; ++i, ++done) {
+      const std::string& file = options.images[static_cast<size_t>(done)];
+      Json top = Json::array();
+      bool first = true;
+      for (const Guess& guess : best(logits.subspan(static_cast<size_t>(i) * classes, classes), 5)) {
+        table.add({first ? file : "", label_of(guess.index), percent(guess.probability)});
+        top.push_back({{"class", guess.index}, {"label", label_of(guess.index)}, {"probability", guess.probability}});
+        first = false;
+      }
+      images.push_back({{"file", file}, {"top", top}});
+    }
+  });
+  context.output().result(table.text());
+  context.output().json({{"command", "run"}, {"model", options.model}, {"images", images}});
+}
+
+void run_data(const RunOptions& options) {
+  Context context(options.common);
+  check_output_path(options.out);
+  const Model model = context.phase("load", [&] { return load_model(options.model, context.memory()); });
+  const auto data = parse_data(options.data, model.graph.input_shape());
+  const int64_t classes = model.graph.node(model.graph.output()).shape.elements();
+  const Tensor logits({data->size(), classes}, DType::kF32, context.memory(), "logits of all images");
+  context.phase("inference", [&] {
+    Session session(model, context.session_options(options.batch));
+    const auto source = context.loader(data, 0, options.data);
+    ProgressBar bar(context.output(), "run");
+    auto* to = static_cast<std::byte*>(logits.data());
+    for_each_batch(session, *source, 0, bar.callback(), [&to](const Slot&, std::span<const float> batch) {
+      std::memcpy(to, batch.data(), batch.size_bytes());
+      to += batch.size_bytes();
+    });
+  });
+  SafetensorsEntry entry{
+      "logits", DType::kF32, {data->size(), classes}, {static_cast<const std::byte*>(logits.data()), logits.bytes()}};
+  write_safetensors(options.out, {entry}, {{"data", options.data}});
+  context.output().result(options.out + ": logits of " + with_commas(data->size()) + " images, " + with_commas(classes) +
+                          " classes\n");
+  context.output().json({{"command", "run"},
+                         {"model", options.model},
+                         {"data", options.data},
+                         {"out", options.out},
+                         {"samples", data->size()},
+                         {"classes", classes},
+                         {"peak_rss_bytes", context.peak_rss_bytes()},
+                         {"phases", context.phases_json()}});
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, Run& run) {
+  auto options = std::make_shared<RunOptions>();
+  CLI::App* command = app.add_subcommand("run", "Logits of a data set into a file, or the best classes of a few images");
+  command->add_option("--model", options->model, "Model file")->required();
+  auto* data = command->add_option("--data", options->data, "DATA, labelled or not");
+  auto* out =
+      command->add_option("--out", options->out, "File for the tensor \"logits\" [images, classes], f32, in the data's order");
+  data->needs(out);
+  out->needs(data);
+  command->add_option("images", options->images, "Image files, JPEG or PNG")->excludes(data);
+  command->add_option("--batch", options->batch, "Images a run")->check(CLI::Range(1, 65536))->capture_default_str();
+  add_common(*command, options->common);
+  command->footer(
+      "Examples:\n"
+      "  elek run --model net.safetensors photo.jpg other.png\n"
+      "  elek run --model net.safetensors --data images:val --out logits.safetensors");
+  command->callback([&run, options] {
+    run = [options] {
+      if (options->data.empty() && options->images.empty())
+        throw UsageError("run: give image files, or --data DATA --out FILE");
+      options->images.empty() ? run_data(*options) : run_images(*options);
+    };
+  });
+}
+
+}  // namespace elek::cli

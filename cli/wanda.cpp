@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+// elek wanda: weights (or channels) that matter little for the inputs they meet go: |W| * ||X|| (Sun et al. 2023, arXiv
+// 2306.11695).
+#include <charconv>
+#include <optional>
+
+#include "cli/commands.h"
+#include "cli/cut.h"
+#include "engine/base/error.h"
+
+namespace elek::cli {
+namespace {
+
+struct WandaOptions {
+  CutCommand cut;
+  std::optional<double> sparsity;
+  std::optional<double> channels;
+  std::string pattern;
+  std::string compare = "output";
+};
+
+void parse_pattern(const std::string& text, WeightTarget& target) {
+  const char* const end = text.data() + text.size();
+  const auto [colon, first] = std::from_chars(text.data(), end, target.n);
+  if (first == std::errc() && colon != end && *colon == ':') {
+    const auto [rest, second] = std::from_chars(colon + 1, end, target.m);
+    if (second == std::errc() && rest == end && target.n >= 1 && target.n < target.m) return;
+  }
+  throw UsageError("--pattern '" + text + "': expected n:m with 1 <= n < m, as 2:4 (n of m weights stay)");
+}
+
+void wanda(WandaOptions options) {
+  CutSpec& spec = options.cut.spec;
+  if (options.channels) {
+    if (options.compare != "output") throw UsageError("--compare says how weights compete; it goes with --sparsity");
+    spec.criterion = Criterion::kWanda;
+    spec.channels.share = *options.channels;
+  } else {
+    if (!options.cut.layers.empty() || options.cut.scope != "layer" || options.cut.round_to != "auto") {
+      throw UsageError("--layer, --scope and --round-to are about channels; they go with --channels");
+    }
+    spec.weights = true;
+    spec.sparsity.compare = options.compare == "layer" ? Compare::kLayer : Compare::kOutput;
+    if (options.pattern.empty()) {
+      spec.sparsity.sparsity = options.sparsity.value_or(0.5);
+    } else {
+      if (options.compare != "output") throw UsageError("--compare goes with --sparsity; a pattern compares inside itself");
+      parse_pattern(options.pattern, spec.sparsity);
+    }
+  }
+  run_cut("wanda", options.cut);
+}
+
+}  // namespace
+
+void add_wanda(CLI::App& app, Run& run) {
+  auto options = std::make_shared<WandaOptions>();
+  CLI::App* command = app.add_subcommand("wanda", "Watch, score by |W| * ||X||, cut weights or channels, repair, report");
+  auto* sparsity =
+      command->add_option("--sparsity", options->sparsity, "Share of the weights to set to zero; 0.5 if nothing else is asked");
+  auto* pattern = command->add_option("--pattern", options->pattern, "n:m: of m weights along the input channels n stay (2:4)");
+  auto* channels = command->add_option("--channels", options->channels, "Share of the channels to remove instead");
+  sparsity->excludes(pattern)->excludes(channels);
+  pattern->excludes(channels);
+  command->add_option("--compare", options->compare, "output: weights compete inside an output channel; layer: in the layer")
+      ->check(CLI::IsMember({"output", "layer"}))
+      ->capture_default_str();
+  add_cut_options(*command, options->cut);
+  command->footer(
+      "Examples:\n"
+      "  elek wanda --model net.safetensors --calibrate images:train --evaluate images:val --sparsity 0.5 --out "
+      "sparse.safetensors\n"
+      "  elek wanda --model net.safetensors --calibrate images:train --evaluate images:val --pattern 2:4 --repair none \\\n"
+      "             --out sparse.safetensors\n"
+      "  elek wanda --model net.safetensors --calibrate images:train --evaluate images:val --channels 0.3 --out "
+      "small.safetensors");
+  command->callback([&run, options] { run = [options] { wanda(*options); }; });
+}
+
+}  // namespace elek::cli
