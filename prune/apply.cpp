@@ -115,15 +115,13 @@ class Surgeon {
   void cut_linear(const Node& node, ValueId id) {
     const ValueId input = node.inputs.at(0);
     if (!plan_.cuts(dense_.graph, id) && !plan_.cuts(dense_.graph, input)) return;
-    const ImageShape& shape = dense_.graph.node(input).shape;
-    const int64_t width = shape.positions();  // columns a channel, where an image is read unflattened
+    const int64_t columns = dense_.graph.node(input).shape.channels;
     const std::string name = node.name + ".weight";
     const std::span<const float> old = parameter(name);
-    auto tensor =
-        std::make_shared<Tensor>(Shape{std::ssize(kept(id)), std::ssize(kept(input)) * width}, DType::kF32, resource_, name);
+    auto tensor = std::make_shared<Tensor>(Shape{std::ssize(kept(id)), std::ssize(kept(input))}, DType::kF32, resource_, name);
     float* out = tensor->f32().data();
     for (const int64_t k : kept(id)) {
-      for (const int64_t c : kept(input)) out = std::copy_n(old.data() + k * shape.elements() + c * width, width, out);
+      for (const int64_t c : kept(input)) *out++ = old[at(k * columns + c)];
     }
     parameters_[name] = std::move(tensor);
   }

@@ -36,7 +36,7 @@ std::vector<float> first_logits(const Model& model, BatchSource& source, const S
 /// Terms in each of the layer's sums.
 int64_t terms(const Graph& graph, const Node& node) {
   const ImageShape& input = graph.node(node.inputs.at(0)).shape;
-  if (node.is<LinearAttrs>()) return input.elements();
+  if (node.is<LinearAttrs>()) return input.channels;
   const auto& conv = node.as<Conv2dAttrs>();
   return input.channels / conv.groups * conv.kernel * conv.kernel;
 }

@@ -21,7 +21,7 @@ LayerWeights layer_weights(const Model& model, ValueId id) {
     expected = Shape{layer.outputs, layer.inputs, conv.kernel, conv.kernel};
   } else {
     layer.outputs = node.as<LinearAttrs>().out_features;
-    layer.inputs = input.elements();
+    layer.inputs = input.channels;  // a feature vector: Graph::add sees to it
     expected = Shape{layer.outputs, layer.inputs};
   }
   const Tensor& weight = model.parameter(node.name + ".weight");

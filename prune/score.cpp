@@ -78,7 +78,7 @@ std::vector<double> column_squares(const LayerWeights& layer, const Factor& fact
   return squares;
 }
 
-/// Folds a layer's input channels (a linear layer over an image has H*W of them a channel) into the group's.
+/// Folds a layer's input channels (a linear layer behind a flattened image has H*W of them a channel) into the group's.
 void add_columns(const std::vector<double>& columns, Squares& squares) {
   const size_t width = columns.size() / squares.size();
   for (size_t i = 0; i < columns.size(); ++i) squares[i / width] += columns[i];
@@ -89,8 +89,7 @@ void add_std_consumer(const Model& model, const Group& group, const Statistics& 
     const ValueSums& sums = statistics.values.at(model.graph.node(watched_value(model.graph, edge.value)).name);
     const LayerWeights layer = layer_weights(model, edge.node);
     std::vector<double> columns = column_squares(layer, [](int64_t, int64_t) { return 1.0; });
-    const size_t width = columns.size() / at(sums.channels);  // > 1: a linear layer that reads an image itself
-    for (size_t i = 0; i < columns.size(); ++i) columns[i] *= variance(sums, i / width);
+    for (size_t i = 0; i < columns.size(); ++i) columns[i] *= variance(sums, i);
     add_columns(columns, squares);
   }
 }

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// Small networks that the pruning tests share: hand-made ones, seeded random residual graphs, plans drawn at random, and
+// statistics that the double-precision interpreter takes. Nothing here comes from prune/ but what a plan is.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/graph/model.h"
+#include "engine/statistics.h"
+#include "models/resnet.h"
+#include "prune/groups.h"
+#include "prune/select.h"
+#include "tests/support/reference.h"
+
+namespace elek::test {
+
+/// The graph with weights and batch norms drawn from a seed: small integers (x 1/4 for variances' sake), never all alike.
+[[nodiscard]] Model with_parameters(Graph graph, uint64_t seed);
+
+/// ResNets of a few channels on an 8x8 image.
+[[nodiscard]] Model tiny_basic(uint64_t seed);       // two stages of basic blocks, 1x1 projection
+[[nodiscard]] Model tiny_bottleneck(uint64_t seed);  // ImageNet stem with max pool, bottlenecks
+[[nodiscard]] Model tiny_option_a(uint64_t seed);    // channel_map shortcut
+[[nodiscard]] Model tiny_resnext(uint64_t seed);     // grouped 3x3: 12 channels in 3 slices
+/// conv 6 -> depthwise 3x3 -> conv 4 -> flatten of 4x4 positions -> linear 5 -> relu -> linear 3.
+[[nodiscard]] Model depthwise_and_flatten(uint64_t seed);
+
+/// A random graph of convolutions (plain, grouped, depthwise), batch norms, ReLUs, pools, residual sums, projections and
+/// channel maps, ending in pooling or flattening and one or two linear layers.
+[[nodiscard]] Graph random_graph(uint64_t seed);
+
+/// Cuts every prunable group at random (equal counts a slice), and some weights.
+[[nodiscard]] PrunePlan random_plan(const Model& model, uint64_t seed);
+
+/// Small integers, [samples, C, H, W].
+[[nodiscard]] std::vector<float> random_input(const Graph& graph, int64_t samples, uint64_t seed);
+
+/// Statistics of the reference's values, as a session would take them.
+[[nodiscard]] Statistics take_statistics(const Model& model, const Probes& probes, const std::vector<float>& input,
+                                         int64_t samples);
+
+[[nodiscard]] std::vector<std::string> names(const Graph& graph, const std::vector<ValueId>& values);
+[[nodiscard]] const Group& group_named(const std::vector<Group>& groups, const std::string& name);
+
+}  // namespace elek::test
