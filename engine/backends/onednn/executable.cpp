@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+// Running: micro-batches, steps, and inside an observed step slices small enough that what the convolution has written is still
+// in the caches when the epilogue normalises, adds, rectifies and sums it. Tests: tests/golden/session_test.cpp,
+// tests/golden/statistics_test.cpp
+#include "engine/backends/onednn/executable.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/backends/onednn/thread_count.h"
+#include "engine/base/error.h"
+#include "kernels/cpu/batch_moments.h"
+#include "kernels/cpu/channel_map.h"
+#include "kernels/cpu/epilogue.h"
+#include "kernels/cpu/pool.h"
+#include "kernels/cpu/preprocess.h"
+
+namespace elek::onednn {
+namespace {
+
+/// dst[n, c, h, w] = src, whatever src's layout: row-major without padding.
+void relayout(const ActivationView<float>& src, float* dst) {
+  const int64_t block = channel_block(src.layout), positions = src.shape.positions(), lanes = src.channel_pitch;
+  for (int64_t n = 0; n < src.samples; ++n) {
+    const float* sample = src.data + n * lanes * positions;
+    for (int64_t c = 0; c < src.shape.channels; ++c) {
+      const float* from = sample + c / block * block * positions + c % block;
+      for (int64_t p = 0; p < positions; ++p) *dst++ = from[p * block];
+    }
+  }
+}
+
+}  // namespace
+
+float* OneDnnExecutable::floats_at(const Buffer& slab, size_t offset) const {
+  return offset == kNone ? nullptr : reinterpret_cast<float*>(at(slab, offset));
+}
+
+double* OneDnnExecutable::doubles_at(const Buffer& slab, size_t offset) const {
+  return reinterpret_cast<double*>(at(slab, offset));
+}
+
+OneDnnExecutable::View OneDnnExecutable::view(int32_t tensor, int64_t samples, int64_t first) const {
+  const ProgramTensor& t = program_.tensors[static_cast<size_t>(tensor)];
+  const size_t offset = plan_.storage_offsets[static_cast<size_t>(t.storage)];
+  const size_t sample_bytes = t.bytes / static_cast<size_t>(program_.micro_batch);
+  return {floats_at(arena_, offset + static_cast<size_t>(first) * sample_bytes), samples, t.shape, t.layout, t.channel_pitch};
+}
+
+const kernels::ChannelSums* OneDnnExecutable::sums_of(const Step& step) const {
+  return step.watched < 0 || step.watch_raw ? nullptr : &sums_[static_cast<size_t>(step.watched)];
+}
+
+std::span<const float> OneDnnExecutable::run(const Slot& slot) {
+  ELEK_CHECK(slot.count >= 1 && slot.count <= program_.batch,
+             "a slot of " + std::to_string(slot.count) + " samples for a session of batch " + std::to_string(program_.batch));
+  ELEK_CHECK(slot.pixels != nullptr && slot.shape == notes_.input_shape,
+             "a slot of " + to_string(slot.shape) + " for a network that reads " + to_string(notes_.input_shape));
+  const ThreadCount threads(notes_.threads);
+  const int64_t pixels_each = notes_.input_shape.elements();
+  for (int64_t first = 0; first < slot.count; first += program_.micro_batch) {
+    const int64_t samples = std::min(program_.micro_batch, slot.count - first);
+    run_micro_batch(slot.pixels + first * pixels_each, samples);
+    copy_out(first, samples);
+  }
+  samples_ += slot.count;
+  batches_ += 1;
+  last_samples_ = slot.count;
+  return output_.first(output_.size() / static_cast<size_t>(program_.batch) * static_cast<size_t>(slot.count));
+}
+
+void OneDnnExecutable::run_micro_batch(const uint8_t* pixels, int64_t samples) {
+  const View input = view(notes_.steps[0].output, samples);
+  kernels::preprocess(pixels, floats_at(weights_, notes_.table_offset), input, notes_.threads);
+  if (const kernels::ChannelSums* sums = sums_of(notes_.steps[0])) kernels::observe(input, *sums, notes_.threads);
+  for (size_t i = 1; i < notes_.steps.size(); ++i) run_step(i, samples);
+}
+
+void OneDnnExecutable::run_step(size_t index, int64_t samples) {
+  if (notes_.steps[index].whole != nullptr) {
+    run_kernel(index, samples);
+  } else {
+    run_simple(index, samples);
+  }
+}
+
+/// Whole slices, then what is left over one sample at a time: no primitive is ever built while running.
+void OneDnnExecutable::run_kernel(size_t index, int64_t samples) {
+  const Step& step = notes_.steps[index];
+  for (int64_t first = 0; first < samples;) {
+    const bool whole = samples - first >= step.slice;
+    const int64_t count = whole ? step.slice : 1;
+    run_slice(index, whole ? *step.whole : *step.single, first, count);
+    first += count;
+  }
+  if (step.own_moments) {
+    const float* residual = step.residual >= 0 ? view(step.residual, samples).data : nullptr;
+    const View y = view(step.output, samples);
+    normalise_by_own_moments(index, y, y, residual);
+  }
+}
+
+void OneDnnExecutable::run_slice(size_t index, const Primitive& primitive, int64_t first, int64_t samples) {
+  const Step& step = notes_.steps[index];
+  const View x = view(step.input, samples, first);
+  const View y = view(step.output, samples, first);
+  if (step.tap_norm >= 0) {
+    const WatchedTaps& taps = notes_.tap_norms[static_cast<size_t>(step.tap_norm)];
+    kernels::tap_norms(x, taps.plan, doubles_at(statistics_, taps.offset), notes_.threads, notes_.threads);
+  }
+  View z = y;
+  if (step.z_in_workspace) z.data = reinterpret_cast<float*>(workspace(index) + step.z_offset);
+  primitive.run(x.data, at(weights_, step.weights), floats_at(weights_, step.bias), z.data, workspace(index));
+  if (step.watch_raw) kernels::observe(z, sums_[static_cast<size_t>(step.watched)], notes_.threads);
+  if (step.own_moments || !step.epilogue) return;
+  const bool adds = step.residual >= 0 && !step.sum_in_place;
+  finish(step, z, y, adds ? view(step.residual, samples, first).data : nullptr);
+}
+
+void OneDnnExecutable::finish(const Step& step, const View& z, const View& y, const float* residual) {
+  kernels::Epilogue epilogue;
+  epilogue.z = z;
+  epilogue.y = y;
+  epilogue.scale = floats_at(weights_, step.scale);
+  epilogue.shift = floats_at(weights_, step.shift);
+  epilogue.residual = residual;
+  epilogue.activation = step.relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
+  epilogue.sums = sums_of(step);
+  kernels::run_epilogue(epilogue, notes_.threads);
+}
+
+/// Batch-norm re-estimation: normalise by this batch's own moments, and add them to the average.
+void OneDnnExecutable::normalise_by_own_moments(size_t index, const View& z, const View& y, const float* residual) {
+  const Step& step = notes_.steps[index];
+  const WatchedMoments& m = notes_.batch_moments[static_cast<size_t>(step.batch_moment)];
+  const auto channels = static_cast<size_t>(m.channels);
+  double* mean = doubles_at(statistics_, m.statistics);
+  double* variance = mean + channels;
+  double* unbiased = variance + channels;
+  double* mean_sum = unbiased + channels;
+  double* variance_sum = mean_sum + channels;
+  auto* scale = reinterpret_cast<float*>(variance_sum + channels);
+  const double* old_mean = doubles_at(weights_, m.parameters);
+  const auto* gamma = reinterpret_cast<const float*>(old_mean + 2 * channels);
+  kernels::batch_moments(z, {mean, variance, unbiased}, workspace(index) + step.z_offset, notes_.threads);
+  kernels::Normalisation n;
+  n.channels = m.channels;
+  n.mean = mean;
+  n.variance = variance;
+  n.variance_unbiased = unbiased;
+  n.old_mean = old_mean;
+  n.old_variance = old_mean + channels;
+  n.gamma = gamma;
+  n.beta = gamma + channels;
+  n.eps = m.eps;
+  n.scale = scale;
+  n.shift = scale + channels;
+  (void)kernels::normalisation_from_moments(n);
+  for (size_t c = 0; c < channels; ++c) {
+    mean_sum[c] += mean[c];
+    variance_sum[c] += unbiased[c];
+  }
+  kernels::Epilogue epilogue;
+  epilogue.z = z;
+  epilogue.y = y;
+  epilogue.scale = n.scale;
+  epilogue.shift = n.shift;
+  epilogue.residual = residual;
+  epilogue.activation = step.relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
+  epilogue.sums = sums_of(step);
+  kernels::run_epilogue(epilogue, notes_.threads);
+}
+
+void OneDnnExecutable::run_simple(size_t index, int64_t samples) {
+  const Step& step = notes_.steps[index];
+  const Node& node = program_.steps[index].node.node;
+  const kernels::ChannelSums* sums = sums_of(step);
+  const View x = view(step.input, samples);
+  View y = view(step.output, samples);
+  const auto window = [](const PoolAttrs& a) { return kernels::PoolWindow{a.kernel, a.stride, a.padding}; };
+  switch (step.kind) {
+    case Kind::kElementwise: {
+      const float* residual = step.residual >= 0 ? view(step.residual, samples).data : nullptr;
+      if (step.own_moments) {
+        normalise_by_own_moments(index, x, y, residual);
+      } else {
+        finish(step, x, y, residual);
+      }
+      return;
+    }
+    case Kind::kMaxPool:
+      return kernels::max_pool(x, y, window(node.as<MaxPoolAttrs>()), sums, notes_.threads);
+    case Kind::kAvgPool:
+      return kernels::avg_pool(x, y, window(node.as<AvgPoolAttrs>()), sums, notes_.threads);
+    case Kind::kGlobalAvgPool:
+      return kernels::global_avg_pool(x, y, sums, notes_.threads);
+    case Kind::kChannelMap: {
+      const ChannelMapAttrs& a = node.as<ChannelMapAttrs>();
+      return kernels::channel_map(x, a.source, a.stride, y, sums, notes_.threads);
+    }
+    case Kind::kRelayout:
+      relayout(x, y.data);
+      break;
+    default:
+      break;
+  }
+  if (sums != nullptr) kernels::observe(y, *sums, notes_.threads);
+}
+
+/// A batch's part of the output, channel after channel as [samples, elements].
+void OneDnnExecutable::copy_out(int64_t first, int64_t samples) {
+  const View y = view(notes_.output, samples);
+  relayout(y, output_.data() + first * y.shape.elements());
+}
+
+std::vector<float> OneDnnExecutable::stored_value(int32_t index) const {
+  ELEK_CHECK(notes_.options.keep_values, "stored values are kept only with keep_values");
+  const View y = view(index, last_samples_);
+  std::vector<float> values(static_cast<size_t>(y.samples * y.shape.elements()));
+  relayout(y, values.data());
+  return values;
+}
+
+BoundMemory OneDnnExecutable::memory() const noexcept { return {weights_.bytes(), statistics_.bytes(), staging_.bytes()}; }
+
+}  // namespace elek::onednn

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// A bound oneDNN program: four slabs (weights, arena, statistics, staging) and the loop over micro-batches and steps.
+// Nothing here allocates from a memory resource once the constructor is done.
+// Tests: tests/golden/session_test.cpp, tests/golden/statistics_test.cpp, tests/golden/memory_test.cpp
+#pragma once
+
+#include <array>
+
+#include "engine/backends/onednn/steps.h"
+#include "engine/memory/tensor.h"
+#include "kernels/cpu/channel_sums.h"
+
+namespace elek::onednn {
+
+class OneDnnExecutable final : public Executable {
+ public:
+  OneDnnExecutable(Program program, Notes notes, const Model& model, const MemoryPlan& plan, MemoryResource& memory);
+  [[nodiscard]] std::span<Slot> slots() noexcept override { return slots_; }
+  [[nodiscard]] std::span<const float> run(const Slot& slot) override;
+  void read_statistics(Statistics& statistics) const override;
+  void reset_statistics() override;
+  [[nodiscard]] std::vector<BatchMoments> batch_moments() const override;
+  [[nodiscard]] std::vector<float> stored_value(int32_t index) const override;
+  [[nodiscard]] BoundMemory memory() const noexcept override;
+
+ private:
+  using View = ActivationView<float>;
+  // Binding (bind.cpp).
+  void lay_out_staging(MemoryResource& memory);
+  void lay_out_statistics();
+  void load_weights(const Model& model, MemoryResource& memory);
+  void load_kernel(const Model& model, const Step& step, const FusedNode& node, MemoryResource& memory);
+  void load_normalisation(const Model& model, const Step& step);
+  void load_moments(const Model& model, const WatchedMoments& moments);
+  // Running (executable.cpp).
+  void run_micro_batch(const uint8_t* pixels, int64_t samples);
+  void run_step(size_t index, int64_t samples);
+  void run_kernel(size_t index, int64_t samples);
+  void run_slice(size_t index, const Primitive& primitive, int64_t first, int64_t samples);
+  void finish(const Step& step, const View& z, const View& y, const float* residual);
+  void normalise_by_own_moments(size_t index, const View& z, const View& y, const float* residual);
+  void run_simple(size_t index, int64_t samples);
+  void copy_out(int64_t first, int64_t samples);
+
+  [[nodiscard]] View view(int32_t tensor, int64_t samples, int64_t first = 0) const;
+  [[nodiscard]] const kernels::ChannelSums* sums_of(const Step& step) const;
+  [[nodiscard]] static std::byte* at(const Buffer& slab, size_t offset) {
+    return static_cast<std::byte*>(slab.data()) + offset;
+  }
+  [[nodiscard]] float* floats_at(const Buffer& slab, size_t offset) const;
+  [[nodiscard]] double* doubles_at(const Buffer& slab, size_t offset) const;
+  [[nodiscard]] std::byte* workspace(size_t step) const { return at(arena_, plan_.workspace_offsets[step]); }
+
+  Program program_;
+  Notes notes_;
+  MemoryPlan plan_;
+  Buffer weights_;
+  Buffer arena_;
+  Buffer statistics_;
+  Buffer staging_;
+  std::array<Slot, 2> slots_;
+  std::span<float> output_;
+  std::vector<kernels::ChannelSums> sums_;  // one a watched value
+  int64_t samples_ = 0;                     // since the last reset
+  int64_t batches_ = 0;
+  int64_t last_samples_ = 0;  // of the last run
+};
+
+}  // namespace elek::onednn

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lowering, second half: the kernel of every step, its workspace, and the places in the weights and statistics slabs.
+// Tests: tests/golden/session_test.cpp, tests/golden/memory_test.cpp
+#include <omp.h>
+
+#include <algorithm>
+
+#include "engine/backends/onednn/lower.h"
+#include "engine/backends/onednn/thread_count.h"
+#include "engine/base/error.h"
+#include "engine/base/runtime.h"
+#include "kernels/cpu/batch_moments.h"
+#include "kernels/cpu/channel_sums.h"
+#include "kernels/cpu/preprocess.h"
+
+namespace elek::onednn {
+namespace {
+
+/// Where the epilogue follows, a convolution runs over so few samples at a time that its result is still in the caches.
+constexpr size_t kSliceBytes = size_t{1} << 20;
+
+size_t sample_bytes(const ProgramTensor& t, int64_t micro_batch) { return t.bytes / static_cast<size_t>(micro_batch); }
+
+class OneDnnLowering final : public Lowering {
+ public:
+  OneDnnLowering(Program program, Notes notes) : program_(std::move(program)), notes_(std::move(notes)) {}
+  [[nodiscard]] const Program& program() const noexcept override { return program_; }
+  [[nodiscard]] std::unique_ptr<Executable> bind(const Model& model, const MemoryPlan& plan, MemoryResource& memory) override {
+    return make_executable(program_, std::move(notes_), model, plan, memory);
+  }
+
+ private:
+  Program program_;
+  Notes notes_;
+};
+
+class OneDnnBackend final : public Backend {
+ public:
+  [[nodiscard]] MemoryResource& default_memory() override { return host_resource(); }
+  [[nodiscard]] std::unique_ptr<Lowering> lower(const Model& model, const FusedGraph& fused,
+                                                const LowerOptions& options) override {
+    const ThreadCount threads(options.threads > 0 ? options.threads : omp_get_max_threads());
+    Lowerer lowerer(model, fused, options);
+    lowerer.lower();
+    return std::make_unique<OneDnnLowering>(std::move(lowerer.program), std::move(lowerer.notes));
+  }
+};
+
+}  // namespace
+
+/// The largest divisor of the micro-batch whose results (and watched inputs) stay in the caches until they have been summed.
+int64_t Lowerer::slice_of(const Step& step) const {
+  const int64_t m = program.micro_batch;
+  if (step.own_moments || (!step.epilogue && step.tap_norm < 0)) return m;
+  const size_t bytes = std::max(step.epilogue ? sample_bytes(tensor(step.output), m) : 0,
+                                step.tap_norm >= 0 ? sample_bytes(tensor(step.input), m) : 0);
+  int64_t slice = m;
+  while (slice > 1 && (m % slice != 0 || static_cast<size_t>(slice) * bytes > kSliceBytes)) --slice;
+  return slice;
+}
+
+void Lowerer::build_convolution(size_t i) {
+  Step& step = notes.steps[i];
+  const Conv2dAttrs& a = program.steps[i].node.node.as<Conv2dAttrs>();
+  const ProgramTensor& x = tensor(step.input);
+  const ProgramTensor& y = tensor(step.output);
+  ConvProblem p;
+  p.src = x.shape;
+  p.dst = y.shape;
+  p.kernel = a.kernel;
+  p.stride = a.stride;
+  p.padding = a.padding;
+  p.groups = a.groups;
+  p.src_layout = x.layout;
+  p.dst_layout = y.layout;
+  p.sum = step.sum_in_place;
+  p.relu = step.relu && !step.epilogue;
+  p.samples = step.slice = slice_of(step);
+  step.whole = Primitive::make(p);
+  p.samples = 1;
+  if (step.slice > 1) step.single = Primitive::make(p, step.whole.get());
+  if (step.slice > 1 && step.single == nullptr) {  // the packed weights of both do not agree: one by one, then
+    step.slice = 1;
+    step.whole = Primitive::make(p);
+  }
+}
+
+void Lowerer::build_linear(size_t i) {
+  Step& step = notes.steps[i];
+  const ProgramTensor& x = tensor(step.input);
+  const ProgramTensor& y = tensor(step.output);
+  LinearProblem p;
+  p.in_features = x.shape.channels;
+  p.out_features = y.shape.channels;
+  p.src_pitch = x.channel_pitch;
+  p.dst_pitch = y.channel_pitch;
+  p.samples = step.slice = program.micro_batch;
+  step.whole = Primitive::make(p);
+  p.samples = 1;
+  if (step.slice > 1) step.single = Primitive::make(p, step.whole.get());
+  if (step.slice > 1 && step.single == nullptr) {
+    step.slice = 1;
+    step.whole = Primitive::make(p);
+  }
+}
+
+void Lowerer::build_kernels() {
+  for (size_t i = 0; i < notes.steps.size(); ++i) {
+    Step& step = notes.steps[i];
+    ProgramStep& made = program.steps[i];
+    if (step.kind == Kind::kConv) build_convolution(i);
+    if (step.kind == Kind::kLinear) build_linear(i);
+    size_t workspace = 0;
+    if (step.whole != nullptr) {
+      made.kernel = "oneDNN " + step.whole->kernel() + (step.epilogue ? " + epilogue" : "");
+      workspace = step.whole->scratch_bytes();
+      if (step.single != nullptr) workspace = std::max(workspace, step.single->scratch_bytes());
+    } else if (i > 0) {
+      made.kernel = step.kind == Kind::kAlias ? "alias" : std::string(op_name(made.node.node));
+    }
+    const ProgramTensor& y = tensor(step.output);
+    if (step.z_in_workspace) {
+      step.z_offset = reserve(workspace, sample_bytes(y, program.micro_batch) * static_cast<size_t>(step.slice));
+    }
+    if (step.own_moments) {
+      const ProgramTensor& z = step.kind == Kind::kConv ? y : tensor(step.input);
+      ActivationView<float> view{nullptr, program.micro_batch, z.shape, z.layout, z.channel_pitch};
+      step.z_offset = reserve(workspace, kernels::batch_moments_workspace_bytes(view, notes.threads));
+      add_moments(step);
+    }
+    made.workspace_bytes = workspace;
+  }
+}
+
+void Lowerer::add_moments(Step& step) {
+  WatchedMoments moments;
+  moments.batch_norm = step.batch_norm;
+  moments.channels = tensor(step.output).shape.channels;
+  moments.eps = graph_.node(graph_.at(step.batch_norm)).as<BatchNormAttrs>().eps;
+  step.batch_moment = static_cast<int32_t>(notes.batch_moments.size());
+  notes.batch_moments.push_back(std::move(moments));
+}
+
+void Lowerer::reserve_slabs() {
+  size_t& weights = notes.weights_bytes;
+  size_t& statistics = notes.statistics_bytes;
+  const auto floats = [](int64_t count) { return static_cast<size_t>(count) * sizeof(float); };
+  const auto doubles = [](int64_t count) { return static_cast<size_t>(count) * sizeof(double); };
+  notes.table_offset = reserve(weights, floats(notes.input_shape.channels * kernels::kPixelValues));
+  for (Step& step : notes.steps) {
+    const int64_t lanes = lanes_of(tensor(step.output));
+    if (step.whole != nullptr) {
+      step.weights = reserve(weights, step.whole->packed_bytes());
+      step.bias = reserve(weights, floats(lanes));
+    }
+    if (!step.batch_norm.empty() && !step.own_moments) {
+      step.scale = reserve(weights, floats(lanes));
+      step.shift = reserve(weights, floats(lanes));
+    }
+  }
+  for (WatchedMoments& m : notes.batch_moments) {
+    m.parameters = reserve(weights, doubles(2 * m.channels) + floats(2 * m.channels));
+    m.statistics = reserve(statistics, doubles(5 * m.channels) + floats(2 * m.channels));
+  }
+  for (Watched& w : notes.watched) {
+    w.offset = reserve(statistics, kernels::ChannelSums::bytes(lanes_of(tensor(w.tensor)), w.sums, notes.threads));
+  }
+  for (WatchedTaps& t : notes.tap_norms) {
+    t.offset = reserve(statistics, kernels::tap_norm_bytes(t.plan, notes.threads));
+  }
+}
+
+std::string describe_kernels(const Program& program, const Notes& notes) {
+  uint64_t names = kHashSeed;
+  for (size_t i = 0; i < program.steps.size(); ++i) {
+    const std::string line = program.steps[i].kernel + "/" + std::to_string(notes.steps[i].slice) + "\n";
+    names = hash_bytes(line.data(), line.size(), names);
+  }
+  return library_name() + " " + std::string(elek::name_of(notes.layout)) + " " + to_hex(names);
+}
+
+}  // namespace elek::onednn
+
+namespace elek {
+
+std::unique_ptr<Backend> make_onednn_backend(const Device& /*device*/) { return std::make_unique<onednn::OneDnnBackend>(); }
+
+}  // namespace elek

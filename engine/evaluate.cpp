@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loops over data. The source is stopped on every way out, so that its threads never write into slots that are gone.
+// Tests: tests/golden/accuracy_test.cpp
+#include "engine/evaluate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "engine/base/error.h"
+#include "engine/base/runtime.h"
+
+namespace elek {
+namespace {
+
+class Pass {
+ public:
+  Pass(BatchSource& source, std::span<Slot> slots) : source_(source) { source_.start(slots); }
+  Pass(const Pass&) = delete;
+  Pass& operator=(const Pass&) = delete;
+  ~Pass() { source_.stop(); }
+
+ private:
+  BatchSource& source_;
+};
+
+/// Adds one sample's part to the sums of hits and losses.
+void judge(std::span<const float> logits, size_t label, Accuracy& sums) {
+  const float own = logits[label];
+  int64_t ahead = 0;  // classes that beat the label's: a higher logit, or an equal one of a lower class; NaN beats nobody
+  double top = -std::numeric_limits<double>::infinity();
+  for (size_t c = 0; c < logits.size(); ++c) {
+    top = std::max(top, static_cast<double>(logits[c]));
+    const bool wins = logits[c] > own || (logits[c] == own && c < label) || (std::isnan(own) && !std::isnan(logits[c]));
+    if (c != label && wins) ++ahead;
+  }
+  const bool wrong = std::isnan(own);  // a NaN logit is never a hit, not even among five classes
+  sums.top1 += !wrong && ahead < 1 ? 1.0 : 0.0;
+  sums.top5 += !wrong && ahead < 5 ? 1.0 : 0.0;
+  double total = 0;
+  for (const float value : logits) total += std::exp(static_cast<double>(value) - top);
+  sums.loss += std::log(total) + top - static_cast<double>(own);
+}
+
+}  // namespace
+
+int64_t for_each_batch(Session& session, BatchSource& source, int64_t max_batches, const Progress& progress,
+                       const std::function<void(const Slot&, std::span<const float> logits)>& visit) {
+  int64_t total = source.samples();
+  if (max_batches > 0) total = std::min(total, max_batches * session.options().batch);
+  int64_t done = 0;
+  const Pass pass(source, session.slots());
+  for (int64_t batch = 0; max_batches <= 0 || batch < max_batches; ++batch) {
+    throw_if_interrupted();
+    const Slot* slot = source.next();
+    if (slot == nullptr) break;
+    const std::span<const float> logits = session.run(*slot);
+    if (visit) visit(*slot, logits);
+    done += slot->count;
+    if (progress) progress(done, total);
+  }
+  return done;
+}
+
+Accuracy evaluate(Session& session, BatchSource& source, const Progress& progress) {
+  Accuracy sums;
+  sums.samples = for_each_batch(session, source, 0, progress, [&](const Slot& slot, std::span<const float> logits) {
+    const size_t classes = logits.size() / static_cast<size_t>(slot.count);
+    for (int64_t n = 0; n < slot.count; ++n) {
+      const int32_t label = slot.labels[n];
+      if (label < 0 || static_cast<size_t>(label) >= classes) {
+        throw InputError(source.description() + ": a sample " +
+                         (label < 0 ? "has no label" : "has label " + std::to_string(label)) + ", and the network tells " +
+                         std::to_string(classes) + " classes (0 to " + std::to_string(classes - 1) +
+                         ") apart; accuracy needs data labelled for this network");
+      }
+      judge(logits.subspan(static_cast<size_t>(n) * classes, classes), static_cast<size_t>(label), sums);
+    }
+  });
+  if (sums.samples > 0) {
+    const auto n = static_cast<double>(sums.samples);
+    sums.top1 /= n;
+    sums.top5 /= n;
+    sums.loss /= n;
+  }
+  return sums;
+}
+
+}  // namespace elek
