@@ -16,6 +16,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/cpu/flush-inl.h"
+
 #ifndef ELEK_KERNELS_CPU_EPILOGUE_JOB
 #define ELEK_KERNELS_CPU_EPILOGUE_JOB
 namespace elek::kernels {
@@ -80,18 +82,6 @@ struct Chain {
     active = hn::Add(active, o.active);
   }
 };
-
-/// to[0 … lanes) += from, in double.
-template <class D>
-HWY_INLINE void FlushToDouble(D d, hn::Vec<D> from, double* HWY_RESTRICT to) {
-  HWY_ALIGN float lanes[kLanes];
-  hn::Store(from, d, lanes);
-  const hn::CappedTag<double, hn::MaxLanes(D())> dd;
-  const hn::Rebind<float, decltype(dd)> df;
-  for (size_t l = 0; l < hn::Lanes(d); l += hn::Lanes(dd)) {
-    hn::Store(hn::Add(hn::Load(dd, to + l), hn::PromoteTo(dd, hn::Load(df, lanes + l))), dd, to + l);
-  }
-}
 
 /// Lanes [lane, lane + Lanes(d)) of up to kBlockRows rows: the inner loop.
 template <class D, int kMode, bool kResidual, bool kStore>

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+// See channel_map.h. A gather over lanes that a pass over the copied values follows (observe): option-A networks are small.
+#include "kernels/cpu/channel_map.h"
+
+#include <string>
+
+#include "kernels/cpu/epilogue.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/walk.h"
+
+namespace elek::kernels {
+namespace {
+
+/// One channel of one sample of y: a copy with strides, or zeros.
+void map_channel(const ActivationView<float>& x, const Geometry& gx, int64_t from, int64_t stride,
+                 const ActivationView<float>& y, const Geometry& gy, int64_t n, int64_t d) noexcept {
+  float* const to = y.data + gy.channel_base(n, d);
+  if (from < 0) {
+    for (int64_t p = 0; p < gy.positions; ++p) to[p * gy.row_stride] = 0.0F;
+    return;
+  }
+  const float* const channel = x.data + gx.channel_base(n, from);
+  for (int64_t h = 0; h < y.shape.height; ++h) {
+    const float* const line = channel + h * stride * x.shape.width * gx.row_stride;
+    float* const out = to + h * y.shape.width * gy.row_stride;
+    for (int64_t w = 0; w < y.shape.width; ++w) out[w * gy.row_stride] = line[w * stride * gx.row_stride];
+  }
+}
+
+}  // namespace
+
+void channel_map(const ActivationView<float>& x, std::span<const int32_t> source, int64_t stride,
+                 const ActivationView<float>& y, const ChannelSums* sums, int threads) {
+  check_view(x, "channel_map", "x");
+  check_view(y, "channel_map", "y");
+  ELEK_CHECK(stride >= 1 && x.samples == y.samples && y.shape.height == (x.shape.height + stride - 1) / stride &&
+                 y.shape.width == (x.shape.width + stride - 1) / stride,
+             "channel_map: " + std::to_string(y.samples) + " x " + to_string(y.shape) + " is not " + std::to_string(x.samples) +
+                 " x " + to_string(x.shape) + " at stride " + std::to_string(stride));
+  ELEK_CHECK(static_cast<int64_t>(source.size()) == y.shape.channels, "channel_map: a table of " +
+                                                                          std::to_string(source.size()) + " sources for " +
+                                                                          std::to_string(y.shape.channels) + " channels");
+  for (const int32_t s : source) {
+    ELEK_CHECK(s < x.shape.channels, "channel_map: source " + std::to_string(s) + " of an input with " +
+                                         std::to_string(x.shape.channels) + " channels");
+  }
+  const Geometry gx(x), gy(y);
+  const int64_t tasks = y.samples * gy.pitch;
+  const int parts = parts_for(gy.elements(), threads, 1 << 16);
+  for_parts(parts, [&](int part) {
+    // Whole channel blocks a part, so that parts write no cache line in common.
+    for (int64_t task = part_begin(tasks, parts, part, gy.block); task < part_begin(tasks, parts, part + 1, gy.block); ++task) {
+      const int64_t n = task / gy.pitch, d = task % gy.pitch;
+      map_channel(x, gx, d < y.shape.channels ? source[static_cast<size_t>(d)] : -1, stride, y, gy, n, d);
+    }
+  });
+  if (sums != nullptr) observe(y, *sums, threads);
+}
+
+}  // namespace elek::kernels
