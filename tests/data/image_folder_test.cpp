@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// Folders of images: which files are samples, in which order, with which labels; and what is said about useless folders.
+#include "data/image_folder.h"
+
+#include "engine/base/runtime.h"
+#include "tests/data/files.h"
+
+namespace elek::test {
+namespace {
+
+using ::testing::ElementsAre;
+
+const ImageShape kShape{3, 2, 2};
+
+Bytes pixel_image(uint8_t value) { return png(2, 2, 3, Bytes(12, value)); }
+
+std::shared_ptr<const Dataset> open(const TempFolder& folder) { return parse_data("images:" + folder.path(), kShape); }
+
+TEST(ImageFolder, ClassesAndFilesAreSortedByTheirBytes) {
+  TempFolder folder;
+  // Upper case before lower case, 10 before 9, and UTF-8 after ASCII: bytes, not a locale.
+  write_file(folder.path("zebra/b.png"), pixel_image(1));
+  write_file(folder.path("zebra/B.PNG"), pixel_image(2));
+  write_file(folder.path("zebra/10.Jpeg"), pixel_image(3));  // a PNG by content: the name only says that it is an image
+  write_file(folder.path("zebra/9.jpg"), pixel_image(4));
+  write_file(folder.path("Apple/x.png"), pixel_image(5));
+  write_file(folder.path("\xc3\xa4rger/x.png"), pixel_image(6));
+  write_file(folder.path("zebra/notes.txt"), "no image");
+  write_file(folder.path("zebra/.hidden.png"), "no image");
+  write_file(folder.path(".cache/x.png"), "no image");
+  write_file(folder.path("README.md"), "no class");
+  const int64_t warnings = warnings_so_far();
+  const auto data = open(folder);
+  EXPECT_EQ(warnings_so_far(), warnings);
+  EXPECT_THAT(data->labels(), ElementsAre("Apple", "zebra", "\xc3\xa4rger"));
+  EXPECT_EQ(data->classes(), 3);
+  ASSERT_EQ(data->size(), 6);
+  std::vector<int> values;
+  std::vector<int> labels;
+  for (int64_t i = 0; i < 6; ++i) {
+    values.push_back(decode(*data, i, kShape)[0]);
+    labels.push_back(data->label(i));
+  }
+  EXPECT_THAT(values, ElementsAre(5, 3, 4, 2, 1, 6));
+  EXPECT_THAT(labels, ElementsAre(0, 1, 1, 1, 1, 2));
+  EXPECT_EQ(data->name(2), folder.path("zebra/9.jpg"));
+}
+
+TEST(ImageFolder, AClassWithoutImagesKeepsItsNumberAndIsWarnedOf) {
+  TempFolder folder;
+  std::filesystem::create_directories(folder.path("a"));
+  write_file(folder.path("b/x.png"), pixel_image(1));
+  write_file(folder.path("stray.png"), pixel_image(1));
+  const int64_t warnings = warnings_so_far();
+  const auto data = open(folder);
+  EXPECT_EQ(warnings_so_far(), warnings + 2);  // the empty class, and the image that has none
+  EXPECT_EQ(data->classes(), 2);
+  EXPECT_EQ(data->size(), 1);
+  EXPECT_EQ(data->label(0), 1);
+}
+
+TEST(ImageFolder, UselessFoldersSayWhatToDo) {
+  TempFolder folder;
+  const auto act = [&] { static_cast<void>(open(folder)); };
+  expect_error<InputError>(act, {folder.path().c_str(), "no class folders", "it is empty", "folder of its own"});
+  write_file(folder.path("x.png"), pixel_image(1));
+  expect_error<InputError>(act, {"no class folders", "holds 1 images itself", "elek run"});
+  write_file(folder.path("cats/deeper/x.png"), pixel_image(1));
+  expect_error<InputError>(act, {"1 folders, but no .jpg, .jpeg or .png", "put each class's images there"});
+  expect_error<InputError>([&] { static_cast<void>(parse_data("images:" + folder.path("none"), kShape)); },
+                           {"none", "no such"});
+  expect_error<InputError>([&] { static_cast<void>(parse_data("images:" + folder.path("x.png"), kShape)); }, {"x.png"});
+}
+
+TEST(ImageFolder, BrokenFilesAreNamedWithTheReason) {
+  TempFolder folder;
+  write_file(folder.path("a/1.jpg"), "This is text, whatever its name says.\n");
+  write_file(folder.path("a/2.png"), "");
+  write_file(folder.path("a/3.png"), pixel_image(1));
+  const auto data = open(folder);
+  ASSERT_EQ(data->size(), 3);  // nothing is skipped
+  expect_error<InputError>([&] { static_cast<void>(decode(*data, 0, kShape)); },
+                           {folder.path("a/1.jpg").c_str(), "stb_image: ", "expected a JPEG or PNG"});
+  expect_error<InputError>([&] { static_cast<void>(decode(*data, 1, kShape)); },
+                           {folder.path("a/2.png").c_str(), "stb_image: "});
+  EXPECT_NO_THROW(static_cast<void>(decode(*data, 2, kShape)));
+  std::filesystem::remove(folder.path("a/3.png"));
+  expect_error<InputError>([&] { static_cast<void>(decode(*data, 2, kShape)); }, {"a/3.png", "cannot be opened"});
+  std::filesystem::create_symlink(folder.path("gone"), folder.path("a/4.png"));
+  expect_error<InputError>([&] { static_cast<void>(decode(*open(folder), 2, kShape)); }, {"a/4.png", "cannot be opened"});
+}
+
+TEST(ImageFiles, HaveNoLabels) {
+  TempFolder folder;
+  write_file(folder.path("b.png"), pixel_image(7));
+  write_file(folder.path("a.png"), pixel_image(8));
+  const auto data = image_files({folder.path("b.png"), folder.path("a.png")});
+  ASSERT_EQ(data->size(), 2);
+  EXPECT_EQ(data->classes(), 0);
+  EXPECT_EQ(data->label(0), -1);
+  EXPECT_EQ(decode(*data, 0, kShape)[0], 7);  // in the order given
+  expect_error<InputError>([&] { static_cast<void>(image_files({folder.path("c.png")})); }, {"c.png", "no such file"});
+  expect_error<InputError>([&] { static_cast<void>(image_files({folder.path()})); }, {"images:DIR"});
+  EXPECT_THROW(static_cast<void>(image_files({})), UsageError);
+}
+
+}  // namespace
+}  // namespace elek::test
