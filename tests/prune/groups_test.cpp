@@ -63,7 +63,7 @@ TEST(Groups, ResNet50) {
                           "layer1.0 256: layer1.1.conv1 layer1.2.conv1 layer2.0.conv1 layer2.0.downsample.0",
                           "layer1.1.relu1 64: layer1.1.conv2", "layer1.1.relu2 64: layer1.1.conv3",
                           "layer1.2.relu1 64: layer1.2.conv2", "layer1.2.relu2 64: layer1.2.conv3"));
-  EXPECT_EQ(lines[30], "layer4.0 2048: layer4.1.conv1 layer4.2.conv1 fc");
+  EXPECT_EQ(lines[32], "layer4.0 2048: layer4.1.conv1 layer4.2.conv1 fc");
   const std::vector<Group> groups = find_groups(graph);
   EXPECT_THAT(names(graph, group_named(groups, "relu").values), ElementsAre("conv1", "bn1", "relu", "maxpool"));
   EXPECT_THAT(names(graph, {group_named(groups, "relu").consumers[0].value}), ElementsAre("maxpool"));
@@ -117,7 +117,7 @@ TEST(Groups, SlicesThatCannotLoseAChannelAreNotPrunable) {
   v = graph.add("a", Conv2dAttrs{4, 1, 1, 0, 1, false}, {v});
   v = graph.add("b", Conv2dAttrs{8, 3, 1, 1, 4, false}, {v});
   v = graph.add("c", Conv2dAttrs{6, 1, 1, 0, 2, false}, {v});
-  graph.add("fc", Conv2dAttrs{2, 1, 1, 0, 3, false}, {graph.add("d", Conv2dAttrs{9, 1, 1, 0, 3, false}, {v})});
+  graph.add("fc", Conv2dAttrs{3, 1, 1, 0, 3, false}, {graph.add("d", Conv2dAttrs{9, 1, 1, 0, 3, false}, {v})});
   EXPECT_THAT(summary(graph), ElementsAre("b 8/4: c", "d 9/3: fc"));  // c: 6 channels in lcm(2, 3) slices of one
 }
 
