@@ -50,7 +50,7 @@ HWY_INLINE void PoolLanes(D d, const PoolJob& j, int lane) {
       for (int64_t w = w0; w < w1; ++w, at += j.x_stride) {
         const V v = hn::LoadU(d, at);
         if constexpr (kMax) {
-          kept = hn::IfThenElse(hn::Or(hn::Gt(v, kept), hn::Ne(v, v)), v, kept);  // a NaN wins, and nothing is > NaN
+          kept = hn::IfThenElse(hn::Or(hn::Gt(v, kept), hn::IsNaN(v)), v, kept);  // a NaN wins, and nothing is > NaN
         } else {
           kept = hn::Add(kept, v);
         }

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Batch moments against a two-pass oracle in double, including a mean far above the deviation (where sum of squares minus
+// square of sums keeps no digit) and constant channels, whose variance must be 0 exactly.
+#include "kernels/cpu/batch_moments.h"
+
+#include "tests/kernels/kernel_case.h"
+
+namespace elek::test {
+namespace {
+
+using namespace elek::kernels;  // NOLINT(google-build-using-namespace): a test file
+
+struct Moments {
+  std::vector<double> mean, biased, unbiased;
+};
+
+Moments two_pass(const std::vector<float>& nchw, int64_t samples, const ImageShape& shape) {
+  const auto channels = static_cast<size_t>(shape.channels), positions = static_cast<size_t>(shape.positions());
+  Moments m;
+  for (size_t c = 0; c < channels; ++c) {
+    double sum = 0, squares = 0;
+    const auto each = [&](auto f) {
+      for (size_t n = 0; n < static_cast<size_t>(samples); ++n) {
+        for (size_t p = 0; p < positions; ++p) f(static_cast<double>(nchw[(n * channels + c) * positions + p]));
+      }
+    };
+    const double count = static_cast<double>(samples) * static_cast<double>(positions);
+    each([&](double v) { sum += v; });
+    const double mean = sum / count;
+    each([&](double v) { squares += (v - mean) * (v - mean); });
+    m.mean.push_back(mean), m.biased.push_back(squares / count),
+        m.unbiased.push_back(count > 1 ? squares / (count - 1) : squares);
+  }
+  return m;
+}
+
+Moments run(const std::vector<float>& nchw, int64_t samples, const ImageShape& shape, Layout layout, int threads) {
+  Activation z(samples, shape, layout, nchw);
+  const auto c = static_cast<size_t>(shape.channels);
+  Moments m{std::vector<double>(c, -7), std::vector<double>(c, -7), std::vector<double>(c, -7)};
+  Guarded<std::byte> workspace(batch_moments_workspace_bytes(z.view(), threads));
+  batch_moments(z.view(), {m.mean.data(), m.biased.data(), m.unbiased.data()}, workspace.data(), threads);
+  EXPECT_TRUE(workspace.guards_intact() && z.memory.guards_intact());
+  return m;
+}
+
+/// mean within 2^-22 of the deviation (block means carry the rounding of differences only), variance within 16 u.
+void expect_close(const Moments& got, const Moments& want) {
+  for (size_t c = 0; c < want.mean.size(); ++c) {
+    const double deviation = std::sqrt(want.biased[c]);
+    EXPECT_TRUE(std::fabs(got.mean[c] - want.mean[c]) <= 4 * kU * deviation + 0x1p-50 * std::fabs(want.mean[c]))
+        << c << " " << got.mean[c] - want.mean[c];
+    EXPECT_TRUE(std::fabs(got.biased[c] - want.biased[c]) <= 16 * kU * want.biased[c])
+        << c << " " << got.biased[c] << " " << want.biased[c];
+    EXPECT_TRUE(std::fabs(got.unbiased[c] - want.unbiased[c]) <= 16 * kU * want.unbiased[c]) << c;
+  }
+}
+
+TEST(BatchMoments, MatchTwoPassesInDouble) {
+  for_each_target([] {
+    uint64_t seed = 0;
+    for_each_case([&](int64_t samples, const ImageShape& shape, Layout layout) {
+      if (shape.elements() > 30000 && samples > 1) return;
+      SCOPED_TRACE(to_text(samples, shape, layout));
+      const auto values =
+          random_values(static_cast<size_t>(samples * shape.elements()), ++seed, shape.channels, shape.positions());
+      expect_close(run(values, samples, shape, layout, 1 + static_cast<int>(seed % 2)), two_pass(values, samples, shape));
+    });
+  });
+}
+
+TEST(BatchMoments, MeanFarAboveDeviation) {
+  for_each_target([] {
+    const ImageShape shape{19, 40, 33};
+    std::vector<float> values = random_values(static_cast<size_t>(2 * shape.elements()), 4);
+    for (float& v : values) v = 1000.0F + (v < 0 ? -0.125F : 0.125F);
+    for (const Layout layout : {Layout::kNchw, Layout::kNhwc, Layout::kNChw8c, Layout::kNChw16c}) {
+      for (const int threads : {1, 2}) expect_close(run(values, 2, shape, layout, threads), two_pass(values, 2, shape));
+    }
+  });
+}
+
+TEST(BatchMoments, AFirstValueFarFromTheOthersCostsNothing) {  // it is the shift of its block
+  const ImageShape shape{17, 31, 1};
+  std::vector<float> values = random_values(static_cast<size_t>(shape.elements()), 4);
+  for (int64_t c = 0; c < 17; ++c) values[static_cast<size_t>(c * 31)] = 5000.0F;
+  for_each_target([&] { expect_close(run(values, 1, shape, Layout::kNChw16c, 1), two_pass(values, 1, shape)); });
+}
+
+TEST(BatchMoments, ConstantChannelsHaveNoVarianceAndKeepTheirOldStatistics) {
+  const ImageShape shape{18, 13, 11};
+  std::vector<float> values = random_values(static_cast<size_t>(3 * shape.elements()), 4);
+  for (int64_t n = 0; n < 3; ++n) {
+    for (int64_t p = 0; p < 143; ++p) values[static_cast<size_t>((n * 18 + 5) * 143 + p)] = 0.1F;
+  }
+  for_each_target([&] {
+    for (const Layout layout : {Layout::kNchw, Layout::kNhwc, Layout::kNChw8c, Layout::kNChw16c}) {
+      Moments m = run(values, 3, shape, layout, 2);
+      EXPECT_EQ(m.biased[5], 0.0);
+      EXPECT_EQ(m.mean[5], static_cast<double>(0.1F));
+      std::vector<double> old_mean(18, 3.0), old_variance(18, 4.0);
+      std::vector<float> gamma(18, 2.0F), beta(18, 1.0F), scale(18), shift(18);
+      const double mean4 = m.mean[4], variance4 = m.biased[4];
+      EXPECT_EQ(normalisation_from_moments({18, m.mean.data(), m.biased.data(), m.unbiased.data(), old_mean.data(),
+                                            old_variance.data(), gamma.data(), beta.data(), 1e-5, scale.data(), shift.data()}),
+                1);
+      EXPECT_EQ(m.mean[5], 3.0);
+      EXPECT_EQ(m.biased[5], 4.0);
+      EXPECT_EQ(m.unbiased[5], 4.0);
+      EXPECT_EQ(scale[5], static_cast<float>(2 / std::sqrt(4 + 1e-5)));
+      EXPECT_EQ(scale[4], static_cast<float>(2 / std::sqrt(variance4 + 1e-5)));
+      EXPECT_EQ(shift[4], static_cast<float>(1 - mean4 * 2 / std::sqrt(variance4 + 1e-5)));
+    }
+  });
+}
+
+TEST(BatchMoments, NanAndInfinityShowInTheirChannelOnly) {
+  const ImageShape shape{5, 7, 7};
+  std::vector<float> values = random_values(static_cast<size_t>(shape.elements()), 4);
+  values[49 + 3] = std::nanf(""), values[49 * 3] = std::numeric_limits<float>::infinity();
+  for (const Layout layout : {Layout::kNchw, Layout::kNhwc, Layout::kNChw16c}) {
+    const Moments m = run(values, 1, shape, layout, 1);
+    for (const size_t c : {size_t{1}, size_t{3}}) EXPECT_TRUE(std::isnan(m.mean[c]) && std::isnan(m.biased[c])) << c;
+    for (const size_t c : {size_t{0}, size_t{2}, size_t{4}})
+      EXPECT_TRUE(std::isfinite(m.mean[c]) && std::isfinite(m.biased[c])) << c;
+  }
+}
+
+}  // namespace
+}  // namespace elek::test
