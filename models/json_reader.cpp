@@ -67,6 +67,9 @@ Json parse_json(std::string_view text, const std::string& where) {
     }
     return true;
   };
+  if (const size_t zero = text.find('\0'); zero != std::string_view::npos) {  // the library would take it for the end
+    throw InputError(where + ": not valid JSON at byte " + std::to_string(zero) + "; the file is damaged");
+  }
   try {
     return Json::parse(text.begin(), text.end(), check);
   } catch (const Json::parse_error& error) {

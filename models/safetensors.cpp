@@ -312,6 +312,10 @@ std::string_view header_of(std::span<const std::byte> bytes, const std::string& 
   if (header.empty() || header.front() != '{') {
     throw InputError(where + ": the header does not start with '{'; " + looks_like(bytes));
   }
+  // The JSON library takes a zero byte for the end of its input: what follows it would go unread.
+  if (const size_t zero = header.find('\0'); zero != std::string_view::npos) {
+    throw InputError(where + ": the header is not valid JSON at its byte " + std::to_string(zero) + "; the file is damaged");
+  }
   return header;
 }
 

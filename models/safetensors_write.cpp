@@ -173,17 +173,25 @@ std::vector<const SafetensorsEntry*> in_file_order(const std::vector<Safetensors
 std::string make_header(const std::string& path, const std::vector<const SafetensorsEntry*>& order,
                         const std::map<std::string, std::string>& metadata) {
   std::string json = "{";
+  const auto next = [&json] {
+    if (json.back() != '{' && json.back() != '[') json += ',';
+  };
   if (!metadata.empty()) {
     json += "\"__metadata__\":{";
-    for (const auto& [key, value] : metadata)
-      json += (json.back() == '{' ? "" : ",") + literal(path, key) + ":" + literal(path, value);
+    for (const auto& [key, value] : metadata) {
+      next();
+      json += literal(path, key) + ":" + literal(path, value);
+    }
     json += "}";
   }
   size_t offset = 0;
   for (const SafetensorsEntry* entry : order) {
-    json += (json.size() == 1 ? "" : ",") + literal(path, entry->name) + ":{\"dtype\":\"" + std::string(name_of(entry->dtype)) +
-            "\",\"shape\":[";
-    for (size_t i = 0; i < entry->shape.size(); ++i) json += (i == 0 ? "" : ",") + std::to_string(entry->shape[i]);
+    next();
+    json += literal(path, entry->name) + ":{\"dtype\":\"" + std::string(name_of(entry->dtype)) + "\",\"shape\":[";
+    for (const int64_t dim : entry->shape) {
+      next();
+      json += std::to_string(dim);
+    }
     json += "],\"data_offsets\":[" + std::to_string(offset) + "," + std::to_string(offset + entry->bytes.size()) + "]}";
     offset += entry->bytes.size();
   }
@@ -200,10 +208,13 @@ std::string make_header(const std::string& path, const std::vector<const Safeten
 
 /// Where the file really goes: a symbolic link is followed, so that it stays one. Refuses what is no regular file.
 std::string resolve_target(const std::string& path) {
-  std::error_code error;
   std::filesystem::path target(path);
-  if (std::filesystem::is_symlink(target, error)) target = std::filesystem::weakly_canonical(target, error);
-  if (error) fail(path, "following the link", error.value());
+  struct stat link {};
+  if (::lstat(path.c_str(), &link) == 0 && S_ISLNK(link.st_mode)) {
+    std::error_code error;
+    target = std::filesystem::weakly_canonical(target, error);
+    if (error) fail(path, "following the link", error.value());
+  }
   struct stat status {};
   if (::stat(target.c_str(), &status) != 0) return target.string();  // new; a missing directory shows when it is created
   if (!S_ISREG(status.st_mode)) {

@@ -12,7 +12,10 @@ std::string in_quotes(std::string_view name) {
 
 std::string shape_text(std::span<const int64_t> shape) {
   std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
+  for (const int64_t dim : shape) {
+    if (text.size() > 1) text += ", ";
+    text += std::to_string(dim);
+  }
   return text + "]";
 }
 

@@ -212,8 +212,9 @@ TEST_P(ModelJson, AWrongFieldIsNamed) {
 INSTANTIATE_TEST_SUITE_P(
     Fields, ModelJson,
     ::testing::Values(
-        WrongField{"not_json", "{", "", "not valid JSON"},                                                            //
-        WrongField{"deep", "\"labels\":[", "\"labels\":[" + std::string(100000, '['), "nests deeper"},                //
+        WrongField{"not_json", "{", "", "not valid JSON"},                                              //
+        WrongField{"deep", "\"labels\":[", "\"labels\":[" + std::string(100000, '['), "nests deeper"},  //
+        WrongField{"zero_byte", "{", std::string("{}\0{", 4), "not valid JSON"},
         WrongField{"format", "elek model", "other", "field format"},                                                  //
         WrongField{"newer", "\"version\":1", "\"version\":2", "newer elek"},                                          //
         WrongField{"version_text", "\"version\":1", "\"version\":\"1\"", "field version"},                            //
