@@ -31,7 +31,7 @@ void fit_image(const PixelView& image, const ImageShape& shape, std::span<uint8_
 
 /// Decodes a JPEG or PNG and fits it. Alpha is dropped, 16 bits are cut to 8, an EXIF orientation is not applied (as in
 /// torchvision). InputError with stb_image's reason, for images of more than kMaxImagePixels, and for a JPEG without its
-/// end-of-image marker (stb_image would fill what a truncated file lacks).
+/// end-of-image marker (some versions of stb_image fill what a truncated file lacks).
 void decode_image(std::span<const uint8_t> file, const ImageShape& shape, std::span<uint8_t> pixels, const std::string& where);
 
 /// Height and width before the crop: the smallest that covers the input's / 0.875 (rounded) with the image's own proportions,

@@ -138,7 +138,7 @@ TEST(Codec, JpegIsLibjpegsWithinRounding) {
   EXPECT_LT(static_cast<double>(sum) / static_cast<double>(want.size()), 1.0);
 }
 
-// stb_image fills what is missing with zeros and calls it a success.
+// stb_image reads zeros beyond the end; whether it then calls the image a success depends on its version, so it is not asked.
 TEST(Codec, EveryTruncatedJpegIsRefused) {
   const Bytes whole = read_all(fixture("colour.jpg"));
   const ImageShape shape{3, 48, 40};
@@ -146,7 +146,8 @@ TEST(Codec, EveryTruncatedJpegIsRefused) {
   EXPECT_NO_THROW(decode_image(whole, shape, out, ""));
   for (size_t size = 0; size < whole.size(); ++size) {
     const Bytes part(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size));
-    expect_error<InputError>([&] { decode_image(part, shape, out, "cut.jpg"); }, {"cut.jpg: "});
+    expect_error<InputError>([&] { decode_image(part, shape, out, "cut.jpg"); },
+                             {"cut.jpg: ", size > whole.size() / 2 ? "end-of-image" : ""});
   }
 }
 
