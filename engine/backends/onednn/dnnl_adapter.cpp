@@ -121,6 +121,9 @@ struct Primitive::Impl {
   int64_t taps = 1;
   int64_t groups = 1, out_channels = 0, in_channels = 0;  // the network's, a group
   Grouping grouping;
+  [[nodiscard]] bool padded() const {
+    return grouping.in != in_channels || grouping.out * grouping.groups != out_channels * groups;
+  }
 
   template <typename PrimitiveDesc>
   void adopt(const PrimitiveDesc& pd, const Desc& src, const Desc& bias, const Desc& dst) {
@@ -199,22 +202,23 @@ std::unique_ptr<Primitive> Primitive::make(const LinearProblem& p, const Primiti
 }
 
 size_t Primitive::packed_bytes() const noexcept { return impl_->weights.get_size(); }
-size_t Primitive::staged_bytes() const noexcept { return impl_->staged.get_size(); }
+size_t Primitive::staged_bytes() const noexcept { return impl_->padded() ? impl_->staged.get_size() : 0; }
 size_t Primitive::scratch_bytes() const noexcept { return impl_->scratch_bytes; }
 const std::string& Primitive::kernel() const noexcept { return impl_->kernel; }
 
 void Primitive::pack(const float* weights, float* staged, void* packed) const {
   const Impl& i = *impl_;
   const Grouping& g = i.grouping;
-  std::fill_n(staged, static_cast<size_t>(g.groups * g.out * g.in * i.taps), 0.0F);
-  const int64_t row = i.in_channels * i.taps;  // of one output channel, as the network stores it
-  for (int64_t k = 0; k < i.groups * i.out_channels; ++k) {
-    const int64_t in_of_group =
-        k / i.out_channels * i.in_channels % g.in;  // where its group's inputs begin in the merged group
-    std::memcpy(staged + (k * g.in + in_of_group) * i.taps, weights + k * row, static_cast<size_t>(row) * sizeof(float));
+  if (i.padded()) {
+    std::fill_n(staged, static_cast<size_t>(g.groups * g.out * g.in * i.taps), 0.0F);
+    const int64_t row = i.in_channels * i.taps;  // of one output channel, as the network stores it
+    for (int64_t k = 0; k < i.groups * i.out_channels; ++k) {
+      const int64_t in_of_group = k / i.out_channels * i.in_channels % g.in;  // where its inputs begin in the merged group
+      std::memcpy(staged + (k * g.in + in_of_group) * i.taps, weights + k * row, static_cast<size_t>(row) * sizeof(float));
+    }
   }
   guarded("packing weights", [&] {
-    dnnl::memory from(i.staged, cpu_engine(), staged);
+    dnnl::memory from(i.staged, cpu_engine(), i.padded() ? staged : const_cast<float*>(weights));  // only read
     dnnl::memory to(i.weights, cpu_engine(), packed);
     dnnl::stream stream(cpu_engine());
     dnnl::reorder(from, to).execute(stream, from, to);

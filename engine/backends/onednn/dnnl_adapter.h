@@ -55,7 +55,7 @@ class Primitive {
   ~Primitive();
 
   [[nodiscard]] size_t packed_bytes() const noexcept;   // of the weights as run() wants them
-  [[nodiscard]] size_t staged_bytes() const noexcept;   // of the padded plain weights that pack() goes through
+  [[nodiscard]] size_t staged_bytes() const noexcept;   // of the padded plain weights that pack() goes through; 0 if unneeded
   [[nodiscard]] size_t scratch_bytes() const noexcept;  // run()'s workspace
   [[nodiscard]] const std::string& kernel() const noexcept;
   /// From [K, C/groups, R, S] (linear: [out, in]) to the kernel's own order. `staged` is room for staged_bytes().

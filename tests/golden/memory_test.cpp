@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a session may ask of its memory resource: four allocations that stay, none while running, at most 2 MB more with
+// statistics than without, and the same whatever the number of batches. And the arena of ResNets meets the lower bound.
+#include <gtest/gtest.h>
+
+#include "engine/session.h"
+#include "models/resnet.h"
+#include "tests/golden/session_support.h"
+
+namespace elek {
+namespace {
+
+constexpr size_t kMegabyte = 1000000;
+
+Model resnet(const std::string& arch, Stem stem, const ImageShape& input, const std::vector<int64_t>& widths = {}) {
+  ResNetSpec spec = resnet_spec(arch);
+  if (!widths.empty()) spec.widths = widths;
+  spec.stem = stem;
+  spec.input = input;
+  spec.classes = 10;
+  Model model;
+  model.graph = build_resnet(spec);
+  model.parameters = random_parameters(model.graph, 3, host_resource());
+  model.preprocessing = default_preprocessing(input.channels);
+  return model;
+}
+
+/// The default set of sums on every stored value but the input, and Wanda's norms.
+Probes default_probes(const Model& model) {
+  Probes probes;
+  for (const std::string& name : test::stored_names(model)) probes.values[name] = kActivity;
+  probes.values.erase(probes.values.find("input"));
+  probes.tap_norms = test::kernel_names(model);
+  return probes;
+}
+
+Tracker::Figures run_batches(const Model& model, const Probes& probes, int64_t batches) {
+  Tracker tracker(host_resource());
+  SessionOptions options;
+  options.batch = 50;
+  options.probes = probes;
+  options.memory = &tracker;
+  Session session(model, options);
+  const auto built = tracker.figures();
+  const auto pixels = test::tiny_pixels(model.graph.input_shape(), 50, 1);
+  for (int64_t i = 0; i < batches; ++i) (void)test::run_all(session, pixels, i + 1 == batches ? 37 : 50, 50);
+  (void)session.statistics();
+  const auto after = tracker.figures();
+  EXPECT_EQ(after.allocations, built.allocations) << "a run allocated";
+  EXPECT_EQ(after.deallocations, built.deallocations) << "a run deallocated";
+  EXPECT_EQ(after.peak_bytes, built.peak_bytes);
+  const SessionMemory memory = session.memory();
+  EXPECT_EQ(after.live_bytes, memory.weights_bytes + memory.arena_bytes + memory.statistics_bytes + memory.staging_bytes);
+  EXPECT_EQ(after.allocations - after.deallocations, probes.empty() ? 3 : 4);
+  EXPECT_EQ(memory.arena_bytes, session.plan().arena_bytes);
+  EXPECT_LE(memory.lower_bound_bytes, memory.arena_bytes);
+  EXPECT_EQ(memory.statistics_bytes == 0, probes.empty());
+  return after;
+}
+
+TEST(Memory, CollectionCostsAtMostTwoMegabytes) {
+  const Model model = resnet("resnet18", Stem::kCifar, {3, 32, 32});
+  const auto plain = run_batches(model, {}, 1);
+  const auto watched = run_batches(model, default_probes(model), 1);
+  EXPECT_GT(watched.live_bytes, plain.live_bytes);
+  EXPECT_LE(watched.live_bytes, plain.live_bytes + 2 * kMegabyte);
+  EXPECT_LE(watched.peak_bytes, plain.peak_bytes + 2 * kMegabyte);
+  RecordProperty("plain_live_bytes", std::to_string(plain.live_bytes));
+  RecordProperty("watched_live_bytes", std::to_string(watched.live_bytes));
+}
+
+TEST(Memory, IsTheSameForTenAndFortyBatches) {
+  const Model model = resnet("resnet18", Stem::kCifar, {3, 16, 16}, {8, 16, 24, 32});
+  const Probes probes = default_probes(model);
+  const auto ten = run_batches(model, probes, 10);
+  const auto forty = run_batches(model, probes, 40);
+  EXPECT_EQ(ten.peak_bytes, forty.peak_bytes);
+  EXPECT_EQ(ten.allocations, forty.allocations);
+}
+
+TEST(Memory, TheArenaMeetsTheLowerBound) {
+  for (const char* arch : {"resnet18", "resnet50"}) {
+    const Model model = resnet(arch, Stem::kImageNet, {3, 224, 224});
+    SessionOptions options;
+    options.batch = 1;
+    const Session session(model, options);
+    const SessionMemory memory = session.memory();
+    EXPECT_EQ(memory.arena_bytes, memory.lower_bound_bytes) << arch;
+    RecordProperty(std::string(arch) + "_arena_bytes", std::to_string(memory.arena_bytes));
+  }
+}
+
+/// A budget below what the session needs is refused with figures, and nothing stays behind.
+TEST(Memory, ABudgetIsHonouredOrRefused) {
+  const Model model = test::tiny_resnet();
+  Tracker tracker(host_resource());
+  SessionOptions options;
+  options.batch = 4;
+  options.memory = &tracker;
+  size_t needed = 0;
+  {
+    const Session session(model, options);
+    needed = tracker.figures().peak_bytes;
+  }
+  Limit enough(tracker, needed);
+  options.memory = &enough;
+  EXPECT_NO_THROW(Session(model, options));
+  Limit little(tracker, needed - 1);
+  options.memory = &little;
+  EXPECT_THROW(Session(model, options), OutOfMemory);
+  EXPECT_EQ(tracker.figures().live_bytes, 0U);
+}
+
+}  // namespace
+}  // namespace elek
