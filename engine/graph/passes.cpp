@@ -16,7 +16,7 @@
 namespace elek {
 namespace {
 
-/// The nodes that the output needs, and how often each value is read by them (the network's reader counts as one).
+/// The nodes that the output needs, and how often each value is read by them.
 class Liveness {
  public:
   explicit Liveness(const Graph& graph) : graph_(graph), reads_(graph.nodes().size(), 0) {
@@ -28,13 +28,13 @@ class Liveness {
         }
       }
     }
-    ++reads_[static_cast<size_t>(graph.output())];
   }
   [[nodiscard]] bool needed(ValueId value) const { return needed_[static_cast<size_t>(value)]; }
 
-  /// The one live node that reads the value, if there is exactly one and it reads it once; -1 otherwise and for the output.
+  /// The one live node that reads the value, if there is exactly one and it reads it once; -1 otherwise. The output has none:
+  /// what reads it is not needed for it.
   [[nodiscard]] ValueId only_reader(ValueId value) const {
-    if (value == graph_.output() || reads_[static_cast<size_t>(value)] != 1) {
+    if (reads_[static_cast<size_t>(value)] != 1) {
       return -1;
     }
     for (const ValueId reader : graph_.consumers(value)) {

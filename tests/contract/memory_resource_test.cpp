@@ -84,6 +84,7 @@ TYPED_TEST(MemoryResourceContract, ZeroBytesAreNoAllocation) {
 }
 
 TYPED_TEST(MemoryResourceContract, AnImpossibleSizeIsOutOfMemoryAndNamesTheTensor) {
+  void* held = this->fixture.resource.allocate(1000, "held");  // sums of sizes must not wrap around
   for (const size_t bytes :
        {std::numeric_limits<size_t>::max(), std::numeric_limits<size_t>::max() / 2 - 100, size_t{1} << 60}) {
     try {
@@ -99,6 +100,7 @@ TYPED_TEST(MemoryResourceContract, AnImpossibleSizeIsOutOfMemoryAndNamesTheTenso
   void* block = this->fixture.resource.allocate(100, "after");  // still works
   EXPECT_NE(block, nullptr);
   this->fixture.resource.deallocate(block, 100);
+  this->fixture.resource.deallocate(held, 1000);
 }
 
 TYPED_TEST(MemoryPolicyContract, AFailingUpstreamIsPassedOnAndChangesNothing) {
@@ -212,6 +214,12 @@ TEST(Limit, RefusesTheByteTooManyAndSaysWhy) {
     for (const char* word : {"401", "600", "1000", "statistics"}) {
       EXPECT_NE(std::string(error.what()).find(word), std::string::npos) << error.what();
     }
+  }
+  try {
+    (void)limit.allocate(std::numeric_limits<size_t>::max(), "everything");
+    FAIL() << "a sum that wraps around must not slip under the limit";
+  } catch (const OutOfMemory& error) {
+    EXPECT_EQ(error.figures().limit_bytes, 1000U) << "refused by the limit, not by what is below it";
   }
   EXPECT_EQ(limit.live_bytes(), 600U);
   EXPECT_EQ(upstream.allocations(), 2) << "the refused one never reached the upstream";
