@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs the built `elek` as a child process, as a user's shell or script would, and shows what came back.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace elek::test {
+
+/// A folder that goes away with all it holds.
+class Folder {
+ public:
+  Folder();
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  ~Folder();
+  [[nodiscard]] std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+  [[nodiscard]] std::vector<std::string> files() const;  // names, sorted, folders included
+
+ private:
+  std::string path_;
+};
+
+struct Outcome {
+  int exit_code = -1;  // 1000 + signal if a signal ended it
+  std::string out;
+  std::string err;
+  /// Standard output, which must be exactly one JSON object; fails the test and gives null otherwise.
+  [[nodiscard]] nlohmann::json json() const;
+};
+
+struct How {
+  uint64_t file_bytes_limit = 0;         // RLIMIT_FSIZE; 0 = none
+  std::string out_path;                  // standard output goes to this file (and is not shown); empty = a pipe's stand-in
+  std::function<bool()> interrupt_when;  // SIGINT is sent once this says yes; asked every millisecond
+};
+
+/// The command with these words, standard input empty. Killed after five minutes.
+[[nodiscard]] Outcome elek_command(const std::vector<std::string>& words, const How& how = {});
+
+void write_text(const std::string& path, const std::string& text);
+[[nodiscard]] std::string read_text(const std::string& path);
+
+/// A small network with random weights: ResNet-20, 8/16/32 channels, 3x16x16, `classes` outputs.
+[[nodiscard]] std::string tiny_model(const Folder& folder, int classes = 10);
+[[nodiscard]] std::string shipped_data();
+[[nodiscard]] std::string shipped_model(const Folder& folder);
+
+}  // namespace elek::test

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the command says of itself, and what it answers to a command line that cannot be meant: exit code 2 and a sentence.
+#include "tests/cli/command.h"
+
+namespace elek::test {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+TEST(Help, EveryCommandShowsItsOptionsAndExamples) {
+  for (const std::string command : {"prepare", "eval", "run", "coverage", "wanda", "info", "bench", "demo"}) {
+    const Outcome help = elek_command({command, "--help"});
+    EXPECT_EQ(help.exit_code, 0) << command;
+    EXPECT_THAT(help.out, HasSubstr("Examples:")) << command;
+    EXPECT_THAT(help.out, HasSubstr("elek " + command)) << command;
+    for (const char* option : {"--device", "--threads", "--memory-limit", "--json", "--quiet", "--seed"}) {
+      EXPECT_THAT(help.out, HasSubstr(option)) << command;
+    }
+  }
+}
+
+TEST(Help, NamesEveryCommandAndTheExitCodes) {
+  const Outcome help = elek_command({"--help"});
+  EXPECT_EQ(help.exit_code, 0);
+  EXPECT_THAT(help.out, HasSubstr("coverage"));
+  EXPECT_THAT(help.out, HasSubstr("130 interrupted"));
+  EXPECT_EQ(elek_command({"--version"}).exit_code, 0);
+}
+
+struct Wrong {
+  std::vector<std::string> words;
+  std::string says;
+};
+
+TEST(Usage, WhatCannotBeMeantIsExitCode2) {
+  const std::vector<std::string> cut{"coverage",    "--model", "m", "--calibrate", "synthetic:1", "--evaluate",
+                                     "synthetic:1", "--out",   "o"};
+  const std::vector<std::string> wanda{"wanda",       "--model", "m", "--calibrate", "synthetic:1", "--evaluate",
+                                       "synthetic:1", "--out",   "o"};
+  const auto with = [](std::vector<std::string> words, const std::vector<std::string>& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  const std::vector<Wrong> cases{
+      {{}, "subcommand"},
+      {{"prune"}, "prune"},
+      {{"eval", "--model", "m"}, "--data"},
+      {{"eval", "--model", "m", "--data", "synthetic:1", "--color", "red"}, "--color"},
+      {{"eval", "--model", "m", "--data", "synthetic:1", "--batch", "0"}, "--batch"},
+      {{"eval", "--model", "m", "--data", "synthetic:1", "--device", "tpu"}, "tpu"},
+      {{"eval", "--model", "m", "--data", "synthetic:1", "--device", "cuda:x"}, "cuda:x"},
+      {{"eval", "--model", "m", "--data", "synthetic:1", "--precision", "bf16"}, "not built yet"},
+      {{"eval", "--model", "m", "--data", "synthetic:1", "--precision", "f8"}, "f8"},
+      {{"eval", "--model", "m", "--data", "synthetic:1", "--memory-limit", "0"}, "--memory-limit"},
+      {{"eval", "--model", "m", "--data", "synthetic:1", "--memory-limit", "-1MB"}, "--memory-limit"},
+      {{"eval", "--model", "m", "--data", "synthetic:1", "--memory-limit", "5 parsecs"}, "5 parsecs"},
+      {{"prepare", "--arch", "resnet18", "--out", "o"}, "--random"},
+      {{"prepare", "--arch", "resnet19", "--random", "1", "--out", "o"}, "resnet19"},
+      {{"prepare", "--arch", "resnet18", "--random", "1", "--weights", "w", "--out", "o"}, "excludes"},
+      {{"prepare", "--arch", "resnet18", "--random", "1", "--mean", "0.5", "--out", "o"}, "--std"},
+      {{"prepare", "--arch", "resnet18", "--random", "1", "--mean", "0.5", "--std", "0.5", "--out", "o"}, "3 channels"},
+      {{"prepare", "--arch", "resnet18", "--random", "1", "--input", "3,32", "--out", "o"}, "--input"},
+      {{"run", "--model", "m"}, "image files"},
+      {{"run", "--model", "m", "--data", "synthetic:1"}, "--out"},
+      {with(cut, {"--metric", "beauty"}), "beauty"},
+      {with(cut, {"--metric", "frequency"}), "not built yet"},
+      {with(cut, {"--metric", "wanda"}), "elek wanda"},
+      {with(cut, {"--repair", "refit"}), "not built yet"},
+      {with(cut, {"--repair", "prayer"}), "prayer"},
+      {with(cut, {"--tap", "conv"}), "not built yet"},
+      {with(cut, {"--round-to", "measured"}), "not built yet"},
+      {with(cut, {"--round-to", "0"}), "--round-to"},
+      {with(cut, {"--scope", "galaxy"}), "galaxy"},
+      {with(cut, {"--layer", "layer1"}), "NAME=SHARE"},
+      {with(cut, {"--layer", "layer1=1.5"}), "1.5"},
+      {with(cut, {"--statistics", "s", "--save-statistics", "t"}), "excludes"},
+      {with(wanda, {"--pattern", "4:2"}), "n:m"},
+      {with(wanda, {"--pattern", "2:4", "--sparsity", "0.5"}), "excludes"},
+      {with(wanda, {"--channels", "0.3", "--compare", "layer"}), "--sparsity"},
+      {with(wanda, {"--sparsity", "0.3", "--scope", "global"}), "--channels"},
+  };
+  for (const Wrong& wrong : cases) {
+    const Outcome outcome = elek_command(wrong.words);
+    const std::string line = ::testing::PrintToString(wrong.words);
+    EXPECT_EQ(outcome.exit_code, 2) << line << "\n" << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(wrong.says)) << line;
+    EXPECT_THAT(outcome.out, IsEmpty()) << line;
+  }
+}
+
+TEST(Usage, ATargetThatRemovesNothingIsRefusedAndWritesNothing) {
+  const Folder folder;
+  const std::string model = tiny_model(folder);
+  const std::vector<std::string> before = folder.files();
+  for (const std::vector<std::string>& target : std::vector<std::vector<std::string>>{
+           {"coverage", "--channels", "0"}, {"coverage", "--channels", "0.001"}, {"wanda", "--sparsity", "0"}}) {
+    std::vector<std::string> words = target;
+    for (const char* word : {"--calibrate", "synthetic:8:1", "--evaluate", "synthetic:8:2", "--batch", "4"})
+      words.emplace_back(word);
+    words.insert(words.end(), {"--model", model, "--out", folder / "out.safetensors"});
+    const Outcome outcome = elek_command(words);
+    EXPECT_EQ(outcome.exit_code, 2) << ::testing::PrintToString(target) << outcome.err;
+    EXPECT_EQ(folder.files(), before);
+  }
+}
+
+TEST(Usage, AShareOutOfRangeIsRefused) {
+  const Folder folder;
+  const std::string model = tiny_model(folder);
+  for (const char* share : {"1", "-0.1", "nan", "2"}) {
+    const Outcome outcome = elek_command({"coverage", "--model", model, "--calibrate", "synthetic:8:1", "--evaluate",
+                                          "synthetic:8:2", "--channels", share, "--out", folder / "out.safetensors"});
+    EXPECT_EQ(outcome.exit_code, 2) << share << outcome.err;
+  }
+}
+
+TEST(Device, WhatIsNotBuiltInIsExitCode5) {
+  const Folder folder;
+  const Outcome outcome = elek_command({"eval", "--model", tiny_model(folder), "--data", "synthetic:4", "--device", "cuda:0"});
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("ELEK_CUDA"));
+}
+
+}  // namespace
+}  // namespace elek::test
