@@ -153,6 +153,10 @@ TEST(SelectChannels, GlobalScopeNeverEmptiesAGroup) {
   const auto cut = std::find_if(plan.groups.begin(), plan.groups.end(), [](const GroupCut& c) { return c.group == "relu"; });
   ASSERT_NE(cut, plan.groups.end());
   EXPECT_THAT(cut->keep, ElementsAre(3));
+  int64_t total = 0, removed = 0;  // what the group could not give is taken elsewhere
+  for (const Group& group : f.groups) total += group.prunable ? group.channels : 0;
+  for (const GroupCut& each : plan.groups) removed += each.channels - std::ssize(each.keep);
+  EXPECT_EQ(removed, std::llround(0.5 * static_cast<double>(total)));
 }
 
 TEST(SelectChannels, NamesOfGroupsAndValuesAreHeeded) {
