@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pooling on the GPU, NHWC. One thread owns kVec channels of one output pixel; global average pooling gives a block a tile of
+// channels of one sample. With totals, launch_observe follows: a second read of the (4 times smaller, L2-warm) output.
+// Tests: tests/gpu/kernels_pool_test.cpp
+#pragma once
+
+#include "kernels/cuda/activation.h"
+#include "kernels/cuda/channel_totals.h"
+
+namespace elek::kernels::cuda {
+
+/// Output extent = (extent + 2 * padding - kernel) / stride + 1, as y's shape must say.
+struct PoolWindow {
+  int64_t kernel = 1;
+  int64_t stride = 1;
+  int64_t padding = 0;
+};
+
+/// The optional sums of y: totals null = none; workspace as epilogue_workspace_bytes(y.samples, y.shape, totals->sets).
+struct PoolSums {
+  const ChannelTotals* totals = nullptr;
+  void* workspace = nullptr;
+  size_t workspace_bytes = 0;
+};
+
+/// y = maximum over the window, padding = -infinity; a NaN in the window wins (as PyTorch).
+/// Shapes    x, y: same type, samples and channels (pitches may differ) · Launches 1, or 3 with totals (kMoments left alone)
+/// Errors    ContractError: y's extent does not follow from x's and the window; padding * 2 > kernel; null data
+void launch_max_pool(const CudaActivation& x, const CudaActivation& y, const PoolWindow& window, const PoolSums& sums,
+                     cudaStream_t stream);
+
+/// y = sum over the window / kernel^2, rounded once: the divisor counts padding (torchvision's default). f32 sums in window
+/// order, rows first; exact on small integers.
+void launch_avg_pool(const CudaActivation& x, const CudaActivation& y, const PoolWindow& window, const PoolSums& sums,
+                     cudaStream_t stream);
+
+/// y[n,c] = mean over all positions: chains of 8 f32 terms, then double in a fixed order, rounded once to y's type. y is
+/// N x C x 1 x 1 of x's type or f32.
+void launch_global_avg_pool(const CudaActivation& x, const CudaActivation& y, const PoolSums& sums, cudaStream_t stream);
+
+}  // namespace elek::kernels::cuda
