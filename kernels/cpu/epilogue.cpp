@@ -62,8 +62,12 @@ struct Chain {
     if constexpr (kMode != kNoSums) {
       sum = hn::Add(sum, y);
       sum_sq = hn::MulAdd(y, y, sum_sq);
-      // A mask is -1 in its lanes.
-      active = hn::Sub(active, hn::BitCast(hn::RebindToSigned<D>(), hn::VecFromMask(d, hn::Gt(y, threshold))));
+      const hn::RebindToSigned<D> di;
+#if HWY_TARGET <= HWY_AVX3  // one masked addition
+      active = hn::IfThenElse(hn::RebindMask(di, hn::Gt(y, threshold)), hn::Add(active, hn::Set(di, 1)), active);
+#else  // a mask is -1 in its lanes
+      active = hn::Sub(active, hn::BitCast(di, hn::VecFromMask(d, hn::Gt(y, threshold))));
+#endif
     }
     if constexpr (kMode == kEverySum) {
       z_sum = hn::Add(z_sum, z);

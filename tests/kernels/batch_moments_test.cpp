@@ -72,10 +72,12 @@ TEST(BatchMoments, MatchTwoPassesInDouble) {
 TEST(BatchMoments, MeanFarAboveDeviation) {
   for_each_target([] {
     const ImageShape shape{19, 40, 33};
-    std::vector<float> values = random_values(static_cast<size_t>(2 * shape.elements()), 4);
-    for (float& v : values) v = 1000.0F + (v < 0 ? -0.125F : 0.125F);
-    for (const Layout layout : {Layout::kNchw, Layout::kNhwc, Layout::kNChw8c, Layout::kNChw16c}) {
-      for (const int threads : {1, 2}) expect_close(run(values, 2, shape, layout, threads), two_pass(values, 2, shape));
+    for (const auto& [mean, step] : {std::pair<float, float>{1000.0F, 0.125F}, {1e6F, 0.0625F}}) {  // 0.0625: one ulp of 1e6
+      std::vector<float> values = random_values(static_cast<size_t>(2 * shape.elements()), 4);
+      for (float& v : values) v = mean + (v < 0 ? 0.0F : step);
+      for (const Layout layout : {Layout::kNchw, Layout::kNhwc, Layout::kNChw8c, Layout::kNChw16c}) {
+        for (const int threads : {1, 2}) expect_close(run(values, 2, shape, layout, threads), two_pass(values, 2, shape));
+      }
     }
   });
 }
@@ -85,6 +87,18 @@ TEST(BatchMoments, AFirstValueFarFromTheOthersCostsNothing) {  // it is the shif
   std::vector<float> values = random_values(static_cast<size_t>(shape.elements()), 4);
   for (int64_t c = 0; c < 17; ++c) values[static_cast<size_t>(c * 31)] = 5000.0F;
   for_each_target([&] { expect_close(run(values, 1, shape, Layout::kNChw16c, 1), two_pass(values, 1, shape)); });
+}
+
+TEST(BatchMoments, EveryConstantHasNoVariance) {  // sums of 0.1 or 1000.1 round: only differences from a value are exactly 0
+  const ImageShape shape{40, 9, 7};
+  std::vector<float> values;
+  for (int64_t i = 0; i < 2 * 40; ++i)
+    values.insert(values.end(), 63, 0.1F * static_cast<float>(i % 40) + (i % 2 == 0 ? 1000.1F : 0.0F));
+  for_each_target([&] {
+    for (const Layout layout : {Layout::kNchw, Layout::kNhwc, Layout::kNChw8c, Layout::kNChw16c}) {
+      EXPECT_EQ(run(values, 2, shape, layout, 2).biased, std::vector<double>(40, 0.0)) << name_of(layout);
+    }
+  });
 }
 
 TEST(BatchMoments, ConstantChannelsHaveNoVarianceAndKeepTheirOldStatistics) {
