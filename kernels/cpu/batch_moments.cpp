@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // See batch_moments.h. A block of at most 32 rows is read twice while it is in L1: once for its mean, once for the squares
-// around that mean. Differences are taken from the block's first value first, so that a constant channel has variance 0
-// exactly.
+// around that mean. The mean is formed from differences to the block's first value: its rounding is then one of the spread, not
+// of the mean. What it still leaves (`rest`) is taken out in double, so that a constant channel has variance 0 exactly.
 #include "kernels/cpu/batch_moments.h"
 
 #include <cmath>

@@ -44,15 +44,15 @@ Moments run(const std::vector<float>& nchw, int64_t samples, const ImageShape& s
   return m;
 }
 
-/// mean within 2^-22 of the deviation (block means carry the rounding of differences only), variance within 16 u.
+/// Mean: f32 sums of 16 differences a chain, joined and divided: 18 u of the deviation. Variance: 20 u (batch_moments.h).
 void expect_close(const Moments& got, const Moments& want) {
   for (size_t c = 0; c < want.mean.size(); ++c) {
     const double deviation = std::sqrt(want.biased[c]);
-    EXPECT_TRUE(std::fabs(got.mean[c] - want.mean[c]) <= 4 * kU * deviation + 0x1p-50 * std::fabs(want.mean[c]))
+    EXPECT_TRUE(std::fabs(got.mean[c] - want.mean[c]) <= 18 * kU * deviation + 0x1p-50 * std::fabs(want.mean[c]))
         << c << " " << got.mean[c] - want.mean[c];
-    EXPECT_TRUE(std::fabs(got.biased[c] - want.biased[c]) <= 16 * kU * want.biased[c])
+    EXPECT_TRUE(std::fabs(got.biased[c] - want.biased[c]) <= 20 * kU * want.biased[c])
         << c << " " << got.biased[c] << " " << want.biased[c];
-    EXPECT_TRUE(std::fabs(got.unbiased[c] - want.unbiased[c]) <= 16 * kU * want.unbiased[c]) << c;
+    EXPECT_TRUE(std::fabs(got.unbiased[c] - want.unbiased[c]) <= 20 * kU * want.unbiased[c]) << c;
   }
 }
 
