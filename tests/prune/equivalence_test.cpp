@@ -68,7 +68,6 @@ TEST(Equivalence, HoldsForWholeNetworksAtAShare) {
         check_equivalence(apply(dense, plan, host_resource()), masked(dense, plan, host_resource()), source, options(3));
     EXPECT_LE(found.difference, found.bound) << arch;
     RecordProperty(std::string("ratio_") + arch, std::to_string(found.difference / found.bound));
-    std::printf("%s: difference %.3g, bound %.3g\n", arch, found.difference, found.bound);
   }
 }
 
