@@ -122,12 +122,12 @@ def table(results):
     for result in results:
         base = BASE if BASE in result["summary"] else next(iter(result["summary"]))
         lines.append(f"\n{result['arch']}, batch {result['batch']}")
-        lines.append(f"{'':24s}{'images/s':>10s}{'ms p50':>10s}{'p10 .. p90':>20s}{'speed over ' + base:>32s}{'differs by':>12s}")
+        lines.append(f"{'':24s}{'images/s':>10s}{'ms p50':>10s}{'p10 .. p90':>22s}{'speed over ' + base:>32s}{'differs by':>12s}")
         for peer, s in result["summary"].items():
             ms, over = s["latency_ms"], s[f"speed_over_{base}"]
             spread = f"{ms['p10']:.2f} .. {ms['p90']:.2f}"
             speed = f"{over['median']:.3f} ({over['p10']:.3f} .. {over['p90']:.3f})"
-            lines.append(f"{peer:24s}{s['images_per_second']:10.2f}{ms['p50']:10.2f}{spread:>20s}{speed:>32s}"
+            lines.append(f"{peer:24s}{s['images_per_second']:10.2f}{ms['p50']:10.2f}{spread:>22s}{speed:>32s}"
                          f"{result['differences'][peer]:12.1e}")
         for peer, s in result["summary"].items():
             if "time_over_elek" in s:

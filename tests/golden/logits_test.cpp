@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <ostream>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -79,7 +81,9 @@ void expect_equal_logits(const std::vector<float>& got, const SafetensorsFile& t
   }
   EXPECT_EQ(beyond, 0) << what << ": of " << got.size() << " logits differ by more than " << kTolerance << " of " << scale
                        << "; worst " << worst << " (f32), " << worst_f64 << " (f64)";
-  ::testing::Test::RecordProperty(what + "_worst", std::to_string(worst_f64));
+  std::ostringstream worst_text;  // to_string would show 1e-7 as zero
+  worst_text << worst_f64;
+  ::testing::Test::RecordProperty(what, worst_text.str());
 }
 
 struct Case {
