@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/base/error.h"
+#include "engine/memory/pool.h"
 #include "engine/memory/resource.h"
 #include "tests/support/faulty.h"
 
@@ -20,23 +21,41 @@ namespace {
 
 using test::Faulty;
 
-/// A resource under test over an upstream that keeps the books and can be told to fail.
+/// A resource under test over an upstream that keeps the books and can be told to fail. live_bytes(): what is in use.
 struct HostFixture {
   HostResource resource;
   Faulty upstream;  // not used: the host is an upstream itself, and the sanitizers keep its books
+  [[nodiscard]] size_t live_bytes() const { return upstream.in_use_bytes(); }
 };
 struct TrackerFixture {
   Faulty upstream;
   Tracker resource{upstream};
+  [[nodiscard]] size_t live_bytes() const { return upstream.in_use_bytes(); }
 };
 struct LimitFixture {
   Faulty upstream;
   Limit resource{upstream, size_t{1} << 30};
+  [[nodiscard]] size_t live_bytes() const { return upstream.in_use_bytes(); }
 };
-struct StackFixture {  // as sessions use them: a limit over a tracker over the host
+/// A pool that keeps nothing: every block is a segment, and goes back at once.
+struct PoolFixture {
   Faulty upstream;
-  Tracker tracker{upstream};
-  Limit resource{tracker, size_t{1} << 30};
+  Pool resource{upstream, {.segment_bytes = 1, .keep_bytes = 0}};
+  [[nodiscard]] size_t live_bytes() const {
+    const size_t live = resource.figures().live_bytes;
+    return live == 0 ? upstream.in_use_bytes() : live;
+  }
+};
+/// As the command uses them: a tracker over a pool over a limit over the host.
+struct StackFixture {
+  Faulty upstream;
+  Limit limit{upstream, size_t{1} << 30};
+  Pool pool{limit};
+  Tracker resource{pool};
+  [[nodiscard]] size_t live_bytes() const {
+    EXPECT_EQ(pool.figures().live_bytes, resource.figures().live_bytes);
+    return resource.figures().live_bytes;
+  }
 };
 
 template <typename F>
@@ -44,13 +63,13 @@ class MemoryResourceContract : public ::testing::Test {
  protected:
   F fixture;
 };
-using Fixtures = ::testing::Types<HostFixture, TrackerFixture, LimitFixture, StackFixture>;
+using Fixtures = ::testing::Types<HostFixture, TrackerFixture, LimitFixture, PoolFixture, StackFixture>;
 TYPED_TEST_SUITE(MemoryResourceContract, Fixtures);
 
-/// What holds for resources over another one only.
+/// What holds for resources over another one that pass every call on.
 template <typename F>
 class MemoryPolicyContract : public MemoryResourceContract<F> {};
-using PolicyFixtures = ::testing::Types<TrackerFixture, LimitFixture, StackFixture>;
+using PolicyFixtures = ::testing::Types<TrackerFixture, LimitFixture, PoolFixture>;
 TYPED_TEST_SUITE(MemoryPolicyContract, PolicyFixtures);
 
 constexpr size_t kSizes[] = {1, 255, 256, 257, 4096, size_t{1} << 20};
@@ -72,7 +91,7 @@ TYPED_TEST(MemoryResourceContract, BlocksAreAlignedDisjointAndKeepTheirPattern) 
   for (const auto& [block, bytes] : blocks) {
     resource.deallocate(block, bytes);
   }
-  EXPECT_EQ(this->fixture.upstream.in_use_bytes(), 0U) << this->fixture.upstream.leaks();
+  EXPECT_EQ(this->fixture.live_bytes(), 0U) << this->fixture.upstream.leaks();
   EXPECT_TRUE(this->fixture.upstream.misuse().empty());
 }
 
@@ -108,13 +127,13 @@ TYPED_TEST(MemoryPolicyContract, AFailingUpstreamIsPassedOnAndChangesNothing) {
   void* before = this->fixture.resource.allocate(1000, "before");
   upstream.fail_at(0);
   EXPECT_THROW((void)this->fixture.resource.allocate(500, "refused"), OutOfMemory);
-  EXPECT_EQ(upstream.in_use_bytes(), 1000U);
+  EXPECT_EQ(this->fixture.live_bytes(), 1000U);
   upstream.heal();
   void* after = this->fixture.resource.allocate(500, "after");
-  EXPECT_EQ(upstream.in_use_bytes(), 1500U);
+  EXPECT_EQ(this->fixture.live_bytes(), 1500U);
   this->fixture.resource.deallocate(before, 1000);
   this->fixture.resource.deallocate(after, 500);
-  EXPECT_EQ(upstream.in_use_bytes(), 0U);
+  EXPECT_EQ(this->fixture.live_bytes(), 0U);
 }
 
 TYPED_TEST(MemoryResourceContract, ThreadsMayAllocateAtOnce) {
@@ -135,7 +154,20 @@ TYPED_TEST(MemoryResourceContract, ThreadsMayAllocateAtOnce) {
     thread.join();
   }
   EXPECT_EQ(broken, 0);
-  EXPECT_EQ(this->fixture.upstream.in_use_bytes(), 0U);
+  EXPECT_EQ(this->fixture.live_bytes(), 0U);
+}
+
+TYPED_TEST(MemoryResourceContract, StreamsOfTheHostShareItsMemory) {
+  auto& resource = this->fixture.resource;
+  char handles[2] = {};
+  const Stream a{&handles[0]}, b{&handles[1]};
+  void* x = resource.allocate(1000, "x", a);
+  void* y = resource.allocate(1000, "y", b);
+  EXPECT_NE(x, y);
+  resource.deallocate(x, 1000, b);  // another stream may give it back
+  resource.deallocate(y, 1000, a);
+  EXPECT_EQ(this->fixture.live_bytes(), 0U);
+  EXPECT_TRUE(this->fixture.upstream.misuse().empty());
 }
 
 TYPED_TEST(MemoryResourceContract, KnowsItsDevice) { EXPECT_EQ(this->fixture.resource.device(), Device{}); }
