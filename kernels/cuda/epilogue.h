@@ -29,7 +29,8 @@ struct Epilogue {
 
 /// Bytes of workspace for launch_epilogue and launch_observe: [slots][arrays][channels] of 8 bytes, where `slots` is the number
 /// of runs of pixels (at most 1024 / channel tiles; with kPerSample at least one a sample). Never smaller for more samples, so
-/// that what a full batch needs is enough for a partial one. 0 where sets is 0. ContractError: shape out of range.
+/// that what a full batch needs is enough for a partial one. 4 arrays,
+/// or 8 with kMoments, kAbsolute or kRange. ContractError: shape out of range.
 [[nodiscard]] size_t epilogue_workspace_bytes(int64_t samples, const ImageShape& shape, uint32_t sets);
 
 /// y[n,c,p] = act(z'[n,c,p] + residual[n,c,p]),  z' = scale[c] * z[n,c,p] + shift[c] (one fused multiply-add),
@@ -43,7 +44,7 @@ struct Epilogue {
 /// and
 ///           what is not finite goes to double at once, so squares never overflow. Squares below 2^-126 lose bits.
 ///           NaN stays NaN in y and in every sum and maximum; a NaN is never active; NaN and infinity are counted.
-///           Same shape, same bits: on every device, with or without the other sets.
+///           Same shape, types, alignment and sets: same bits, on every device.
 /// Launches  1 without totals, 2 with them
 /// Errors    see activation.h
 void launch_epilogue(const Epilogue& epilogue, cudaStream_t stream);

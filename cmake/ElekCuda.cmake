@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+# The CUDA language, for ELEK_CUDA=ON only. Included from the top folder, so that every folder sees language and toolkit.
+# Architectures: -DCMAKE_CUDA_ARCHITECTURES=90, say; the default is the three that CI compiles: Ampere, Hopper, Blackwell.
+include(CheckLanguage)
+if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
+  find_program(ELEK_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin)
+  if(ELEK_NVCC)
+    set(CMAKE_CUDA_COMPILER ${ELEK_NVCC})
+  endif()
+endif()
+check_language(CUDA)
+if(NOT CMAKE_CUDA_COMPILER)
+  message(FATAL_ERROR "ELEK_CUDA=ON needs a CUDA compiler: install the CUDA toolkit 12 or newer and put nvcc on PATH (or set "
+                      "CUDACXX), or configure with -DELEK_CUDA=OFF")
+endif()
+
+set(elek_default_architectures FALSE)
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  set(elek_default_architectures TRUE)
+  set(CMAKE_CUDA_ARCHITECTURES 80)  # for the compiler's own check
+endif()
+set(CMAKE_CUDA_STANDARD 20)
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+enable_language(CUDA)
+if(elek_default_architectures)
+  set(CMAKE_CUDA_ARCHITECTURES 80 90)
+  if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)  # the first that knows sm_120
+    list(APPEND CMAKE_CUDA_ARCHITECTURES 120)
+  endif()
+endif()
+find_package(CUDAToolkit 12 REQUIRED)
+message(STATUS "elek: CUDA ${CMAKE_CUDA_COMPILER_VERSION} for architectures ${CMAKE_CUDA_ARCHITECTURES}")
+
+# Warnings are errors in our own .cu files, always: a warning of nvcc is rarely harmless, and there are few versions of it.
+# -lineinfo costs nothing at run time and lets compute-sanitizer and ncu name lines.
+function(elek_cuda_code target)
+  target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings -lineinfo
+                                           -Xcompiler=-Wall,-Wextra,-Wno-unused-parameter>)
+  set_target_properties(${target} PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON)
+  target_link_libraries(${target} PUBLIC CUDA::cudart)
+endfunction()

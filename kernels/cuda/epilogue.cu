@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: Apache-2.0
+// See epilogue.h. epilogue_kernel leaves partial sums per slot (device/tiles.h) and fold_sums_kernel adds them to the totals.
+// Partial sums are all doubles, [slot][array][channel]; counts are whole numbers far below 2^53, so they are exact too.
+#include <algorithm>
+#include <string>
+
+#include "kernels/cuda/device/tiles.h"
+#include "kernels/cuda/device/vector.h"
+#include "kernels/cuda/epilogue.h"
+
+namespace elek::kernels::cuda {
+namespace {
+
+enum SumMode : int { kNoSums = 0, kActivitySums = 4, kEverySum = 8 };  // the value is the number of arrays
+enum Array : int { kNonfinite, kSum, kSumSq, kActive, kZSum, kZSumSq, kAbsSum, kMax };
+
+constexpr int kChain = 8;          // f32 terms between two flushes to double: the bound in epilogue.h
+constexpr float kLarge = 0x1p40F;  // above it (or NaN), a value goes to double at once: its square might overflow
+
+__device__ inline bool is_finite(float v) { return fabsf(v) <= kLargestF32; }
+
+struct EpilogueArgs {
+  const void* z;
+  const void* residual;
+  void* y;
+  const float* scale;
+  const float* shift;
+  double* partial;
+  int64_t pitch;
+  int64_t channels;
+  Slots slots;
+  int lanes;
+  float lowest;  // below it, 0 is stored: 0 for relu, -infinity for none
+  float threshold;
+};
+
+/// The sums of one thread's kVec channels. Members that a mode does not use cost nothing: the compiler drops them.
+template <int kVec, int kMode>
+struct ThreadSums {
+  float sum[kVec], sum_sq[kVec], z_sum[kVec], z_sum_sq[kVec], abs_sum[kVec], max[kVec];
+  int active[kVec], nonfinite[kVec];
+  double totals[kMode][kVec];
+
+  __device__ void clear_chains() {
+#pragma unroll
+    for (int i = 0; i < kVec; ++i) sum[i] = sum_sq[i] = z_sum[i] = z_sum_sq[i] = abs_sum[i] = 0.0F;
+  }
+  __device__ void clear() {
+    clear_chains();
+#pragma unroll
+    for (int i = 0; i < kVec; ++i) {
+      active[i] = nonfinite[i] = 0;
+      max[i] = -kInfinity;
+#pragma unroll
+      for (int a = 0; a < kMode; ++a) totals[a][i] = 0.0;
+    }
+  }
+  /// y as stored, z before the residual.
+  __device__ void add(int i, float y, float z, float threshold) {
+    if (fabsf(y) <= kLarge) {
+      sum[i] += y;
+      sum_sq[i] = fmaf(y, y, sum_sq[i]);
+      if constexpr (kMode == kEverySum) abs_sum[i] += fabsf(y);
+    } else {  // rare: NaN, infinity, or a square that f32 may not hold
+      const auto wide = static_cast<double>(y);
+      totals[kSum][i] += wide;
+      totals[kSumSq][i] += wide * wide;
+      if constexpr (kMode == kEverySum) totals[kAbsSum][i] += fabs(wide);
+      nonfinite[i] += is_finite(y) ? 0 : 1;
+    }
+    active[i] += y > threshold ? 1 : 0;
+    if constexpr (kMode == kEverySum) {
+      max[i] = keep_larger(max[i], y);
+      if (fabsf(z) <= kLarge) {
+        z_sum[i] += z;
+        z_sum_sq[i] = fmaf(z, z, z_sum_sq[i]);
+      } else {
+        const auto wide = static_cast<double>(z);
+        totals[kZSum][i] += wide;
+        totals[kZSumSq][i] += wide * wide;
+      }
+    }
+  }
+  __device__ void flush() {
+#pragma unroll
+    for (int i = 0; i < kVec; ++i) {
+      totals[kSum][i] += static_cast<double>(sum[i]);
+      totals[kSumSq][i] += static_cast<double>(sum_sq[i]);
+      if constexpr (kMode == kEverySum) {
+        totals[kZSum][i] += static_cast<double>(z_sum[i]);
+        totals[kZSumSq][i] += static_cast<double>(z_sum_sq[i]);
+        totals[kAbsSum][i] += static_cast<double>(abs_sum[i]);
+      }
+    }
+    clear_chains();
+  }
+  __device__ void finish() {
+    flush();
+#pragma unroll
+    for (int i = 0; i < kVec; ++i) {
+      totals[kNonfinite][i] = static_cast<double>(nonfinite[i]);
+      totals[kActive][i] = static_cast<double>(active[i]);
+      if constexpr (kMode == kEverySum) totals[kMax][i] = static_cast<double>(max[i]);
+    }
+  }
+};
+
+/// One pixel of one thread: y from z, stored; lanes at and beyond `valid` become zero padding.
+template <int kVec, bool kStore, typename Z, typename Y>
+__device__ inline void one_pixel(const EpilogueArgs& args, int64_t at, int valid, const float (&scale)[kVec],
+                                 const float (&shift)[kVec], float (&z)[kVec], float (&y)[kVec]) {
+  if constexpr (!kStore) {
+    load_vector<kVec>(static_cast<const Y*>(args.y) + at, y);
+#pragma unroll
+    for (int i = 0; i < kVec; ++i) z[i] = 0.0F;
+  } else {
+    float residual[kVec];
+#pragma unroll
+    for (int i = 0; i < kVec; ++i) residual[i] = 0.0F;
+    load_vector<kVec>(static_cast<const Z*>(args.z) + at, z);
+    if (args.residual != nullptr) load_vector<kVec>(static_cast<const Y*>(args.residual) + at, residual);
+    Y out[kVec];
+#pragma unroll
+    for (int i = 0; i < kVec; ++i) {
+      z[i] = fmaf(z[i], scale[i], shift[i]);
+      const float v = z[i] + residual[i];
+      out[i] = from_float<Y>(v < args.lowest || i >= valid ? 0.0F : v);  // not fmaxf: NaN stays NaN
+      y[i] = to_float(out[i]);                                           // what the next layer reads
+    }
+    store_vector<kVec>(static_cast<Y*>(args.y) + at, out);
+  }
+}
+
+/// Block (slot, tile of channels); thread = kVec channels, every `rows`-th pixel of the slot. No thread leaves before the
+/// barrier in reduce_tile: those beyond the pitch have no pixels.
+template <typename Z, typename Y, int kVec, int kMode, bool kStore>
+__global__ void __launch_bounds__(kBlockThreads) epilogue_kernel(EpilogueArgs args) {
+  const TileThread at = tile_thread<kVec>(args.lanes, blockIdx.y);
+  const RowRange rows = slot_rows(args.slots, blockIdx.x);
+  const int64_t left = args.channels - at.channel;
+  const int valid = static_cast<int>(left < 0 ? 0 : left < kVec ? left : kVec);
+  float scale[kVec], shift[kVec], z[kVec], y[kVec];
+#pragma unroll
+  for (int i = 0; i < kVec; ++i) {
+    scale[i] = args.scale != nullptr && i < valid ? args.scale[at.channel + i] : 1.0F;
+    shift[i] = args.shift != nullptr && i < valid ? args.shift[at.channel + i] : 0.0F;
+  }
+  ThreadSums<kVec, kMode> sums;
+  if constexpr (kMode != kNoSums) sums.clear();
+  int chained = 0;
+  const int64_t first = at.channel < args.pitch ? rows.begin + at.row : rows.end;
+#pragma unroll 2
+  for (int64_t r = first; r < rows.end; r += at.rows) {
+    one_pixel<kVec, kStore, Z, Y>(args, r * args.pitch + at.channel, valid, scale, shift, z, y);  // 64-bit: may pass 2^31
+    if constexpr (kMode != kNoSums) {
+#pragma unroll
+      for (int i = 0; i < kVec; ++i) sums.add(i, y[i], z[i], args.threshold);
+      if (++chained == kChain) {
+        sums.flush();
+        chained = 0;
+      }
+    }
+  }
+  if constexpr (kMode != kNoSums) {
+    ELEK_SHARED(double, shared, kReduceDoubles<kMode>);
+    sums.finish();
+    double* const partial = args.partial + static_cast<int64_t>(blockIdx.x) * kMode * args.channels;
+    const int64_t tile = static_cast<int64_t>(blockIdx.y) * args.lanes * kVec;
+    reduce_tile<kMode, kVec, kMax>(sums.totals, args.lanes, shared, [&](int array, int c, double value) {
+      if (tile + c < args.channels) partial[array * args.channels + tile + c] = value;
+    });
+  }
+}
+
+struct FoldArgs {
+  const double* partial;
+  TotalArrays totals;  // null = not wanted
+  int64_t channels;
+  int64_t groups;
+  int64_t splits;
+  int64_t positions;  // pixels of a group
+  int per_sample;     // groups are samples
+};
+
+constexpr int kFoldChannels = 8, kFoldSegments = kBlockThreads / kFoldChannels;
+
+struct FoldSums {
+  double sums[kEverySum];
+  double fired, mean_peak, mean_sum, mean_sum_sq;
+};
+
+/// Adds groups [begin, end) of one channel in order. With per-sample sums a group is a sample.
+template <int kMode>
+__device__ inline FoldSums fold_groups(const FoldArgs& args, int64_t channel, int64_t begin, int64_t end) {
+  FoldSums f{};
+  f.sums[kMax] = f.mean_peak = -static_cast<double>(kInfinity);
+  for (int64_t group = begin; group < end; ++group) {
+    double group_sum = 0, group_active = 0;
+#pragma unroll 4
+    for (int64_t split = 0; split < args.splits; ++split) {
+      const double* const from = args.partial + (group * args.splits + split) * kMode * args.channels + channel;
+#pragma unroll
+      for (int a = 0; a < kMode; ++a) {
+        const double value = from[a * args.channels];
+        if (a == kMax) {
+          f.sums[a] = keep_larger(f.sums[a], value);
+        } else if (a == kSum) {
+          group_sum += value;
+        } else if (a == kActive) {
+          group_active += value;
+        } else {
+          f.sums[a] += value;
+        }
+      }
+    }
+    f.sums[kSum] += group_sum;
+    f.sums[kActive] += group_active;
+    const double mean = group_sum / static_cast<double>(args.positions);
+    f.fired += group_active > 0 ? 1 : 0;
+    f.mean_peak = keep_larger(f.mean_peak, mean);
+    f.mean_sum += mean;
+    f.mean_sum_sq += mean * mean;
+  }
+  return f;
+}
+
+__device__ inline void add_to(double* total, int64_t channel, double value) {
+  if (total != nullptr) total[channel] += value;
+}
+__device__ inline void add_to(int64_t* total, int64_t channel, double value) {
+  if (total != nullptr) total[channel] += static_cast<int64_t>(value);  // a whole number
+}
+__device__ inline void max_to(double* total, int64_t channel, double value) {
+  if (total != nullptr) total[channel] = keep_larger(total[channel], value);
+}
+
+constexpr int kFoldArrays = kEverySum + 4, kFired = kEverySum, kMeanPeak = kFired + 1, kMeanSum = kFired + 2,
+              kMeanSumSq = kFired + 3;
+
+__device__ inline void add_array(const TotalArrays& t, int array, int64_t c, double value) {
+  if (array == kNonfinite) add_to(t.nonfinite, c, value);
+  if (array == kSum) add_to(t.sum, c, value);
+  if (array == kSumSq) add_to(t.sum_sq, c, value);
+  if (array == kActive) add_to(t.active, c, value);
+  if (array == kZSum) add_to(t.z_sum, c, value);
+  if (array == kZSumSq) add_to(t.z_sum_sq, c, value);
+  if (array == kAbsSum) add_to(t.abs_sum, c, value);
+  if (array == kMax) max_to(t.max, c, value);
+  if (array == kFired) add_to(t.fired, c, value);
+  if (array == kMeanPeak) max_to(t.mean_peak, c, value);
+  if (array == kMeanSum) add_to(t.mean_sum, c, value);
+  if (array == kMeanSumSq) add_to(t.mean_sum_sq, c, value);
+}
+
+/// Block = 8 channels x 32 segments of groups (of splits, where there is one group); a thread adds its segment in order, then
+/// one thread an array and channel adds the segments in order. Threads without a channel still reach the barrier.
+template <int kMode>
+__global__ void __launch_bounds__(kBlockThreads) fold_sums_kernel(FoldArgs args) {
+  ELEK_SHARED(double, shared, kFoldArrays* kBlockThreads);
+  const int tid = static_cast<int>(threadIdx.x), lane = tid % kFoldChannels, segment = tid / kFoldChannels;
+  const int64_t channel = static_cast<int64_t>(blockIdx.x) * kFoldChannels + lane;
+  if (args.per_sample == 0) {  // every slot may be a group of its own: more threads at work
+    args.groups = args.splits;
+    args.splits = 1;
+  }
+  const int64_t share = ceil_div(args.groups, kFoldSegments), begin = segment * share;
+  const int64_t end = begin + share < args.groups ? begin + share : args.groups;
+  if (channel < args.channels) {
+    const FoldSums f = fold_groups<kMode>(args, channel, begin, end);
+#pragma unroll
+    for (int a = 0; a < kMode; ++a) shared[a * kBlockThreads + tid] = f.sums[a];
+    shared[kFired * kBlockThreads + tid] = f.fired;
+    shared[kMeanPeak * kBlockThreads + tid] = f.mean_peak;
+    shared[kMeanSum * kBlockThreads + tid] = f.mean_sum;
+    shared[kMeanSumSq * kBlockThreads + tid] = f.mean_sum_sq;
+  }
+  __syncthreads();
+  const int array = segment;  // 32 segments' threads >= kFoldArrays
+  if (array >= kFoldArrays || channel >= args.channels || (array >= kMode && array < kEverySum)) return;
+  const bool maximum = array == kMax || array == kMeanPeak;
+  double total = shared[array * kBlockThreads + lane];
+  for (int s = 1; s < kFoldSegments; ++s) {
+    const double other = shared[array * kBlockThreads + s * kFoldChannels + lane];
+    total = maximum ? keep_larger(total, other) : total + other;
+  }
+  add_array(args.totals, array, channel, total);
+}
+static_assert(kFoldArrays <= kFoldSegments);
+
+int64_t array_count(uint32_t sets) { return (sets & (kMoments | kAbsolute | kRange)) != 0 ? kEverySum : kActivitySums; }
+
+/// Of the pointers, those of `sets`; the others null.
+TotalArrays only_sets(TotalArrays a, uint32_t sets, bool nonfinite) {
+  if (!nonfinite) a.nonfinite = nullptr;
+  if ((sets & kActivity) == 0) a.sum = a.sum_sq = nullptr, a.active = nullptr;
+  if ((sets & kMoments) == 0) a.z_sum = a.z_sum_sq = nullptr;
+  if ((sets & kAbsolute) == 0) a.abs_sum = nullptr;
+  if ((sets & kRange) == 0) a.max = nullptr;
+  if ((sets & kPerSample) == 0) a.fired = nullptr, a.mean_peak = a.mean_sum = a.mean_sum_sq = nullptr;
+  return a;
+}
+
+/// What one call sums, settled before anything is enqueued.
+struct SumJob {
+  TotalArrays totals;
+  uint32_t sets = 0;
+  int mode = kNoSums;
+  double* partial = nullptr;
+  float threshold = 0.0F;
+};
+
+SumJob make_job(const ChannelTotals* totals, uint32_t only, bool stores, const CudaActivation& y, void* workspace,
+                size_t workspace_bytes, const char* op) {
+  SumJob job;
+  if (totals == nullptr) return job;
+  job.sets = totals->sets & only & (stores ? kAllSums : ~uint32_t{kMoments});
+  job.totals = only_sets(totals->arrays, job.sets, only == kAllSums);
+  job.mode = static_cast<int>(array_count(job.sets));
+  job.threshold = totals->threshold;
+  job.partial = static_cast<double*>(workspace);
+  const size_t needed = epilogue_workspace_bytes(y.samples, y.shape, job.sets);
+  ELEK_CHECK(totals->channels == y.shape.channels && totals->arrays.nonfinite != nullptr,
+             std::string(op) + ": totals of " + std::to_string(totals->channels) + " channels for a value of " +
+                 std::to_string(y.shape.channels));
+  ELEK_CHECK(workspace != nullptr && reinterpret_cast<uintptr_t>(workspace) % 8 == 0 && workspace_bytes >= needed,
+             std::string(op) + ": a workspace of " + std::to_string(workspace_bytes) + " bytes, expected " +
+                 std::to_string(needed) + ", aligned to 8");
+  return job;
+}
+
+template <typename Z, typename Y, int kVec, int kMode, bool kStore>
+void launch_pass(EpilogueArgs args, int64_t blocks, cudaStream_t stream) {
+  args.lanes = tile_lanes(args.pitch, kVec, std::max(sizeof(Y), sizeof(Z)));
+  const int64_t tiles = ceil_div(args.pitch, static_cast<int64_t>(args.lanes) * kVec);
+  ELEK_CHECK(blocks <= INT32_MAX && tiles <= 65535, "epilogue: " + std::to_string(blocks) + " runs of pixels, " +
+                                                        std::to_string(tiles) + " channel tiles, more than a grid holds");
+  auto* const kernel = epilogue_kernel<Z, Y, kVec, kMode, kStore>;
+  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(tiles));
+  ELEK_LAUNCH(kernel, grid, dim3(kBlockThreads), 0, stream, args);
+  check_launch("epilogue_kernel");
+}
+
+/// Vectors of 16 bytes of y; with every sum 8 bytes of a 16-bit type, so that 8 channels' sums need not fit into registers.
+template <typename Z, typename Y, int kMode, bool kStore>
+void launch_vectors(const EpilogueArgs& args, int64_t blocks, cudaStream_t stream) {
+  constexpr int kVec = kMode == kEverySum ? 4 : kFullVector<Y>;
+  const bool fit = vectors_fit(args.y, args.pitch, kVec, sizeof(Y)) &&
+                   (args.residual == nullptr || vectors_fit(args.residual, args.pitch, kVec, sizeof(Y))) &&
+                   (!kStore || vectors_fit(args.z, args.pitch, kVec, sizeof(Z)));
+  if (fit) {
+    launch_pass<Z, Y, kVec, kMode, kStore>(args, blocks, stream);
+  } else {
+    launch_pass<Z, Y, 1, kMode, kStore>(args, blocks, stream);
+  }
+}
+
+template <typename Z, typename Y, bool kStore>
+void launch_sums(EpilogueArgs args, const CudaActivation& y, const SumJob& job, cudaStream_t stream) {
+  const bool per_sample = (job.sets & kPerSample) != 0;
+  const int64_t positions = y.shape.positions();
+  args.slots = per_sample ? make_slots(y.samples, positions, y.shape.channels) : make_slots(1, y.rows(), y.shape.channels);
+  args.partial = job.partial;
+  args.threshold = job.threshold;
+  const int64_t slots = args.slots.count();
+  if (job.mode == kNoSums) {
+    if constexpr (kStore) launch_vectors<Z, Y, kNoSums, kStore>(args, slots, stream);
+    return;
+  }
+  const FoldArgs fold{job.partial,           job.totals,        args.channels, args.slots.groups, args.slots.splits,
+                      args.slots.group_rows, per_sample ? 1 : 0};
+  const dim3 grid(static_cast<unsigned>(ceil_div(args.channels, kFoldChannels)));
+  if (job.mode == kActivitySums) {
+    launch_vectors<Z, Y, kActivitySums, kStore>(args, slots, stream);
+    auto* const kernel = fold_sums_kernel<kActivitySums>;
+    ELEK_LAUNCH(kernel, grid, dim3(kBlockThreads), 0, stream, fold);
+  } else {
+    launch_vectors<Z, Y, kEverySum, kStore>(args, slots, stream);
+    auto* const kernel = fold_sums_kernel<kEverySum>;
+    ELEK_LAUNCH(kernel, grid, dim3(kBlockThreads), 0, stream, fold);
+  }
+  check_launch("fold_sums_kernel");
+}
+
+void check_same(const CudaActivation& a, const char* a_name, const CudaActivation& y, const char* op) {
+  check_activation(a, op, a_name);
+  ELEK_CHECK(a.samples == y.samples && a.shape == y.shape && a.channel_pitch == y.channel_pitch,
+             std::string(op) + ": " + a_name + " is " + std::to_string(a.samples) + " x " + to_string(a.shape) + " pitch " +
+                 std::to_string(a.channel_pitch) + ", y " + std::to_string(y.samples) + " x " + to_string(y.shape) + " pitch " +
+                 std::to_string(y.channel_pitch));
+}
+
+}  // namespace
+
+size_t epilogue_workspace_bytes(int64_t samples, const ImageShape& shape, uint32_t sets) {
+  ELEK_CHECK(samples >= 1 && std::min({shape.channels, shape.height, shape.width}) >= 1,
+             "epilogue workspace: " + std::to_string(samples) + " x " + to_string(shape));
+  const int64_t slots = (sets & kPerSample) != 0 ? most_slots(samples, shape.positions(), shape.channels)
+                                                 : most_slots(1, samples * shape.positions(), shape.channels);
+  return static_cast<size_t>(slots * array_count(sets) * shape.channels) * sizeof(double);
+}
+
+void launch_epilogue(const Epilogue& e, cudaStream_t stream) {
+  constexpr const char* kOp = "epilogue";
+  check_activation(e.y, kOp, "y");
+  check_same(e.z, "z", e.y, kOp);
+  ELEK_CHECK(e.z.dtype == e.y.dtype || e.z.dtype == DType::kF32,
+             std::string(kOp) + ": z is " + std::string(name_of(e.z.dtype)) + ", expected F32 or y's " +
+                 std::string(name_of(e.y.dtype)));
+  const SumJob job = make_job(e.totals, kAllSums, true, e.y, e.workspace, e.workspace_bytes, kOp);
+  EpilogueArgs args{};
+  args.z = e.z.data, args.y = e.y.data, args.residual = e.residual, args.scale = e.scale, args.shift = e.shift;
+  args.pitch = e.y.channel_pitch, args.channels = e.y.shape.channels;
+  args.lowest = e.activation == Activation::kRelu ? 0.0F : -kInfinity;
+  with_type(e.y.dtype, kOp, [&](auto type) {
+    using Y = typename decltype(type)::type;
+    if (e.z.dtype == e.y.dtype) {
+      launch_sums<Y, Y, true>(args, e.y, job, stream);
+    } else {
+      launch_sums<float, Y, true>(args, e.y, job, stream);
+    }
+  });
+}
+
+void launch_observe(const CudaActivation& y, const ChannelTotals& totals, void* workspace, size_t workspace_bytes,
+                    cudaStream_t stream, uint32_t only) {
+  constexpr const char* kOp = "observe";
+  check_activation(y, kOp, "y");
+  const SumJob job = make_job(&totals, only, false, y, workspace, workspace_bytes, kOp);
+  EpilogueArgs args{};
+  args.y = y.data, args.pitch = y.channel_pitch, args.channels = y.shape.channels;
+  with_type(y.dtype, kOp, [&](auto type) {
+    using Y = typename decltype(type)::type;
+    launch_sums<Y, Y, false>(args, y, job, stream);
+  });
+}
+
+void launch_add(const CudaActivation& a, const CudaActivation& b, const CudaActivation& y, Activation activation,
+                cudaStream_t stream) {
+  check_activation(y, "add", "y");
+  check_same(b, "b", y, "add");
+  ELEK_CHECK(b.dtype == y.dtype && a.dtype == y.dtype, "add: a is " + std::string(name_of(a.dtype)) + ", b " +
+                                                           std::string(name_of(b.dtype)) + ", expected y's " +
+                                                           std::string(name_of(y.dtype)));
+  Epilogue e;
+  e.z = a, e.y = y, e.residual = b.data, e.activation = activation;
+  launch_epilogue(e, stream);
+}
+
+void launch_relu(const CudaActivation& x, const CudaActivation& y, cudaStream_t stream) {
+  Epilogue e;
+  e.z = x, e.y = y, e.activation = Activation::kRelu;
+  launch_epilogue(e, stream);
+}
+
+}  // namespace elek::kernels::cuda
