@@ -3,10 +3,25 @@
 // Tests: tests/golden/session_test.cpp
 #include "engine/backends/backend.h"
 
+#include "engine/base/error.h"
+
 namespace elek {
 
 std::unique_ptr<Backend> make_backend(const Device& device) {
   return device.kind == DeviceKind::kCuda ? make_cudnn_backend(device) : make_onednn_backend(device);
+}
+
+MemoryResource& device_memory(const Device& device) {
+  return device.kind == DeviceKind::kCuda ? cuda_device_memory(device) : host_resource();
+}
+
+std::string why_unavailable(const Device& device) {
+  try {
+    (void)make_backend(device);
+    return {};
+  } catch (const DeviceError& error) {
+    return error.what();
+  }
 }
 
 }  // namespace elek

@@ -29,6 +29,10 @@ struct LowerOptions {
   bool batch_moments = false;
   bool deterministic = false;
   bool keep_values = false;  // every stored value keeps its own storage to the end
+  Precision precision = Precision::kF32;
+  /// The session's memory: what lowering needs for a moment (to time one kernel against another) comes from it too. Null = the
+  /// backend's own.
+  MemoryResource* memory = nullptr;
 };
 
 struct BoundMemory {
@@ -85,11 +89,17 @@ class Backend {
                                                         const LowerOptions& options) = 0;
 };
 
+/// The device's own memory, for the length of the process. DeviceError as make_backend.
+[[nodiscard]] MemoryResource& device_memory(const Device& device);
+/// One line on why the device cannot be used; empty if it can.
+[[nodiscard]] std::string why_unavailable(const Device& device);
+
 /// The backend of a device. DeviceError if it is not built in or the device is not there.
 [[nodiscard]] std::unique_ptr<Backend> make_backend(const Device& device);
 
 // One a backend; an absent one's file throws DeviceError.
 [[nodiscard]] std::unique_ptr<Backend> make_onednn_backend(const Device& device);
 [[nodiscard]] std::unique_ptr<Backend> make_cudnn_backend(const Device& device);
+[[nodiscard]] MemoryResource& cuda_device_memory(const Device& device);
 
 }  // namespace elek

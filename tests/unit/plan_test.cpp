@@ -74,7 +74,7 @@ Program random_program(uint64_t seed) {
   const uint64_t storages = 1 + random.below(60);
   for (uint64_t i = 0; i < storages; ++i) {
     Storage s;
-    s.name = "s" + std::to_string(i);
+    s.name = std::to_string(i);
     s.bytes = random.below(8) == 0 ? 1 + random.below(100000) : 1 + random.below(3000);
     s.first_step = static_cast<int32_t>(random.below(program.steps.size()));
     const uint64_t left = program.steps.size() - static_cast<uint64_t>(s.first_step);
@@ -122,7 +122,8 @@ Program residual_program(int stages, int blocks) {
   int32_t x_first = step(0);
   for (int s = 0; s < stages; ++s, map /= 2) {
     for (int b = 0; b < blocks; ++b) {
-      const std::string name = std::to_string(s) + "." + std::to_string(b);
+      std::string name = std::to_string(s);
+      name += "." + std::to_string(b);
       const int32_t conv1 = step(1000), conv2 = step(3000), conv3 = step(1000);
       add(name + ".a", map, conv1, conv2);
       add(name + ".b", map, conv2, conv3);

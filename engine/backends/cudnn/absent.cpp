@@ -4,11 +4,18 @@
 #include "engine/backends/backend.h"
 
 namespace elek {
+namespace {
 
-std::unique_ptr<Backend> make_cudnn_backend(const Device& device) {
+[[noreturn]] void not_built_in(const Device& device) {
   throw DeviceError("device " + to_string(device) +
                     ": the CUDA backend is not built in; configure with -DELEK_CUDA=ON where a CUDA compiler and cuDNN are "
                     "installed, or use --device cpu");
 }
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cudnn_backend(const Device& device) { not_built_in(device); }
+
+MemoryResource& cuda_device_memory(const Device& device) { not_built_in(device); }
 
 }  // namespace elek

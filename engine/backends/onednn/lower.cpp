@@ -252,12 +252,10 @@ bool Lowerer::may_overwrite(size_t step, int32_t operand) const {
   int reads = 0;
   for (size_t j = step; j < notes.steps.size(); ++j) {
     for (const int32_t read : {notes.steps[j].input, notes.steps[j].residual}) {
-      if (read < 0 || tensor(read).storage != storage) continue;
-      if (j > step) return false;
-      ++reads;
+      if (read >= 0 && tensor(read).storage == storage) ++reads;
     }
   }
-  return reads == 1;
+  return reads == 1;  // its own, of the operand
 }
 
 void Lowerer::overwrite_or_own(size_t i) {
