@@ -3,6 +3,8 @@
 // Lanes: a vector holds L neighbouring channels of one pixel; L divides the layout's block. Output channels go in groups of two
 // vectors, which is what one broadcast feeds in the micro-kernel.
 // Tests: tests/kernels/winograd_test.cpp
+#include "kernels/cpu/targets.h"
+// targets.h before any Highway header
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/winograd_simd.cpp"
 #include <hwy/foreach_target.h>
@@ -270,7 +272,7 @@ HWY_INLINE void transform_output(const WinogradPlan& plan, const WinogradArgs& a
         active = hn::Sub(active, hn::VecFromMask(di, hn::RebindMask(di, hn::Gt(value, threshold))));
         if constexpr (kObserve == Observe::kAll) {
           abs_sum = hn::Add(abs_sum, hn::Abs(value));
-          max = hn::IfThenElse(hn::Or(hn::Gt(value, max), hn::Ne(value, value)), value, max);
+          max = hn::IfThenElse(hn::Or(hn::Gt(value, max), hn::IsNaN(value)), value, max);
         }
       }
     }

@@ -6,6 +6,8 @@
 // C for the accumulation in f32, 1 for rounding U, 6 for B^T . B, 10 for A^T . A, bias and residual, all counted as fused.
 #include "kernels/cpu/winograd.h"
 
+#include "kernels/cpu/targets.h"
+// targets.h before any Highway header
 #include <gtest/gtest.h>
 #include <hwy/targets.h>
 
@@ -99,6 +101,19 @@ struct Problem {
   int64_t oh, ow, pc, pk;
   Floats x, y, residual, bias;
   std::vector<float> w;
+};
+
+/// Accumulators for a problem's output, aligned and reset.
+struct SumsBlock {
+  SumsBlock(const Problem& p, uint32_t which, float threshold)
+      : raw(ChannelSums::bytes(p.pk, which, p.spec.threads) + ChannelSums::kAlignment) {
+    const size_t past = reinterpret_cast<uintptr_t>(raw.data()) % ChannelSums::kAlignment;
+    sums = ChannelSums::lay_out(raw.data() + (ChannelSums::kAlignment - past) % ChannelSums::kAlignment, p.spec.out_channels,
+                                p.pk, which, threshold, p.spec.threads);
+    sums.reset();
+  }
+  std::vector<std::byte> raw;
+  ChannelSums sums;
 };
 
 using Matrix = std::vector<std::vector<double>>;
@@ -291,12 +306,8 @@ TEST_F(WinogradTest, SumsAreThoseOfTheStoredValues) {
     for (Case c : cases()) {
       for (const uint32_t which : {uint32_t{kActivity}, uint32_t{kActivity | kMoments | kAbsolute | kRange}}) {
         Problem p(c, false, 11);
-        std::vector<std::byte> raw(ChannelSums::bytes(p.pk, which, c.threads) + ChannelSums::kAlignment);
-        const auto address = reinterpret_cast<uintptr_t>(raw.data());
-        const ChannelSums sums = ChannelSums::lay_out(
-            raw.data() + (ChannelSums::kAlignment - address % ChannelSums::kAlignment) % ChannelSums::kAlignment,
-            c.out_channels, p.pk, which, 0.25F, c.threads);
-        sums.reset();
+        const SumsBlock block(p, which, 0.25F);
+        const ChannelSums& sums = block.sums;
         p.run(&sums);
         const size_t k_count = static_cast<size_t>(c.out_channels);
         std::vector<double> sum(k_count), sum_sq(k_count), z_sum(k_count), z_sum_sq(k_count), abs_sum(k_count), max(k_count);
@@ -346,12 +357,8 @@ TEST_F(WinogradTest, MomentsAreTakenBeforeResidualAndRelu) {
   int i = 0;
   for (const Case& c : {with, without}) {
     Problem p(c, false, 11);
-    std::vector<std::byte> raw(ChannelSums::bytes(p.pk, kMoments, 2) + ChannelSums::kAlignment);
-    const auto address = reinterpret_cast<uintptr_t>(raw.data());
-    const ChannelSums sums = ChannelSums::lay_out(
-        raw.data() + (ChannelSums::kAlignment - address % ChannelSums::kAlignment) % ChannelSums::kAlignment, 37, p.pk,
-        kMoments, 0.0F, 2);
-    sums.reset();
+    const SumsBlock block(p, kMoments, 0.0F);
+    const ChannelSums& sums = block.sums;
     p.run(&sums);
     moments[i].resize(74);
     sums.reduce({.z_sum = moments[i].data(), .z_sum_sq = moments[i].data() + 37});
@@ -365,15 +372,14 @@ TEST_F(WinogradTest, NanAndInfinityAreKeptAndCounted) {
     Problem p({1, 16, 37, 9, 9, 1, Layout::kNChw16c, WinogradTile::k4x4, 1, false, true}, false, 13);
     p.bias.data[5] = kNan;
     p.bias.data[20] = std::numeric_limits<float>::infinity();
-    std::vector<std::byte> raw(ChannelSums::bytes(p.pk, kActivity, 1) + ChannelSums::kAlignment);
-    const auto address = reinterpret_cast<uintptr_t>(raw.data());
-    const ChannelSums sums = ChannelSums::lay_out(
-        raw.data() + (ChannelSums::kAlignment - address % ChannelSums::kAlignment) % ChannelSums::kAlignment, 37, p.pk,
-        kActivity, 0.0F, 1);
-    sums.reset();
+    const SumsBlock block(p, kActivity | kRange, 0.0F);
+    const ChannelSums& sums = block.sums;
     p.run(&sums);
     std::vector<int64_t> nonfinite(37);
-    sums.reduce({.nonfinite = nonfinite.data()});
+    std::vector<double> max(37);
+    sums.reduce({.nonfinite = nonfinite.data(), .max = max.data()});
+    EXPECT_TRUE(std::isnan(max[5])) << winograd_target();  // NaN wins a maximum
+    EXPECT_TRUE(std::isinf(max[20])) << winograd_target();
     for (size_t k = 0; k < 37; ++k)
       EXPECT_EQ(nonfinite[k], k == 5 || k == 20 ? 81 : 0) << winograd_target() << " channel " << k;
     EXPECT_TRUE(std::isnan(p.y.data[index_of(p.y_view(), 0, 5, 4, 4)]));
