@@ -21,11 +21,17 @@ LowerOptions lower_options(const SessionOptions& o) {
   made.batch_norm = o.batch_norm;
   made.batch_moments = o.batch_moments;
   made.deterministic = o.deterministic;
+  made.winograd = o.winograd;
   made.keep_values = o.keep_values;
+  made.precision = o.precision;
+  made.memory = o.memory;
   return made;
 }
 
 }  // namespace
+
+MemoryResource& default_memory(const Device& device) { return device_memory(device); }
+std::string why_not(const Device& device) { return why_unavailable(device); }
 
 struct Session::Impl {
   Model model;
@@ -39,6 +45,10 @@ struct Session::Impl {
 
 Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<Impl>()) {
   Impl& i = *impl_;
+  if (options.device.kind == DeviceKind::kCpu && options.precision != Precision::kF32) {
+    throw UsageError("--precision " + std::string(name_of(options.precision)) +
+                     ": the CPU computes in f32 only; use --precision f32, or --device cuda where there is a GPU");
+  }
   i.backend = make_backend(options.device);
   if (options.probes.tap == Tap::kConv) options.batch_norm = BatchNorm::kApart;  // folded, the raw convolution is nowhere
   i.model = std::move(model);
@@ -66,6 +76,7 @@ Statistics Session::statistics() const {
   s.model_hash = impl_->model_hash;
   s.tap = impl_->options.probes.tap;
   s.threshold = impl_->options.probes.threshold;
+  s.precision = std::string(name_of(impl_->options.precision));
   impl_->executable->read_statistics(s);
   return s;
 }

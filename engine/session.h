@@ -22,6 +22,7 @@ namespace elek {
 
 struct SessionOptions {
   Device device;
+  Precision precision = Precision::kF32;  // the CPU knows f32 only
   int64_t batch = 50;
   int64_t micro_batch = 0;  // 0 = the plan's choice
   int threads = 0;          // CPU threads; 0 = all
@@ -30,7 +31,8 @@ struct SessionOptions {
   /// With kApart: normalise each layer by its own batch's moments and average them (batch-norm re-estimation); the whole batch
   /// then runs in one slice. Off: by the stored running statistics.
   bool batch_moments = false;
-  bool deterministic = false;  // the CPU's kernels always are, for a fixed number of threads
+  bool deterministic = false;           // the CPU's kernels always are, for a fixed number of threads
+  Winograd winograd = Winograd::kAuto;  // CPU only; deterministic turns it off
   /// Debugging and tests: every stored value keeps its own storage until the next run, so that stored_value() can read it. The
   /// whole batch then runs in one slice and nothing is computed in place.
   bool keep_values = false;
@@ -46,6 +48,12 @@ struct SessionMemory {
   size_t statistics_bytes = 0;
   size_t staging_bytes = 0;
 };
+
+/// A device's own memory, what a session is given where `memory` is null; for the length of the process. Wrap it to count or to
+/// limit. DeviceError if the device is not there.
+[[nodiscard]] MemoryResource& default_memory(const Device& device);
+/// One line on why a session cannot use the device; empty if it can. For `--device auto`.
+[[nodiscard]] std::string why_not(const Device& device);
 
 class Session {
  public:

@@ -49,6 +49,26 @@ std::string_view name_of(DType dtype) {
   return {};
 }
 
+std::string_view name_of(Precision precision) {
+  switch (precision) {
+    case Precision::kF32:
+      return "f32";
+    case Precision::kTf32:
+      return "tf32";
+    case Precision::kBf16:
+      return "bf16";
+    case Precision::kF16:
+      return "f16";
+  }
+  ELEK_CHECK(false, "precision " + std::to_string(static_cast<int>(precision)) + " is none of ours");
+  return {};
+}
+
+DType storage_of(Precision precision) {
+  if (precision == Precision::kBf16) return DType::kBF16;
+  return precision == Precision::kF16 ? DType::kF16 : DType::kF32;
+}
+
 std::string to_string(const Device& device) {
   return device.kind == DeviceKind::kCpu ? "cpu" : "cuda:" + std::to_string(device.index);
 }

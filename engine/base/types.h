@@ -18,6 +18,12 @@ enum class DType : uint8_t { kF32, kF16, kBF16, kF64, kI64, kI32, kU8 };
 [[nodiscard]] size_t size_of(DType dtype);
 [[nodiscard]] std::string_view name_of(DType dtype);  // "F32", … as safetensors spells them
 
+/// How a session computes and stores activations. kTf32 stores f32 and lets convolutions round their operands to TF32; sums are
+/// always accumulated in f32 or better.
+enum class Precision : uint8_t { kF32, kTf32, kBf16, kF16 };
+[[nodiscard]] std::string_view name_of(Precision precision);  // "f32", "tf32", "bf16", "f16"
+[[nodiscard]] DType storage_of(Precision precision);          // of activations
+
 enum class DeviceKind : uint8_t { kCpu, kCuda };
 struct Device {
   DeviceKind kind = DeviceKind::kCpu;

@@ -13,6 +13,9 @@
 
 namespace elek {
 
+/// Winograd convolutions (docs/winograd.md): by the backend's rule, never, or wherever possible with one tile size.
+enum class Winograd : uint8_t { kAuto, kOff, k2x2, k4x4 };
+
 /// One stored activation.
 struct ProgramTensor {
   std::string name;  // the graph's value name
@@ -41,6 +44,7 @@ struct ProgramStep {
   size_t workspace_bytes = 0;  // alive during this step only
   bool observed = false;
   std::string kernel;  // "oneDNN jit:avx512_core", "winograd F(4x4) avx512", …
+  std::string choice;  // why this kernel and not another, with times, where there was a choice; for `elek profile`
 };
 
 struct Program {

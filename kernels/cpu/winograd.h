@@ -65,7 +65,9 @@ void pack_winograd_weights(const WinogradPlan& plan, const float* weights, float
 /// Aliasing  y may be residual's memory; x overlaps nothing
 /// Threads   problem.threads OpenMP threads; thread i adds to the i-th accumulators of `sums`
 /// Numerics  |error| <= bound of docs/winograd.md; fixed order for a fixed number of threads: same input, same bits
-/// Sums      kActivity, kMoments, kAbsolute, kRange of y as stored (z before residual and ReLU); not kPerSample
+/// Sums      kActivity, kMoments, kAbsolute, kRange of y as stored (z before residual and ReLU); kPerSample is left to
+/// observe(), for
+///           a sample is spread over tiles
 struct WinogradArgs {
   ActivationView<const float> x;
   const float* packed = nullptr;

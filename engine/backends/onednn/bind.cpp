@@ -79,7 +79,7 @@ void OneDnnExecutable::load_weights(const Model& model, MemoryResource& memory) 
   kernels::fill_preprocess_table(channels, p.mean.data(), p.stddev.data(), floats_at(weights_, notes_.table_offset));
   for (size_t i = 0; i < notes_.steps.size(); ++i) {
     const Step& step = notes_.steps[i];
-    if (step.whole != nullptr) load_kernel(model, step, program_.steps[i].node, memory);
+    if (step.has_weights()) load_kernel(model, step, program_.steps[i].node, memory);
     if (step.scale != kNone) load_normalisation(model, step);
   }
   for (const WatchedMoments& m : notes_.batch_moments) load_moments(model, m);
@@ -96,8 +96,12 @@ void OneDnnExecutable::load_kernel(const Model& model, const Step& step, const F
   }
   ELEK_CHECK(w.weight.shape() == expected,
              "'" + node.node.name + ".weight': expected " + to_string(expected) + ", found " + to_string(w.weight.shape()));
-  const Buffer staged(step.whole->staged_bytes(), memory, "packing");
-  step.whole->pack(w.weight.f32().data(), static_cast<float*>(staged.data()), at(weights_, step.weights));
+  if (step.winograd) {
+    kernels::pack_winograd_weights(*step.winograd, w.weight.f32().data(), floats_at(weights_, step.weights));
+  } else {
+    const Buffer staged(step.whole->staged_bytes(), memory, "packing");
+    step.whole->pack(w.weight.f32().data(), static_cast<float*>(staged.data()), at(weights_, step.weights));
+  }
   float* bias = floats_at(weights_, step.bias);
   std::fill_n(bias, lanes_of(y), 0.0F);
   std::copy(w.bias.f32().begin(), w.bias.f32().end(), bias);

@@ -77,7 +77,9 @@ void OneDnnExecutable::run_micro_batch(const uint8_t* pixels, int64_t samples) {
 }
 
 void OneDnnExecutable::run_step(size_t index, int64_t samples) {
-  if (notes_.steps[index].whole != nullptr) {
+  if (notes_.steps[index].winograd) {
+    run_winograd(index, samples);
+  } else if (notes_.steps[index].whole != nullptr) {
     run_kernel(index, samples);
   } else {
     run_simple(index, samples);
@@ -98,6 +100,29 @@ void OneDnnExecutable::run_kernel(size_t index, int64_t samples) {
     const View y = view(step.output, samples);
     normalise_by_own_moments(index, y, y, residual);
   }
+}
+
+/// The whole micro-batch at once: the kernel cuts it into blocks that stay in the cache, sums included.
+void OneDnnExecutable::run_winograd(size_t index, int64_t samples) {
+  const Step& step = notes_.steps[index];
+  const View x = view(step.input, samples);
+  const View y = view(step.output, samples);
+  if (step.tap_norm >= 0) {
+    const WatchedTaps& taps = notes_.tap_norms[static_cast<size_t>(step.tap_norm)];
+    kernels::tap_norms(x, taps.plan, doubles_at(statistics_, taps.offset), notes_.threads, notes_.threads);
+  }
+  kernels::WinogradArgs args;
+  args.x = {x.data, x.samples, x.shape, x.layout, x.channel_pitch};
+  args.packed = floats_at(weights_, step.weights);
+  args.bias = floats_at(weights_, step.bias);
+  if (step.residual >= 0) args.residual = {view(step.residual, samples).data, y.samples, y.shape, y.layout, y.channel_pitch};
+  args.relu = step.relu;
+  args.y = y;
+  args.scratch = reinterpret_cast<float*>(workspace(index));
+  const kernels::ChannelSums* sums = sums_of(step);
+  args.sums = sums;
+  kernels::winograd_conv(*step.winograd, args);
+  if (sums != nullptr && (sums->sums & kPerSample) != 0) kernels::observe(y, *sums, notes_.threads, kPerSample);
 }
 
 void OneDnnExecutable::run_slice(size_t index, const Primitive& primitive, int64_t first, int64_t samples) {

@@ -46,6 +46,7 @@ void Lowerer::lower() {
   choose_micro_batch();
   add_steps();
   resolve_probes();
+  choose_convolutions();
   decide_last_acts();
   share_storages();
   build_kernels();
@@ -236,7 +237,7 @@ void Lowerer::decide_last_acts() {
       step.bn_apart = true;
     }
     step.own_moments = notes.options.batch_moments && !step.batch_norm.empty();
-    if (step.kind == Kind::kConv) step.epilogue = step.bn_apart || step.watched >= 0;
+    if (step.kind == Kind::kConv) step.epilogue = !step.winograd && (step.bn_apart || step.watched >= 0);
     if (step.kind == Kind::kLinear) step.epilogue = step.watched >= 0 || step.relu || step.residual >= 0;
   }
 }
@@ -268,7 +269,7 @@ void Lowerer::overwrite_or_own(size_t i) {
     reuse(step.input);
   } else if ((step.kind == Kind::kElementwise || step.kind == Kind::kConv) && may_overwrite(i, step.residual)) {
     reuse(step.residual);
-    if (step.kind == Kind::kConv) {
+    if (step.kind == Kind::kConv && !step.winograd) {
       const uint32_t sums = step.watched < 0 ? 0 : notes.watched[static_cast<size_t>(step.watched)].sums;
       step.z_in_workspace = step.bn_apart || step.watch_raw || (sums & kMoments) != 0;
       step.sum_in_place = !step.z_in_workspace;
@@ -277,7 +278,7 @@ void Lowerer::overwrite_or_own(size_t i) {
     storage = static_cast<int32_t>(program.storages.size());
     program.storages.push_back({tensor(step.output).name, tensor(step.output).bytes, static_cast<int32_t>(i), 0});
     // oneDNN adds only onto what already lies in the destination; elsewhere the epilogue adds.
-    if (step.kind == Kind::kConv && step.residual >= 0) step.epilogue = true;
+    if (step.kind == Kind::kConv && !step.winograd && step.residual >= 0) step.epilogue = true;
   }
 }
 

@@ -34,6 +34,8 @@ class Lowerer {
   void overwrite_or_own(size_t step);
   void build_kernels();
   void build_convolution(size_t step);
+  void choose_convolutions();
+  [[nodiscard]] std::optional<kernels::WinogradPlan> winograd_for(size_t step) const;
   void build_linear(size_t step);
   void add_moments(Step& step);
   void reserve_slabs();

@@ -18,6 +18,8 @@ namespace {
 
 /// Where the epilogue follows, a convolution runs over so few samples at a time that its result is still in the caches.
 constexpr size_t kSliceBytes = size_t{1} << 20;
+/// Weights of a layer from which streaming them, four times as large, shows.
+constexpr int64_t kManyWeights = 256 * 256;
 
 size_t sample_bytes(const ProgramTensor& t, int64_t micro_batch) { return t.bytes / static_cast<size_t>(micro_batch); }
 
@@ -104,14 +106,48 @@ void Lowerer::build_linear(size_t i) {
   }
 }
 
+/// Winograd for the step, or nothing where the direct convolution is exact, faster or the only one that can do it.
+/// The choice is a rule over the shape, not a measurement, so that a network runs the same kernels every time it is loaded:
+/// F(4x4) does fewest multiplications; where a sample has so few tiles that streaming the transformed weights (4 times the
+/// originals) would cost more than multiplying, F(2x2), whose tiles are four times as many and whose weights are half as large.
+std::optional<kernels::WinogradPlan> Lowerer::winograd_for(size_t i) const {
+  const LowerOptions& o = notes.options;
+  const Step& step = notes.steps[i];
+  if (step.kind != Kind::kConv || o.winograd == Winograd::kOff || o.deterministic || o.batch_norm == BatchNorm::kApart)
+    return {};
+  const Conv2dAttrs& a = program.steps[i].node.node.as<Conv2dAttrs>();
+  if (a.kernel != 3 || a.stride != 1 || a.groups != 1) return {};
+  const ProgramTensor& x = tensor(step.input);
+  if (x.layout != tensor(step.output).layout) return {};
+  kernels::WinogradProblem p{program.micro_batch, x.shape.channels, a.out_channels, x.shape.height,
+                             x.shape.width,       a.padding,        x.layout,       kernels::WinogradTile::k4x4,
+                             notes.threads};
+  const auto four = kernels::plan_winograd(p);
+  if (!four) return {};
+  constexpr int64_t kFewTiles = 8;
+  const int64_t tiles = p.samples * four.value().tiles_high * four.value().tiles_wide;
+  const bool few = tiles <= kFewTiles && p.channels * p.out_channels >= kManyWeights;
+  if (o.winograd == Winograd::k4x4 || (o.winograd == Winograd::kAuto && !few)) return four.value();
+  p.tile = kernels::WinogradTile::k2x2;
+  return kernels::plan_winograd(p).value();
+}
+
+void Lowerer::choose_convolutions() {
+  for (size_t i = 0; i < notes.steps.size(); ++i) notes.steps[i].winograd = winograd_for(i);
+}
+
 void Lowerer::build_kernels() {
   for (size_t i = 0; i < notes.steps.size(); ++i) {
     Step& step = notes.steps[i];
     ProgramStep& made = program.steps[i];
-    if (step.kind == Kind::kConv) build_convolution(i);
+    if (step.kind == Kind::kConv && !step.winograd) build_convolution(i);
     if (step.kind == Kind::kLinear) build_linear(i);
     size_t workspace = 0;
-    if (step.whole != nullptr) {
+    if (step.winograd) {
+      const int tile = static_cast<int>(step.winograd->problem.tile);
+      made.kernel = "winograd F(" + std::to_string(tile) + "x" + std::to_string(tile) + ") " + kernels::winograd_target();
+      workspace = step.winograd->scratch_bytes;
+    } else if (step.whole != nullptr) {
       made.kernel = "oneDNN " + step.whole->kernel() + (step.epilogue ? " + epilogue" : "");
       workspace = step.whole->scratch_bytes();
       if (step.single != nullptr) workspace = std::max(workspace, step.single->scratch_bytes());
@@ -149,8 +185,8 @@ void Lowerer::reserve_slabs() {
   notes.table_offset = reserve(weights, floats(notes.input_shape.channels * kernels::kPixelValues));
   for (Step& step : notes.steps) {
     const int64_t lanes = lanes_of(tensor(step.output));
-    if (step.whole != nullptr) {
-      step.weights = reserve(weights, step.whole->packed_bytes());
+    if (step.has_weights()) {
+      step.weights = reserve(weights, step.winograd ? step.winograd->packed_bytes : step.whole->packed_bytes());
       step.bias = reserve(weights, floats(lanes));
     }
     if (!step.batch_norm.empty() && !step.own_moments) {

@@ -6,12 +6,14 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "engine/backends/backend.h"
 #include "engine/backends/onednn/dnnl_adapter.h"
 #include "kernels/cpu/tap_norms.h"
+#include "kernels/cpu/winograd.h"
 
 namespace elek::onednn {
 
@@ -39,13 +41,16 @@ struct Step {
   int64_t slice = 1;  // samples that a call of the kernel takes; what is left over goes one by one
 
   // Convolution and linear.
-  std::unique_ptr<Primitive> whole;   // `slice` samples
-  std::unique_ptr<Primitive> single;  // one sample; null if slice is 1
-  bool bn_apart = false;              // the epilogue scales and shifts
-  bool epilogue = false;              // it runs; else oneDNN's post-ops do residual and ReLU
-  bool sum_in_place = false;          // oneDNN adds onto the residual, whose storage is the output's
-  bool z_in_workspace = false;        // z cannot be written over the residual before it is added
-  size_t z_offset = 0;                // in the workspace, after the kernel's own scratch
+  std::unique_ptr<Primitive> whole;               // `slice` samples
+  std::unique_ptr<Primitive> single;              // one sample; null if slice is 1
+  std::optional<kernels::WinogradPlan> winograd;  // instead of the primitives: bias, residual, ReLU and sums are its last step
+  bool bn_apart = false;                          // the epilogue scales and shifts
+  bool epilogue = false;                          // it runs; else oneDNN's post-ops do residual and ReLU
+  bool sum_in_place = false;                      // oneDNN adds onto the residual, whose storage is the output's
+  bool z_in_workspace = false;                    // z cannot be written over the residual before it is added
+  size_t z_offset = 0;                            // in the workspace, after the kernel's own scratch
+
+  [[nodiscard]] bool has_weights() const { return whole != nullptr || winograd.has_value(); }
 
   // Offsets in the weights slab.
   size_t weights = kNone;
