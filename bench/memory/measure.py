@@ -47,7 +47,7 @@ def prepare(args):
     args.weights, args.model = args.work / "resnet18_cifar.safetensors", args.work / "resnet18_cifar.elek.safetensors"
     generated.write_safetensors(str(args.weights), generated.fill(pytorch_child.network(), "memory", False), {})
     subprocess.run([args.build / "bin" / "elek", "prepare", "--quiet", "--arch", "resnet18", "--stem", "cifar", "--input", "3,32,32",
-                    "--weights", args.weights, "--out", args.model], check=True)
+                    "--weights", args.weights, "--out", args.model], check=True, stdout=subprocess.DEVNULL)
 
 
 def check_outputs(args):
@@ -93,6 +93,7 @@ def main():
     about = child.machine()
     prepare(args)
     check_outputs(args)
+    print(f"measuring, load before {about['load_before']}", file=sys.stderr)
     results = {name: {n: [measure(args, name, n) for _ in range(args.processes)] for n in counts} for name in CASES}
 
     peak = {name: {n: statistics.median(f["peak_resident_bytes"] for f in each) / 1e6 for n, each in by.items()}

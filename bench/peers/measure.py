@@ -35,7 +35,8 @@ def prepare(args, arch, batches):
     weights, model = args.work / f"{arch}.safetensors", args.work / f"{arch}.elek.safetensors"
     net = getattr(torchvision.models, arch)(weights=None).eval()
     generated.write_safetensors(str(weights), generated.fill(net, arch, hasattr(net.layer1[0], "conv3")), {})
-    subprocess.run([args.elek, "prepare", "--quiet", "--arch", arch, "--weights", weights, "--out", model], check=True)
+    subprocess.run([args.elek, "prepare", "--quiet", "--arch", arch, "--weights", weights, "--out", model],
+                   check=True, stdout=subprocess.DEVNULL)
     for batch in batches:
         example = (torch.zeros(batch, 3, 224, 224),)
         torch.onnx.export(net, example, args.work / f"{arch}.b{batch}.onnx", dynamo=False, opset_version=17,
