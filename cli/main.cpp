@@ -24,7 +24,6 @@ void install_signal_handlers() {
   (void)sigaction(SIGINT, &action, nullptr);
   (void)sigaction(SIGTERM, &action, nullptr);
   (void)std::signal(SIGXFSZ, SIG_IGN);
-  (void)std::signal(SIGPIPE, SIG_IGN);
 }
 
 int fail(int exit_code, const std::string& message) {
@@ -56,11 +55,17 @@ int run_command(int argc, char** argv) {
   elek::cli::add_demo(app, run);
   try {
     app.parse(argc, argv);
+  } catch (const CLI::RequiredError& error) {
+    if (app.get_subcommands().empty() && argc > 1) {
+      return fail(2, std::string("'") + argv[1] + "' is no command; elek --help lists them");
+    }
+    (void)app.exit(error, std::cout, std::cerr);
+    return 2;
   } catch (const CLI::ParseError& error) {
     return app.exit(error, std::cout, std::cerr) == 0 ? 0 : 2;
   }
   run();
-  if (!std::cout.flush()) return fail(3, "standard output: could not be written; is the disk full or the pipe closed?");
+  if (!std::cout.flush()) return fail(3, "standard output: could not be written; is the disk full?");
   return 0;
 }
 
