@@ -7,7 +7,7 @@
 //   Bits     no float atomics and no grid that depends on the device: same shape and input, same bits, on every GPU
 //   Proof    compiled for every architecture and run on the host by the SIMT harness (tests/simt). NOTHING HERE HAS RUN ON A
 //            GPU YET (2026-11-22): tests/gpu holds the same cases for the day one is there.
-// Plain C++: includable by g++, no CUDA syntax. Tests: tests/gpu/kernels_*_test.cpp
+// Plain C++: includable by g++, no CUDA syntax. Tests: tests/gpu/kernels/*_test.cpp
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -2,7 +2,7 @@
 // Moments of one batch per channel, and the normalisation made of them: BN re-estimation on the GPU. Robust where mean >> std:
 // blocks of 8 rows are centred before squaring and merged in double (Chan, Golub & LeVeque 1983), in a fixed order. The result
 // stays on the device; launch_epilogue applies scale and shift. Same rules as kernels/cpu/batch_moments.h.
-// Tests: tests/gpu/kernels_moments_test.cpp
+// Tests: tests/gpu/kernels/moments_test.cpp
 #pragma once
 
 #include "kernels/cuda/activation.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // channel_map on the GPU: the strided slice with a table of source channels (option-A shortcuts, masks).
-// Tests: tests/gpu/kernels_layout_test.cpp
+// Tests: tests/gpu/kernels/layout_test.cpp
 #pragma once
 
 #include <span>

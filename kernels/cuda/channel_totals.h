@@ -2,7 +2,7 @@
 // ChannelTotals: where the sums of one watched value add up on the device, in double and int64. A plain view of a raw block
 // that somebody else owns (the session's statistics slab). The layout is the same on host and device: build the initial block
 // on the host (reset_host), upload it, and after the run download it and lay_out() the copy to read it. Definitions as
-// docs/statistics.md has them. Tests: tests/gpu/kernels_epilogue_test.cpp
+// docs/statistics.md has them. Tests: tests/gpu/kernels/epilogue_test.cpp
 #pragma once
 
 #include <cstddef>

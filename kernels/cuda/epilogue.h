@@ -4,7 +4,7 @@
 // sums of a value that some other kernel has stored.
 // A block owns a tile of channels and a run of pixels; a thread owns kVec channels, so sums need no shuffles. f32 chains of 8
 // terms go to double; blocks leave partial sums in the workspace and a second small kernel adds them, in order, to the totals.
-// Tests: tests/gpu/kernels_epilogue_test.cpp (SIMT harness and GPU)
+// Tests: tests/gpu/kernels/epilogue_test.cpp (SIMT harness and GPU)
 #pragma once
 
 #include "engine/base/sums.h"

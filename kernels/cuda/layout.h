@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layout and type conversion: weights once when a session is bound, logits at the end of a pass, kept values for comparison.
-// Tests: tests/gpu/kernels_layout_test.cpp
+// Tests: tests/gpu/kernels/layout_test.cpp
 #pragma once
 
 #include "kernels/cuda/activation.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pooling on the GPU, NHWC. One thread owns kVec channels of one output pixel; global average pooling gives a block a tile of
 // channels of one sample. With totals, launch_observe follows: a second read of the (4 times smaller, L2-warm) output.
-// Tests: tests/gpu/kernels_pool_test.cpp
+// Tests: tests/gpu/kernels/pool_test.cpp
 #pragma once
 
 #include "kernels/cuda/activation.h"

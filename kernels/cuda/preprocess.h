@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The first node of a session on the GPU: uint8 pixels, NHWC as loaders decode them, to normalised NHWC with channel padding.
 // A table of 256 values a channel, computed on the host in the order of torchvision's ToTensor and Normalize, makes it
-// bit-equal to PyTorch in f32; f16 and bf16 round the table's value once. Tests: tests/gpu/kernels_layout_test.cpp
+// bit-equal to PyTorch in f32; f16 and bf16 round the table's value once. Tests: tests/gpu/kernels/layout_test.cpp
 #pragma once
 
 #include "kernels/cuda/activation.h"

@@ -2,7 +2,7 @@
 // After a pass whose sums were taken inside cuDNN's kernels: adds the f32 slab of that launch to the double and int64 totals,
 // one small kernel for all layers. The slab is zeroed before every pass (one memset), so its maxima start at 0: right for what
 // a ReLU stored, and the only use here. A count summed in f32 is exact up to 2^24 positions a pass; the caller keeps to that.
-// Tests: tests/gpu/kernels_slab_test.cpp
+// Tests: tests/gpu/kernels/slab_test.cpp
 #pragma once
 
 #include "kernels/cuda/activation.h"

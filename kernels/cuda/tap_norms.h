@@ -3,7 +3,7 @@
 // and padding included: the squared norm of the im2col column, without making columns. Rows that meet the same set of taps form
 // a class, columns too (stride 1, 3x3: first, inner, last). One pass over x adds its squares per (row class, column class)
 // pair; a tap's norm is the sum of the pairs that it meets. Only additions: never negative. Tests:
-// tests/gpu/kernels_tap_norms_test.cpp
+// tests/gpu/kernels/tap_norms_test.cpp
 #pragma once
 
 #include <vector>

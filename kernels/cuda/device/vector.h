@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Element types and vector loads. A vector is kVec neighbouring channels of one pixel; loads of more than 16 bytes are several.
-// For .cu files only. Tests: through every kernel (tests/gpu/kernels_*_test.cpp)
+// For .cu files only. Tests: through every kernel (tests/gpu/kernels/*_test.cpp)
 #pragma once
 
 #include <cuda_bf16.h>

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+// See harness.h. One scheduler, one running fibre: no host threads, no locks; every run with the same seed is the same.
+#include "tests/simt/harness.h"
+
+#include <cuda_runtime_api.h>
+#include <ucontext.h>
+
+#include <cstdlib>
+#include <exception>
+#include <map>
+#include <memory>
+#include <new>
+#include <vector>
+
+#include "engine/base/runtime.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define ELEK_SIMT_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define ELEK_SIMT_ASAN 1
+#endif
+#endif
+#ifdef ELEK_SIMT_ASAN
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+uint3 threadIdx, blockIdx;
+dim3 blockDim, gridDim;
+
+namespace elek::simt {
+namespace {
+
+constexpr size_t kStackBytes = 128 * 1024;
+constexpr unsigned kWarp = 32, kMostThreads = 1024;
+constexpr size_t kMostShared = 48 * 1024;  // static shared memory of a block
+
+enum class State : uint8_t { kReady, kBarrier, kWarpOp, kDone };
+
+/// Tells AddressSanitizer about the change of stacks; empty without it.
+struct Switch {
+  void* fake = nullptr;
+  void leave(const void* bottom, size_t bytes, bool for_good = false) {
+#ifdef ELEK_SIMT_ASAN
+    __sanitizer_start_switch_fiber(for_good ? nullptr : &fake, bottom, bytes);
+#endif
+    (void)bottom, (void)bytes, (void)for_good;
+  }
+  void arrive(const void** bottom = nullptr, size_t* bytes = nullptr) {
+#ifdef ELEK_SIMT_ASAN
+    __sanitizer_finish_switch_fiber(fake, bottom, bytes);
+#endif
+    (void)bottom, (void)bytes;
+  }
+};
+
+struct Fibre {
+  ucontext_t context{};
+  std::unique_ptr<std::byte[]> stack{new std::byte[kStackBytes]};
+  Switch change;
+  uint3 place;
+  State state = State::kReady;
+  const char* file = "";
+  int line = 0;
+  WarpOp op = WarpOp::kShuffle;
+  unsigned mask = 0;
+  uint64_t given = 0, taken = 0;
+  int source = 0;
+};
+
+struct Shared {
+  std::unique_ptr<std::byte[]> memory;
+  size_t bytes = 0;
+};
+
+struct Machine {
+  std::vector<std::unique_ptr<Fibre>> fibres;  // reused by every block
+  Fibre* running = nullptr;
+  ucontext_t scheduler{};
+  Switch change;
+  const void* scheduler_stack = nullptr;
+  size_t scheduler_stack_bytes = 0;
+  Body body{};
+  std::exception_ptr failure;
+  std::map<const void*, Shared> shared;
+  size_t shared_total = 0;
+  Random random{1};
+  int64_t blocks = 0;
+  cudaError_t last_error = cudaSuccess;
+};
+
+Machine& machine() {
+  static Machine the_machine;
+  return the_machine;
+}
+
+std::string where(const char* file, int line) { return std::string(file) + ":" + std::to_string(line); }
+
+/// Entry of every fibre. Exceptions stop here: they cannot cross to another stack.
+void fibre_main() {
+  Machine& m = machine();
+  m.running->change.arrive(&m.scheduler_stack, &m.scheduler_stack_bytes);
+  try {
+    m.body.call(m.body.data);
+  } catch (...) {
+    m.failure = std::current_exception();
+  }
+  Fibre& self = *m.running;
+  self.state = State::kDone;
+  self.change.leave(m.scheduler_stack, m.scheduler_stack_bytes, true);
+  setcontext(&m.scheduler);
+}
+
+void start(Fibre& fibre) {
+#ifdef ELEK_SIMT_ASAN
+  __asan_unpoison_memory_region(fibre.stack.get(), kStackBytes);  // a failed block may have left frames behind
+#endif
+  getcontext(&fibre.context);
+  fibre.context.uc_stack.ss_sp = fibre.stack.get();
+  fibre.context.uc_stack.ss_size = kStackBytes;
+  fibre.context.uc_link = nullptr;
+  makecontext(&fibre.context, fibre_main, 0);
+  fibre.change.fake = nullptr;
+  fibre.state = State::kReady;
+}
+
+/// From the scheduler into a fibre, until it waits or ends.
+void resume(Fibre& fibre) {
+  Machine& m = machine();
+  m.running = &fibre;
+  threadIdx = fibre.place;
+  m.change.leave(fibre.stack.get(), kStackBytes);
+  swapcontext(&m.scheduler, &fibre.context);
+  m.change.arrive();
+  m.running = nullptr;
+}
+
+/// From the running fibre back into the scheduler.
+void wait(State state, const char* file, int line) {
+  Machine& m = machine();
+  Fibre& self = *m.running;
+  self.state = state;
+  self.file = file;
+  self.line = line;
+  self.change.leave(m.scheduler_stack, m.scheduler_stack_bytes);
+  swapcontext(&self.context, &m.scheduler);
+  self.change.arrive(&m.scheduler_stack, &m.scheduler_stack_bytes);
+}
+
+/// One block: its threads' states, and what can run.
+class Block {
+ public:
+  explicit Block(unsigned threads) : threads_(threads) {
+    Machine& m = machine();
+    for (unsigned t = 0; t < threads; ++t) {
+      Fibre& fibre = *m.fibres[t];
+      fibre.place.x = t % blockDim.x;
+      fibre.place.y = t / blockDim.x % blockDim.y;
+      fibre.place.z = t / blockDim.x / blockDim.y;
+      start(fibre);
+      ready_.push_back(t);
+    }
+  }
+
+  void run() {
+    Machine& m = machine();
+    while (!ready_.empty()) {
+      const size_t pick = m.random.below(ready_.size());
+      const unsigned t = ready_[pick];
+      ready_[pick] = ready_.back();
+      ready_.pop_back();
+      Fibre& fibre = *m.fibres[t];
+      resume(fibre);
+      if (m.failure) std::rethrow_exception(std::exchange(m.failure, nullptr));
+      if (fibre.state == State::kDone) ++done_;
+      if (fibre.state == State::kBarrier && ++at_barrier_ == threads_) release_barrier();
+      if (fibre.state == State::kWarpOp) release_warp(t);
+    }
+    if (done_ != threads_) explain_deadlock();
+  }
+
+ private:
+  void release_barrier() {
+    Machine& m = machine();
+    const Fibre& first = *m.fibres[0];
+    for (unsigned t = 0; t < threads_; ++t) {
+      Fibre& fibre = *m.fibres[t];
+      if (fibre.line != first.line || std::string(fibre.file) != first.file) {
+        throw SimtError("barrier divergence: thread 0 waits at " + where(first.file, first.line) + ", thread " +
+                        std::to_string(t) + " at " + where(fibre.file, fibre.line));
+      }
+      fibre.state = State::kReady;
+      ready_.push_back(t);
+    }
+    at_barrier_ = 0;
+  }
+
+  /// Lets the lanes of a warp operation go on once all lanes of the mask have arrived at the same one.
+  void release_warp(unsigned thread) {
+    Machine& m = machine();
+    const Fibre& asked = *m.fibres[thread];
+    const unsigned base = thread / kWarp * kWarp, mask = asked.mask;
+    if ((mask >> (thread % kWarp) & 1U) == 0) {
+      throw SimtError("lane " + std::to_string(thread % kWarp) + " is not in the mask of its own warp operation at " +
+                      where(asked.file, asked.line));
+    }
+    uint64_t ballot = 0;
+    for (unsigned lane = 0; lane < kWarp; ++lane) {
+      if ((mask >> lane & 1U) == 0) continue;
+      if (base + lane >= threads_)
+        throw SimtError("a warp mask names lanes beyond the block at " + where(asked.file, asked.line));
+      const Fibre& fibre = *m.fibres[base + lane];
+      if (fibre.state != State::kWarpOp) return;  // not all are here yet
+      if (fibre.mask != mask || fibre.line != asked.line || fibre.op != asked.op) {
+        throw SimtError("warp divergence: lanes of one mask wait at " + where(asked.file, asked.line) + " and " +
+                        where(fibre.file, fibre.line));
+      }
+      ballot |= fibre.given << lane;
+    }
+    for (unsigned lane = 0; lane < kWarp; ++lane) {
+      if ((mask >> lane & 1U) == 0) continue;
+      Fibre& fibre = *m.fibres[base + lane];
+      if (fibre.op == WarpOp::kBallot) {
+        fibre.taken = ballot;
+      } else {
+        if (fibre.source < 0 || fibre.source >= static_cast<int>(kWarp) || (mask >> fibre.source & 1U) == 0) {
+          throw SimtError("a shuffle reads lane " + std::to_string(fibre.source) + ", which is not in its mask, at " +
+                          where(fibre.file, fibre.line));
+        }
+        fibre.taken = m.fibres[base + static_cast<unsigned>(fibre.source)]->given;
+      }
+      fibre.state = State::kReady;
+      ready_.push_back(base + lane);
+    }
+  }
+
+  [[noreturn]] void explain_deadlock() const {
+    std::map<std::string, unsigned> waiting;
+    for (unsigned t = 0; t < threads_; ++t) {
+      const Fibre& fibre = *machine().fibres[t];
+      if (fibre.state == State::kDone) {
+        ++waiting["have ended"];
+      } else {
+        ++waiting[(fibre.state == State::kBarrier ? "wait at the barrier " : "wait at the warp operation ") +
+                  where(fibre.file, fibre.line)];
+      }
+    }
+    std::string text = "divergence: no thread of the block can go on:";
+    for (const auto& [what, threads] : waiting) text += " " + std::to_string(threads) + " " + what + ";";
+    throw SimtError(text);
+  }
+
+  unsigned threads_;
+  unsigned done_ = 0;
+  unsigned at_barrier_ = 0;
+  std::vector<unsigned> ready_;
+};
+
+}  // namespace
+
+void set_seed(uint64_t seed) { machine().random = Random(seed); }
+int64_t blocks_run() { return machine().blocks; }
+
+void run_grid(dim3 grid, dim3 block, const Body& body) {
+  Machine& m = machine();
+  const uint64_t threads = uint64_t{block.x} * block.y * block.z;
+  if (threads == 0 || threads > kMostThreads || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
+      grid.x > 0x7fffffffU || grid.y > 65535 || grid.z > 65535) {
+    m.last_error = cudaErrorInvalidConfiguration;
+    return;
+  }
+  while (m.fibres.size() < threads) m.fibres.push_back(std::make_unique<Fibre>());
+  gridDim = grid;
+  blockDim = block;
+  m.body = body;
+  const std::vector<int64_t> order = m.random.permutation(int64_t{grid.x} * grid.y * grid.z);
+  for (const int64_t index : order) {
+    blockIdx.x = static_cast<unsigned>(index % grid.x);
+    blockIdx.y = static_cast<unsigned>(index / grid.x % grid.y);
+    blockIdx.z = static_cast<unsigned>(index / grid.x / grid.y);
+    m.shared.clear();
+    m.shared_total = 0;
+    m.failure = nullptr;
+    ++m.blocks;
+    Block(static_cast<unsigned>(threads)).run();
+  }
+  m.shared.clear();
+}
+
+void sync_threads(const char* file, int line) { wait(State::kBarrier, file, line); }
+
+uint64_t exchange(WarpOp op, unsigned mask, uint64_t value, int source, const char* file, int line) {
+  Fibre& self = *machine().running;
+  self.op = op;
+  self.mask = mask;
+  self.given = value;
+  self.source = source;
+  wait(State::kWarpOp, file, line);
+  return self.taken;
+}
+
+int lane_id() { return static_cast<int>((threadIdx.x + blockDim.x * (threadIdx.y + blockDim.y * threadIdx.z)) % kWarp); }
+
+void* shared_bytes(size_t bytes, const void* site) {
+  Machine& m = machine();
+  Shared& shared = m.shared[site];
+  if (shared.memory == nullptr) {
+    shared.memory.reset(new std::byte[bytes]);
+    shared.bytes = bytes;
+    std::memset(shared.memory.get(), 0xFF, bytes);  // NaN as float, double and half; -1 as integers
+    m.shared_total += bytes;
+    if (m.shared_total > kMostShared) {
+      throw SimtError("a block asks for " + std::to_string(m.shared_total) + " bytes of static shared memory, most is 49152");
+    }
+  }
+  return shared.memory.get();
+}
+
+void device_check_failed(const char* condition, const char* file, int line) {
+  throw SimtError("device check failed at " + where(file, line) + ": " + condition);
+}
+
+}  // namespace elek::simt
+
+// ---- the runtime calls, over host memory ----
+
+using elek::simt::machine;
+
+cudaError_t cudaPeekAtLastError() { return machine().last_error; }
+cudaError_t cudaGetLastError() { return std::exchange(machine().last_error, cudaSuccess); }
+const char* cudaGetErrorName(cudaError_t error) {
+  return error == cudaErrorInvalidConfiguration ? "cudaErrorInvalidConfiguration"
+         : error == cudaSuccess                 ? "cudaSuccess"
+                                                : "cudaError";
+}
+const char* cudaGetErrorString(cudaError_t error) {
+  return error == cudaErrorInvalidConfiguration ? "invalid configuration argument" : "an error of the SIMT harness";
+}
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return cudaSuccess;
+}
+cudaError_t cudaMalloc(void** data, size_t bytes) {
+  return posix_memalign(data, 256, bytes) == 0 ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+cudaError_t cudaFree(void* data) {
+  std::free(data);
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
+  std::memcpy(to, from, bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The SIMT harness: runs a grid of CUDA threads on one host thread, each CUDA thread a fibre with its own stack. A fibre runs
+// until it waits (a barrier, a warp operation) or ends; which ready fibre comes next, and which block, is drawn from a seeded
+// generator, so that what only works in one order fails sooner or later. Shared memory starts as NaN in every block.
+// It finds  a missing barrier (wrong values), threads that never reach a barrier or wait at different ones, warp operations
+// that a named lane misses, misaligned vectors, grids beyond the limits; under AddressSanitizer also every access outside a
+// buffer. It cannot find  what needs truly parallel execution (a race inside one run between two waits that no order exposes),
+// anything about speed, or what the compiler for the GPU makes of the code. Tests: tests/simt/harness_test.cpp,
+// tests/simt/planted_test.cpp
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace elek::simt {
+
+/// A rule of the programming model was broken by the kernel that ran. Device memory is then what it is at that point.
+class SimtError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// Restarts the order of threads and blocks.
+void set_seed(uint64_t seed);
+
+/// Blocks run since the process started; what a test uses to see that something ran.
+[[nodiscard]] int64_t blocks_run();
+
+}  // namespace elek::simt

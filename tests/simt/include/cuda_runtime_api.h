@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the SIMT harness shows to kernels/cuda instead of NVIDIA's header: the CUDA language's words for g++ and clang++, the
+// few runtime calls that launchers and tests use, over host memory, and the launch and shared-memory macros of
+// kernels/cuda/device/launch.h. Nothing of the CUDA toolkit is needed. See harness.h for how a grid runs.
+#pragma once
+
+#include <math.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#define ELEK_SIMT 1
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __shared__ static
+
+struct uint3 {
+  unsigned x = 0, y = 0, z = 0;
+};
+struct dim3 {
+  unsigned x, y, z;
+  constexpr explicit dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+// The running thread's place. Written by the scheduler whenever it resumes a thread.
+extern uint3 threadIdx, blockIdx;
+extern dim3 blockDim, gridDim;
+inline constexpr int warpSize = 32;
+
+enum cudaError_t : int {
+  cudaSuccess = 0,
+  cudaErrorInvalidValue = 1,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorInvalidConfiguration = 9,
+};
+enum cudaMemcpyKind : int { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
+using cudaStream_t = struct CUstream_st*;
+
+cudaError_t cudaPeekAtLastError();
+cudaError_t cudaGetLastError();
+const char* cudaGetErrorName(cudaError_t error);
+const char* cudaGetErrorString(cudaError_t error);
+cudaError_t cudaGetDeviceCount(int* count);
+cudaError_t cudaMalloc(void** data, size_t bytes);
+cudaError_t cudaFree(void* data);
+cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind kind);
+cudaError_t cudaDeviceSynchronize();
+
+namespace elek::simt {
+
+/// A plain function pointer with its data: no allocation, no virtual call.
+struct Body {
+  void (*call)(const void* data);
+  const void* data;
+};
+void run_grid(dim3 grid, dim3 block, const Body& body);
+
+template <typename... Parameters, typename... Arguments>
+void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t, cudaStream_t, const Arguments&... arguments) {
+  const std::tuple<Parameters...> copies(arguments...);  // as a launch copies its arguments
+  const auto call = [kernel, &copies] { std::apply(kernel, copies); };
+  run_grid(grid, block, {[](const void* data) { (*static_cast<decltype(call)*>(data))(); }, &call});
+}
+
+void sync_threads(const char* file, int line);
+
+/// A warp operation: gives `value`, waits for all lanes of `mask`, takes the value of lane `source`. Ballot: bit by lane.
+enum class WarpOp : uint8_t { kShuffle, kBallot };
+uint64_t exchange(WarpOp op, unsigned mask, uint64_t value, int source, const char* file, int line);
+int lane_id();
+
+template <typename T>
+T shuffle(unsigned mask, T value, int source, const char* file, int line) {
+  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 8);
+  uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof(T));
+  bits = exchange(WarpOp::kShuffle, mask, bits, source, file, line);
+  std::memcpy(&value, &bits, sizeof(T));
+  return value;
+}
+
+/// Shared memory of the running block: made when a thread first asks for `site`, filled with NaN, guarded by the heap.
+void* shared_bytes(size_t bytes, const void* site);
+template <typename T, typename Site>
+T* shared_array(size_t count, const Site& site) {
+  return static_cast<T*>(shared_bytes(count * sizeof(T), site()));
+}
+
+[[noreturn]] void device_check_failed(const char* condition, const char* file, int line);
+
+}  // namespace elek::simt
+
+#ifndef ELEK_SIMT_WITHOUT_BARRIERS  // a planted defect: planted_test.cpp
+#define __syncthreads() ::elek::simt::sync_threads(__FILE__, __LINE__)
+#else
+#define __syncthreads() static_cast<void>(0)
+#endif
+#define __syncwarp(...) \
+  static_cast<void>(::elek::simt::exchange(::elek::simt::WarpOp::kBallot, 0xffffffffU, 0, 0, __FILE__, __LINE__))
+#define __shfl_sync(mask, value, lane) ::elek::simt::shuffle(mask, value, static_cast<int>(lane), __FILE__, __LINE__)
+#define __shfl_xor_sync(mask, value, lanes) \
+  ::elek::simt::shuffle(mask, value, ::elek::simt::lane_id() ^ static_cast<int>(lanes), __FILE__, __LINE__)
+#define __shfl_down_sync(mask, value, lanes)                                    \
+  ::elek::simt::shuffle(mask, value,                                            \
+                        ::elek::simt::lane_id() + static_cast<int>(lanes) < 32  \
+                            ? ::elek::simt::lane_id() + static_cast<int>(lanes) \
+                            : ::elek::simt::lane_id(),                          \
+                        __FILE__, __LINE__)
+#define __ballot_sync(mask, predicate) \
+  static_cast<unsigned>(::elek::simt::exchange(::elek::simt::WarpOp::kBallot, mask, (predicate) ? 1 : 0, 0, __FILE__, __LINE__))
+
+/// Threads run one at a time, so plain additions are atomic. Integers only: the kernels use no float atomics.
+template <typename T>
+T atomicAdd(T* to, std::type_identity_t<T> value) {
+  static_assert(std::is_integral_v<T>, "float atomics add in no fixed order");
+  const T before = *to;
+  *to = static_cast<T>(before + value);
+  return before;
+}
+
+#define ELEK_LAUNCH(kernel, grid, block, shared, stream, ...) \
+  ::elek::simt::launch(kernel, (grid), (block), (shared), (stream), __VA_ARGS__)
+#define ELEK_SHARED(type, name, count)                              \
+  type* const name = ::elek::simt::shared_array<type>((count), [] { \
+    static const char site = 0;                                     \
+    return static_cast<const void*>(&site);                         \
+  })
+#define ELEK_DEVICE_CHECK(condition) \
+  ((condition) ? static_cast<void>(0) : ::elek::simt::device_check_failed(#condition, __FILE__, __LINE__))
