@@ -19,9 +19,13 @@ if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   set(elek_default_architectures TRUE)
   set(CMAKE_CUDA_ARCHITECTURES 80)  # for the compiler's own check
 endif()
+enable_language(CUDA)
+if(NOT DEFINED CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nvcc 12 and newer speak C++20
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+endif()
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
-enable_language(CUDA)
 if(elek_default_architectures)
   set(CMAKE_CUDA_ARCHITECTURES 80 90)
   if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)  # the first that knows sm_120

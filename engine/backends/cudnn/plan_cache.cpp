@@ -22,8 +22,9 @@ constexpr size_t kHeaderBytes = sizeof(kMagic) + 2 * sizeof(uint64_t);
 constexpr uintmax_t kMostBytes = uintmax_t{1} << 30;
 
 void put(std::vector<uint8_t>& to, const void* data, size_t bytes) {
-  const auto* from = static_cast<const uint8_t*>(data);
-  to.insert(to.end(), from, from + bytes);
+  const size_t before = to.size();
+  to.resize(before + bytes);
+  if (bytes != 0) std::memcpy(to.data() + before, data, bytes);
 }
 
 void put_sized(std::vector<uint8_t>& to, const void* data, uint64_t bytes) {

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the deviceless tests ask cuDNN for: every distinct convolution of a ResNet, as the CUDA backend itself would ask.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/backends/cudnn/conv_problem.h"
+
+namespace elek::test {
+
+struct Layer {
+  cudnn::ConvProblem problem;
+  int64_t layers = 0;  // of the network that are this problem
+};
+
+enum class Sums : uint8_t { kNone, kAll };
+
+/// Distinct problems of `arch` ("resnet18", "resnet50") at 224x224 in f16, in network order. Pruned: widths that no longer fall on
+/// multiples of 8. Sums::kAll: every sum that fuses after the layer's own tail.
+[[nodiscard]] std::vector<Layer> layers_of(const std::string& arch, bool pruned, int64_t samples, Sums sums);
+
+}  // namespace elek::test
