@@ -40,6 +40,7 @@ struct BoundMemory {
   size_t weights_bytes = 0;
   size_t statistics_bytes = 0;
   size_t staging_bytes = 0;
+  size_t packing_bytes = 0;  // held for a moment by bind(), before arena, statistics and staging are there
 };
 
 /// A program bound to memory. Not thread-safe: one run at a time.
@@ -72,6 +73,8 @@ class Lowering {
   Lowering& operator=(const Lowering&) = delete;
   virtual ~Lowering() = default;
   [[nodiscard]] virtual const Program& program() const noexcept = 0;
+  /// What bind() will allocate beside the arena; exact.
+  [[nodiscard]] virtual BoundMemory memory() const = 0;
   /// Allocates weights, arena, statistics and staging from `memory`, packs the weights and makes ready. Takes the notes with
   /// it: call once. `model` is the one that was lowered and is not kept. OutOfMemory leaves nothing behind.
   [[nodiscard]] virtual std::unique_ptr<Executable> bind(const Model& model, const MemoryPlan& plan, MemoryResource& memory) = 0;

@@ -41,25 +41,27 @@ std::unique_ptr<Executable> make_executable(Program program, Notes notes, const 
   return std::make_unique<OneDnnExecutable>(std::move(program), std::move(notes), model, plan, memory);
 }
 
-/// Pixels and labels of two slots, and the output of a batch.
+StagingLayout staging_layout(const Program& program, const Notes& notes) {
+  const auto batch = static_cast<size_t>(program.batch);
+  const auto pixel_bytes = static_cast<size_t>(notes.input_shape.elements()) * batch;
+  StagingLayout layout;
+  for (size_t i = 0; i < layout.pixels.size(); ++i) {
+    layout.pixels[i] = reserve(layout.bytes, pixel_bytes);
+    layout.labels[i] = reserve(layout.bytes, batch * sizeof(int32_t));
+  }
+  layout.output_elements = static_cast<size_t>(program.tensors[static_cast<size_t>(notes.output)].shape.elements()) * batch;
+  layout.output = reserve(layout.bytes, layout.output_elements * sizeof(float));
+  return layout;
+}
+
 void OneDnnExecutable::lay_out_staging(MemoryResource& memory) {
-  const int64_t batch = program_.batch;
-  const auto batch_size = static_cast<size_t>(batch);
-  const auto pixel_bytes = static_cast<size_t>(notes_.input_shape.elements()) * batch_size;
-  const auto outputs = static_cast<size_t>(program_.tensors[static_cast<size_t>(notes_.output)].shape.elements()) * batch_size;
-  size_t bytes = 0;
-  std::array<size_t, 2> pixels{}, labels{};
+  const StagingLayout layout = staging_layout(program_, notes_);
+  staging_ = Buffer(layout.bytes, memory, "staging");
   for (size_t i = 0; i < slots_.size(); ++i) {
-    pixels[i] = reserve(bytes, pixel_bytes);
-    labels[i] = reserve(bytes, batch_size * sizeof(int32_t));
+    slots_[i] = {reinterpret_cast<uint8_t*>(at(staging_, layout.pixels[i])),
+                 reinterpret_cast<int32_t*>(at(staging_, layout.labels[i])), program_.batch, 0, notes_.input_shape};
   }
-  const size_t output = reserve(bytes, outputs * sizeof(float));
-  staging_ = Buffer(bytes, memory, "staging");
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    slots_[i] = {reinterpret_cast<uint8_t*>(at(staging_, pixels[i])), reinterpret_cast<int32_t*>(at(staging_, labels[i])),
-                 batch, 0, notes_.input_shape};
-  }
-  output_ = {floats_at(staging_, output), outputs};
+  output_ = {floats_at(staging_, layout.output), layout.output_elements};
 }
 
 void OneDnnExecutable::lay_out_statistics() {

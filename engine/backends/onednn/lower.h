@@ -39,6 +39,7 @@ class Lowerer {
   void build_linear(size_t step);
   void add_moments(Step& step);
   void reserve_slabs();
+  [[nodiscard]] size_t packing_bytes(const Step& step) const;
   [[nodiscard]] int64_t slice_of(const Step& step) const;
 
   [[nodiscard]] ProgramTensor& tensor(int32_t index) { return program.tensors[static_cast<size_t>(index)]; }

@@ -27,6 +27,9 @@ class OneDnnLowering final : public Lowering {
  public:
   OneDnnLowering(Program program, Notes notes) : program_(std::move(program)), notes_(std::move(notes)) {}
   [[nodiscard]] const Program& program() const noexcept override { return program_; }
+  [[nodiscard]] BoundMemory memory() const override {
+    return {notes_.weights_bytes, notes_.statistics_bytes, staging_layout(program_, notes_).bytes, notes_.packing_bytes};
+  }
   [[nodiscard]] std::unique_ptr<Executable> bind(const Model& model, const MemoryPlan& plan, MemoryResource& memory) override {
     return make_executable(program_, std::move(notes_), model, plan, memory);
   }
@@ -177,6 +180,22 @@ void Lowerer::add_moments(Step& step) {
   notes.batch_moments.push_back(std::move(moments));
 }
 
+/// What packing this step's weights holds for a moment: weights and bias with batch norm folded in, each a block, and the
+/// layout that oneDNN packs from.
+size_t Lowerer::packing_bytes(const Step& step) const {
+  const int64_t channels = tensor(step.output).shape.channels;
+  const int64_t inputs = tensor(step.input).shape.channels;
+  const Conv2dAttrs conv = step.kind == Kind::kConv
+                               ? program.steps[static_cast<size_t>(&step - notes.steps.data())].node.node.as<Conv2dAttrs>()
+                               : Conv2dAttrs{};  // linear: 1x1
+  const int64_t elements = channels * (inputs / conv.groups) * conv.kernel * conv.kernel;
+  size_t bytes = 0;
+  (void)reserve(bytes, static_cast<size_t>(elements) * sizeof(float));
+  (void)reserve(bytes, static_cast<size_t>(channels) * sizeof(float));
+  (void)reserve(bytes, step.winograd ? 0 : step.whole->staged_bytes());
+  return bytes;
+}
+
 void Lowerer::reserve_slabs() {
   size_t& weights = notes.weights_bytes;
   size_t& statistics = notes.statistics_bytes;
@@ -188,6 +207,7 @@ void Lowerer::reserve_slabs() {
     if (step.has_weights()) {
       step.weights = reserve(weights, step.winograd ? step.winograd->packed_bytes : step.whole->packed_bytes());
       step.bias = reserve(weights, floats(lanes));
+      notes.packing_bytes = std::max(notes.packing_bytes, packing_bytes(step));
     }
     if (!step.batch_norm.empty() && !step.own_moments) {
       step.scale = reserve(weights, floats(lanes));

@@ -4,6 +4,7 @@
 // tests/golden/session_test.cpp
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -102,7 +103,17 @@ struct Notes {
   size_t table_offset = 0;  // preprocessing table, in the weights slab
   size_t weights_bytes = 0;
   size_t statistics_bytes = 0;
+  size_t packing_bytes = 0;  // the most that packing one layer's weights holds beside the weights slab
 };
+
+/// Offsets in the staging slab: pixels and labels of two slots, and the output of a batch.
+struct StagingLayout {
+  std::array<size_t, 2> pixels{}, labels{};
+  size_t output = 0;
+  size_t output_elements = 0;
+  size_t bytes = 0;
+};
+[[nodiscard]] StagingLayout staging_layout(const Program& program, const Notes& notes);
 
 /// Reserves `bytes` at the next aligned offset of a slab that is `slab` bytes so far.
 [[nodiscard]] size_t reserve(size_t& slab, size_t bytes);
