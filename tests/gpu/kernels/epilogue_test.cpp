@@ -2,9 +2,10 @@
 // The epilogue and the read-only sums against double: y exactly on small integers and within its rounding else; every sum
 // within the bound that kernels/cuda/epilogue.h states, 9 * 2^-24 of the sum of absolute terms, taken from y as stored; counts
 // exactly.
+#include "kernels/cuda/epilogue.h"
+
 #include <numeric>
 
-#include "kernels/cuda/epilogue.h"
 #include "tests/gpu/kernels/support.h"
 
 namespace elek::test {
