@@ -54,10 +54,14 @@ TEST(Session, LogitsEqualTheOracle) {
       SessionOptions options = batch_of(batch);
       options.micro_batch = micro;
       options.threads = static_cast<int>(threads);
-      Session session(model, options);
-      const auto got = run_all(session, pixels, kSamples, batch);
-      const auto m = test::compare(got, want, kTolerance * test::largest(want));
-      EXPECT_EQ(m.count, 0) << kind.name << " batch " << batch << " micro " << micro << ": " << m.message();
+      for (const Winograd winograd : {Winograd::kAuto, Winograd::kOff, Winograd::k2x2, Winograd::k4x4}) {
+        options.winograd = winograd;
+        Session session(model, options);
+        const auto got = run_all(session, pixels, kSamples, batch);
+        const auto m = test::compare(got, want, kTolerance * test::largest(want));
+        EXPECT_EQ(m.count, 0) << kind.name << " batch " << batch << " micro " << micro << " winograd "
+                              << static_cast<int>(winograd) << ": " << m.message();
+      }
     }
   }
 }
@@ -67,9 +71,34 @@ TEST(Session, IntegerNetworksAreExact) {
   const Model model = test::tiny_resnet(tiny);
   const auto pixels = test::tiny_pixels(tiny.input, 5, 3, true);
   const auto want = test::run_reference(model, pixels, 5).logits();
-  Session session(model, batch_of(3));
-  const auto m = test::compare(run_all(session, pixels, 5, 3), want, 0);
-  EXPECT_EQ(m.count, 0) << m.message();
+  // F(4x4) multiplies by powers of sqrt(2) and cannot be exact; F(2x2) multiplies by 1/2 and 1/4 only.
+  for (const Winograd winograd : {Winograd::kOff, Winograd::k2x2}) {
+    SessionOptions options = batch_of(3);
+    options.winograd = winograd;
+    Session session(model, options);
+    const auto m = test::compare(run_all(session, pixels, 5, 3), want, 0);
+    EXPECT_EQ(m.count, 0) << "winograd " << static_cast<int>(winograd) << ": " << m.message();
+  }
+}
+
+TEST(Session, WinogradIsChosenByRuleAndNeverWhereExactnessIsAskedFor) {
+  const Model model = test::tiny_resnet(kinds()[0].tiny);
+  const auto winograds = [&](const SessionOptions& options) {
+    int64_t count = 0;
+    const Session session(model, options);
+    for (const ProgramStep& step : session.program().steps) count += step.kernel.starts_with("winograd") ? 1 : 0;
+    return count;
+  };
+  SessionOptions options = batch_of(4);
+  EXPECT_GT(winograds(options), 0);
+  options.deterministic = true;
+  EXPECT_EQ(winograds(options), 0);
+  options.deterministic = false;
+  options.winograd = Winograd::kOff;
+  EXPECT_EQ(winograds(options), 0);
+  options.winograd = Winograd::kAuto;
+  options.batch_norm = BatchNorm::kApart;
+  EXPECT_EQ(winograds(options), 0);
 }
 
 TEST(Session, BatchNormApartEqualsTheOracle) {

@@ -66,9 +66,14 @@ void expect_equal(const ValueSums& got, const test::ChannelSums& want, const std
   expect_sums(got.mean_peak, want.mean_peak, want.abs_sum, name + " peak mean");
 }
 
+/// The direct convolution, and the Winograd kernels that take the sums from registers.
+constexpr Winograd kKernels[] = {Winograd::kOff, Winograd::k2x2, Winograd::k4x4};
+
 /// Runs a session that keeps its values over one (partial) batch and holds all its sums against those values.
-void expect_as_stored(const Model& model, int64_t batch, int64_t samples, const std::vector<uint8_t>& pixels) {
+void expect_as_stored(const Model& model, int64_t batch, int64_t samples, const std::vector<uint8_t>& pixels,
+                      Winograd winograd) {
   SessionOptions options;
+  options.winograd = winograd;
   options.batch = batch;
   options.keep_values = true;
   options.probes = watch_all(model, kStored);
@@ -101,9 +106,11 @@ TEST(Statistics, EqualTheOracleOverTheStoredValues) {
   for (const TinyOptions& tiny : {odd_network(), test::tiny_bottleneck_options()}) {
     const Model model = test::tiny_resnet(tiny);
     const auto pixels = test::tiny_pixels(tiny.input, 7, 21);
-    expect_as_stored(model, 7, 7, pixels);
-    expect_as_stored(model, 9, 7, pixels);  // a partial batch counts its own samples only
-    expect_as_stored(model, 1, 1, pixels);
+    for (const Winograd winograd : kKernels) {
+      expect_as_stored(model, 7, 7, pixels, winograd);
+      expect_as_stored(model, 9, 7, pixels, winograd);  // a partial batch counts its own samples only
+      expect_as_stored(model, 1, 1, pixels, winograd);
+    }
   }
 }
 
@@ -119,9 +126,9 @@ TEST(Statistics, NanAndInfinityAreCountedNotHidden) {
   std::string last_norm;
   for (const Node& node : model.graph.nodes()) last_norm = node.is<BatchNormAttrs>() ? node.name : last_norm;
   plant(last_norm + ".weight", 5, 3e38F);  // overflows to both infinities, and infinity times zero further on
-  expect_as_stored(model, 4, 4, pixels);
+  for (const Winograd winograd : kKernels) expect_as_stored(model, 4, 4, pixels, winograd);
   plant(last_norm + ".bias", 3, std::numeric_limits<float>::quiet_NaN());
-  expect_as_stored(model, 4, 4, pixels);
+  for (const Winograd winograd : kKernels) expect_as_stored(model, 4, 4, pixels, winograd);
 
   SessionOptions options;
   options.batch = 4;
@@ -151,37 +158,40 @@ TEST(Statistics, IntegerNetworksAreExactOnEveryPath) {
   const FusedGraph fused = fuse(model.graph, BatchNorm::kFold);
   for (const bool moments : {false, true}) {
     for (const BatchNorm batch_norm : {BatchNorm::kFold, BatchNorm::kApart}) {
-      for (const Slicing& run : {Slicing{11, 0, 2}, Slicing{4, 0, 1}, Slicing{11, 4, 2}, Slicing{1, 0, 2}, Slicing{5, 3, 3}}) {
-        SessionOptions options;
-        options.batch = run.batch;
-        options.micro_batch = run.micro_batch;
-        options.threads = run.threads;
-        options.batch_norm = batch_norm;
-        for (const FusedNode& step : fused.steps) {
-          const bool has_z = step.node.is<Conv2dAttrs>() || step.node.is<LinearAttrs>();
-          const uint32_t z = moments && has_z ? uint32_t{kMoments} : 0U;
-          options.probes.values[model.graph.node(step.output).name] = kStored | z;
+      for (const Winograd winograd : {Winograd::kOff, Winograd::k2x2})  // F(4x4) is not exact on integers
+        for (const Slicing& run :
+             {Slicing{11, 0, 2}, Slicing{4, 0, 1}, Slicing{11, 4, 2}, Slicing{1, 0, 2}, Slicing{5, 3, 3}}) {
+          SessionOptions options;
+          options.batch = run.batch;
+          options.micro_batch = run.micro_batch;
+          options.threads = run.threads;
+          options.batch_norm = batch_norm;
+          options.winograd = winograd;
+          for (const FusedNode& step : fused.steps) {
+            const bool has_z = step.node.is<Conv2dAttrs>() || step.node.is<LinearAttrs>();
+            const uint32_t z = moments && has_z ? uint32_t{kMoments} : 0U;
+            options.probes.values[model.graph.node(step.output).name] = kStored | z;
+          }
+          Session session(model, options);
+          (void)run_all(session, pixels, kSamples, run.batch);
+          const Statistics got = session.statistics();
+          for (const FusedNode& step : fused.steps) {
+            const Node& node = model.graph.node(step.output);
+            const std::string what = node.name + " batch " + std::to_string(run.batch) + (moments ? " with moments" : "") +
+                                     (batch_norm == BatchNorm::kApart ? " apart" : "");
+            const auto as_float = [&](const std::string& name) {
+              const auto& values = reference.at(name);
+              return std::vector<float>(values.begin(), values.end());
+            };
+            const ValueSums& sums = got.values.at(node.name);
+            expect_equal(sums, test::channel_sums(as_float(node.name), kSamples, node.shape, 0.0F), what);
+            EXPECT_EQ(sums.z_sum.empty(), !moments || !(step.node.is<Conv2dAttrs>() || step.node.is<LinearAttrs>())) << what;
+            if (sums.z_sum.empty()) continue;
+            const auto z = test::channel_sums(as_float(model.graph.node(step.preactivation).name), kSamples, node.shape, 0.0F);
+            expect_sums(sums.z_sum, z.sum, z.abs_sum, what + " z");
+            expect_sums(sums.z_sum_sq, z.sum_sq, z.sum_sq, what + " z squares");
+          }
         }
-        Session session(model, options);
-        (void)run_all(session, pixels, kSamples, run.batch);
-        const Statistics got = session.statistics();
-        for (const FusedNode& step : fused.steps) {
-          const Node& node = model.graph.node(step.output);
-          const std::string what = node.name + " batch " + std::to_string(run.batch) + (moments ? " with moments" : "") +
-                                   (batch_norm == BatchNorm::kApart ? " apart" : "");
-          const auto as_float = [&](const std::string& name) {
-            const auto& values = reference.at(name);
-            return std::vector<float>(values.begin(), values.end());
-          };
-          const ValueSums& sums = got.values.at(node.name);
-          expect_equal(sums, test::channel_sums(as_float(node.name), kSamples, node.shape, 0.0F), what);
-          EXPECT_EQ(sums.z_sum.empty(), !moments || !(step.node.is<Conv2dAttrs>() || step.node.is<LinearAttrs>())) << what;
-          if (sums.z_sum.empty()) continue;
-          const auto z = test::channel_sums(as_float(model.graph.node(step.preactivation).name), kSamples, node.shape, 0.0F);
-          expect_sums(sums.z_sum, z.sum, z.abs_sum, what + " z");
-          expect_sums(sums.z_sum_sq, z.sum_sq, z.sum_sq, what + " z squares");
-        }
-      }
     }
   }
 }
@@ -221,6 +231,7 @@ TEST(Statistics, ShardsMergeToTheWholeAndResetForgets) {
   const auto each = static_cast<std::ptrdiff_t>(tiny.input.elements());
   SessionOptions options;
   options.batch = 4;
+  options.winograd = Winograd::k2x2;  // exact on integers, so that the order of sums cannot show
   options.probes = watch_all(model, kActivity);
   Session session(model, options);
   (void)run_all(session, pixels, 8, 4);
