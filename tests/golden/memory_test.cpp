@@ -90,7 +90,8 @@ TEST(Memory, TheArenaMeetsTheLowerBound) {
   }
 }
 
-/// A budget below what the session needs is refused with figures, and nothing stays behind.
+/// A budget is honoured by thinner slices where the session may choose them, and refused with figures where it may not, with
+/// nothing left behind.
 TEST(Memory, ABudgetIsHonouredOrRefused) {
   const Model model = test::tiny_resnet();
   Tracker tracker(host_resource());
@@ -107,6 +108,15 @@ TEST(Memory, ABudgetIsHonouredOrRefused) {
   EXPECT_NO_THROW(Session(model, options));
   Limit little(tracker, needed - 1);
   options.memory = &little;
+  {
+    const Session session(model, options);
+    EXPECT_LT(session.program().micro_batch, options.batch);
+  }
+  options.micro_batch = options.batch;
+  EXPECT_THROW(Session(model, options), OutOfMemory);
+  options.micro_batch = 0;
+  Limit hopeless(tracker, size_t{1} << 12);
+  options.memory = &hopeless;
   EXPECT_THROW(Session(model, options), OutOfMemory);
   EXPECT_EQ(tracker.figures().live_bytes, 0U);
 }
