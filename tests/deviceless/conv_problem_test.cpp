@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Keys, pitches and which sums fuse: plain host code.
+#include "engine/backends/cudnn/conv_problem.h"
+
 #include <gtest/gtest.h>
 
 #include <set>
 
-#include "engine/backends/cudnn/conv_problem.h"
 #include "engine/base/sums.h"
 #include "tests/deviceless/layers.h"
 
@@ -48,7 +49,7 @@ TEST(ConvProblem, EveryFieldIsInTheKey) {
   all[9].groups = 2;
   all[10].x_pitch = 32;
   all[11].y_pitch = 32;
-  all[12].precision = Precision::kBF16;
+  all[12].precision = Precision::kBf16;
   all[13].tail = Tail::kNone;
   all[14].residual = true;
   all[15].relu = true;
@@ -63,7 +64,7 @@ TEST(ConvProblem, EveryFieldIsInTheKey) {
 
 TEST(ConvProblem, PitchesAreWholeSixteenBytes) {
   EXPECT_EQ(pitch_of(1, Precision::kF16), 8);
-  EXPECT_EQ(pitch_of(8, Precision::kBF16), 8);
+  EXPECT_EQ(pitch_of(8, Precision::kBf16), 8);
   EXPECT_EQ(pitch_of(45, Precision::kF16), 48);
   EXPECT_EQ(pitch_of(3, Precision::kF32), 4);
   EXPECT_EQ(pitch_of(45, Precision::kTf32), 48);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Does cuDNN build the kernels that the CUDA backend asks for? Every distinct convolution of ResNet-18 and 50, dense and pruned,
-// plain and with all fused sums, for devices that are not there: from their descriptions (devices/*.json), with a stand-in for the
-// driver (CMakeLists.txt). Counts the layers that build and fails when they are fewer than expected.txt says.
+// Does cuDNN build the kernels that the CUDA backend asks for? Every distinct convolution of ResNet-18 and 50, dense and
+// pruned, plain and with all fused sums, for devices that are not there: from their descriptions (devices/*.json), with a
+// stand-in for the driver (CMakeLists.txt). Counts the layers that build and fails when they are fewer than expected.txt says.
 // Says nothing about values or speed: tests/gpu does. Sample: a few shapes a case (minutes on two cores); Full: all of them.
 #include <gtest/gtest.h>
 
@@ -84,8 +84,8 @@ void expect_builds(const std::string& suite, const Case& c, size_t shapes) {
   int64_t built = 0;
   for (const Layer& layer : spread(layers_of(c.arch, c.pruned, kSamples, c.sums), shapes)) {
     const auto plan = build_any(layer.problem, device.value());
-    std::cout << "  " << (plan ? plan.value().engine() : "none: " + plan.reason().substr(0, 400)) << "  x" << layer.layers << "  "
-              << cudnn::key(layer.problem) << std::endl;
+    std::cout << "  " << (plan ? plan.value().engine() : "none: " + plan.reason().substr(0, 400)) << "  x" << layer.layers
+              << "  " << cudnn::key(layer.problem) << std::endl;
     if (plan) built += layer.layers;
   }
   std::cout << "built: " << suite << " " << name_of(c) << " " << built << " (cuDNN " << cudnn::version_name(version.value())

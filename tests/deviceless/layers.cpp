@@ -9,7 +9,7 @@ namespace elek::test {
 
 std::vector<Layer> layers_of(const std::string& arch, bool pruned, int64_t samples, Sums sums) {
   ResNetSpec spec = resnet_spec(arch);
-  if (pruned && spec.bottleneck) spec.width_per_group = 43;           // inner 43, 86, 172, 344
+  if (pruned && spec.bottleneck) spec.width_per_group = 43;          // inner 43, 86, 172, 344
   if (pruned && !spec.bottleneck) spec.widths = {45, 90, 179, 358};  // the residual stream too
   const Graph graph = build_resnet(spec);
   std::vector<Layer> layers;

@@ -17,8 +17,8 @@ struct Layer {
 
 enum class Sums : uint8_t { kNone, kAll };
 
-/// Distinct problems of `arch` ("resnet18", "resnet50") at 224x224 in f16, in network order. Pruned: widths that no longer fall on
-/// multiples of 8. Sums::kAll: every sum that fuses after the layer's own tail.
+/// Distinct problems of `arch` ("resnet18", "resnet50") at 224x224 in f16, in network order. Pruned: widths that no longer fall
+/// on multiples of 8. Sums::kAll: every sum that fuses after the layer's own tail.
 [[nodiscard]] std::vector<Layer> layers_of(const std::string& arch, bool pruned, int64_t samples, Sums sums);
 
 }  // namespace elek::test

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Building and running cuDNN operation graphs. The only file that sees cudnn_frontend, which opens cuDNN, the CUDA runtime and
-// the driver by name (NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING) and may throw where one is missing: every call is made under guard().
-// Tests: tests/deviceless/fusion_test.cpp, tests/gpu/backend_conv_test.cpp
+// the driver by name (NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING) and may throw where one is missing: every call is made under
+// guard(). Tests: tests/deviceless/fusion_test.cpp, tests/gpu/backend_conv_test.cpp
 #include "engine/backends/cudnn/conv_graph.h"
 
 #include <cudnn_frontend.h>
@@ -72,7 +72,8 @@ fe::graph::Pointwise_attributes pointwise(fe::PointwiseMode_t mode) {
 /// Adds the reductions that the problem asks for. y is reduced as it is stored: it has the storage's type.
 void add_sums(fe::graph::Graph& graph, const ConvProblem& p, const TensorRef& y, const TensorRef& z) {
   const auto reduce = [&](const TensorRef& of, fe::ReductionMode_t mode, int place) {
-    auto sum = graph.reduction(of, fe::graph::Reduction_attributes().set_mode(mode).set_compute_data_type(fe::DataType_t::FLOAT));
+    auto sum =
+        graph.reduction(of, fe::graph::Reduction_attributes().set_mode(mode).set_compute_data_type(fe::DataType_t::FLOAT));
     sum->set_dim({1, p.filters, 1, 1}).set_stride({p.filters, 1, p.filters, p.filters});
     sum->set_output(true).set_data_type(fe::DataType_t::FLOAT).set_uid(kFirstSum + place);
   };
@@ -142,8 +143,9 @@ Result<int64_t> open_cudnn() {
     errors += errors.empty() ? "" : "; ";
     errors += error != nullptr ? error : name;
   }
-  const std::string cure = "install cuDNN 9.11 or newer (Debian and Ubuntu: libcudnn9, from NVIDIA's packages) or name its file in "
-                           "ELEK_CUDNN";
+  const std::string cure =
+      "install cuDNN 9.11 or newer (Debian and Ubuntu: libcudnn9, from NVIDIA's packages) or name its file in "
+      "ELEK_CUDNN";
   if (fe::cudnn_dlhandle == nullptr) return No{"cuDNN could not be opened (" + errors + "): " + cure};
   // Of several CUDA runtimes on a machine the frontend would warn and take the oldest; ours is the one we were built with.
   setenv("CUDNN_FRONTEND_CUDART_LIB_NAME", ("libcudart.so." + std::to_string(CUDART_VERSION / 1000)).c_str(), 0);
@@ -191,6 +193,25 @@ Result<std::vector<uint8_t>> DeviceModel::to_json() const {
   const std::string no = guard([&] { return properties_->serialize(json); });
   if (!no.empty()) return No{no};
   return json;
+}
+
+CudnnHandle::CudnnHandle(CUstream_st* stream) {
+  cudnnStatus_t status = CUDNN_STATUS_NOT_INITIALIZED;
+  const std::string no = guard([&] {
+    status = fe::detail::create_handle(&handle_);
+    if (status == CUDNN_STATUS_SUCCESS) status = fe::detail::set_stream(handle_, stream);
+    return fe::error_object(status == CUDNN_STATUS_SUCCESS ? fe::error_code_t::OK : fe::error_code_t::HANDLE_ERROR,
+                            "cudnnCreate: status " + std::to_string(static_cast<int>(status)));
+  });
+  if (!no.empty()) throw DeviceError("cuDNN gives no handle (" + no + "): is the driver new enough, is the device full?");
+}
+
+CudnnHandle::~CudnnHandle() {
+  if (handle_ != nullptr)
+    (void)guard([&] {
+      (void)fe::detail::destroy_handle(handle_);
+      return fe::error_object();
+    });
 }
 
 ConvPlan::ConvPlan(std::shared_ptr<fe::graph::Graph> graph, int64_t index, const ConvProblem& problem, std::string engine)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one door to cudnn_frontend: a convolution problem becomes an operation graph, the graph a list of candidates, a candidate a
-// plan that runs. Graphs are built from a description of the device, not from a handle: so builds run in parallel threads, and
-// tests build them where there is no device at all. "Not supported" is a Result; nothing here throws for it.
-// Tests: tests/deviceless/fusion_test.cpp (building), tests/gpu/backend_conv_test.cpp (values)
+// The one door to cudnn_frontend: a convolution problem becomes an operation graph, the graph a list of candidates, a candidate
+// a plan that runs. Graphs are built from a description of the device, not from a handle: so builds run in parallel threads,
+// and tests build them where there is no device at all. "Not supported" is a Result; nothing here throws for it. Tests:
+// tests/deviceless/fusion_test.cpp (building), tests/gpu/backend_conv_test.cpp (values)
 #pragma once
 
 #include <array>
@@ -17,6 +17,7 @@
 #include "engine/base/result.h"
 
 struct cudnnContext;
+struct CUstream_st;
 
 namespace cudnn_frontend {
 class DeviceProperties;
@@ -46,6 +47,19 @@ class DeviceModel {
 
  private:
   std::shared_ptr<const cudnn_frontend::DeviceProperties> properties_;
+};
+
+/// A cuDNN handle on the thread's current device, enqueueing on `stream`. DeviceError if cuDNN refuses.
+class CudnnHandle {
+ public:
+  explicit CudnnHandle(CUstream_st* stream);
+  CudnnHandle(const CudnnHandle&) = delete;
+  CudnnHandle& operator=(const CudnnHandle&) = delete;
+  ~CudnnHandle();
+  [[nodiscard]] cudnnContext* get() const noexcept { return handle_; }
+
+ private:
+  cudnnContext* handle_ = nullptr;
 };
 
 /// The device's addresses for one execution. Those that the problem has no use for may be null.

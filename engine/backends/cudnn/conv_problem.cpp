@@ -77,8 +77,8 @@ ConvProblem problem_of(const Graph& graph, const FusedNode& step, int64_t sample
   p.filters = a.groups == 1 ? p.y_pitch : y.channels;
   p.precision = precision;
   ELEK_CHECK(p.out_height() == y.height && p.out_width() == y.width,
-             "conv '" + step.node.name + "': makes " + to_string(y) + ", its attributes say " +
-                 std::to_string(p.out_height()) + "x" + std::to_string(p.out_width()));
+             "conv '" + step.node.name + "': makes " + to_string(y) + ", its attributes say " + std::to_string(p.out_height()) +
+                 "x" + std::to_string(p.out_width()));
   return p;
 }
 

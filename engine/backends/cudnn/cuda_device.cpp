@@ -37,7 +37,8 @@ Result<DeviceFacts> find_device(int index) {
     return no(status, "looking for GPUs with " + driver);
   }
   if (index < 0 || index >= count) {
-    return No{"there is no GPU " + std::to_string(index) + ": this process sees " + std::to_string(count) + " (nvidia-smi lists them)"};
+    return No{"there is no GPU " + std::to_string(index) + ": this process sees " + std::to_string(count) +
+              " (nvidia-smi lists them)"};
   }
   cudaDeviceProp properties{};
   if (const cudaError_t status = cudaGetDeviceProperties(&properties, index); status != cudaSuccess) {
@@ -74,9 +75,7 @@ CudaGraph::~CudaGraph() {
 }
 
 // Thread-local: what other threads of the process do meanwhile (loaders allocating pinned memory) is theirs.
-void CudaGraph::begin(cudaStream_t stream) {
-  ELEK_CUDA_CALL(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-}
+void CudaGraph::begin(cudaStream_t stream) { ELEK_CUDA_CALL(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal)); }
 
 void CudaGraph::abandon(cudaStream_t stream) noexcept {
   cudaGraph_t graph = nullptr;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Devices, streams and events, each owned by exactly one object. Several devices in one process do not disturb each other: whoever
-// talks to a device holds a DeviceGuard, which puts the thread's current device back.
-// Tests: tests/deviceless/device_test.cpp, tests/gpu/backend_memory_test.cpp
+// Devices, streams and events, each owned by exactly one object. Several devices in one process do not disturb each other:
+// whoever talks to a device holds a DeviceGuard, which puts the thread's current device back. Tests:
+// tests/deviceless/device_test.cpp, tests/gpu/backend_memory_test.cpp
 #pragma once
 
 #include <cuda_runtime_api.h>

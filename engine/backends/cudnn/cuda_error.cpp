@@ -27,15 +27,16 @@ bool is_sticky(cudaError_t status) noexcept {
 std::string explain(cudaError_t status, const std::string& what) {
   std::string text = what + ": " + cudaGetErrorName(status) + " (" + cudaGetErrorString(status) + ")";
   if (is_sticky(status)) {
-    return text + "; the fault stays with this process: every later call to the GPU fails too. Run again in a new process, and if it "
-                  "comes back, under compute-sanitizer";
+    return text +
+           "; the fault stays with this process: every later call to the GPU fails too. Run again in a new process, and if it "
+           "comes back, under compute-sanitizer";
   }
   switch (status) {
     case cudaErrorMemoryAllocation:
       return text + "; the device is full: use a smaller --batch, or free what else runs there (nvidia-smi)";
     case cudaErrorInsufficientDriver:
-      return text + "; the NVIDIA driver is missing or older than this build's CUDA " + std::to_string(CUDART_VERSION / 1000) + "." +
-             std::to_string(CUDART_VERSION / 10 % 100) + ": install a newer driver, or use --device cpu";
+      return text + "; the NVIDIA driver is missing or older than this build's CUDA " + std::to_string(CUDART_VERSION / 1000) +
+             "." + std::to_string(CUDART_VERSION / 10 % 100) + ": install a newer driver, or use --device cpu";
     case cudaErrorNoDevice:
       return text + "; no NVIDIA GPU is visible (nvidia-smi, CUDA_VISIBLE_DEVICES): use --device cpu";
     case cudaErrorInvalidDevice:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Errors of the CUDA runtime and of cuBLASLt as elek's own, in words that say what to do. A fault inside a kernel is sticky: every
-// later call of the process fails with it, so the message says that only a new process helps.
-// Tests: tests/deviceless/device_test.cpp, tests/gpu/session_errors_test.cpp
+// Errors of the CUDA runtime and of cuBLASLt as elek's own, in words that say what to do. A fault inside a kernel is sticky:
+// every later call of the process fails with it, so the message says that only a new process helps. Tests:
+// tests/deviceless/device_test.cpp, tests/gpu/session_errors_test.cpp
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -21,8 +21,8 @@ void report_cuda(cudaError_t status, const char* call) noexcept;
 
 }  // namespace elek::cudnn
 
-#define ELEK_CUDA_CALL(call)                                                                                       \
-  do {                                                                                                             \
-    const cudaError_t elek_status_ = (call);                                                                       \
-    if (elek_status_ != cudaSuccess) ::elek::cudnn::throw_cuda(elek_status_, #call, __FILE__, __LINE__);           \
+#define ELEK_CUDA_CALL(call)                                                                             \
+  do {                                                                                                   \
+    const cudaError_t elek_status_ = (call);                                                             \
+    if (elek_status_ != cudaSuccess) ::elek::cudnn::throw_cuda(elek_status_, #call, __FILE__, __LINE__); \
   } while (false)

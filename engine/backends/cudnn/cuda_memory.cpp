@@ -27,8 +27,8 @@ namespace {
   figures.peak_bytes = count.peak();
   figures.limit_bytes = total_bytes;
   figures.largest_free_bytes = free_bytes;  // an upper bound: the driver does not tell its largest hole
-  throw OutOfMemory("'" + std::string(label) + "' on " + where + " (use a smaller batch, or free what else runs there: nvidia-smi)",
-                    figures);
+  throw OutOfMemory(
+      "'" + std::string(label) + "' on " + where + " (use a smaller batch, or free what else runs there: nvidia-smi)", figures);
 }
 
 std::string place(int index) { return to_string(Device{DeviceKind::kCuda, index}); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where device and pinned bytes come from: the upstreams of design.md for CUDA. Pool, Tracker and Limit (engine/memory) go on top.
-// Each knows what it has given out, so that running out can be explained. They live here and not in engine/memory, which knows no
-// CUDA header. Tests: tests/gpu/backend_memory_test.cpp (the contract of tests/contract needs a device)
+// Where device and pinned bytes come from: the upstreams of design.md for CUDA. Pool, Tracker and Limit (engine/memory) go on
+// top. Each knows what it has given out, so that running out can be explained. They live here and not in engine/memory, which
+// knows no CUDA header. Tests: tests/gpu/backend_memory_test.cpp (the contract of tests/contract needs a device)
 #pragma once
 
 #include <mutex>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Entries: "elekplan", version, hash of all that follows, then key, engine, time, plan, each with its length. Native byte order:
-// a cache belongs to one machine. Tests: tests/deviceless/plan_cache_test.cpp
+// Entries: "elekplan", version, hash of all that follows, then key, engine, time, plan, each with its length. Native byte
+// order: a cache belongs to one machine. Tests: tests/deviceless/plan_cache_test.cpp
 #include "engine/backends/cudnn/plan_cache.h"
 
 #include <unistd.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The on-disk plan cache: building and timing a layer's kernels takes seconds, reading the winner takes none. One file an entry,
-// named by the hash of its key; written to a temporary file and renamed, checked by key and hash when read. What is corrupt,
-// cut short or of another key is no entry: it is built again and written over. Plain bytes: no CUDA here.
-// Tests: tests/deviceless/plan_cache_test.cpp
+// The on-disk plan cache: building and timing a layer's kernels takes seconds, reading the winner takes none. One file an
+// entry, named by the hash of its key; written to a temporary file and renamed, checked by key and hash when read. What is
+// corrupt, cut short or of another key is no entry: it is built again and written over. Plain bytes: no CUDA here. Tests:
+// tests/deviceless/plan_cache_test.cpp
 #pragma once
 
 #include <cstdint>

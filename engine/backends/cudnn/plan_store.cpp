@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests: tests/deviceless/lower_test.cpp, tests/gpu/backend_conv_test.cpp
+#include "engine/backends/cudnn/plan_store.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdio>
+#include <exception>
+#include <limits>
+#include <mutex>
+#include <thread>
+
+#include "engine/backends/cudnn/cuda_error.h"
+#include "engine/base/error.h"
+#include "engine/base/runtime.h"
+#include "engine/memory/tensor.h"
+
+namespace elek::cudnn {
+namespace {
+
+/// More than these are never timed: heuristics put the good ones first, and every build costs a second.
+constexpr size_t kMostCandidates = 8;
+/// A plan that wants more workspace than this is not worth its place in the arena.
+constexpr size_t kMostWorkspaceBytes = size_t{256} << 20;
+/// What scratch memory is filled with before timing: small numbers in every type, no zeros (which draw less power), no NaN.
+constexpr int kFill = 0x3c;
+
+size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+/// The scratch memory of one problem, place by place.
+struct Layout {
+  size_t x = 0, w = 0, bias = 0, residual = 0, y = 0, workspace = 0, bytes = 0;
+  std::array<size_t, kFusedSumKinds> sums{};
+  Layout(const ConvProblem& p, size_t workspace_bytes) {
+    const auto take = [this](size_t size) {
+      const size_t at = bytes;
+      bytes += aligned(size);
+      return at;
+    };
+    const size_t filters = static_cast<size_t>(p.filters) * sizeof(float);
+    x = take(p.x_bytes());
+    w = take(p.w_bytes());
+    bias = take(filters);
+    residual = take(p.residual ? p.y_bytes() : 0);
+    y = take(p.y_bytes());
+    for (size_t& sum : sums) sum = take(filters);
+    workspace = take(workspace_bytes);
+  }
+};
+
+}  // namespace
+
+double time_us(CUstream_st* stream, const std::function<void()>& enqueue) {
+  constexpr int kWarm = 3;
+  constexpr int kCalls = 10;  // a sample: what starting costs is spread over as many as a real pass overlaps
+  constexpr int kSamples = 7;
+  for (int i = 0; i < kWarm; ++i) enqueue();
+  CudaEvent start(Timing::kOn);
+  CudaEvent end(Timing::kOn);
+  std::array<float, kSamples> samples_ms{};
+  for (float& ms : samples_ms) {
+    start.record(stream);
+    for (int i = 0; i < kCalls; ++i) enqueue();
+    end.record(stream);
+    ELEK_CUDA_CALL(cudaEventSynchronize(end.get()));
+    ELEK_CUDA_CALL(cudaEventElapsedTime(&ms, start.get(), end.get()));
+  }
+  std::nth_element(samples_ms.begin(), samples_ms.begin() + kSamples / 2, samples_ms.end());
+  return static_cast<double>(samples_ms[kSamples / 2]) * 1e3 / kCalls;
+}
+
+std::string PlanStore::cache_key(const ConvProblem& problem) const {
+  return target_.facts.name + " sm" + std::to_string(target_.facts.compute_capability) + " cudnn" +
+         std::to_string(target_.cudnn_version) + " nhwc align" + std::to_string(kAlignment) + " | " + key(problem);
+}
+
+const Planned& PlanStore::at(const ConvProblem& problem) const {
+  const auto found = plans_.find(key(problem));
+  ELEK_CHECK(found != plans_.end(), "no plan was asked for: " + key(problem));
+  return found->second;
+}
+
+void PlanStore::build(const std::vector<ConvProblem>& problems) {
+  std::vector<Job> jobs;
+  for (const ConvProblem& p : problems) {
+    const auto same = [&](const Job& job) { return key(job.problem) == key(p); };
+    if (plans_.count(key(p)) != 0 || std::any_of(jobs.begin(), jobs.end(), same)) continue;
+    jobs.emplace_back();
+    jobs.back().problem = p;
+  }
+  build_in_parallel(jobs);
+  time_all(jobs);
+  for (Job& job : jobs) keep(job);
+}
+
+/// From the cache, or every candidate that compiles.
+void PlanStore::build_one(Job& job) const {
+  if (const auto entry = cache_.load(cache_key(job.problem))) {
+    auto plan = load_plan(job.problem, target_.model, entry.value().plan, entry.value().engine);
+    if (plan && (entry.value().time_us > 0 || target_.handle == nullptr)) {
+      job.planned.plan = std::move(plan).value();
+      job.planned.time_us = entry.value().time_us;
+      job.planned.rivals = "cached";
+      return;
+    }
+  }
+  auto graph = ConvGraph::make(job.problem, target_.model);
+  if (!graph) {
+    job.planned.no = graph.reason();
+    return;
+  }
+  std::string reasons;
+  for (size_t i = 0; i < graph.value().candidates() && job.candidates.size() < kMostCandidates; ++i) {
+    throw_if_interrupted();
+    auto plan = graph.value().build(i);
+    if (!plan) {
+      reasons += graph.value().name(i) + ": " + plan.reason() + "; ";
+    } else if (plan.value().workspace_bytes() > kMostWorkspaceBytes) {
+      reasons += graph.value().name(i) + ": needs " + std::to_string(plan.value().workspace_bytes()) + " bytes of workspace; ";
+    } else {
+      job.candidates.push_back(std::move(plan).value());
+      if (target_.handle == nullptr) break;  // nothing will be timed: the first is the one
+    }
+  }
+  if (job.candidates.empty()) job.planned.no = "no engine takes it: " + reasons;
+}
+
+void PlanStore::build_in_parallel(std::vector<Job>& jobs) const {
+  const size_t threads = std::min<size_t>(jobs.size(), std::max(1U, std::thread::hardware_concurrency()));
+  std::atomic<size_t> next{0};
+  std::exception_ptr failure;
+  std::mutex mutex;
+  const auto work = [&] {
+    try {
+      if (target_.handle != nullptr) ELEK_CUDA_CALL(cudaSetDevice(target_.facts.index));
+      for (size_t i = next++; i < jobs.size(); i = next++) build_one(jobs[i]);
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (failure == nullptr) failure = std::current_exception();
+      next = jobs.size();
+    }
+  };
+  std::vector<std::thread> pool;
+  for (size_t t = 0; t < threads; ++t) pool.emplace_back(work);
+  for (std::thread& thread : pool) thread.join();
+  if (failure != nullptr) std::rethrow_exception(failure);
+}
+
+void PlanStore::time_all(std::vector<Job>& jobs) {
+  size_t bytes = 0;
+  for (const Job& job : jobs) {
+    for (const ConvPlan& plan : job.candidates) bytes = std::max(bytes, Layout(job.problem, plan.workspace_bytes()).bytes);
+  }
+  if (bytes == 0 || target_.handle == nullptr) return;
+  const Buffer scratch(bytes, *target_.scratch, "timing kernels", {target_.stream});
+  ELEK_CUDA_CALL(cudaMemsetAsync(scratch.data(), kFill, bytes, target_.stream));
+  auto* base = static_cast<std::byte*>(scratch.data());
+  for (Job& job : jobs) {
+    double best_us = std::numeric_limits<double>::infinity();
+    for (const ConvPlan& plan : job.candidates) {
+      const Layout at(job.problem, plan.workspace_bytes());
+      ConvPointers p;
+      p.x = base + at.x;
+      p.w = base + at.w;
+      p.bias = reinterpret_cast<float*>(base + at.bias);
+      p.residual = base + at.residual;
+      p.y = base + at.y;
+      for (size_t i = 0; i < p.sums.size(); ++i) p.sums[i] = reinterpret_cast<float*>(base + at.sums[i]);
+      double us = 0;
+      try {
+        us = time_us(target_.stream, [&] { plan.execute(target_.handle, p, base + at.workspace); });
+      } catch (const DeviceError& error) {
+        // Builds but refuses to run: not a candidate. A fault is sticky and shows again at once, in the synchronisation below.
+        ELEK_CUDA_CALL(cudaStreamSynchronize(target_.stream));
+        job.planned.rivals += plan.engine() + " (" + error.what() + ") ";
+        continue;
+      }
+      char text[32];
+      std::snprintf(text, sizeof(text), " %.1f us, ", us);
+      job.planned.rivals += plan.engine() + text;
+      if (us < best_us) {
+        best_us = us;
+        job.planned.plan = plan;
+        job.planned.time_us = us;
+      }
+    }
+    if (!job.planned.plan.valid() && job.planned.no.empty()) job.planned.no = "no engine runs it: " + job.planned.rivals;
+  }
+}
+
+void PlanStore::keep(Job& job) {
+  Planned& planned = job.planned;
+  if (!planned.plan.valid() && !job.candidates.empty() && target_.handle == nullptr) planned.plan = job.candidates.front();
+  if (planned.plan.valid() && !job.candidates.empty()) {  // not from the cache
+    if (const auto bytes = planned.plan.serialise()) {
+      const auto stored = cache_.store(cache_key(job.problem), {planned.plan.engine(), planned.time_us, bytes.value()});
+      if (!stored && !warned_) {
+        warn("the plan cache cannot be written (" + stored.reason() + "): the next start builds the kernels again");
+        warned_ = true;
+      }
+    }
+  }
+  plans_[key(job.problem)] = std::move(planned);
+}
+
+}  // namespace elek::cudnn

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Errors where there is no GPU: each says what is missing and what to do. With a GPU these have nothing to look at and skip.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "engine/backends/backend.h"
+#include "engine/backends/cudnn/cuda_device.h"
+#include "engine/backends/cudnn/cuda_error.h"
+#include "engine/base/error.h"
+
+namespace elek::cudnn {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(Explain, SaysWhatToDo) {
+  EXPECT_THAT(explain(cudaErrorNoDevice, "x"), HasSubstr("--device cpu"));
+  EXPECT_THAT(explain(cudaErrorInsufficientDriver, "x"), HasSubstr("driver"));
+  EXPECT_THAT(explain(cudaErrorMemoryAllocation, "x"), HasSubstr("--batch"));
+  EXPECT_THAT(explain(cudaErrorNoKernelImageForDevice, "x"), HasSubstr("CMAKE_CUDA_ARCHITECTURES"));
+  EXPECT_THAT(explain(cudaErrorIllegalAddress, "running"), HasSubstr("new process"));
+  EXPECT_THAT(explain(cudaErrorIllegalAddress, "running"), HasSubstr("running: cudaErrorIllegalAddress"));
+}
+
+TEST(Explain, KnowsWhichErrorsStay) {
+  EXPECT_TRUE(is_sticky(cudaErrorIllegalAddress));
+  EXPECT_TRUE(is_sticky(cudaErrorLaunchFailure));
+  EXPECT_FALSE(is_sticky(cudaErrorMemoryAllocation));
+  EXPECT_FALSE(is_sticky(cudaErrorInvalidValue));
+}
+
+TEST(Versions, ReadAsPeopleWriteThem) {
+  EXPECT_EQ(cuda_version_name(13000), "13.0");
+  EXPECT_EQ(cuda_version_name(12080), "12.8");
+}
+
+TEST(NoDevice, IsADeviceErrorThatSaysSo) {
+  if (find_device(0)) GTEST_SKIP() << "there is a GPU here";
+  try {
+    (void)make_backend({DeviceKind::kCuda, 0});
+    FAIL() << "a backend without a device";
+  } catch (const DeviceError& error) {
+    EXPECT_EQ(error.exit_code(), 5);
+    EXPECT_THAT(error.what(), HasSubstr("cuda:0"));
+    EXPECT_THAT(error.what(), HasSubstr("driver"));
+  }
+  EXPECT_THROW((void)device_memory({DeviceKind::kCuda, 0}), DeviceError);
+  EXPECT_FALSE(why_unavailable({DeviceKind::kCuda, 0}).empty());
+}
+
+}  // namespace
+}  // namespace elek::cudnn
