@@ -28,6 +28,49 @@ LowerOptions lower_options(const SessionOptions& o) {
   return made;
 }
 
+struct Lowered {
+  std::unique_ptr<Backend> backend;
+  std::unique_ptr<Lowering> lowering;
+  MemoryPlan plan;
+};
+
+/// Checks and completes the options, lowers and plans.
+Lowered lower_and_plan(const Model& model, SessionOptions& options) {
+  if (options.device.kind == DeviceKind::kCpu && options.precision != Precision::kF32) {
+    throw UsageError("--precision " + std::string(name_of(options.precision)) +
+                     ": the CPU computes in f32 only; use --precision f32, or --device cuda where there is a GPU");
+  }
+  Lowered made;
+  made.backend = make_backend(options.device);
+  if (options.probes.tap == Tap::kConv) options.batch_norm = BatchNorm::kApart;  // folded, the raw convolution is nowhere
+  made.lowering = made.backend->lower(model, fuse(model.graph, options.batch_norm), lower_options(options));
+  made.plan = plan(made.lowering->program());
+  return made;
+}
+
+SessionMemory memory_of(const BoundMemory& bound, const Program& program, const MemoryPlan& plan) {
+  SessionMemory m;
+  m.weights_bytes = bound.weights_bytes;
+  m.statistics_bytes = bound.statistics_bytes;
+  m.staging_bytes = bound.staging_bytes;
+  m.arena_bytes = plan.arena_bytes;
+  m.lower_bound_bytes = plan.lower_bound_bytes;
+  m.activations_bytes = plan.activations_bound_bytes;
+  for (const ProgramStep& step : program.steps) m.workspace_bytes = std::max(m.workspace_bytes, step.workspace_bytes);
+  return m;
+}
+
+/// What was refused, with the plan that was: where the bytes would have gone.
+OutOfMemory refused(const OutOfMemory& error, const Lowered& lowered) {
+  const BoundMemory bound = lowered.lowering->memory();
+  const Program& program = lowered.lowering->program();
+  return {"no room for a session of batch " + std::to_string(program.batch) + " in slices of " +
+              std::to_string(program.micro_batch) + " (plan: weights " + std::to_string(bound.weights_bytes) + ", arena " +
+              std::to_string(lowered.plan.arena_bytes) + ", statistics " + std::to_string(bound.statistics_bytes) +
+              ", staging " + std::to_string(bound.staging_bytes) + " bytes): " + error.reason(),
+          error.figures()};
+}
+
 }  // namespace
 
 MemoryResource& default_memory(const Device& device) { return device_memory(device); }
@@ -45,21 +88,37 @@ struct Session::Impl {
 
 Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<Impl>()) {
   Impl& i = *impl_;
-  if (options.device.kind == DeviceKind::kCpu && options.precision != Precision::kF32) {
-    throw UsageError("--precision " + std::string(name_of(options.precision)) +
-                     ": the CPU computes in f32 only; use --precision f32, or --device cuda where there is a GPU");
-  }
-  i.backend = make_backend(options.device);
-  if (options.probes.tap == Tap::kConv) options.batch_norm = BatchNorm::kApart;  // folded, the raw convolution is nowhere
   i.model = std::move(model);
   i.options = std::move(options);
   i.model_hash = hash(i.model);
-  const FusedGraph fused = fuse(i.model.graph, i.options.batch_norm);
-  const std::unique_ptr<Lowering> lowering = i.backend->lower(i.model, fused, lower_options(i.options));
-  i.program = lowering->program();
-  i.plan = elek::plan(i.program);
-  MemoryResource& memory = i.options.memory != nullptr ? *i.options.memory : i.backend->default_memory();
-  i.executable = lowering->bind(i.model, i.plan, memory);
+  const bool may_slice = i.options.micro_batch == 0 && !i.options.batch_moments && !i.options.keep_values;
+  for (SessionOptions tried = i.options;;) {
+    Lowered lowered = lower_and_plan(i.model, tried);
+    MemoryResource& memory = tried.memory != nullptr ? *tried.memory : lowered.backend->default_memory();
+    i.program = lowered.lowering->program();
+    try {
+      i.executable = lowered.lowering->bind(i.model, lowered.plan, memory);
+    } catch (const OutOfMemory& error) {
+      if (!may_slice || i.program.micro_batch <= 1) throw refused(error, lowered);
+      tried.micro_batch = i.program.micro_batch / 2;  // thinner slices, a smaller arena
+      continue;
+    }
+    i.plan = std::move(lowered.plan);
+    i.backend = std::move(lowered.backend);
+    i.options.batch_norm = tried.batch_norm;
+    return;
+  }
+}
+
+SessionEstimate estimate_memory(const Model& model, SessionOptions options) {
+  const Lowered lowered = lower_and_plan(model, options);
+  SessionEstimate made;
+  made.program = lowered.lowering->program();
+  made.plan = lowered.plan;
+  const BoundMemory bound = lowered.lowering->memory();
+  made.memory = memory_of(bound, made.program, made.plan);
+  made.packing_bytes = bound.packing_bytes;
+  return made;
 }
 
 Session::Session(Session&&) noexcept = default;
@@ -95,18 +154,7 @@ std::vector<float> Session::stored_value(const std::string& name) const {
   return impl_->executable->stored_value(static_cast<int32_t>(found - tensors.begin()));
 }
 
-SessionMemory Session::memory() const {
-  const BoundMemory bound = impl_->executable->memory();
-  SessionMemory m;
-  m.weights_bytes = bound.weights_bytes;
-  m.statistics_bytes = bound.statistics_bytes;
-  m.staging_bytes = bound.staging_bytes;
-  m.arena_bytes = impl_->plan.arena_bytes;
-  m.lower_bound_bytes = impl_->plan.lower_bound_bytes;
-  m.activations_bytes = impl_->plan.activations_bound_bytes;
-  for (const ProgramStep& step : impl_->program.steps) m.workspace_bytes = std::max(m.workspace_bytes, step.workspace_bytes);
-  return m;
-}
+SessionMemory Session::memory() const { return memory_of(impl_->executable->memory(), impl_->program, impl_->plan); }
 
 const Program& Session::program() const noexcept { return impl_->program; }
 const MemoryPlan& Session::plan() const noexcept { return impl_->plan; }

@@ -55,6 +55,16 @@ struct SessionMemory {
 /// One line on why a session cannot use the device; empty if it can. For `--device auto`.
 [[nodiscard]] std::string why_not(const Device& device);
 
+/// What a session would hold, without building it.
+struct SessionEstimate {
+  SessionMemory memory;
+  size_t packing_bytes = 0;  // held for a moment while binding, before arena, statistics and staging
+  Program program;
+  MemoryPlan plan;
+};
+/// Lowers and plans; packs nothing, runs nothing, needs no parameters. Errors as Session's, but for OutOfMemory.
+[[nodiscard]] SessionEstimate estimate_memory(const Model& model, SessionOptions options);
+
 class Session {
  public:
   /// Lowers, plans and binds. OutOfMemory if the memory resource refuses, DeviceError if the device is not there; nothing is

@@ -22,7 +22,7 @@ std::string describe(const std::string& what, const OutOfMemory::Figures& figure
 }  // namespace
 
 OutOfMemory::OutOfMemory(const std::string& what, const Figures& figures)
-    : Error(4, describe(what, figures)), figures_(figures) {}
+    : Error(4, describe(what, figures)), reason_(what), figures_(figures) {}
 
 namespace detail {
 

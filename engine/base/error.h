@@ -64,8 +64,11 @@ class OutOfMemory : public Error {
   };
   OutOfMemory(const std::string& what, const Figures& figures);
   [[nodiscard]] const Figures& figures() const noexcept { return figures_; }
+  /// The message without the figures, to be told again with more before it.
+  [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
 
  private:
+  std::string reason_;
   Figures figures_;
 };
 

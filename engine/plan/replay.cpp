@@ -14,29 +14,13 @@
 
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
+#include "engine/memory/phantom.h"
 #include "engine/memory/pool.h"
 
 namespace elek {
 namespace {
 
 size_t rounded_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
-
-/// Addresses without memory, each range after the last one: what lies there is never read or written.
-class Phantom final : public MemoryResource {
- public:
-  static constexpr uintptr_t kBase = uintptr_t{1} << 32;
-  [[nodiscard]] Device device() const noexcept override { return {}; }
-  [[nodiscard]] static size_t offset_of(const void* block) { return reinterpret_cast<uintptr_t>(block) - kBase; }
-
- private:
-  void* do_allocate(size_t bytes, std::string_view /*label*/, Stream /*stream*/) override {
-    const uintptr_t at = kBase + end_;
-    end_ += rounded_up(bytes, kAlignment);
-    return reinterpret_cast<void*>(at);  // NOLINT(performance-no-int-to-ptr): an address to reckon with, not to use
-  }
-  void do_deallocate(void* /*block*/, size_t /*bytes*/, Stream /*stream*/) noexcept override {}
-  size_t end_ = 0;
-};
 
 /// PyTorch's rules on offsets.
 class CachingModel {
@@ -310,7 +294,7 @@ Trace random_trace(uint64_t seed, int64_t events, int64_t live) {
 std::string_view name_of(Strategy strategy) {
   switch (strategy) {
     case Strategy::kSeparate:
-      return "separate";
+      return "naive";
     case Strategy::kMalloc:
       return "malloc";
     case Strategy::kCaching:
