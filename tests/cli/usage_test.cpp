@@ -67,7 +67,6 @@ TEST(Usage, WhatCannotBeMeantIsExitCode2) {
       {with(cut, {"--metric", "beauty"}), "beauty"},
       {with(cut, {"--metric", "frequency"}), "not built yet"},
       {with(cut, {"--metric", "wanda"}), "elek wanda"},
-      {with(cut, {"--repair", "refit"}), "not built yet"},
       {with(cut, {"--repair", "prayer"}), "prayer"},
       {with(cut, {"--tap", "conv"}), "not built yet"},
       {with(cut, {"--round-to", "measured"}), "not built yet"},
