@@ -27,6 +27,12 @@ DeviceFacts facts_of(const Device& device) {
   return std::move(facts).value();
 }
 
+void check_memory(const MemoryResource& memory, int index) {
+  const Device here{DeviceKind::kCuda, index};
+  ELEK_CHECK(memory.device() == here, "a session on " + to_string(here) + " was given memory of " +
+                                          to_string(memory.device()) + "; wrap default_memory(device) instead");
+}
+
 class CudnnLowering final : public Lowering {
  public:
   CudnnLowering(int device, Program program, Notes notes)
@@ -41,9 +47,7 @@ class CudnnLowering final : public Lowering {
     return memory;
   }
   [[nodiscard]] std::unique_ptr<Executable> bind(const Model& model, const MemoryPlan& plan, MemoryResource& memory) override {
-    const Device here{DeviceKind::kCuda, device_};
-    ELEK_CHECK(memory.device() == here, "a session on " + to_string(here) + " was given memory of " +
-                                            to_string(memory.device()) + "; wrap default_memory(device) instead");
+    check_memory(memory, device_);
     return std::make_unique<CudnnExecutable>(device_, program_, std::move(notes_), model, plan, memory);
   }
 
@@ -63,6 +67,7 @@ class CudnnBackend final : public Backend {
   [[nodiscard]] MemoryResource& default_memory() override { return cuda_resource(facts_.index); }
   [[nodiscard]] std::unique_ptr<Lowering> lower(const Model& model, const FusedGraph& fused,
                                                 const LowerOptions& options) override {
+    if (options.memory != nullptr) check_memory(*options.memory, facts_.index);
     const DeviceGuard guard(facts_.index);
     const CudaStream stream;
     const CudnnHandle handle(stream.get());
