@@ -74,7 +74,7 @@ std::string find_file(const std::string& directory, const std::string& prefix, s
   for (const std::string& kind : kinds) {
     for (const char* separator : {"-", "."}) {
       for (const char* suffix : {"", ".gz"}) {
-        const std::string path = (folder / (prefix + separator + kind + "-ubyte" + suffix)).string();
+        std::string path = (folder / (prefix + separator + kind + "-ubyte" + suffix)).string();
         std::error_code code;
         if (std::filesystem::exists(path, code)) return path;
       }
