@@ -29,7 +29,7 @@ TEST(Demo, EndsWithATableOfSevenNetworks) {
   std::istringstream lines(outcome.err);
   bool in_table = false;
   for (std::string line; std::getline(lines, line);) {
-    in_table = in_table || line.starts_with("network ");
+    in_table = in_table || line.starts_with("top-1 in %");
     if (in_table) {
       EXPECT_LE(line.size(), 100U) << line;
     }
