@@ -154,12 +154,12 @@ void Demo::report(const Dense& dense) {
                     {"statistics_bytes", row.statistics_bytes}});
   }
   const std::string repair = repair_ == Repair::kBatchNorm ? "batch norm re-estimated" : "weights refitted by least squares";
-  context_.output().result(
-      "\n" + table.text() + "\nTop-1 on " + with_commas(dense.accuracy.samples) + " test images; watched and repaired (" +
-      repair + ") on " + with_commas(dense.calibration->size()) +
-      "\ntraining images, no labels. pruned: before repair. params: not zero. ms: one image, median. RAM: peak of a process that\n"
-      "runs batches of " +
-      std::to_string(kMemoryBatch) + ". stats: what watching held, however many images.\nModels: " + out_.string() + "\n");
+  context_.output().result("\n" + table.text() + "\nTop-1 on " + with_commas(dense.accuracy.samples) +
+                           " test images; watched and repaired (" + repair + ") on " + with_commas(dense.calibration->size()) +
+                           "\ntraining images, no labels. pruned: before repair. params: not zero. ms: one image, median.\n"
+                           "RAM: peak of a process that runs batches of " +
+                           std::to_string(kMemoryBatch) +
+                           ". stats: what watching held, however many images.\nModels: " + out_.string() + "\n");
   context_.output().json({{"command", "demo"},
                           {"samples", {{"calibration", dense.calibration->size()}, {"evaluation", dense.accuracy.samples}}},
                           {"networks", list},

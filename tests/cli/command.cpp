@@ -88,6 +88,7 @@ Outcome elek_command(const std::vector<std::string>& words, const How& how) {
   std::vector<std::string> all{ELEK_BINARY};
   all.insert(all.end(), words.begin(), words.end());
   std::vector<char*> argv;
+  argv.reserve(all.size() + 1);
   for (std::string& word : all) argv.push_back(word.data());
   argv.push_back(nullptr);
   const std::string err = folder / "err";

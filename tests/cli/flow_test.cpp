@@ -76,7 +76,7 @@ TEST(Flow, CoverageReportsWhatItDid) {
   const Folder folder;
   const std::string model = tiny_model(folder);
   const std::string out = folder / "small.safetensors";
-  const auto report = run_json(cut_words("coverage", model, out, {"--channels", "0.25"}));
+  const auto report = run_json(cut_words("coverage", model, out, {"--channels", "0.25", "--repair", "bn"}));
   for (const char* stage : {"dense", "pruned", "repaired"}) EXPECT_TRUE(report.at("accuracy").at(stage).is_number()) << stage;
   EXPECT_LT(report.at("parameters").at("pruned").get<int64_t>(), report.at("parameters").at("dense").get<int64_t>());
   EXPECT_LT(report.at("macs").at("pruned").get<int64_t>(), report.at("macs").at("dense").get<int64_t>());
