@@ -83,10 +83,15 @@ void not_built_yet(const std::string& what, const std::string& instead) {
 }
 
 Context::Context(const Common& common)
-    : common_(common), output_(common.json, common.quiet), tracker_([this]() -> MemoryResource& {
-        if (common_.memory_limit.empty()) return host_resource();
-        return limit_.emplace(host_resource(), parse_bytes(common_.memory_limit));
-      }()) {
+    : common_(common),
+      output_(common.json, common.quiet),
+      pool_(
+          [this]() -> MemoryResource& {
+            if (common_.memory_limit.empty()) return host_resource();
+            return limit_.emplace(host_resource(), parse_bytes(common_.memory_limit));
+          }(),
+          kCommandPool),
+      tracker_(pool_) {
   (void)parse_device(common_.device);
   if (common_.precision != "f32") {
     if (common_.precision != "tf32" && common_.precision != "bf16" && common_.precision != "f16") {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Context: what every command shares. The common options, the memory all tensors come from (a tracker, over a limit where
-// --memory-limit asks for one, over the host), where words go, and the memory peaks of each phase.
-// Tests: tests/cli/common_test.cpp
+// Context: what every command shares. The common options, the memory all tensors come from (a tracker, over a pool, over a
+// limit where --memory-limit asks for one, over the host), where words go, and the memory peaks of each phase. Tests:
+// tests/cli/common_test.cpp
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -15,6 +15,7 @@
 #include "cli/output.h"
 #include "data/dataset.h"
 #include "engine/batch_source.h"
+#include "engine/memory/pool.h"
 #include "engine/memory/resource.h"
 #include "engine/session.h"
 
@@ -53,6 +54,9 @@ struct Phase {
   double time_ms = 0;
 };
 
+/// The command's pool keeps little: large blocks go back to the system as soon as they are free, small ones are reused.
+inline constexpr PoolOptions kCommandPool{.segment_bytes = size_t{2} << 20, .keep_bytes = size_t{4} << 20};
+
 class Context {
  public:
   explicit Context(const Common& common);
@@ -60,6 +64,7 @@ class Context {
   [[nodiscard]] const Output& output() const noexcept { return output_; }
   [[nodiscard]] MemoryResource& memory() noexcept { return tracker_; }
   [[nodiscard]] Tracker& tracker() noexcept { return tracker_; }
+  [[nodiscard]] const Pool& pool() const noexcept { return pool_; }
   /// Device, batch, threads and memory as the command line asks.
   [[nodiscard]] SessionOptions session_options(int64_t batch);
   /// A loader that decodes on as many threads as the command may use.
@@ -93,6 +98,7 @@ class Context {
   Common common_;
   Output output_;
   std::optional<Limit> limit_;
+  Pool pool_;
   Tracker tracker_;
   Phase current_;
   std::chrono::steady_clock::time_point phase_start_;

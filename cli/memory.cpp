@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+// elek memory: what a session of a model would hold, without running it; the memory map; the largest batch under a limit; the
+// allocator lab and lessons of docs/memory.md. Tests: tests/cli/memory_test.cpp
+#include "cli/memory.h"
+
+#include <fstream>
+#include <map>
+
+#include "cli/commands.h"
+#include "engine/base/error.h"
+#include "engine/base/runtime.h"
+#include "engine/memory/phantom.h"
+#include "engine/plan/memory_map.h"
+#include "models/model_file.h"
+#include "models/resnet.h"
+
+namespace elek::cli {
+namespace {
+
+struct MemoryOptions {
+  Common common;
+  std::string model;
+  std::string arch;
+  std::string map;
+  std::string show;
+  int64_t batch = 1;
+  int64_t micro_batch = 0;
+  bool watch = false;
+  bool lab = false;
+  bool max_batch = false;
+};
+
+constexpr int64_t kMostSamples = 65536;
+
+/// Blocks of a pool, given back at the end: a pool warns of what is left in it.
+class Holder {
+ public:
+  explicit Holder(Pool& pool) : pool_(pool) {}
+  Holder(const Holder&) = delete;
+  Holder& operator=(const Holder&) = delete;
+  ~Holder() {
+    for (const auto& [key, held] : blocks_) pool_.deallocate(held.block, held.bytes);
+  }
+  void hold(uint64_t key, size_t bytes, const std::string& label) { blocks_[key] = {pool_.allocate(bytes, label), bytes}; }
+  void give_back(uint64_t key) {
+    const auto found = blocks_.find(key);
+    if (found == blocks_.end()) return;  // from before the recording
+    pool_.deallocate(found->second.block, found->second.bytes);
+    blocks_.erase(found);
+  }
+
+ private:
+  struct Held {
+    void* block = nullptr;
+    size_t bytes = 0;
+  };
+  Pool& pool_;
+  std::map<uint64_t, Held> blocks_;
+};
+
+Model model_of(const MemoryOptions& options, Context& context) {
+  if (!options.model.empty()) return load_model(options.model, context.memory());
+  Model model;
+  model.graph = build_resnet(resnet_spec(options.arch));
+  model.preprocessing = default_preprocessing(model.graph.input_shape().channels);
+  return model;
+}
+
+SessionOptions session_options(const MemoryOptions& options, Context& context, const Model& model) {
+  SessionOptions made = context.session_options(options.batch);
+  made.micro_batch = options.micro_batch;
+  if (options.watch) {
+    for (const FusedNode& step : fuse(model.graph, made.batch_norm).steps) {
+      if (step.node.is<Conv2dAttrs>()) made.probes.values[model.graph.node(step.output).name] = kActivity;
+    }
+  }
+  return made;
+}
+
+void write_map(const std::string& path, const std::string& name, const SessionEstimate& session) {
+  const bool html = path.ends_with(".html");
+  if (!html && !path.ends_with(".svg")) throw UsageError("--map " + path + ": expected a name that ends in .svg or .html");
+  check_output_path(path);
+  const Trace trace = trace_of(session.program);
+  std::vector<Replay> replays;
+  for (const Strategy s : {Strategy::kSeparate, Strategy::kCaching, Strategy::kPool, Strategy::kArena}) {
+    replays.push_back(replay(trace, s));
+  }
+  const MapOptions map{name + ", " + std::to_string(session.program.micro_batch) +
+                           (session.program.micro_batch == 1 ? " image" : " images") + " a pass, f32",
+                       session.memory.lower_bound_bytes};
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << (html ? memory_map_html(trace, replays, map) : memory_map_svg(trace, replays, map));
+  if (!file.flush()) throw InputError(path + ": could not be written; is the disk full?");
+}
+
+Json report(const Output& output, const std::string& name, const SessionEstimate& session) {
+  const SessionMemory& m = session.memory;
+  const size_t total = m.weights_bytes + m.arena_bytes + m.statistics_bytes + m.staging_bytes;
+  Table table({name + ", batch " + std::to_string(session.program.batch) + " in slices of " +
+                   std::to_string(session.program.micro_batch),
+               "MB", "bytes"});
+  const auto row = [&](const std::string& what, size_t bytes) {
+    table.add({what, decimal(static_cast<double>(bytes) / 1e6, 3), with_commas(static_cast<int64_t>(bytes))});
+  };
+  row("weights", m.weights_bytes);
+  row("arena (activations and workspace)", m.arena_bytes);
+  row("statistics", m.statistics_bytes);
+  row("staging (pixels, labels, answers)", m.staging_bytes);
+  table.add_rule();
+  row("session", total);
+  table.add_rule();
+  row("lower bound of the arena", m.lower_bound_bytes);
+  row("  activations alone", m.activations_bytes);
+  row("  largest workspace", m.workspace_bytes);
+  row("held for a moment while binding", session.packing_bytes);
+  output.result(table.text());
+  Json json = {{"batch", session.program.batch}, {"micro_batch", session.program.micro_batch}};
+  json.update(memory_json(m));
+  json["session_bytes"] = total;
+  json["packing_bytes"] = session.packing_bytes;
+  return json;
+}
+
+Json solve(Context& context, const MemoryOptions& options, const Model& model, const std::string& name) {
+  if (options.common.memory_limit.empty()) throw UsageError("--max-batch: under which limit? Add --memory-limit 200MB");
+  const size_t limit = parse_bytes(options.common.memory_limit);
+  const std::vector<Tracker::Event> loaded = context.tracker().events();
+  const LargestBatch found = largest_batch(model, session_options(options, context, model), loaded, limit);
+  context.output().result("largest batch under " + options.common.memory_limit + ": " + std::to_string(found.batch) +
+                          " in slices of " + std::to_string(found.micro_batch) + "\n");
+  Json json = report(context.output(), name, found.session);
+  json["max_batch"] = found.batch;
+  json["limit_bytes"] = limit;
+  json["model_bytes"] = context.tracker().figures().live_bytes;
+  return json;
+}
+
+Json show(const Output& output, const std::string& what) {
+  if (what == "out-of-memory") return show_out_of_memory(output);
+  if (what == "fragmentation") return show_fragmentation(output);
+  return show_stream_race(output);
+}
+
+void memory(const MemoryOptions& options) {
+  Context context(options.common);
+  if (!options.show.empty()) {
+    context.output().json(show(context.output(), options.show));
+    return;
+  }
+  if (options.model.empty() == options.arch.empty()) throw UsageError("memory: give --model FILE or --arch NAME, one of them");
+  const std::string name = options.model.empty() ? options.arch : options.model;
+  context.tracker().record_events(true);
+  const Model model = model_of(options, context);
+  Json json = {{"command", "memory"}, {"model", name}};
+  if (options.max_batch) {
+    json.update(solve(context, options, model, name));
+    context.output().json(json);
+    return;
+  }
+  const SessionEstimate session = estimate_memory(model, session_options(options, context, model));
+  json.update(report(context.output(), name, session));
+  if (!options.map.empty()) {
+    write_map(options.map, name, session);
+    context.output().result("map: " + options.map + "\n");
+    json["map"] = options.map;
+  }
+  if (options.lab) {
+    Json labs = Json::array();
+    labs.push_back(lab(context.output(), "one pass of " + name + ", tensor by tensor", trace_of(session.program)));
+    if (!options.model.empty()) {
+      const Session bound(model, session_options(options, context, model));
+      labs.push_back(lab(context.output(), "loading and binding, as recorded", trace_of(context.tracker().events())));
+    }
+    labs.push_back(lab(context.output(), "random, 100,000 events", random_trace(options.common.seed, 100'000, 500)));
+    json["lab"] = labs;
+  }
+  context.output().json(json);
+}
+
+}  // namespace
+
+bool fits(std::span<const Tracker::Event> loaded, const SessionEstimate& session, size_t limit_bytes) {
+  Phantom host;
+  Limit limit(host, limit_bytes);
+  Pool pool(limit, kCommandPool);
+  Holder blocks(pool);
+  try {
+    for (const Tracker::Event& event : loaded) {
+      event.allocation ? blocks.hold(event.block, event.bytes, event.label) : blocks.give_back(event.block);
+    }
+    const SessionMemory& m = session.memory;  // keys 1 to 5: no block of the recording starts so low
+    blocks.hold(1, m.weights_bytes, "weights");
+    blocks.hold(2, session.packing_bytes, "packing");
+    blocks.give_back(2);
+    blocks.hold(3, m.arena_bytes, "arena");
+    blocks.hold(4, m.statistics_bytes, "statistics");
+    blocks.hold(5, m.staging_bytes, "staging");
+  } catch (const OutOfMemory&) {
+    return false;
+  }
+  return true;
+}
+
+LargestBatch largest_batch(const Model& model, const SessionOptions& options, std::span<const Tracker::Event> loaded,
+                           size_t limit_bytes) {
+  const auto estimate = [&](int64_t batch, int64_t micro_batch) {
+    SessionOptions tried = options;
+    tried.batch = batch;
+    tried.micro_batch = micro_batch;
+    return estimate_memory(model, tried);
+  };
+  // With slices of a fixed size a larger batch needs more staging and never a smaller arena: what fits is an interval.
+  const int64_t thinnest = options.micro_batch > 0 ? options.micro_batch : 1;
+  const SessionEstimate one = estimate(1, thinnest);
+  if (!fits(loaded, one, limit_bytes)) {
+    const SessionMemory& m = one.memory;
+    throw OutOfMemory("not one sample fits (plan: weights " + std::to_string(m.weights_bytes) + ", arena " +
+                          std::to_string(m.arena_bytes) + ", staging " + std::to_string(m.staging_bytes) + ", packing " +
+                          std::to_string(one.packing_bytes) + " bytes, beside the model's own)",
+                      {.requested_bytes = m.weights_bytes + m.arena_bytes + m.statistics_bytes + m.staging_bytes,
+                       .limit_bytes = limit_bytes});
+  }
+  int64_t good = 1, bad = kMostSamples + 1;
+  while (bad - good > 1) {
+    const int64_t middle = good + (bad - good) / 2;
+    (fits(loaded, estimate(middle, thinnest), limit_bytes) ? good : bad) = middle;
+  }
+  LargestBatch found{good, thinnest, estimate(good, thinnest)};
+  for (int64_t slice = options.micro_batch;;) {  // as a session does: its own choice first, then half of it
+    SessionEstimate session = estimate(good, slice);
+    slice = session.program.micro_batch;
+    if (!fits(loaded, session, limit_bytes) && slice > 1) {
+      slice /= 2;
+      continue;
+    }
+    found.micro_batch = slice;
+    found.session = std::move(session);
+    return found;
+  }
+}
+
+void add_memory(CLI::App& app, Run& run) {
+  auto options = std::make_shared<MemoryOptions>();
+  CLI::App* command = app.add_subcommand("memory", "What a session would hold, as table and map; the largest batch; the lab");
+  auto* model = command->add_option("--model", options->model, "Model file");
+  command->add_option("--arch", options->arch, "A network by name (resnet50), without weights")->excludes(model);
+  command->add_option("--batch", options->batch, "Images a run")
+      ->check(CLI::Range(int64_t{1}, kMostSamples))
+      ->capture_default_str();
+  command->add_option("--micro-batch", options->micro_batch, "Images a pass through the steps; 0 = the plan's choice")
+      ->check(CLI::Range(int64_t{0}, kMostSamples))
+      ->capture_default_str();
+  command->add_flag("--watch", options->watch, "With the sums of every convolution's output, as coverage collects them");
+  command->add_option("--map", options->map, "Draw the memory map into this .svg or .html file");
+  command->add_flag("--max-batch", options->max_batch, "Solve for the largest batch under --memory-limit");
+  command->add_flag("--lab", options->lab,
+                    "Replay the allocations through malloc, a caching allocator, our pool and the arena");
+  command->add_option("--show", options->show, "A run that goes wrong on purpose: out-of-memory, fragmentation or stream-race")
+      ->check(CLI::IsMember({"out-of-memory", "fragmentation", "stream-race"}));
+  add_common(*command, options->common);
+  command->footer(
+      "Examples:\n"
+      "  elek memory --arch resnet50 --map map.html\n"
+      "  elek memory --model net.safetensors --batch 16 --json\n"
+      "  elek memory --model net.safetensors --memory-limit 200MB --max-batch");
+  command->callback([&run, options] { run = [options] { memory(*options); }; });
+}
+
+}  // namespace elek::cli

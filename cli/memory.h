@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// The parts of elek memory: the solver for the largest batch, the allocator lab, the lessons. Tests: tests/cli/memory_test.cpp
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cli/context.h"
+#include "engine/plan/replay.h"
+
+namespace elek::cli {
+
+/// Would a session like this fit beside what `loaded` left alive, in a pool as the command's, under the limit? Asked of
+/// addresses without memory, in the order in which a session allocates.
+[[nodiscard]] bool fits(std::span<const Tracker::Event> loaded, const SessionEstimate& session, size_t limit_bytes);
+
+struct LargestBatch {
+  int64_t batch = 0;
+  int64_t micro_batch = 0;  // the slice a session of that batch then runs in
+  SessionEstimate session;
+};
+/// The largest batch, 1 … 65536, that fits; in slices of options.micro_batch, or down to one sample where it is 0. OutOfMemory
+/// if one sample does not fit.
+[[nodiscard]] LargestBatch largest_batch(const Model& model, const SessionOptions& options,
+                                         std::span<const Tracker::Event> loaded, size_t limit_bytes);
+
+/// Replays the trace through every strategy that can take it, and prints and returns the table.
+[[nodiscard]] Json lab(const Output& output, const std::string& name, const Trace& trace);
+
+/// Runs that go wrong on purpose: "out-of-memory", "fragmentation", "stream-race". Returns what they show.
+[[nodiscard]] Json show_out_of_memory(const Output& output);
+[[nodiscard]] Json show_fragmentation(const Output& output);
+[[nodiscard]] Json show_stream_race(const Output& output);
+
+}  // namespace elek::cli
