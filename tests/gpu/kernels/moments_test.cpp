@@ -123,6 +123,19 @@ TEST_F(MomentKernel, AConstantHasVarianceZeroAndNanStays) {
   EXPECT_GT(run.biased.download<double>()[2], 0.0);
 }
 
+TEST_F(MomentKernel, EveryConstantHasVarianceZero) {  // sums of 2 … 8 equal values round; differences from the first do not
+  const ImageShape shape{64, 15, 17};
+  std::vector<float> values;
+  Random random(21);
+  for (int64_t c = 0; c < shape.channels; ++c) {
+    values.insert(values.end(), static_cast<size_t>(shape.positions()), static_cast<float>(random.normal()));
+  }
+  const DeviceActivation z(DType::kF32, 1, shape, 64, values);
+  MomentRun run(64);
+  run(z);
+  EXPECT_EQ(run.biased.download<double>(), std::vector<double>(64, 0.0));
+}
+
 template <typename T>
 struct Filled : DeviceBuffer {
   explicit Filled(const std::vector<T>& values) : DeviceBuffer(values.size() * sizeof(T)) { upload(values); }
