@@ -15,6 +15,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/sums.h"
+#include "kernels/cuda/channel_totals.h"
 #include "tests/support/models.h"
 
 namespace elek::cudnn {
