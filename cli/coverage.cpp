@@ -1,9 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek coverage: channels that do little go, by what was seen of them on calibration images.
-#include <algorithm>
-#include <array>
-#include <string_view>
-
 #include "cli/commands.h"
 #include "cli/cut.h"
 #include "engine/base/error.h"
@@ -11,20 +7,15 @@
 namespace elek::cli {
 namespace {
 
-constexpr std::array<std::string_view, 4> kLater{"frequency", "normalized_mean", "mean_absolute", "combined"};
-
 struct CoverageOptions {
   CutCommand cut;
   std::string metric = "std-consumer";
 };
 
 void coverage(CoverageOptions options) {
-  if (std::find(kLater.begin(), kLater.end(), options.metric) != kLater.end()) {
-    not_built_yet("--metric " + options.metric, "std-consumer, positions, rms or std");
-  }
   options.cut.spec.criterion = criterion_from_name(options.metric);
-  if (options.cut.spec.criterion == Criterion::kWanda) {
-    throw UsageError("--metric wanda: that is another command: elek wanda --channels SHARE");
+  if (options.cut.spec.criterion == Criterion::kWanda || options.cut.spec.criterion == Criterion::kWandaSeed) {
+    throw UsageError("--metric " + options.metric + ": that is another command: elek wanda --channels SHARE");
   }
   run_cut("coverage", options.cut);
 }
@@ -35,7 +26,11 @@ void add_coverage(CLI::App& app, Run& run) {
   auto options = std::make_shared<CoverageOptions>();
   options->cut.spec.channels.share = 0.3;
   CLI::App* command = app.add_subcommand("coverage", "Watch, score channels by coverage, cut, repair, report");
-  command->add_option("--metric", options->metric, "std-consumer, positions, rms, std, magnitude or random")
+  command
+      ->add_option(
+          "--metric", options->metric,
+          "std-consumer, positions, rms, std; frequency, normalized_mean, mean_absolute, combined (the seed's); magnitude, "
+          "magnitude-l1 or random")
       ->capture_default_str();
   command->add_option("--channels", options->cut.spec.channels.share, "Share of the channels to remove")->capture_default_str();
   add_cut_options(*command, options->cut);

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/cut.h"
 
+#include <algorithm>
+#include <chrono>
 #include <filesystem>
 
 #include "data/loader.h"
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
 #include "models/model_file.h"
+#include "prune/refit.h"
 
 namespace elek::cli {
 namespace {
@@ -44,13 +47,18 @@ std::shared_ptr<const Dataset> shuffled_sample(std::shared_ptr<const Dataset> al
 struct Measured {
   Accuracy accuracy;
   size_t arena_bytes = 0;
+  double ms_an_image = 0;
 };
 
 Measured measure(const Model& model, const Dense& dense, const std::string& label, Context& context) {
   Session session(model, context.session_options(dense.input.batch));
   const auto source = context.loader(dense.evaluation, 0, dense.input.evaluate);
   ProgressBar bar(context.output(), label);
-  return {evaluate(session, *source, bar.callback()), session.memory().arena_bytes};
+  const auto start = std::chrono::steady_clock::now();
+  Measured measured{evaluate(session, *source, bar.callback()), session.memory().arena_bytes, 0};
+  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+  measured.ms_an_image = took.count() / static_cast<double>(std::max<int64_t>(1, measured.accuracy.samples));
+  return measured;
 }
 
 Cut history_cut(const GroupCut& cut) {
@@ -62,7 +70,7 @@ HistoryEntry history_entry(const Dense& dense, const PrunePlan& plan, const CutS
   entry.action = spec.weights ? "prune weights" : "prune channels";
   entry.criterion = plan.criterion;
   entry.target = plan.target;
-  entry.repair = spec.repair == Repair::kBatchNorm ? "bn" : "none";
+  entry.repair = name_of(spec.repair);
   entry.source_hash = to_hex(hash(dense.model));
   entry.calibration = dense.input.calibrate;
   entry.calibration_samples = dense.calibration->size();
@@ -109,6 +117,7 @@ Dense load_dense(const CutInput& input, Context& context) {
   const Measured measured = context.phase("inference", [&] { return measure(dense.model, dense, "dense", context); });
   dense.accuracy = measured.accuracy;
   dense.arena_bytes = measured.arena_bytes;
+  dense.ms_an_image = measured.ms_an_image;
   return dense;
 }
 
@@ -125,7 +134,28 @@ Collected collect(const Dense& dense, const Probes& probes, Context& context) {
 }
 
 Probes probes_of(const CutSpec& spec, const Graph& graph) {
-  return spec.weights ? probes_for_weights(graph) : probes_for(spec.criterion, graph);
+  return spec.weights ? probes_for_weights(graph) : probes_for(spec.criterion, graph, spec.tap);
+}
+
+Model repaired(const Dense& dense, const Model& pruned, const PrunePlan& plan, Repair repair, Context& context) {
+  Model model = pruned;
+  const SessionOptions options = context.session_options(dense.input.batch);
+  const auto source = context.loader(dense.calibration, 0, dense.input.calibrate);
+  if (refits(repair)) {
+    const RefitPlan work = plan_refit(dense.model, pruned, plan, options.threads);
+    const double ms = work.dense_passes * static_cast<double>(dense.calibration->size()) * dense.ms_an_image;
+    context.output().note("refit: " + std::to_string(work.layers.size()) + " layers, one after the other; up to " +
+                          readable_bytes(work.moments_bytes) + " of moments (" + work.moments_layer + "); the work of " +
+                          decimal(work.dense_passes, 1) + " dense passes over the calibration images, about " +
+                          duration(std::chrono::duration<double>(ms / 1e3)));
+    ProgressBar bar(context.output(), "refit");
+    model = refit(dense.model, pruned, plan, *source, options, bar.callback());
+  }
+  if (reestimates(repair)) {
+    ProgressBar bar(context.output(), "re-estimate");
+    model = reestimate_batch_norm(model, *source, 0, options, bar.callback());
+  }
+  return model;
 }
 
 CutResult cut(const Dense& dense, const Collected& collected, const CutSpec& spec, Context& context) {
@@ -147,12 +177,8 @@ CutResult cut(const Dense& dense, const Collected& collected, const CutSpec& spe
   const Measured pruned = context.phase("inference", [&] { return measure(result.model, dense, "just pruned", context); });
   result.pruned = pruned.accuracy;
   result.pruned_arena_bytes = pruned.arena_bytes;
-  if (spec.repair == Repair::kBatchNorm) {
-    result.model = context.phase("repair", [&] {
-      const auto source = context.loader(dense.calibration, 0, dense.input.calibrate);
-      ProgressBar bar(context.output(), "repair");
-      return reestimate_batch_norm(result.model, *source, 0, context.session_options(dense.input.batch), bar.callback());
-    });
+  if (spec.repair != Repair::kNone) {
+    result.model = context.phase("repair", [&] { return repaired(dense, result.model, result.plan, spec.repair, context); });
     result.repaired = context.phase("inference", [&] { return measure(result.model, dense, "repaired", context).accuracy; });
   }
   result.model.history.push_back(history_entry(dense, result.plan, spec, context));

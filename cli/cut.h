@@ -38,6 +38,7 @@ struct Dense {
   std::shared_ptr<const Dataset> evaluation;
   int64_t overlap = 0;  // calibration images that are evaluation images too
   Accuracy accuracy;
+  double ms_an_image = 0;  // what the evaluation took: later work is foretold from it
   size_t arena_bytes = 0;
 };
 /// Loads model and data, warns about images in both, measures the dense accuracy (phases load, inference).
@@ -54,12 +55,16 @@ struct Collected {
 struct CutSpec {
   bool weights = false;  // zero single weights (Wanda); else remove channels by `criterion`
   Criterion criterion = Criterion::kStdConsumer;
+  Tap tap = Tap::kRelu;
   ChannelTarget channels;
   WeightTarget sparsity;
-  Repair repair = Repair::kBatchNorm;
+  Repair repair = Repair::kRefit;
   std::string out;
 };
 [[nodiscard]] Probes probes_of(const CutSpec& spec, const Graph& graph);
+
+/// The cut network repaired from the dense one over the calibration images. Says beforehand what a refit will hold and take.
+[[nodiscard]] Model repaired(const Dense& dense, const Model& pruned, const PrunePlan& plan, Repair repair, Context& context);
 
 struct CutResult {
   Model model;  // as saved
@@ -81,7 +86,7 @@ struct CutCommand {
   CutSpec spec;
   std::string scope = "layer";
   std::string round_to = "auto";
-  std::string repair = "bn";
+  std::string repair = "refit";
   bool no_repair = false;
   std::vector<std::string> ignore;
   std::vector<std::string> layers;  // NAME=share

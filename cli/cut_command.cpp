@@ -107,10 +107,7 @@ Json report_json(const std::string& name, const Dense& dense, const Collected& c
 }
 
 void resolve_repair(CutCommand& options) {
-  const std::string& repair = options.no_repair ? "none" : options.repair;
-  if (repair == "refit") not_built_yet("--repair refit", "--repair bn");
-  if (repair != "bn" && repair != "none") throw UsageError("--repair '" + repair + "': expected bn or none");
-  options.spec.repair = repair == "bn" ? Repair::kBatchNorm : Repair::kNone;
+  options.spec.repair = options.no_repair ? Repair::kNone : repair_from_name(options.repair);
 }
 
 void resolve_rounding(CutCommand& options) {
@@ -137,9 +134,14 @@ void add_cut_options(CLI::App& command, CutCommand& options) {
       ->capture_default_str();
   command.add_option("--ignore", options.ignore, "Layer or group that stays whole; may be repeated")->take_all();
   command.add_option("--layer", options.layers, "NAME=SHARE: another share for one group; may be repeated")->take_all();
-  command.add_option("--repair", options.repair, "bn (re-estimate batch norm) or none")->capture_default_str();
+  command
+      .add_option("--repair", options.repair, "refit (weights by least squares), bn (re-estimate batch norm), refit+bn or none")
+      ->capture_default_str();
   command.add_flag("--no-repair", options.no_repair, "The same as --repair none");
-  command.add_option("--tap", options.tap, "What is watched of a layer: relu, its stored value")->capture_default_str();
+  command
+      .add_option("--tap", options.tap,
+                  "What is watched of a layer: relu, its stored value, or conv, the raw convolution as the seed did")
+      ->capture_default_str();
   command.add_option("--max-batches", options.input.max_batches, "Calibration batches at most; 0 = all")
       ->check(CLI::Range(0, 100000000))
       ->capture_default_str();
@@ -159,8 +161,14 @@ void resolve(CutCommand& options) {
     if (equals == std::string::npos || equals == 0) throw UsageError("--layer '" + text + "': expected NAME=SHARE");
     options.spec.channels.overrides[text.substr(0, equals)] = share_of(text.substr(equals + 1), "--layer");
   }
-  if (options.tap == "conv") not_built_yet("--tap conv", "--tap relu");
-  if (options.tap != "relu") throw UsageError("--tap '" + options.tap + "': expected relu");
+  if (options.tap != "relu" && options.tap != "conv") throw UsageError("--tap '" + options.tap + "': expected relu or conv");
+  const Criterion criterion = options.spec.criterion;
+  if (options.tap == "conv" &&
+      (options.spec.weights || criterion == Criterion::kStdConsumer || criterion == Criterion::kWanda)) {
+    throw UsageError("--tap conv: " + (options.spec.weights ? std::string("wanda") : name_of(criterion)) +
+                     " looks at what layers read, the tap relu; take --metric positions, frequency or another of that kind");
+  }
+  options.spec.tap = options.tap == "conv" ? Tap::kConv : Tap::kRelu;
   resolve_repair(options);
   resolve_rounding(options);
 }
@@ -178,6 +186,9 @@ void run_cut(const std::string& name, CutCommand options) {
   Collected collected;
   if (!options.statistics.empty()) {
     collected.statistics = load_statistics(options.statistics);
+    if (collected.statistics.tap != options.spec.tap) {
+      throw InputError(options.statistics + ": taken on the other tap than --tap " + options.tap + " asks for");
+    }
   } else if (!probes.empty()) {
     collected = collect(dense, probes, context);
     if (!options.save_statistics.empty()) save_statistics(collected.statistics, options.save_statistics);

@@ -17,6 +17,7 @@ struct WandaOptions {
   std::optional<double> channels;
   std::string pattern;
   std::string compare = "output";
+  std::string metric = "wanda";
 };
 
 void parse_pattern(const std::string& text, WeightTarget& target) {
@@ -33,12 +34,13 @@ void wanda(WandaOptions options) {
   CutSpec& spec = options.cut.spec;
   if (options.channels) {
     if (options.compare != "output") throw UsageError("--compare says how weights compete; it goes with --sparsity");
-    spec.criterion = Criterion::kWanda;
+    spec.criterion = options.metric == "wanda" ? Criterion::kWanda : Criterion::kWandaSeed;
     spec.channels.share = *options.channels;
   } else {
     if (!options.cut.layers.empty() || options.cut.scope != "layer" || options.cut.round_to != "auto") {
       throw UsageError("--layer, --scope and --round-to are about channels; they go with --channels");
     }
+    if (options.metric != "wanda") throw UsageError("--metric " + options.metric + " scores channels; it goes with --channels");
     spec.weights = true;
     spec.sparsity.compare = options.compare == "layer" ? Compare::kLayer : Compare::kOutput;
     if (options.pattern.empty()) {
@@ -64,6 +66,12 @@ void add_wanda(CLI::App& app, Run& run) {
   pattern->excludes(channels);
   command->add_option("--compare", options->compare, "output: weights compete inside an output channel; layer: in the layer")
       ->check(CLI::IsMember({"output", "layer"}))
+      ->capture_default_str();
+  command
+      ->add_option("--metric", options->metric,
+                   "of channels: wanda (every consumer's weights and what they meet) or wanda-seed (the producer's weight norm "
+                   "times its mean activation)")
+      ->check(CLI::IsMember({"wanda", "wanda-seed"}))
       ->capture_default_str();
   add_cut_options(*command, options->cut);
   command->footer(

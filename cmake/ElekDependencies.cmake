@@ -20,6 +20,15 @@ elek_require(ELEK_STB_INCLUDE stb libstb-dev)
 add_library(elek::stb INTERFACE IMPORTED GLOBAL)
 target_include_directories(elek::stb SYSTEM INTERFACE ${ELEK_STB_INCLUDE})
 
+# The refit's products and solves (prune/least_squares.cpp). Any build of OpenBLAS will do: it is called from our own threads.
+find_path(ELEK_OPENBLAS_INCLUDE cblas.h PATH_SUFFIXES openblas)
+find_library(ELEK_OPENBLAS_LIBRARY openblas)
+elek_require(ELEK_OPENBLAS_INCLUDE OpenBLAS libopenblas-dev)
+elek_require(ELEK_OPENBLAS_LIBRARY OpenBLAS libopenblas-dev)
+add_library(elek::openblas INTERFACE IMPORTED GLOBAL)
+target_include_directories(elek::openblas SYSTEM INTERFACE ${ELEK_OPENBLAS_INCLUDE})
+target_link_libraries(elek::openblas INTERFACE ${ELEK_OPENBLAS_LIBRARY})
+
 if(ELEK_CPU)
   find_package(OpenMP QUIET COMPONENTS CXX)
   elek_require(OpenMP_CXX_FOUND OpenMP g++)

@@ -4,15 +4,20 @@
 #include "prune/repair.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <memory>
 #include <set>
+#include <utility>
 
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
 
 namespace elek {
 namespace {
+
+constexpr std::array<std::pair<Repair, const char*>, 4> kNames{
+    {{Repair::kRefit, "refit"}, {Repair::kBatchNorm, "bn"}, {Repair::kRefitBatchNorm, "refit+bn"}, {Repair::kNone, "none"}}};
 
 void check_moments(const Graph& graph, const BatchMoments& moments) {
   const std::string who = "batch-norm re-estimation: '" + moments.batch_norm + "' ";
@@ -48,6 +53,22 @@ bool has_batch_norm(const Graph& graph) {
 }
 
 }  // namespace
+
+std::string name_of(Repair repair) {
+  for (const auto& [known, text] : kNames) {
+    if (known == repair) return text;
+  }
+  throw ContractError("repair " + std::to_string(static_cast<int>(repair)) + " has no name");
+}
+
+Repair repair_from_name(const std::string& name) {
+  std::string names;
+  for (const auto& [repair, text] : kNames) {
+    if (name == text) return repair;
+    names += std::string(names.empty() ? "" : ", ") + text;
+  }
+  throw UsageError("--repair '" + name + "': expected one of " + names);
+}
 
 Model with_batch_moments(const Model& model, const std::vector<BatchMoments>& moments, MemoryResource& resource) {
   std::set<std::string> seen;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Repair without training and without labels. bn: batch-norm re-estimation over the calibration batches (PyTorch's train-mode
-// forward with momentum=None). refit (least squares) joins here.
+// Repair without training and without labels: the kinds there are, and batch-norm re-estimation over the calibration batches
+// (PyTorch's train-mode forward with momentum=None). The least-squares refit, the default, is in prune/refit.h.
 // Tests: tests/prune/repair_test.cpp
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "engine/evaluate.h"
 #include "engine/graph/model.h"
@@ -12,7 +13,16 @@
 
 namespace elek {
 
-enum class Repair : uint8_t { kNone, kBatchNorm, kRefit };
+/// kRefitBatchNorm: the refit, then re-estimation.
+enum class Repair : uint8_t { kNone, kBatchNorm, kRefit, kRefitBatchNorm };
+[[nodiscard]] std::string name_of(Repair repair);                // "none", "bn", "refit", "refit+bn"
+[[nodiscard]] Repair repair_from_name(const std::string& name);  // UsageError listing the names
+[[nodiscard]] constexpr bool refits(Repair repair) noexcept {
+  return repair == Repair::kRefit || repair == Repair::kRefitBatchNorm;
+}
+[[nodiscard]] constexpr bool reestimates(Repair repair) noexcept {
+  return repair == Repair::kBatchNorm || repair == Repair::kRefitBatchNorm;
+}
 
 /// The model with running_mean and running_var replaced by the averaged moments of its own batches; a channel of zero variance
 /// keeps its old statistics. `options` gives device, batch, threads, memory (probes and batch-norm mode are set here); up to

@@ -7,22 +7,31 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
+#include <map>
 #include <utility>
 
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
+#include "engine/graph/passes.h"
 #include "prune/layer_weights.h"
 
 namespace elek {
 namespace {
 
-constexpr std::array<std::pair<Criterion, const char*>, 7> kNames{{{Criterion::kStdConsumer, "std-consumer"},
-                                                                   {Criterion::kPositions, "positions"},
-                                                                   {Criterion::kRms, "rms"},
-                                                                   {Criterion::kStd, "std"},
-                                                                   {Criterion::kWanda, "wanda"},
-                                                                   {Criterion::kMagnitude, "magnitude"},
-                                                                   {Criterion::kRandom, "random"}}};
+constexpr std::array<std::pair<Criterion, const char*>, 13> kNames{{{Criterion::kStdConsumer, "std-consumer"},
+                                                                    {Criterion::kPositions, "positions"},
+                                                                    {Criterion::kRms, "rms"},
+                                                                    {Criterion::kStd, "std"},
+                                                                    {Criterion::kFrequency, "frequency"},
+                                                                    {Criterion::kNormalizedMean, "normalized_mean"},
+                                                                    {Criterion::kMeanAbsolute, "mean_absolute"},
+                                                                    {Criterion::kCombined, "combined"},
+                                                                    {Criterion::kWanda, "wanda"},
+                                                                    {Criterion::kWandaSeed, "wanda-seed"},
+                                                                    {Criterion::kMagnitude, "magnitude"},
+                                                                    {Criterion::kMagnitudeL1, "magnitude-l1"},
+                                                                    {Criterion::kRandom, "random"}}};
 
 size_t at(int64_t i) { return static_cast<size_t>(i); }
 
@@ -39,26 +48,58 @@ double variance(const ValueSums& sums, size_t c) {
   return std::max(0.0, sums.sum_sq[c] / n - mean * mean);  // rounding may leave a constant channel just below zero
 }
 
-/// The square of one channel's score in one watched value.
-double value_score_sq(Criterion criterion, const ValueSums& sums, size_t c) {
+/// mean_n m_n over the layer's largest m_n, all channels and samples; 0 where that is not positive. Below 0 on raw convolutions
+/// whose mean is.
+double normalized_mean(const ValueSums& sums, size_t c) {
+  const double peak = *std::max_element(sums.mean_peak.begin(), sums.mean_peak.end());
+  return peak > 0 ? sums.mean_sum[c] / static_cast<double>(sums.samples) / peak : 0.0;
+}
+
+/// One channel's score in one watched value.
+double value_score(Criterion criterion, const ValueSums& sums, size_t c) {
   const double n = static_cast<double>(sums.count);
+  const double frequency = sums.fired.empty() ? 0 : static_cast<double>(sums.fired[c]) / static_cast<double>(sums.samples);
   switch (criterion) {
-    case Criterion::kPositions: {
-      const double share = static_cast<double>(sums.active[c]) / n;
-      return share * share;
-    }
+    case Criterion::kPositions:
+      return static_cast<double>(sums.active[c]) / n;
     case Criterion::kRms:
-      return sums.sum_sq[c] / n;
+      return std::sqrt(sums.sum_sq[c] / n);
+    case Criterion::kFrequency:
+      return frequency;
+    case Criterion::kNormalizedMean:
+      return normalized_mean(sums, c);
+    case Criterion::kMeanAbsolute:
+      return sums.abs_sum[c] / n;
+    case Criterion::kCombined:
+      return std::sqrt(std::max(0.0, normalized_mean(sums, c) * frequency));
     default:
-      return variance(sums, c);
+      return std::sqrt(variance(sums, c));
   }
 }
 
+/// Which sums value_score() reads.
+uint32_t sums_of(Criterion criterion) {
+  switch (criterion) {
+    case Criterion::kFrequency:
+    case Criterion::kNormalizedMean:
+    case Criterion::kCombined:
+      return kPerSample;
+    case Criterion::kMeanAbsolute:
+      return kAbsolute;
+    default:
+      return kActivity;
+  }
+}
+
+/// Squares keep their sign, so that a group of one value scores exactly as that value does, negative scores too.
 void add_taps(const Model& model, const Group& group, Criterion criterion, const Statistics& statistics, Squares& squares) {
   for (const ValueId tap : group.taps) {
     const int64_t width = spread(model.graph, group, tap);
     const ValueSums& sums = statistics.values.at(model.graph.node(watched_value(model.graph, tap)).name);
-    for (int64_t c = 0; c < group.channels * width; ++c) squares[at(c / width)] += value_score_sq(criterion, sums, at(c));
+    for (int64_t c = 0; c < group.channels * width; ++c) {
+      const double score = value_score(criterion, sums, at(c));
+      squares[at(c / width)] += score * std::fabs(score);
+    }
   }
 }
 
@@ -120,6 +161,56 @@ void add_magnitude(const Model& model, const Group& group, Squares& squares) {
   }
 }
 
+/// The value that is stored of what a convolution or linear layer makes: batch norm, sum and ReLU drawn in.
+std::map<std::string, std::string> stored_values(const Graph& graph) {
+  std::map<std::string, std::string> stored;
+  for (const FusedNode& step : fuse(graph, BatchNorm::kFold).steps) {
+    stored[step.node.name] = graph.node(watched_value(graph, step.output)).name;
+  }
+  return stored;
+}
+
+/// (L2 norm of the producer's weights of the channel * |mean of its stored value|)^2, over producers.
+void add_wanda_seed(const Model& model, const Group& group, const Statistics& statistics, Squares& squares) {
+  const std::map<std::string, std::string> stored = stored_values(model.graph);
+  for (const ValueId producer : group.producers) {
+    const ValueSums& sums = statistics.values.at(stored.at(model.graph.node(producer).name));
+    const LayerWeights layer = layer_weights(model, producer);
+    const int64_t width = layer.outputs / group.channels;
+    for (int64_t k = 0; k < layer.outputs; ++k) {
+      double norm_sq = 0;
+      for (int64_t j = 0; j < layer.columns(); ++j) {
+        const double w = static_cast<double>(layer.data[at(k * layer.columns() + j)]);
+        norm_sq += w * w;
+      }
+      const double mean = sums.sum[at(k)] / static_cast<double>(sums.count);
+      squares[at(k / width)] += norm_sq * mean * mean;
+    }
+  }
+}
+
+/// Sum of |w| over every coupled weight, squared, as the caller takes the root.
+void add_magnitude_l1(const Model& model, const Group& group, Squares& squares) {
+  const auto add = [&](const LayerWeights& layer, const std::function<int64_t(int64_t, int64_t)>& channel) {
+    for (int64_t k = 0; k < layer.outputs; ++k) {
+      for (int64_t j = 0; j < layer.columns(); ++j) {
+        squares[at(channel(k, j))] += std::fabs(static_cast<double>(layer.data[at(k * layer.columns() + j)]));
+      }
+    }
+  };
+  for (const ValueId producer : group.producers) {
+    const LayerWeights layer = layer_weights(model, producer);
+    add(layer, [width = layer.outputs / group.channels](int64_t k, int64_t) { return k / width; });
+  }
+  for (const GroupConsumer& edge : group.consumers) {
+    if (is_depthwise(model.graph, edge.node)) continue;  // its filters were counted as a producer's rows
+    const LayerWeights layer = layer_weights(model, edge.node);
+    const int64_t width = layer.input_channels() / group.channels;
+    add(layer, [&, width](int64_t k, int64_t j) { return layer.input_channel(k, j / layer.taps) / width; });
+  }
+  for (double& sum : squares) sum *= sum;
+}
+
 std::vector<double> random_scores(const Group& group, uint64_t seed) {
   Random random(hash_bytes(group.name.data(), group.name.size(), kHashSeed ^ seed));
   std::vector<double> scores(at(group.channels));
@@ -134,14 +225,22 @@ void check_value(const Graph& graph, const std::string& name, uint32_t wanted, c
   if (found == statistics.values.end()) throw InputError("statistics: no sums of value '" + name + "'" + kRetake);
   const ValueSums& sums = found->second;
   const int64_t channels = graph.node(graph.at(name)).shape.channels;
-  const bool sized = (wanted & kActivity) == 0 || (std::ssize(sums.sum) == channels && std::ssize(sums.sum_sq) == channels &&
-                                                   std::ssize(sums.active) == channels);
-  if (sums.channels != channels || !sized) {
-    throw InputError("statistics: value '" + name + "' holds sums of " + std::to_string(sums.sum.size()) + " of " +
+  int64_t held = channels;  // how many channels the sums that are wanted hold, where not all
+  const auto look = [&](uint32_t set, const auto&... vectors) {
+    for (const int64_t size : {std::ssize(vectors)...}) {
+      if ((wanted & set) != 0 && size != channels) held = size;
+    }
+  };
+  look(kActivity, sums.sum, sums.sum_sq, sums.active);
+  look(kAbsolute, sums.abs_sum);
+  look(kPerSample, sums.fired, sums.mean_sum, sums.mean_peak);
+  if (sums.channels != channels || held != channels) {
+    throw InputError("statistics: value '" + name + "' holds sums of " + std::to_string(held) + " of " +
                      std::to_string(sums.channels) + " channels, expected " + std::to_string(channels) + kRetake);
   }
   if (sums.count <= 0) throw InputError("statistics: value '" + name + "' holds no sample" + kRetake);
-  if (sums.nonfinite != 0 || !all_finite(sums.sum) || !all_finite(sums.sum_sq)) {
+  if (sums.nonfinite != 0 || !all_finite(sums.sum) || !all_finite(sums.sum_sq) || !all_finite(sums.abs_sum) ||
+      !all_finite(sums.mean_sum) || !all_finite(sums.mean_peak)) {
     throw InputError(
         "statistics: value '" + name + "' held " + std::to_string(sums.nonfinite) +
         " NaN or infinite activations (or its sums overflowed); look for the layer before it that makes them, or " +
@@ -194,9 +293,18 @@ ValueId watched_value(const Graph& graph, ValueId value) {
   return value;
 }
 
-Probes probes_for(Criterion criterion, const Graph& graph) {
+Probes probes_for(Criterion criterion, const Graph& graph, Tap tap) {
+  const bool reads = criterion == Criterion::kStdConsumer || criterion == Criterion::kWanda;
+  if (reads && tap != Tap::kRelu) {
+    throw UsageError(name_of(criterion) +
+                     " looks at what layers read, which is the tap relu; raw convolutions (--tap conv) go " +
+                     "with positions, frequency, rms and their like");
+  }
   Probes probes;
-  if (criterion == Criterion::kMagnitude || criterion == Criterion::kRandom) return probes;
+  probes.tap = tap;
+  if (criterion == Criterion::kMagnitude || criterion == Criterion::kMagnitudeL1 || criterion == Criterion::kRandom)
+    return probes;
+  const std::map<std::string, std::string> stored = stored_values(graph);
   for (const Group& group : find_groups(graph)) {
     if (!group.prunable) continue;
     if (criterion == Criterion::kStdConsumer) {
@@ -204,8 +312,10 @@ Probes probes_for(Criterion criterion, const Graph& graph) {
         probes.values[graph.node(watched_value(graph, edge.value)).name] |= kActivity;
     } else if (criterion == Criterion::kWanda) {
       for (const GroupConsumer& edge : group.consumers) probes.tap_norms.push_back(graph.node(edge.node).name);
+    } else if (criterion == Criterion::kWandaSeed) {
+      for (const ValueId producer : group.producers) probes.values[stored.at(graph.node(producer).name)] |= kActivity;
     } else {
-      for (const ValueId tap : group.taps) probes.values[graph.node(watched_value(graph, tap)).name] |= kActivity;
+      for (const ValueId t : group.taps) probes.values[graph.node(watched_value(graph, t)).name] |= sums_of(criterion);
     }
   }
   return probes;
@@ -234,11 +344,11 @@ void check_statistics(const Model& model, const Statistics& statistics, const Pr
 
 std::vector<std::vector<double>> score_channels(const Model& model, const std::vector<Group>& groups, Criterion criterion,
                                                 const Statistics& statistics, uint64_t seed) {
-  check_statistics(model, statistics, probes_for(criterion, model.graph));
   if (criterion == Criterion::kStdConsumer && statistics.tap != Tap::kRelu) {
     throw InputError("statistics: taken on raw convolutions (tap conv); std-consumer needs the values that layers read: take " +
                      std::string("them again with --tap relu"));
   }
+  check_statistics(model, statistics, probes_for(criterion, model.graph));
   std::vector<std::vector<double>> scores(groups.size());
   for (size_t g = 0; g < groups.size(); ++g) {
     const Group& group = groups[g];
@@ -255,6 +365,12 @@ std::vector<std::vector<double>> score_channels(const Model& model, const std::v
       case Criterion::kWanda:
         add_wanda(model, group, statistics, squares);
         break;
+      case Criterion::kWandaSeed:
+        add_wanda_seed(model, group, statistics, squares);
+        break;
+      case Criterion::kMagnitudeL1:
+        add_magnitude_l1(model, group, squares);
+        break;
       case Criterion::kMagnitude:
         add_magnitude(model, group, squares);
         break;
@@ -262,7 +378,7 @@ std::vector<std::vector<double>> score_channels(const Model& model, const std::v
         add_taps(model, group, criterion, statistics, squares);
         break;
     }
-    for (double& square : squares) square = std::sqrt(square);
+    for (double& square : squares) square = std::copysign(std::sqrt(std::fabs(square)), square);
     scores[g] = std::move(squares);
   }
   return scores;

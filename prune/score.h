@@ -14,7 +14,21 @@
 
 namespace elek {
 
-enum class Criterion : uint8_t { kStdConsumer, kPositions, kRms, kStd, kWanda, kMagnitude, kRandom };
+enum class Criterion : uint8_t {
+  kStdConsumer,
+  kPositions,
+  kRms,
+  kStd,
+  kFrequency,  // the seed's four, exactly
+  kNormalizedMean,
+  kMeanAbsolute,
+  kCombined,
+  kWanda,
+  kWandaSeed,  // the seed's Wanda on channels: a producer's weights times its mean activation
+  kMagnitude,  // L2
+  kMagnitudeL1,
+  kRandom
+};
 [[nodiscard]] Criterion criterion_from_name(const std::string& name);  // UsageError listing the names
 [[nodiscard]] std::string name_of(Criterion criterion);
 
@@ -22,8 +36,10 @@ enum class Criterion : uint8_t { kStdConsumer, kPositions, kRms, kStd, kWanda, k
 /// reads is watched instead.
 [[nodiscard]] ValueId watched_value(const Graph& graph, ValueId value);
 
-/// What to watch so that score_channels(criterion) has its sums. Empty for magnitude and random.
-[[nodiscard]] Probes probes_for(Criterion criterion, const Graph& graph);
+/// What to watch so that score_channels(criterion) has its sums. Empty for magnitude and random. Tap kConv looks at raw
+/// convolutions, as the seed hooked them; criteria about what consumers read (std-consumer, wanda) have no such form:
+/// UsageError.
+[[nodiscard]] Probes probes_for(Criterion criterion, const Graph& graph, Tap tap = Tap::kRelu);
 /// What Wanda on weights needs: the tap norms of every convolution and linear layer but the classifier.
 [[nodiscard]] Probes probes_for_weights(const Graph& graph);
 

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products in tiles and Cholesky solves on OpenBLAS. LAPACK's two routines are declared here as Fortran spells them (lengths of
+// the character arguments last): Debian's OpenBLAS brings the routines, but no header for them.
+// Tests: tests/prune/least_squares_test.cpp
+#include "prune/least_squares.h"
+
+#include <cblas.h>
+
+#include <algorithm>
+#include <atomic>
+#include <limits>
+#include <thread>
+
+#include "engine/base/error.h"
+
+extern "C" {
+void dpotrf_(const char* uplo, const int* n, double* a, const int* lda, int* info, size_t uplo_length);
+void dpotrs_(const char* uplo, const int* n, const int* nrhs, const double* a, const int* lda, double* b, const int* ldb,
+             int* info, size_t uplo_length);
+}
+
+namespace elek {
+namespace {
+
+/// OpenBLAS's own pool stays idle, for the rest of the process.
+void one_thread_a_call() {
+  static const bool set = (openblas_set_num_threads(1), true);
+  (void)set;
+}
+
+/// Tiles of one job, in order: (row, column) of the tile's first element.
+struct Tile {
+  const Products* job = nullptr;
+  int64_t row = 0;
+  int64_t column = 0;
+};
+
+std::vector<Tile> tiles_of(std::span<const Products> jobs) {
+  std::vector<Tile> tiles;
+  for (const Products& job : jobs) {
+    for (int64_t row = 0; row < job.rows; row += kTile) {
+      for (int64_t column = job.symmetric ? row : 0; column < job.columns; column += kTile)
+        tiles.push_back({&job, row, column});
+    }
+  }
+  return tiles;
+}
+
+void add_tile(const Tile& tile, float* scratch) {
+  const Products& job = *tile.job;
+  const int64_t rows = std::min(kTile, job.rows - tile.row);
+  const int64_t columns = std::min(kTile, job.columns - tile.column);
+  const auto length = static_cast<int>(job.length);
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(rows), static_cast<int>(columns), length, 1.0F,
+              job.a + tile.row * job.length, length, job.b + tile.column * job.length, length, 0.0F, scratch,
+              static_cast<int>(kTile));
+  for (int64_t i = 0; i < rows; ++i) {
+    double* to = job.c + (tile.row + i) * job.pitch + tile.column;
+    const float* from = scratch + i * kTile;
+    for (int64_t j = 0; j < columns; ++j) to[j] += static_cast<double>(from[j]);
+  }
+}
+
+}  // namespace
+
+void run_tasks(int64_t count, int threads, const std::function<void(int64_t, int)>& task) {
+  std::atomic<int64_t> next{0};
+  const auto work = [&](int thread) {
+    for (int64_t i = next++; i < count; i = next++) task(i, thread);
+  };
+  std::vector<std::jthread> others;  // joined at the end of the scope
+  for (int thread = 1; thread < std::min<int64_t>(threads, count); ++thread) others.emplace_back(work, thread);
+  work(0);
+}
+
+void add_products(std::span<const Products> jobs, int threads, float* scratch) {
+  one_thread_a_call();
+  const std::vector<Tile> tiles = tiles_of(jobs);
+  run_tasks(std::ssize(tiles), threads,
+            [&](int64_t i, int thread) { add_tile(tiles[static_cast<size_t>(i)], scratch + thread * kTile * kTile); });
+}
+
+bool solve_in_place(double* a, int64_t n, double* b, int64_t columns) {
+  one_thread_a_call();
+  ELEK_CHECK(n > 0 && columns >= 0 && n <= std::numeric_limits<int>::max() && columns <= std::numeric_limits<int>::max(),
+             "solve_in_place: " + std::to_string(n) + " unknowns, " + std::to_string(columns) + " right-hand sides");
+  const int size = static_cast<int>(n);
+  const int sides = static_cast<int>(columns);
+  int info = 0;
+  dpotrf_("L", &size, a, &size, &info, 1);  // row-major j >= i is column-major "lower"
+  ELEK_CHECK(info >= 0, "dpotrf: argument " + std::to_string(-info) + " is wrong");
+  if (info > 0) return false;
+  if (sides == 0) return true;
+  dpotrs_("L", &size, &sides, a, &size, b, &size, &info, 1);
+  ELEK_CHECK(info == 0, "dpotrs: argument " + std::to_string(-info) + " is wrong");
+  return true;
+}
+
+}  // namespace elek

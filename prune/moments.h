@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// The second moments of one convolution or linear layer, streamed: A = sum u u^T, B = sum u z^T over all positions of all
+// samples, u = the im2col column of the layer's input with a 1 appended for the bias, z = what its output should be; and the
+// weights and bias that fit best. Memory is A, B and one chunk of columns, whatever the number of samples.
+// Tests: tests/prune/moments_test.cpp
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/base/types.h"
+#include "engine/memory/tensor.h"
+
+namespace elek {
+
+/// What is to be fitted: a layer that reads `input` and makes `outputs` channels. A linear layer is a 1x1 kernel.
+struct FitShape {
+  std::string name;  // for messages
+  ImageShape input;  // channels as the layer now reads them
+  int64_t outputs = 0;
+  int64_t kernel = 1;
+  int64_t stride = 1;
+  int64_t padding = 0;
+  int64_t groups = 1;
+  bool bias = true;
+  std::vector<int64_t> targets;  // [outputs]: which channel of z each output is to reproduce
+  int64_t target_channels = 0;   // of z
+  [[nodiscard]] int64_t output_height() const { return (input.height + 2 * padding - kernel) / stride + 1; }
+  [[nodiscard]] int64_t output_width() const { return (input.width + 2 * padding - kernel) / stride + 1; }
+  [[nodiscard]] int64_t columns() const { return input.channels / groups * kernel * kernel; }  // weights of one output
+  [[nodiscard]] int64_t unknowns() const { return columns() + (bias ? 1 : 0); }
+};
+
+/// Weight added to A's diagonal, as a share of its mean over the weights' entries; the bias gets none.
+inline constexpr double kRidge = 1e-3;
+
+class FitMoments {
+ public:
+  /// Everything that it will hold, sparse rows included, is allocated here. OutOfMemory leaves nothing behind.
+  FitMoments(FitShape shape, bool sparse, int threads, MemoryResource& resource);
+  [[nodiscard]] static size_t bytes(const FitShape& shape, bool sparse, int threads);
+
+  /// x [samples, C, H, W], z [samples, target_channels, P, Q], row-major.
+  void add(std::span<const float> x, std::span<const float> z, int64_t samples);
+
+  /// Fits weights [outputs, C/groups, R, S] and bias [outputs] (not touched without one). On entry `weights` are the old ones:
+  /// those exactly zero stay zero, and each such output is solved on its other columns (a masked network stays masked).
+  /// An input that was zero throughout gives zero weights and the mean of z as bias, with a warning. InputError naming the
+  /// layer if a moment is NaN or infinite, nothing was added, or the system cannot be solved. Uses the moments up: call once.
+  void solve(std::span<float> weights, std::span<float> bias, double ridge = kRidge);
+
+ private:
+  void fill_columns(const float* x, int64_t first_row, int64_t rows);
+  void fill_targets(const float* z, int64_t first_row, int64_t rows);
+  void check_and_load_diagonal(double ridge);
+  void solve_sparse_rows(std::span<float> weights, std::span<float> bias, std::vector<uint8_t>& done);
+  void store(int64_t output, const double* solution, std::span<float> weights, std::span<float> bias) const;
+  [[noreturn]] void fail(const std::string& what) const;
+  [[nodiscard]] double* a(int64_t group) const;
+  [[nodiscard]] double* b(int64_t output) const;
+
+  FitShape shape_;
+  int threads_ = 1;
+  int64_t chunk_rows_ = 1;  // output rows in one chunk of columns
+  int64_t samples_ = 0;
+  Buffer moments_;  // A of every group, then B
+  Buffer chunk_;    // columns [groups * unknowns, positions], targets [outputs, positions], tiles
+  Buffer sparse_;   // a thread's own A and right-hand side, for sparse rows
+};
+
+}  // namespace elek

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+// The refit of whole networks against its definition: both networks interpreted in double with every activation kept, normal
+// equations built column by column and solved by elimination, layer after layer. Then what it is for (lost channels recovered,
+// zeros kept) and what it must not do (grow with the images, leave bytes behind).
+#include "prune/refit.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "engine/base/error.h"
+#include "prune/apply.h"
+#include "tests/prune/array_source.h"
+#include "tests/prune/networks.h"
+#include "tests/support/compare.h"
+#include "tests/support/models.h"
+
+namespace elek::test {
+namespace {
+
+using testing::HasSubstr;
+
+size_t at(int64_t i) { return static_cast<size_t>(i); }
+
+constexpr int64_t kSamples = 14;
+
+SessionOptions options(MemoryResource* memory = nullptr) {
+  SessionOptions made;
+  made.batch = 6;  // 6, 6, 2
+  made.threads = 2;
+  made.memory = memory;
+  return made;
+}
+
+using Matrix = std::vector<std::vector<double>>;
+
+void eliminate(Matrix a, Matrix& b) {  // b: a right-hand side a column; becomes the solutions
+  const size_t n = a.size();
+  for (size_t i = 0; i < n; ++i) {
+    size_t pivot = i;
+    for (size_t r = i + 1; r < n; ++r) pivot = std::fabs(a[r][i]) > std::fabs(a[pivot][i]) ? r : pivot;
+    std::swap(a[i], a[pivot]);
+    std::swap(b[i], b[pivot]);
+    for (size_t r = 0; r < n; ++r) {
+      const double f = r == i ? 0 : a[r][i] / a[i][i];
+      if (f == 0) continue;
+      for (size_t c = i; c < n; ++c) a[r][c] -= f * a[i][c];
+      for (size_t c = 0; c < b[r].size(); ++c) b[r][c] -= f * b[i][c];
+    }
+  }
+  for (size_t i = 0; i < n; ++i) {
+    for (double& value : b[i]) value /= a[i][i];
+  }
+}
+
+std::vector<int64_t> kept_of(const Model& dense, const PrunePlan& plan, ValueId id) {
+  const std::vector<Group> groups = find_groups(dense.graph);
+  const Group& group = groups[group_of_values(dense.graph, groups)[at(id)]];
+  std::vector<int64_t> keep;
+  for (int64_t c = 0; c < group.channels; ++c) keep.push_back(c);
+  for (const GroupCut& cut : plan.groups) {
+    if (cut.group == group.name) keep = cut.keep;
+  }
+  return keep;
+}
+
+/// W [outputs][unknowns] of one layer, by the definition; the last unknown is the bias.
+Matrix fitted(const Node& node, const ImageShape& input, const std::vector<double>& x, const std::vector<double>& z,
+              const std::vector<int64_t>& targets, int64_t z_channels, int64_t out_positions_w, double ridge, int64_t ones) {
+  const Conv2dAttrs conv = node.is<Conv2dAttrs>() ? node.as<Conv2dAttrs>() : Conv2dAttrs{node.shape.channels, 1, 1, 0, 1, true};
+  const int64_t outputs = std::ssize(targets), width = input.channels / conv.groups, each = outputs / conv.groups;
+  const int64_t columns = width * conv.kernel * conv.kernel;
+  const int64_t oh = node.shape.height, ow = out_positions_w;
+  Matrix result;
+  for (int64_t g = 0; g < conv.groups; ++g) {
+    Matrix a(at(columns + ones), std::vector<double>(at(columns + ones), 0.0)),
+        b(at(columns + ones), std::vector<double>(at(each), 0.0));
+    for (int64_t n = 0; n < kSamples; ++n) {
+      for (int64_t p = 0; p < oh * ow; ++p) {
+        std::vector<double> u;
+        for (int64_t i = 0; i < columns; ++i) {
+          const int64_t c = g * width + i / (conv.kernel * conv.kernel);
+          const int64_t h = p / ow * conv.stride - conv.padding + i % (conv.kernel * conv.kernel) / conv.kernel;
+          const int64_t w = p % ow * conv.stride - conv.padding + i % conv.kernel;
+          const bool inside = h >= 0 && w >= 0 && h < input.height && w < input.width;
+          u.push_back(inside ? x[at(((n * input.channels + c) * input.height + h) * input.width + w)] : 0);
+        }
+        u.resize(at(columns + ones), 1.0);
+        for (size_t r = 0; r < u.size(); ++r) {
+          for (size_t c = 0; c < u.size(); ++c) a[r][c] += u[r] * u[c];
+          for (int64_t k = 0; k < each; ++k)
+            b[r][at(k)] += u[r] * z[at((n * z_channels + targets[at(g * each + k)]) * oh * ow + p)];
+        }
+      }
+    }
+    double mean = 0;
+    for (int64_t i = 0; i < columns; ++i) mean += a[at(i)][at(i)] / static_cast<double>(columns);
+    for (int64_t i = 0; i < columns; ++i) a[at(i)][at(i)] += mean > 0 ? ridge * mean : 1;
+    eliminate(a, b);
+    for (int64_t k = 0; k < each; ++k) {
+      result.emplace_back();
+      for (const auto& row : b) result.back().push_back(row[at(k)]);
+    }
+  }
+  return result;
+}
+
+Tensor& own(Model& model, const std::string& name) {
+  auto tensor = std::make_shared<Tensor>(model.parameter(name).clone(host_resource(), name));
+  Tensor& reference = *tensor;
+  model.parameters[name] = std::move(tensor);
+  return reference;
+}
+
+/// The whole repair in double.
+Model refit_by_definition(const Model& dense, const Model& pruned, const PrunePlan& plan, const std::vector<uint8_t>& pixels,
+                          double ridge) {
+  Model model = pruned;
+  const ReferenceValues want = run_reference(dense, pixels, kSamples);
+  std::vector<bool> changed(dense.graph.nodes().size(), false);
+  for (ValueId id = 0; id < static_cast<ValueId>(changed.size()); ++id) {
+    const Node& node = model.graph.node(id);
+    bool reads = false;
+    for (const ValueId input : node.inputs) reads = reads || changed[at(input)];
+    changed[at(id)] = reads || node.shape.channels != dense.graph.node(id).shape.channels;
+    if (!reads || (!node.is<Conv2dAttrs>() && !node.is<LinearAttrs>())) continue;
+    const Node& input = model.graph.node(node.inputs[0]);
+    const ReferenceValues now = run_reference(model, pixels, kSamples);
+    const std::vector<ValueId> readers = model.graph.consumers(id);
+    const bool apart = readers.size() == 1 && model.graph.node(readers[0]).is<BatchNormAttrs>();
+    const bool biased = apart || node.is<LinearAttrs>() || node.as<Conv2dAttrs>().bias;
+    const int64_t ones = biased ? 1 : 0;
+    const Matrix w = fitted(node, input.shape, now.at(input.name), want.at(node.name), kept_of(dense, plan, id),
+                            dense.graph.node(id).shape.channels, node.shape.width, ridge, ones);
+    const std::span<float> weight = own(model, node.name + ".weight").f32();
+    const size_t columns = w[0].size() - at(ones);
+    for (size_t k = 0; k < w.size(); ++k) {
+      for (size_t i = 0; i < columns; ++i) weight[k * columns + i] = static_cast<float>(w[k][i]);
+    }
+    if (!biased) continue;
+    const std::span<float> bias =
+        own(model, apart ? model.graph.node(readers[0]).name + ".running_mean" : node.name + ".bias").f32();
+    for (size_t k = 0; k < w.size(); ++k) {
+      bias[k] = static_cast<float>(apart ? static_cast<double>(bias[k]) - w[k][columns] : w[k][columns]);
+    }
+  }
+  return model;
+}
+
+PrunePlan channel_plan(const Model& dense, uint64_t seed) {
+  PrunePlan plan = random_plan(dense, seed);
+  plan.weights.clear();
+  return plan;
+}
+
+TEST(Refit, IsItsDefinitionOnWholeNetworks) {
+  const double ridge = 0.1;  // keeps condition numbers below 10 n, so that roundings of the f32 forward stay small in W
+  TinyOptions small;
+  small.widths = {5, 8};
+  TinyOptions grouped = tiny_bottleneck_options();
+  grouped.blocks = 1;
+  Model without_batch_norm = depthwise_and_flatten(3);
+  for (const char* name : {"expand.weight", "depthwise.weight", "project.weight", "hidden.weight", "fc.weight"}) {
+    for (float& w : own(without_batch_norm, name).f32()) w = w == 0.0F ? 0.5F : w;  // zeros would stay zero
+  }
+  for (const Model& dense : {tiny_resnet(small), tiny_resnet(grouped), without_batch_norm}) {
+    const PrunePlan plan = channel_plan(dense, 2);
+    const Model pruned = apply(dense, plan, host_resource());
+    const std::vector<uint8_t> pixels = tiny_pixels(dense.graph.input_shape(), kSamples, 8);
+    ArraySource source(pixels, kSamples);
+    int64_t last = 0, total = 0;
+    const Model got = refit(
+        dense, pruned, plan, source, options(),
+        [&](int64_t done, int64_t all) {
+          EXPECT_GT(done, last);
+          last = done;
+          total = all;
+        },
+        ridge);
+    EXPECT_EQ(last, total);
+    EXPECT_FALSE(source.running());
+    const Model want = refit_by_definition(dense, pruned, plan, pixels, ridge);
+    int64_t changed = 0;
+    for (const auto& [name, tensor] : want.parameters) {
+      const std::span<const float> expected = tensor->f32();
+      double scale = 0;
+      for (const float v : expected) scale = std::max(scale, std::fabs(static_cast<double>(v)));
+      // Forward in f32, errors of 1e-6 of x, times condition 10 n <= 2000 in the worst direction.
+      const Mismatch mismatch =
+          compare(got.parameter(name).f32(), std::vector<double>(expected.begin(), expected.end()), 2e-3 * scale, 0);
+      EXPECT_EQ(mismatch.count, 0) << name << ": " << mismatch.message();
+      changed += tensor != pruned.parameters.at(name) ? 1 : 0;
+      EXPECT_EQ(got.parameters.at(name) == pruned.parameters.at(name), tensor == pruned.parameters.at(name)) << name;
+    }
+    EXPECT_GT(changed, 2);
+  }
+}
+
+TEST(Refit, NamesItsLayersInOrderAndForetellsItsWork) {
+  const Model dense = tiny_basic(1);
+  PrunePlan plan;
+  const std::vector<Group> groups = find_groups(dense.graph);
+  const auto found = std::find_if(groups.begin(), groups.end(), [](const Group& g) { return g.prunable; });
+  ASSERT_NE(found, groups.end());
+  plan.groups.push_back({found->name, found->channels, {0, 1}, {}});
+  const Model pruned = apply(dense, plan, host_resource());
+  const RefitPlan work = plan_refit(dense, pruned, plan, 1);
+  std::vector<std::string> names;
+  size_t largest = 0;
+  for (const RefitLayer& layer : work.layers) {
+    names.push_back(layer.shape.name);
+    largest = std::max(largest, FitMoments::bytes(layer.shape, layer.sparse, 1));
+  }
+  EXPECT_THAT(names, testing::Not(testing::Contains("conv1")));  // reads the image, which nobody pruned
+  EXPECT_EQ(names.back(), "fc");
+  EXPECT_EQ(work.moments_bytes, largest);
+  EXPECT_GT(work.dense_passes, 0);
+  EXPECT_THROW((void)plan_refit(dense, dense, plan, 1), ContractError);
+}
+
+/// The stem's channel 1 becomes a copy of channel 0, batch norm included.
+Model with_twin_channels(Model model) {
+  for (const char* name : {"conv1.weight", "bn1.weight", "bn1.bias", "bn1.running_mean", "bn1.running_var"}) {
+    const std::span<float> values = own(model, name).f32();
+    const size_t each = values.size() / at(model.parameter(name).shape()[0]);
+    std::copy_n(values.begin(), each, values.begin() + static_cast<int64_t>(each));
+  }
+  return model;
+}
+
+TEST(Refit, RecoversWhatOtherChannelsCanTell) {
+  Graph graph;
+  ValueId x = graph.add("input", InputAttrs{{3, 8, 8}}, {});
+  x = graph.add("conv1", Conv2dAttrs{4, 3, 1, 1, 1, false}, {x});
+  x = graph.add("bn1", BatchNormAttrs{}, {x});
+  x = graph.add("relu1", ReluAttrs{}, {x});
+  x = graph.add("conv2", Conv2dAttrs{3, 3, 1, 1, 1, false}, {x});
+  x = graph.add("bn2", BatchNormAttrs{}, {x});
+  x = graph.add("pool", GlobalAvgPoolAttrs{}, {x});
+  x = graph.add("flatten", FlattenAttrs{}, {x});
+  x = graph.add("fc", LinearAttrs{5, true}, {x});
+  graph.set_output(x);
+  Model dense;
+  dense.graph = graph;
+  dense.parameters = tiny_parameters(graph, 4);
+  dense.preprocessing = {{0.5F, 0.5F, 0.5F}, {0.25F, 0.25F, 0.25F}};
+  dense = with_twin_channels(dense);
+  PrunePlan plan;
+  plan.groups.push_back({find_groups(graph)[group_of_values(graph, find_groups(graph))[1]].name, 4, {0, 2, 3}, {}});
+  const Model pruned = apply(dense, plan, host_resource());
+  const std::vector<uint8_t> pixels = tiny_pixels(graph.input_shape(), kSamples, 8);
+  ArraySource source(pixels, kSamples);
+  const Model repaired = refit(dense, pruned, plan, source, options(), {}, 1e-7);
+  const std::vector<double> want = run_reference(dense, pixels, kSamples).logits();
+  const auto error = [&](const Model& model) {
+    const std::vector<double> got = run_reference(model, pixels, kSamples).logits();
+    double largest = 0;
+    for (size_t i = 0; i < got.size(); ++i) largest = std::max(largest, std::fabs(got[i] - want[i]));
+    return largest;
+  };
+  EXPECT_GT(error(pruned), 0.05);
+  EXPECT_LT(error(repaired), 1e-3 * error(pruned));
+}
+
+TEST(Refit, MaskedWeightsStayZeroAndTheOthersFitBetter) {
+  const Model dense = tiny_resnet(TinyOptions{});
+  PrunePlan plan = random_plan(dense, 5);
+  plan.groups.clear();
+  ASSERT_FALSE(plan.weights.empty());
+  const Model pruned = apply(dense, plan, host_resource());
+  const std::vector<uint8_t> pixels = tiny_pixels(dense.graph.input_shape(), kSamples, 8);
+  ArraySource source(pixels, kSamples);
+  const Model repaired = refit(dense, pruned, plan, source, options(), {});
+  for (const WeightCut& cut : plan.weights) {
+    const std::span<const float> got = repaired.parameter(cut.node + ".weight").f32();
+    const std::span<const float> old = pruned.parameter(cut.node + ".weight").f32();
+    for (size_t i = 0; i < got.size(); ++i) {
+      ASSERT_TRUE(old[i] != 0.0F || got[i] == 0.0F) << cut.node << " " << i;
+    }
+    EXPECT_FALSE(std::equal(got.begin(), got.end(), old.begin())) << cut.node;
+  }
+  const std::vector<double> want = run_reference(dense, pixels, kSamples).logits();
+  const auto error = [&](const Model& model) {
+    const std::vector<double> got = run_reference(model, pixels, kSamples).logits();
+    double sum = 0;
+    for (size_t i = 0; i < got.size(); ++i) sum += (got[i] - want[i]) * (got[i] - want[i]);
+    return sum;
+  };
+  EXPECT_LT(error(repaired), 0.5 * error(pruned));
+}
+
+TEST(Refit, MemoryDoesNotGrowWithTheImagesAndNothingIsLeft) {
+  const Model dense = tiny_resnet(TinyOptions{});
+  const PrunePlan plan = channel_plan(dense, 2);
+  const Model pruned = apply(dense, plan, host_resource());
+  size_t peaks[2] = {0, 0};
+  for (const int64_t batches : {1, 5}) {
+    const int64_t samples = 6 * batches;
+    ArraySource source(tiny_pixels(dense.graph.input_shape(), samples, 8), samples);
+    Tracker memory(host_resource());
+    {
+      const Model repaired = refit(dense, pruned, plan, source, options(&memory), {});
+      EXPECT_GT(memory.figures().live_bytes, 0u);  // the new tensors
+    }
+    EXPECT_EQ(memory.figures().live_bytes, 0u);
+    peaks[batches == 5] = memory.figures().peak_bytes;
+    EXPECT_GE(memory.figures().peak_bytes, plan_refit(dense, pruned, plan, 2).moments_bytes);
+  }
+  EXPECT_EQ(peaks[0], peaks[1]);
+  ArraySource source(tiny_pixels(dense.graph.input_shape(), 6, 8), 6);
+  Tracker memory(host_resource());
+  Limit limit(memory, plan_refit(dense, pruned, plan, 2).moments_bytes - 1);  // sessions would make do with less
+  EXPECT_THROW((void)refit(dense, pruned, plan, source, options(&limit), {}), OutOfMemory);
+  EXPECT_FALSE(source.running());
+  EXPECT_EQ(memory.figures().live_bytes, 0u);
+}
+
+TEST(Refit, NamesTheLayerThatCannotBeFitted) {
+  Model dense = tiny_resnet(TinyOptions{});
+  const PrunePlan plan = channel_plan(dense, 2);
+  const std::vector<uint8_t> pixels = tiny_pixels(dense.graph.input_shape(), kSamples, 8);
+  for (float& v : own(dense, "bn1.bias").f32()) v = std::numeric_limits<float>::infinity();
+  const Model pruned = apply(dense, plan, host_resource());
+  ArraySource source(pixels, kSamples);
+  try {
+    (void)refit(dense, pruned, plan, source, options(), {});
+    FAIL() << "nothing was refused";
+  } catch (const InputError& error) {
+    EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("layer1.0.conv1"), HasSubstr("infinite")));
+  }
+  EXPECT_FALSE(source.running());
+  ArraySource empty({}, 0);
+  EXPECT_THROW((void)refit(dense, pruned, plan, empty, options(), {}), InputError);
+}
+
+}  // namespace
+}  // namespace elek::test
