@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Backend: what a device must be able to do for a session. Three steps, each with its own object: lower() says what it would run
-// and with which bytes, the planner turns that into offsets, bind() allocates and gets ready, Executable::run() runs.
-// A backend owns the choice of kernels, layouts and kinds of memory; it knows nothing of loops over data or of pruning.
-// Tests: tests/golden/session_test.cpp, tests/golden/statistics_test.cpp
+// Backend: what a device must be able to do for a session. Three steps, each with its own object: lower() says what it would
+// run and with which bytes, the planner turns that into offsets, bind() allocates and gets ready, Executable::run() runs. A
+// backend owns the choice of kernels, layouts and kinds of memory; it knows nothing of loops over data or of pruning. Tests:
+// tests/golden/session_test.cpp, tests/golden/statistics_test.cpp
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,7 @@ struct LowerOptions {
   bool batch_moments = false;
   bool deterministic = false;
   Winograd winograd = Winograd::kAuto;  // CPU only; deterministic turns it off
-  bool keep_values = false;  // every stored value keeps its own storage to the end
+  bool keep_values = false;             // every stored value keeps its own storage to the end
   Precision precision = Precision::kF32;
   /// The session's memory: what lowering needs for a moment (to time one kernel against another) comes from it too. Null = the
   /// backend's own.
@@ -77,7 +77,8 @@ class Lowering {
   [[nodiscard]] virtual BoundMemory memory() const = 0;
   /// Allocates weights, arena, statistics and staging from `memory`, packs the weights and makes ready. Takes the notes with
   /// it: call once. `model` is the one that was lowered and is not kept. OutOfMemory leaves nothing behind.
-  [[nodiscard]] virtual std::unique_ptr<Executable> bind(const Model& model, const MemoryPlan& plan, MemoryResource& memory) = 0;
+  [[nodiscard]] virtual std::unique_ptr<Executable> bind(const Model& model, const MemoryPlan& plan,
+                                                         MemoryResource& memory) = 0;
 };
 
 class Backend {

@@ -112,12 +112,13 @@ Pool::Index Pool::grow(size_t bytes, size_t asked, int32_t lane, std::string_vie
   } catch (const OutOfMemory& error) {
     const size_t fits = std::max(largest_hole(), error.figures().largest_free_bytes);
     const std::string advice = fits > 0 ? "at most " + std::to_string(fits) + " bytes would fit now" : "nothing more fits";
-    throw OutOfMemory("the pool has no room for '" + std::string(label) + "', " + advice + " (upstream: " + error.reason() + ")",
-                      {.requested_bytes = asked,
-                       .in_use_bytes = figures_.live_bytes,
-                       .peak_bytes = figures_.peak_live_bytes,
-                       .limit_bytes = error.figures().limit_bytes,
-                       .largest_free_bytes = fits});
+    throw OutOfMemory(
+        "the pool has no room for '" + std::string(label) + "', " + advice + " (upstream: " + error.reason() + ")",
+        {.requested_bytes = asked,
+         .in_use_bytes = figures_.live_bytes,
+         .peak_bytes = figures_.peak_live_bytes,
+         .limit_bytes = error.figures().limit_bytes,
+         .largest_free_bytes = fits});
   }
 }
 

@@ -96,7 +96,7 @@ TEST(Flow, CoverageReportsWhatItDid) {
   const auto info = run_json({"info", "--model", out});
   EXPECT_EQ(info.at("parameters"), report.at("parameters").at("pruned"));
   EXPECT_EQ(info.at("history").back().at("criterion"), "std-consumer");
-  EXPECT_EQ(info.at("history").back().at("repair"), "refit");
+  EXPECT_EQ(info.at("history").back().at("repair"), "bn");
   EXPECT_NEAR(run_json({"eval", "--model", out, "--data", "synthetic:50:2", "--batch", "20"}).at("top1").get<double>(),
               report.at("accuracy").at("repaired").get<double>(), 1e-12);
 }

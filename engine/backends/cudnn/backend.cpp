@@ -29,8 +29,8 @@ DeviceFacts facts_of(const Device& device) {
 
 void check_memory(const MemoryResource& memory, int index) {
   const Device here{DeviceKind::kCuda, index};
-  ELEK_CHECK(memory.device() == here, "a session on " + to_string(here) + " was given memory of " +
-                                          to_string(memory.device()) + "; wrap default_memory(device) instead");
+  ELEK_CHECK(memory.device() == here, "a session on " + to_string(here) + " was given memory of " + to_string(memory.device()) +
+                                          "; wrap default_memory(device) instead");
 }
 
 class CudnnLowering final : public Lowering {
