@@ -260,8 +260,9 @@ std::string memory_map_svg(const Trace& trace, std::span<const Replay> replays, 
               "Up: offset in memory. Right: time, step after step. One rectangle is one tensor. Dashed: the lower bound, " +
                   megabytes(options.lower_bound_bytes) + ". Each panel has its own scale.");
   for (size_t i = 0; i < drawn.size(); ++i) {
-    const double x = 62 + static_cast<double>(i % 2) * (kPanelWidth + 62);
-    const double y = 128 + static_cast<double>(i / 2) * (kPanelHeight + 82);
+    const size_t column = i % 2, row = i / 2;
+    const double x = 62 + static_cast<double>(column) * (kPanelWidth + 62);
+    const double y = 128 + static_cast<double>(row) * (kPanelHeight + 82);
     svg += Panel(trace, drawn[i], options.lower_bound_bytes, x, y).draw();
   }
   if (!drawn.empty()) {
