@@ -29,7 +29,10 @@ void add_common(CLI::App& command, Common& common) {
   command.add_option("--seed", common.seed, "of the calibration's order and of random scores")
       ->capture_default_str()
       ->group(group);
-  command.add_flag("--deterministic", common.deterministic, "fixed-order sums, at a price in speed")->group(group);
+  command
+      .add_flag("--deterministic", common.deterministic,
+                "exact convolutions (no Winograd) and fixed-order sums, at a price in speed")
+      ->group(group);
   command.add_option("--memory-limit", common.memory_limit, "refuse to hold more tensor bytes than this (64MB, 1.5GiB)")
       ->group(group);
   command.add_flag("--quiet", common.quiet, "results and warnings only")->group(group);

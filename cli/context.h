@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Context: what every command shares. The common options, the memory all tensors come from (a tracker, over a pool, over a
 // limit where --memory-limit asks for one, over the host), where words go, and the memory peaks of each phase. Tests:
-// tests/cli/common_test.cpp
+// tests/cli/usage_test.cpp
 #pragma once
 
 #include <CLI/CLI.hpp>

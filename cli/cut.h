@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The way of a cut, shared by coverage, wanda and demo: dense network and its accuracy, statistics, plan, apply, the check
 // that compact equals masked, accuracy just after, repair, accuracy repaired, file and report.
-// Tests: tests/cli/cut_test.cpp
+// Tests: tests/cli/flow_test.cpp
 #pragma once
 
 #include <cstdint>

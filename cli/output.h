@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the command says, and where: results on standard output as a table or, with --json, as exactly one JSON object; all
 // else (notes, progress, warnings) on standard error. Numbers are formatted here and nowhere else.
-// Tests: tests/cli/output_test.cpp (through the built binary)
+// Tests: tests/cli/flow_test.cpp (through the built binary)
 #pragma once
 
 #include <chrono>

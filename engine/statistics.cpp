@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Merging statistics: check everything, then add. Sums add, maxima take the larger (NaN wins: it must not be lost).
-// Tests: tests/unit/statistics_test.cpp
+// Tests: tests/golden/statistics_test.cpp
 #include "engine/statistics.h"
 
 #include <cmath>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Probes say which values to watch and what to sum; Statistics are the plain sums, keyed by the graph's value names. Their only
 // operation is merge. Definitions: docs/statistics.md. Taken from values as stored; activations are never kept.
-// Tests: tests/unit/statistics_test.cpp, tests/golden/statistics_test.cpp
+// Tests: tests/golden/statistics_test.cpp
 #pragma once
 
 #include <cstdint>

@@ -2,7 +2,7 @@
 // The dense linear algebra of the refit, and the only place that knows BLAS: f32 products added into f64 moments, tile by tile
 // over our own threads, and Cholesky solves. OpenBLAS is held to one thread and called from several, so that its pool never
 // competes with OpenMP's; each tile belongs to one task, so that results do not depend on the number of threads.
-// Tests: tests/prune/least_squares_test.cpp
+// Tests: tests/prune/moments_test.cpp
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Streams played on the host. Work runs outside the lock: it may enqueue more. Tests: tests/contract/stream_order_test.cpp
+// Streams played on the host. Work runs outside the lock: it may enqueue more. Tests: tests/contract/pool_test.cpp
 #include "engine/memory/stream_order.h"
 
 #include <new>

@@ -4,7 +4,7 @@
 // enqueues next runs after them; any other stream must wait for a mark (CUDA: an event) in the first stream's queue to pass.
 // HostOrder: a call on the host is over when it returns. QueuedStreams: streams whose work runs when told to, in any
 // interleaving, so that reuse rules and races are shown and tested without a device.
-// Tests: tests/contract/stream_order_test.cpp
+// Tests: tests/contract/pool_test.cpp
 #pragma once
 
 #include <cstdint>

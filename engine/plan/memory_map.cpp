@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Drawing the memory map. All numbers go through number(): two decimals, a point whatever the locale.
-// Tests: tests/unit/memory_map_test.cpp
+// Tests: tests/cli/memory_test.cpp
 #include "engine/plan/memory_map.h"
 
 #include <algorithm>

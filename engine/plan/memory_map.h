@@ -2,7 +2,7 @@
 // The memory map: where each way to allocate puts every tensor of a run, drawn as SVG. Up: offset in memory. Right: time, one
 // step of the network after the other. One rectangle a tensor, named on hover and, where there is room, on itself; the lower
 // bound dashed; a bar chart of what each way reserves, on one scale. Lightness tells the kinds apart, so that it prints in
-// grey. Tests: tests/unit/memory_map_test.cpp
+// grey. Tests: tests/cli/memory_test.cpp
 #pragma once
 
 #include <span>

@@ -7,7 +7,7 @@
 // V, multiply V by the transformed weights U (one small matrix product a transform point), transform the products M back.
 // F(4x4) does 4 times fewer multiplications than the direct form and loses about one decimal digit; F(2x2) 2.25 times fewer.
 // Must not know about graphs or sessions; allocates nothing; scratch and packed weights are the caller's.
-// Tests: tests/kernels/winograd_test.cpp · Bench: bench/cases/winograd.cpp
+// Tests: tests/kernels/winograd_test.cpp
 #pragma once
 
 #include <cstddef>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Binding: the four slabs are allocated, parameters are packed into the weights slab, once. Each is one allocation, made in an
 // order that leaves nothing behind when one fails: buffers free themselves.
-// Tests: tests/golden/session_test.cpp, tests/fault/session_fault_test.cpp
+// Tests: tests/golden/session_test.cpp
 #include <algorithm>
 #include <cmath>
 #include <cstring>

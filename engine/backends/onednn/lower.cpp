@@ -15,7 +15,7 @@ namespace elek::onednn {
 namespace {
 
 /// A step's input and output for one micro-batch should not go far beyond the caches, and a micro-batch should not be so small
-/// that starting kernels shows. (Measured: docs/decisions.md.)
+/// that starting kernels shows. Chosen by reasoning, not yet tuned.
 constexpr size_t kMicroBatchBytes = size_t{16} << 20;
 constexpr int64_t kMaxMicroBatch = 16;
 
