@@ -44,23 +44,6 @@ std::shared_ptr<const Dataset> shuffled_sample(std::shared_ptr<const Dataset> al
   return std::make_shared<Sample>(std::move(all), std::move(order));
 }
 
-struct Measured {
-  Accuracy accuracy;
-  size_t arena_bytes = 0;
-  double ms_an_image = 0;
-};
-
-Measured measure(const Model& model, const Dense& dense, const std::string& label, Context& context) {
-  Session session(model, context.session_options(dense.input.batch));
-  const auto source = context.loader(dense.evaluation, 0, dense.input.evaluate);
-  ProgressBar bar(context.output(), label);
-  const auto start = std::chrono::steady_clock::now();
-  Measured measured{evaluate(session, *source, bar.callback()), session.memory().arena_bytes, 0};
-  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
-  measured.ms_an_image = took.count() / static_cast<double>(std::max<int64_t>(1, measured.accuracy.samples));
-  return measured;
-}
-
 Cut history_cut(const GroupCut& cut) {
   return {cut.group, cut.channels, cut.keep, cut.channels - static_cast<int64_t>(cut.keep.size()), cut.scores};
 }
@@ -83,20 +66,36 @@ HistoryEntry history_entry(const Dense& dense, const PrunePlan& plan, const CutS
   return entry;
 }
 
-PrunePlan make_plan(const Dense& dense, const Statistics& statistics, const CutSpec& spec, uint64_t seed) {
-  if (spec.weights) {
-    PrunePlan plan = select_weights(dense.model, statistics, spec.sparsity);
-    plan.criterion = "wanda";
-    return plan;
-  }
-  const std::vector<Group> groups = find_groups(dense.model.graph);
-  const auto scores = score_channels(dense.model, groups, spec.criterion, statistics, seed);
-  PrunePlan plan = select_channels(groups, scores, dense.model.graph, spec.channels);
-  plan.criterion = name_of(spec.criterion);
-  return plan;
+/// What a refit will hold and take.
+void foretell_refit(const Dense& dense, const Model& pruned, const PrunePlan& plan, Context& context) {
+  const RefitPlan work = plan_refit(dense.model, pruned, plan, context.common().threads);
+  const double ms = work.dense_passes * static_cast<double>(dense.calibration->size()) * dense.ms_an_image;
+  context.output().note("refit: " + std::to_string(work.layers.size()) + " layers, one after the other; up to " +
+                        readable_bytes(work.moments_bytes) + " of moments (" + work.moments_layer + "); the work of " +
+                        decimal(work.dense_passes, 1) + " dense passes over the calibration images, about " +
+                        duration(std::chrono::duration<double>(ms / 1e3)));
 }
 
 }  // namespace
+
+Watch bars(const Context& context) {
+  return [output = context.output()](const std::string& label) -> Progress {
+    const auto bar = std::make_shared<ProgressBar>(output, label);
+    return [bar](int64_t done, int64_t total) { bar->update(done, total); };
+  };
+}
+
+Measured measure(const Model& model, const Dense& dense, const Progress& progress, Context& context) {
+  Session session(model, context.session_options(dense.input.batch));
+  const auto source = context.loader(dense.evaluation, 0, dense.input.evaluate);
+  Measured measured;
+  const auto start = std::chrono::steady_clock::now();
+  measured.accuracy = evaluate(session, *source, progress, &measured.hits);
+  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+  measured.arena_bytes = session.memory().arena_bytes;
+  measured.ms_an_image = took.count() / static_cast<double>(std::max<int64_t>(1, measured.accuracy.samples));
+  return measured;
+}
 
 Dense load_dense(const CutInput& input, Context& context) {
   Dense dense;
@@ -114,7 +113,8 @@ Dense load_dense(const CutInput& input, Context& context) {
     warn(std::to_string(dense.overlap) + " of the " + std::to_string(dense.calibration->size()) +
          " calibration images are among the evaluation images: the accuracies below flatter the cut");
   }
-  const Measured measured = context.phase("inference", [&] { return measure(dense.model, dense, "dense", context); });
+  Measured measured = context.phase("inference", [&] { return measure(dense.model, dense, bars(context)("dense"), context); });
+  dense.hits = std::move(measured.hits);
   dense.accuracy = measured.accuracy;
   dense.arena_bytes = measured.arena_bytes;
   dense.ms_an_image = measured.ms_an_image;
@@ -137,49 +137,65 @@ Probes probes_of(const CutSpec& spec, const Graph& graph) {
   return spec.weights ? probes_for_weights(graph) : probes_for(spec.criterion, graph, spec.tap);
 }
 
-Model repaired(const Dense& dense, const Model& pruned, const PrunePlan& plan, Repair repair, Context& context) {
+PrunePlan make_plan(const Dense& dense, const Statistics& statistics, const CutSpec& spec, uint64_t seed) {
+  if (spec.weights) {
+    PrunePlan plan = select_weights(dense.model, statistics, spec.sparsity);
+    plan.criterion = "wanda";
+    return plan;
+  }
+  const std::vector<Group> groups = find_groups(dense.model.graph);
+  const auto scores = score_channels(dense.model, groups, spec.criterion, statistics, seed);
+  PrunePlan plan = select_channels(groups, scores, dense.model.graph, spec.channels);
+  plan.criterion = name_of(spec.criterion);
+  return plan;
+}
+
+Applied apply_checked(const Dense& dense, const PrunePlan& plan, Context& context) {
+  Applied applied{apply(dense.model, plan, context.memory()), {}};
+  const Model masks = masked(dense.model, plan, context.memory());
+  const auto source = context.loader(dense.calibration, dense.input.batch, dense.input.calibrate);
+  applied.equivalence = check_equivalence(applied.model, masks, *source, context.session_options(dense.input.batch));
+  return applied;
+}
+
+Model repaired(const Dense& dense, const Model& pruned, const PrunePlan& plan, Repair repair, const Watch& watch,
+               Context& context) {
   Model model = pruned;
   const SessionOptions options = context.session_options(dense.input.batch);
   const auto source = context.loader(dense.calibration, 0, dense.input.calibrate);
   if (refits(repair)) {
-    const RefitPlan work = plan_refit(dense.model, pruned, plan, options.threads);
-    const double ms = work.dense_passes * static_cast<double>(dense.calibration->size()) * dense.ms_an_image;
-    context.output().note("refit: " + std::to_string(work.layers.size()) + " layers, one after the other; up to " +
-                          readable_bytes(work.moments_bytes) + " of moments (" + work.moments_layer + "); the work of " +
-                          decimal(work.dense_passes, 1) + " dense passes over the calibration images, about " +
-                          duration(std::chrono::duration<double>(ms / 1e3)));
-    ProgressBar bar(context.output(), "refit");
-    model = refit(dense.model, pruned, plan, *source, options, bar.callback());
+    model = refit(dense.model, pruned, plan, *source, options, watch("refit"));
   }
   if (reestimates(repair)) {
-    ProgressBar bar(context.output(), "re-estimate");
-    model = reestimate_batch_norm(model, *source, 0, options, bar.callback());
+    model = reestimate_batch_norm(model, *source, 0, options, watch("re-estimate"));
   }
   return model;
 }
 
 CutResult cut(const Dense& dense, const Collected& collected, const CutSpec& spec, Context& context) {
   CutResult result;
+  const Watch watch = bars(context);
   result.plan = context.phase("scoring", [&] { return make_plan(dense, collected.statistics, spec, context.common().seed); });
   if (result.plan.removes_nothing()) {
     throw UsageError("the target " + result.plan.target + " removes nothing from " + dense.path + "; ask for a larger share" +
                      (spec.weights ? "" : ", or --round-to 1"));
   }
-  context.phase("pruning", [&] {
-    result.model = apply(dense.model, result.plan, context.memory());
-    const Model masks = masked(dense.model, result.plan, context.memory());
-    const auto source = context.loader(dense.calibration, dense.input.batch, dense.input.calibrate);
-    result.equivalence = check_equivalence(result.model, masks, *source, context.session_options(dense.input.batch));
-  });
+  Applied applied = context.phase("pruning", [&] { return apply_checked(dense, result.plan, context); });
+  result.model = std::move(applied.model);
+  result.equivalence = applied.equivalence;
   context.output().note("check: the compact network equals the masked dense one within " +
                         scientific(result.equivalence.difference) + " (bound " + scientific(result.equivalence.bound) +
                         ") on " + std::to_string(result.equivalence.samples) + " images");
-  const Measured pruned = context.phase("inference", [&] { return measure(result.model, dense, "just pruned", context); });
+  const Measured pruned =
+      context.phase("inference", [&] { return measure(result.model, dense, watch("just pruned"), context); });
   result.pruned = pruned.accuracy;
   result.pruned_arena_bytes = pruned.arena_bytes;
   if (spec.repair != Repair::kNone) {
-    result.model = context.phase("repair", [&] { return repaired(dense, result.model, result.plan, spec.repair, context); });
-    result.repaired = context.phase("inference", [&] { return measure(result.model, dense, "repaired", context).accuracy; });
+    if (refits(spec.repair)) foretell_refit(dense, result.model, result.plan, context);
+    result.model =
+        context.phase("repair", [&] { return repaired(dense, result.model, result.plan, spec.repair, watch, context); });
+    result.repaired =
+        context.phase("inference", [&] { return measure(result.model, dense, watch("repaired"), context).accuracy; });
   }
   result.model.history.push_back(history_entry(dense, result.plan, spec, context));
   throw_if_interrupted();

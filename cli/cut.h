@@ -5,9 +5,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/context.h"
 #include "engine/evaluate.h"
@@ -38,11 +40,25 @@ struct Dense {
   std::shared_ptr<const Dataset> evaluation;
   int64_t overlap = 0;  // calibration images that are evaluation images too
   Accuracy accuracy;
-  double ms_an_image = 0;  // what the evaluation took: later work is foretold from it
+  std::vector<uint8_t> hits;  // one an evaluation image: 1 where the network was right
+  double ms_an_image = 0;     // what the evaluation took: later work is foretold from it
   size_t arena_bytes = 0;
 };
 /// Loads model and data, warns about images in both, measures the dense accuracy (phases load, inference).
 [[nodiscard]] Dense load_dense(const CutInput& input, Context& context);
+
+/// Who watches a piece of long work: given what it is, what to call after each batch. bars() draws one bar a piece.
+using Watch = std::function<Progress(const std::string& label)>;
+[[nodiscard]] Watch bars(const Context& context);
+
+/// Accuracy of a network on the evaluation images.
+struct Measured {
+  Accuracy accuracy;
+  std::vector<uint8_t> hits;  // one an image, in order
+  size_t arena_bytes = 0;
+  double ms_an_image = 0;
+};
+[[nodiscard]] Measured measure(const Model& model, const Dense& dense, const Progress& progress, Context& context);
 
 /// Sums over the calibration images (phase collection); statistics_bytes is what the session held for them.
 struct Collected {
@@ -63,8 +79,19 @@ struct CutSpec {
 };
 [[nodiscard]] Probes probes_of(const CutSpec& spec, const Graph& graph);
 
-/// The cut network repaired from the dense one over the calibration images. Says beforehand what a refit will hold and take.
-[[nodiscard]] Model repaired(const Dense& dense, const Model& pruned, const PrunePlan& plan, Repair repair, Context& context);
+/// What goes, by the spec's criterion and target; `seed` matters to random scores. Changes nothing.
+[[nodiscard]] PrunePlan make_plan(const Dense& dense, const Statistics& statistics, const CutSpec& spec, uint64_t seed);
+
+/// The compact network, checked on a batch against the masked dense one.
+struct Applied {
+  Model model;
+  Equivalence equivalence;
+};
+[[nodiscard]] Applied apply_checked(const Dense& dense, const PrunePlan& plan, Context& context);
+
+/// The cut network repaired from the dense one over the calibration images.
+[[nodiscard]] Model repaired(const Dense& dense, const Model& pruned, const PrunePlan& plan, Repair repair, const Watch& watch,
+                             Context& context);
 
 struct CutResult {
   Model model;  // as saved
@@ -79,23 +106,34 @@ struct CutResult {
 /// Scores, cuts, checks, repairs, measures and saves. UsageError if nothing would go; the file is written last and whole.
 [[nodiscard]] CutResult cut(const Dense& dense, const Collected& collected, const CutSpec& spec, Context& context);
 
+/// --model, --calibrate, --evaluate, --max-batches, --batch.
+void add_cut_input(CLI::App& command, CutInput& input);
+
+/// How channels compete and counts are rounded, as texts; --scope, --round-to, --ignore.
+struct Selection {
+  std::string scope = "layer";
+  std::string round_to = "auto";
+  std::vector<std::string> ignore;
+};
+void add_selection(CLI::App& command, Selection& selection);
+/// Into the target, whose share is left alone. UsageError naming the option.
+void resolve(const Selection& selection, ChannelTarget& target);
+
 /// The options that coverage and wanda share, and the whole run of either.
 struct CutCommand {
   Common common;
   CutInput input;
   CutSpec spec;
-  std::string scope = "layer";
-  std::string round_to = "auto";
+  Selection selection;
   std::string repair = "refit";
   bool no_repair = false;
-  std::vector<std::string> ignore;
   std::vector<std::string> layers;  // NAME=share
   std::string tap = "relu";
   std::string save_statistics;
   std::string statistics;
 };
 void add_cut_options(CLI::App& command, CutCommand& options);
-/// Texts to enums: scope, rounding, repair, tap, shares a layer. UsageError naming the option.
+/// Texts to enums: selection, repair, tap, shares a layer. UsageError naming the option.
 void resolve(CutCommand& options);
 void run_cut(const std::string& name, CutCommand options);
 

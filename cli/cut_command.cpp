@@ -110,29 +110,30 @@ void resolve_repair(CutCommand& options) {
   options.spec.repair = options.no_repair ? Repair::kNone : repair_from_name(options.repair);
 }
 
-void resolve_rounding(CutCommand& options) {
-  if (options.round_to == "auto") return;
-  if (options.round_to == "measured") not_built_yet("--round-to measured", "--round-to auto or a number");
-  const char* const end = options.round_to.data() + options.round_to.size();
-  const auto [rest, error] = std::from_chars(options.round_to.data(), end, options.spec.channels.round_to);
-  if (error != std::errc() || rest != end || options.spec.channels.round_to < 1) {
-    throw UsageError("--round-to '" + options.round_to + "': expected auto or a number of channels from 1");
-  }
-}
-
 }  // namespace
 
-void add_cut_options(CLI::App& command, CutCommand& options) {
-  command.add_option("--model", options.input.model, "Model file")->required();
-  command.add_option("--calibrate", options.input.calibrate, "DATA to watch the network on; labels are not looked at")
-      ->required();
-  command.add_option("--evaluate", options.input.evaluate, "DATA with labels to measure accuracy on; other images")->required();
-  command.add_option("--scope", options.scope, "layer: the share of each group's channels; global: of all")
+void add_cut_input(CLI::App& command, CutInput& input) {
+  command.add_option("--model", input.model, "Model file")->required();
+  command.add_option("--calibrate", input.calibrate, "DATA to watch the network on; labels are not looked at")->required();
+  command.add_option("--evaluate", input.evaluate, "DATA with labels to measure accuracy on; other images")->required();
+  command.add_option("--max-batches", input.max_batches, "Calibration batches at most; 0 = all")
+      ->check(CLI::Range(0, 100000000))
+      ->capture_default_str();
+  command.add_option("--batch", input.batch, "Images a run")->check(CLI::Range(1, 65536))->capture_default_str();
+}
+
+void add_selection(CLI::App& command, Selection& selection) {
+  command.add_option("--scope", selection.scope, "layer: the share of each group's channels; global: of all")
       ->check(CLI::IsMember({"layer", "global"}))
       ->capture_default_str();
-  command.add_option("--round-to", options.round_to, "auto (multiples of 8 from 64 channels on) or a number")
+  command.add_option("--round-to", selection.round_to, "auto (multiples of 8 from 64 channels on) or a number")
       ->capture_default_str();
-  command.add_option("--ignore", options.ignore, "Layer or group that stays whole; may be repeated")->take_all();
+  command.add_option("--ignore", selection.ignore, "Layer or group that stays whole; may be repeated")->take_all();
+}
+
+void add_cut_options(CLI::App& command, CutCommand& options) {
+  add_cut_input(command, options.input);
+  add_selection(command, options.selection);
   command.add_option("--layer", options.layers, "NAME=SHARE: another share for one group; may be repeated")->take_all();
   command
       .add_option("--repair", options.repair, "refit (weights by least squares), bn (re-estimate batch norm), refit+bn or none")
@@ -142,20 +143,27 @@ void add_cut_options(CLI::App& command, CutCommand& options) {
       .add_option("--tap", options.tap,
                   "What is watched of a layer: relu, its stored value, or conv, the raw convolution as the seed did")
       ->capture_default_str();
-  command.add_option("--max-batches", options.input.max_batches, "Calibration batches at most; 0 = all")
-      ->check(CLI::Range(0, 100000000))
-      ->capture_default_str();
-  command.add_option("--batch", options.input.batch, "Images a run")->check(CLI::Range(1, 65536))->capture_default_str();
   auto* save = command.add_option("--save-statistics", options.save_statistics, "Write the sums to this file");
   command.add_option("--statistics", options.statistics, "Read the sums from this file instead of watching")->excludes(save);
   command.add_option("--out", options.spec.out, "Model file to write")->required();
   add_common(command, options.common);
 }
 
+void resolve(const Selection& selection, ChannelTarget& target) {
+  target.scope = selection.scope == "global" ? Scope::kGlobal : Scope::kLayer;
+  target.ignore = selection.ignore;
+  if (selection.round_to == "auto") return;
+  if (selection.round_to == "measured") not_built_yet("--round-to measured", "--round-to auto or a number");
+  const char* const end = selection.round_to.data() + selection.round_to.size();
+  const auto [rest, error] = std::from_chars(selection.round_to.data(), end, target.round_to);
+  if (error != std::errc() || rest != end || target.round_to < 1) {
+    throw UsageError("--round-to '" + selection.round_to + "': expected auto or a number of channels from 1");
+  }
+}
+
 void resolve(CutCommand& options) {
-  options.spec.channels.scope = options.scope == "global" ? Scope::kGlobal : Scope::kLayer;
-  options.spec.channels.ignore = options.ignore;
-  options.spec.sparsity.ignore = options.ignore;
+  resolve(options.selection, options.spec.channels);
+  options.spec.sparsity.ignore = options.selection.ignore;
   for (const std::string& text : options.layers) {
     const size_t equals = text.rfind('=');
     if (equals == std::string::npos || equals == 0) throw UsageError("--layer '" + text + "': expected NAME=SHARE");
@@ -170,7 +178,6 @@ void resolve(CutCommand& options) {
   }
   options.spec.tap = options.tap == "conv" ? Tap::kConv : Tap::kRelu;
   resolve_repair(options);
-  resolve_rounding(options);
 }
 
 void run_cut(const std::string& name, CutCommand options) {

@@ -25,8 +25,8 @@ class Pass {
   BatchSource& source_;
 };
 
-/// Adds one sample's part to the sums of hits and losses.
-void judge(std::span<const float> logits, size_t label, Accuracy& sums) {
+/// Adds one sample's part to the sums of hits and losses. True if the label came first.
+bool judge(std::span<const float> logits, size_t label, Accuracy& sums) {
   const float own = logits[label];
   int64_t ahead = 0;  // classes that beat the label's: a higher logit, or an equal one of a lower class; NaN beats nobody
   double top = -std::numeric_limits<double>::infinity();
@@ -41,6 +41,7 @@ void judge(std::span<const float> logits, size_t label, Accuracy& sums) {
   double total = 0;
   for (const float value : logits) total += std::exp(static_cast<double>(value) - top);
   sums.loss += std::log(total) + top - static_cast<double>(own);
+  return !wrong && ahead < 1;
 }
 
 }  // namespace
@@ -63,8 +64,9 @@ int64_t for_each_batch(Session& session, BatchSource& source, int64_t max_batche
   return done;
 }
 
-Accuracy evaluate(Session& session, BatchSource& source, const Progress& progress) {
+Accuracy evaluate(Session& session, BatchSource& source, const Progress& progress, std::vector<uint8_t>* hits) {
   Accuracy sums;
+  if (hits != nullptr) hits->clear();
   sums.samples = for_each_batch(session, source, 0, progress, [&](const Slot& slot, std::span<const float> logits) {
     const size_t classes = logits.size() / static_cast<size_t>(slot.count);
     for (int64_t n = 0; n < slot.count; ++n) {
@@ -75,7 +77,8 @@ Accuracy evaluate(Session& session, BatchSource& source, const Progress& progres
                          std::to_string(classes) + " classes (0 to " + std::to_string(classes - 1) +
                          ") apart; accuracy needs data labelled for this network");
       }
-      judge(logits.subspan(static_cast<size_t>(n) * classes, classes), static_cast<size_t>(label), sums);
+      const bool hit = judge(logits.subspan(static_cast<size_t>(n) * classes, classes), static_cast<size_t>(label), sums);
+      if (hits != nullptr) hits->push_back(hit ? 1 : 0);
     }
   });
   if (sums.samples > 0) {

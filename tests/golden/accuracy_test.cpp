@@ -91,7 +91,9 @@ TEST(Evaluate, CountsHitsAndLossAsDefined) {
   loss += 3 * std::log(7.0);
   Session session = session_of(model, 3);
   ArraySource source(pixels, labels);
-  const Accuracy got = evaluate(session, source);
+  std::vector<uint8_t> hits{9};  // what it held before goes
+  const Accuracy got = evaluate(session, source, {}, &hits);
+  EXPECT_EQ(hits, (std::vector<uint8_t>{1, 0, 0, 0, 1, 0, 0}));
   EXPECT_EQ(got.samples, 7);
   EXPECT_DOUBLE_EQ(got.top1, 2.0 / 7);
   EXPECT_DOUBLE_EQ(got.top5, 5.0 / 7);
