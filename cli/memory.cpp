@@ -94,6 +94,10 @@ void write_map(const std::string& path, const std::string& name, const SessionEs
   if (!file.flush()) throw InputError(path + ": could not be written; is the disk full?");
 }
 
+std::string orders_text(double orders) {  // beyond 2^53 a double counts no longer by ones
+  return orders < 0x1p53 ? with_commas(static_cast<int64_t>(orders)) : scientific(orders);
+}
+
 Json report(const Output& output, const std::string& name, const SessionEstimate& session) {
   const SessionMemory& m = session.memory;
   const size_t total = m.weights_bytes + m.arena_bytes + m.statistics_bytes + m.staging_bytes;
@@ -110,7 +114,9 @@ Json report(const Output& output, const std::string& name, const SessionEstimate
   table.add_rule();
   row("session", total);
   table.add_rule();
-  row("lower bound of the arena", m.lower_bound_bytes);
+  const double orders = session.plan.orders;
+  row("lower bound of the arena" + (orders > 1 ? " (least of " + orders_text(orders) + " orders)" : std::string()),
+      m.lower_bound_bytes);
   row("  activations alone", m.activations_bytes);
   row("  largest workspace", m.workspace_bytes);
   row("held for a moment while binding", session.packing_bytes);
@@ -119,6 +125,7 @@ Json report(const Output& output, const std::string& name, const SessionEstimate
   json.update(memory_json(m));
   json["session_bytes"] = total;
   json["packing_bytes"] = session.packing_bytes;
+  json["orders"] = orders;
   return json;
 }
 

@@ -8,6 +8,7 @@
 
 #include "engine/backends/backend.h"
 #include "engine/base/error.h"
+#include "engine/plan/order.h"
 
 namespace elek {
 namespace {
@@ -43,8 +44,20 @@ Lowered lower_and_plan(const Model& model, SessionOptions& options) {
   Lowered made;
   made.backend = make_backend(options.device);
   if (options.probes.tap == Tap::kConv) options.batch_norm = BatchNorm::kApart;  // folded, the raw convolution is nowhere
-  made.lowering = made.backend->lower(model, fuse(model.graph, options.batch_norm), lower_options(options));
+  const LowerOptions lowered = lower_options(options);
+  made.lowering = made.backend->lower(model, fuse(model.graph, options.batch_norm), lowered);
   made.plan = plan(made.lowering->program());
+  if (options.keep_values || options.batch_moments) return made;  // every value keeps its place: no order needs less
+  const StepOrder found = search_order(made.lowering->program());
+  if (!found.nodes.empty()) {
+    std::unique_ptr<Lowering> other = made.backend->lower(model, fuse(model.graph, options.batch_norm, found.nodes), lowered);
+    MemoryPlan planned = plan(other->program());
+    if (planned.arena_bytes < made.plan.arena_bytes) {  // in truth too: the backend may have chosen other kernels
+      made.lowering = std::move(other);
+      made.plan = std::move(planned);
+    }
+  }
+  made.plan.orders = found.orders;
   return made;
 }
 

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "engine/base/error.h"
 
@@ -81,9 +82,13 @@ FusedNode single_step(const Graph& graph, ValueId value) {
   return step;
 }
 
-/// Of the steps that end in an input of `add` nobody else reads, the one to run last: the one with the shorter history (a
-/// projection reads the block's input, the main path a value made from it), the later one if both are as long.
-FusedNode* producer_to_draw_into(const Liveness& live, ValueId add, const Node& node, std::map<ValueId, FusedNode>& by_output) {
+using Ranks = std::map<std::string, size_t>;  // place in the order asked for, by node; empty if none was
+
+/// Of the steps that end in an input of `add` nobody else reads, the one to run last: the later one of an order asked for, else
+/// the one with the shorter history (a projection reads the block's input, the main path a value made from it), the later one
+/// if both are as long.
+FusedNode* producer_to_draw_into(const Liveness& live, ValueId add, const Node& node, const Ranks& ranks,
+                                 std::map<ValueId, FusedNode>& by_output) {
   FusedNode* chosen = nullptr;
   int64_t chosen_length = 0;
   for (const ValueId input : node.inputs) {
@@ -93,7 +98,9 @@ FusedNode* producer_to_draw_into(const Liveness& live, ValueId add, const Node& 
       continue;
     }
     const std::vector<bool> history = live.ancestors(input);
-    const int64_t length = std::count(history.begin(), history.end(), true);
+    const auto rank = ranks.find(found->second.node.name);
+    const int64_t length =
+        rank != ranks.end() ? -static_cast<int64_t>(rank->second) : std::count(history.begin(), history.end(), true);
     if (chosen == nullptr || length < chosen_length || (length == chosen_length && input > chosen->output)) {
       chosen = &found->second;
       chosen_length = length;
@@ -103,11 +110,12 @@ FusedNode* producer_to_draw_into(const Liveness& live, ValueId add, const Node& 
 }
 
 /// Draws node `value` into the step that makes its input; false if it must stay alone.
-bool draw_in(const Graph& graph, const Liveness& live, ValueId value, std::map<ValueId, FusedNode>& by_output) {
+bool draw_in(const Graph& graph, const Liveness& live, ValueId value, const Ranks& ranks,
+             std::map<ValueId, FusedNode>& by_output) {
   const Node& node = graph.node(value);
   FusedNode* into = nullptr;
   if (node.is<AddAttrs>()) {
-    into = producer_to_draw_into(live, value, node, by_output);
+    into = producer_to_draw_into(live, value, node, ranks, by_output);
     if (into != nullptr) {
       into->residual = node.inputs[0] == into->output ? node.inputs[1] : node.inputs[0];
     }
@@ -159,15 +167,33 @@ void fold(const Model& model, const FusedNode& step, ConvWeights& made) {
   }
 }
 
+void sort_steps(const Graph& graph, const Ranks& ranks, FusedGraph& fused) {
+  for (const FusedNode& step : fused.steps) {
+    ELEK_CHECK(ranks.contains(step.node.name), "the order of steps leaves out '" + step.node.name + "'");
+  }
+  std::sort(fused.steps.begin(), fused.steps.end(),
+            [&](const FusedNode& a, const FusedNode& b) { return ranks.at(a.node.name) < ranks.at(b.node.name); });
+  std::set<ValueId> there{fused.input};
+  for (const FusedNode& step : fused.steps) {
+    for (const ValueId read : {step.input, step.residual.value_or(step.input)}) {
+      ELEK_CHECK(there.contains(read), "order of steps: '" + step.node.name + "' reads '" + graph.node(read).name +
+                                           "', which no step before it makes");
+    }
+    there.insert(step.output);
+  }
+}
+
 }  // namespace
 
-FusedGraph fuse(const Graph& graph, BatchNorm /*batch_norm*/) {
+FusedGraph fuse(const Graph& graph, BatchNorm /*batch_norm*/, std::span<const std::string> order) {
   // Both forms have the same steps: whether a step's batch norm is in its weights or a part of its last act is the backend's
   // and conv_weights()' business. One structure means one set of stored values, and statistics of the same names.
   const Liveness live(graph);
+  Ranks ranks;
+  for (const std::string& name : order) ranks.emplace(name, ranks.size());
   std::map<ValueId, FusedNode> by_output;
   for (ValueId value = 0; value < static_cast<ValueId>(graph.nodes().size()); ++value) {
-    if (live.needed(value) && !graph.node(value).is<InputAttrs>() && !draw_in(graph, live, value, by_output)) {
+    if (live.needed(value) && !graph.node(value).is<InputAttrs>() && !draw_in(graph, live, value, ranks, by_output)) {
       by_output.emplace(value, single_step(graph, value));
     }
   }
@@ -178,6 +204,7 @@ FusedGraph fuse(const Graph& graph, BatchNorm /*batch_norm*/) {
   for (auto& [output, step] : by_output) {
     fused.steps.push_back(std::move(step));
   }
+  if (!ranks.empty()) sort_steps(graph, ranks, fused);
   return fused;
 }
 

@@ -61,6 +61,7 @@ struct MemoryPlan {
   size_t arena_bytes = 0;
   size_t lower_bound_bytes = 0;        // largest sum of aligned bytes alive at one step, workspace included
   size_t activations_bound_bytes = 0;  // the same without workspace
+  double orders = 1;                   // legal orders of the steps of which this one needs least (engine/plan/order.h)
 };
 
 /// Offsets, each a multiple of kAlignment, such that no two ranges alive at one step overlap. Pure.
