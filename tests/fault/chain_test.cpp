@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// The k-th allocation fails, for every k there is, somewhere in load, lower, bind, run, collect, prune, repair, save: each time
+// OutOfMemory comes out, nothing stays allocated, file and loaded model are as before, and the next run gives the same bytes.
+// One chain a kind of repair, on a network of a few channels; thousands of runs in seconds.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "engine/evaluate.h"
+#include "engine/session.h"
+#include "models/model_file.h"
+#include "prune/apply.h"
+#include "prune/groups.h"
+#include "prune/refit.h"
+#include "prune/repair.h"
+#include "prune/score.h"
+#include "prune/select.h"
+#include "tests/prune/array_source.h"
+#include "tests/support/faulty.h"
+#include "tests/support/models.h"
+
+namespace elek {
+namespace {
+
+constexpr int64_t kSamples = 5, kBatch = 3;  // a full batch and a partial one
+
+std::string contents(const std::string& path) {
+  std::ostringstream text;
+  text << std::ifstream(path, std::ios::binary).rdbuf();
+  return text.str();
+}
+
+/// What a chain leaves behind that a user can see.
+struct Result {
+  std::vector<float> logits;
+  std::string saved;
+  friend bool operator==(const Result&, const Result&) = default;
+};
+
+class Chain : public ::testing::TestWithParam<Repair> {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() / ("elek-fault-" + name_of(GetParam()));
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+    test::TinyOptions tiny;
+    tiny.widths = {6, 8};
+    tiny.blocks = 1;
+    tiny.input = {3, 8, 8};
+    tiny.classes = 4;
+    const Model model = test::tiny_resnet(tiny);
+    pixels_ = test::tiny_pixels(model.graph.input_shape(), kSamples, 3);
+    save_model(model, in());
+    dense_bytes_ = contents(in());
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  [[nodiscard]] std::string in() const { return (folder_ / "dense.safetensors").string(); }
+  [[nodiscard]] std::string out() const { return (folder_ / "pruned.safetensors").string(); }
+
+  /// Everything that `elek coverage` does, on this memory.
+  [[nodiscard]] Result run(MemoryResource& memory) const {
+    Result result;
+    const Model dense = load_model(in(), memory);
+    SessionOptions options;
+    options.batch = kBatch;
+    options.threads = 1;
+    options.memory = &memory;
+    test::ArraySource source(pixels_, kSamples);
+    {
+      Session session(dense, options);
+      for_each_batch(session, source, 0, {}, [&](const Slot&, std::span<const float> logits) {
+        result.logits.insert(result.logits.end(), logits.begin(), logits.end());
+      });
+    }
+    SessionOptions watching = options;
+    watching.probes = probes_for(Criterion::kStdConsumer, dense.graph);
+    Statistics statistics;
+    {
+      Session session(dense, watching);
+      for_each_batch(session, source, 0, {});
+      statistics = session.statistics();
+    }
+    const std::vector<Group> groups = find_groups(dense.graph);
+    const auto scores = score_channels(dense, groups, Criterion::kStdConsumer, statistics, 0);
+    ChannelTarget target;
+    target.share = 0.3;
+    const PrunePlan plan = select_channels(groups, scores, dense.graph, target);
+    const uint64_t before = hash(dense);
+    Model pruned = apply(dense, plan, memory);
+    (void)check_equivalence(pruned, masked(dense, plan, memory), source, options);
+    if (refits(GetParam())) pruned = refit(dense, pruned, plan, source, options, {});
+    if (reestimates(GetParam())) pruned = reestimate_batch_norm(pruned, source, 0, options, {});
+    EXPECT_EQ(hash(dense), before) << "the dense model is shared, never changed";
+    save_model(pruned, out());
+    result.saved = contents(out());
+    return result;
+  }
+
+  std::filesystem::path folder_;
+  std::vector<uint8_t> pixels_;
+  std::string dense_bytes_;
+};
+
+TEST_P(Chain, SurvivesEveryAllocationThatFails) {
+  Result want;
+  {
+    test::Faulty memory;
+    want = run(memory);
+    ASSERT_EQ(memory.in_use_bytes(), 0U) << memory.leaks();
+    ASSERT_FALSE(want.logits.empty());
+  }
+  int64_t k = 0;
+  for (;; ++k) {
+    std::filesystem::remove(out());
+    test::Faulty memory;
+    memory.fail_at(k);
+    bool finished = false;
+    try {
+      EXPECT_EQ(run(memory), want) << "k " << k;
+      finished = true;
+    } catch (const OutOfMemory& error) {
+      EXPECT_NE(std::string(error.what()).find("injected failure of '"), std::string::npos)
+          << "k " << k << ": which tensor? " << error.what();
+    } catch (const std::exception& error) {
+      FAIL() << "k " << k << ": " << error.what();
+    }
+    ASSERT_EQ(memory.in_use_bytes(), 0U) << "k " << k << ": " << memory.leaks();
+    ASSERT_TRUE(memory.misuse().empty()) << "k " << k << ": " << memory.misuse().front();
+    if (finished && memory.failures() == 0) break;  // no failure left to inject: every k was covered
+    ASSERT_EQ(contents(in()), dense_bytes_) << "k " << k;
+    ASSERT_EQ(std::filesystem::exists(out()), finished) << "k " << k << ": half a file is none";
+    const auto files = std::distance(std::filesystem::directory_iterator(folder_), std::filesystem::directory_iterator());
+    ASSERT_EQ(files, finished ? 2 : 1) << "k " << k << ": a temporary file stayed";
+    memory.heal();
+    ASSERT_EQ(run(memory), want) << "after k " << k;
+    ASSERT_EQ(memory.in_use_bytes(), 0U) << "after k " << k << ": " << memory.leaks();
+  }
+  EXPECT_GT(k, 60) << "a chain of that many allocations";
+  RecordProperty("allocations", std::to_string(k));
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Chain, ::testing::Values(Repair::kNone, Repair::kBatchNorm, Repair::kRefit),
+                         [](const auto& repair) { return name_of(repair.param); });
+
+}  // namespace
+}  // namespace elek
