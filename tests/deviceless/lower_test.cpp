@@ -148,6 +148,37 @@ TEST_F(LowerTest, TakesTheSplitWayWhereSumsMustNotOrCannotFuse) {
   }
 }
 
+// A block's last convolution writes over the residual that it adds, where the device has shown that its plans can.
+TEST_F(LowerTest, AddsResidualsInPlaceWhereThePlansCan) {
+  options_.batch = 8;
+  const auto over_residual = [](const Lowerer& l) {
+    int64_t count = 0;
+    for (const Step& step : l.notes.steps) count += step.kind == Kind::kConv && step.place == Place::kResidual ? 1 : 0;
+    return count;
+  };
+  const Lowerer apart = lower();
+  EXPECT_EQ(over_residual(apart), 0) << "never without having been tried";
+  int64_t asked = 0;
+  target_.why_not_in_place = [&asked](const ConvPlan& plan) {
+    EXPECT_TRUE(plan.problem().residual);
+    ++asked;
+    return std::string();
+  };
+  const Lowerer in_place = lower();
+  EXPECT_GE(over_residual(in_place), 1);
+  EXPECT_EQ(asked, 2 * over_residual(in_place)) << "the plan for whole batches and the one for partial batches";
+  EXPECT_LT(in_place.program.storages.size(), apart.program.storages.size());
+  EXPECT_LE(plan(in_place.program).lower_bound_bytes, plan(apart.program).lower_bound_bytes);
+  EXPECT_EQ(plan(in_place.program).arena_bytes, plan(in_place.program).lower_bound_bytes);
+  target_.why_not_in_place = [](const ConvPlan& plan) { return std::string(plan.problem().sums != 0 ? "" : "it differs"); };
+  const Lowerer refused = lower();
+  EXPECT_EQ(over_residual(refused), 0) << "partial batches run the other plan";
+  // With sums of z, partial batches store the raw convolution first: it would destroy the residual.
+  target_.why_not_in_place = [](const ConvPlan&) { return std::string(); };
+  for (auto& [name, sums] : options_.probes.values) sums = kActivity | kMoments;
+  EXPECT_EQ(over_residual(lower()), 0);
+}
+
 TEST_F(LowerTest, KeepsTheRawConvolutionWhereItIsWatchedOrNormalisedApart) {
   fused_ = fuse(model_.graph, BatchNorm::kApart);
   options_.batch_norm = BatchNorm::kApart;

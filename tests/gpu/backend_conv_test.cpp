@@ -14,6 +14,7 @@
 #include "engine/backends/cudnn/conv_graph.h"
 #include "engine/backends/cudnn/cuda_device.h"
 #include "engine/backends/cudnn/cuda_memory.h"
+#include "engine/backends/cudnn/in_place.h"
 #include "engine/base/runtime.h"
 #include "engine/memory/tensor.h"
 #include "tests/gpu/gpu.h"
@@ -136,6 +137,10 @@ TEST_P(ConvValues, OfEveryEngineAreTheDefinitions) {
   const CudaStream stream;
   const CudnnHandle handle(stream.get());
   CudaResource memory(0);
+  Target target;
+  target.handle = handle.get();
+  target.stream = stream.get();
+  target.scratch = &memory;
   const auto upload = [&](const std::vector<std::byte>& bytes) {
     Buffer buffer(bytes.size(), memory, "test");
     EXPECT_EQ(cudaMemcpy(buffer.data(), bytes.data(), bytes.size(), cudaMemcpyHostToDevice), cudaSuccess);
@@ -178,6 +183,15 @@ TEST_P(ConvValues, OfEveryEngineAreTheDefinitions) {
       const std::span<const float> got(sums.data() + kind * static_cast<size_t>(p.filters), static_cast<size_t>(p.filters));
       const auto off = test::compare(got, want.sums[kind], 0.0);
       EXPECT_EQ(off.count, 0) << plan.value().engine() << ", sum " << kind << ": " << off.message();
+    }
+    if (p.residual && why_not_in_place(plan.value(), target).empty()) {  // then sessions run it so
+      const Buffer over = upload(encode(residual, c.precision));
+      pointers.residual = pointers.y = over.data();
+      plan.value().execute(handle.get(), pointers, workspace.data());
+      ASSERT_EQ(cudaStreamSynchronize(stream.get()), cudaSuccess) << plan.value().engine();
+      std::vector<std::byte> in_place(over.bytes());
+      ASSERT_EQ(cudaMemcpy(in_place.data(), over.data(), over.bytes(), cudaMemcpyDeviceToHost), cudaSuccess);
+      EXPECT_EQ(in_place, y) << plan.value().engine() << " over its residual";
     }
     ++ran;
   }

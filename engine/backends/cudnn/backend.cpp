@@ -8,6 +8,7 @@
 #include "engine/backends/cudnn/cuda_error.h"
 #include "engine/backends/cudnn/cuda_memory.h"
 #include "engine/backends/cudnn/executable.h"
+#include "engine/backends/cudnn/in_place.h"
 #include "engine/backends/cudnn/lower.h"
 #include "engine/base/error.h"
 
@@ -81,6 +82,7 @@ class CudnnBackend final : public Backend {
     target.stream = stream.get();
     target.scratch = options.memory != nullptr ? options.memory : &default_memory();
     target.cache_directory = PlanCache::default_directory();
+    target.why_not_in_place = [&target](const ConvPlan& plan) { return why_not_in_place(plan, target); };
     Lowerer lowerer(model, fused, options, target);
     lowerer.lower();
     ELEK_CUDA_CALL(cudaStreamSynchronize(stream.get()));

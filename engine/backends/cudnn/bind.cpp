@@ -3,15 +3,13 @@
 // device, one pass is run to load every kernel, and the pass is recorded. Each slab is one allocation, made in an order that
 // leaves nothing behind when one fails: buffers free themselves. Tests: tests/gpu/session_*_test.cpp. HAS NOT RUN ON A GPU YET.
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
-#include <cstring>
-#include <numeric>
 #include <string_view>
 
 #include "engine/backends/cudnn/cuda_error.h"
 #include "engine/backends/cudnn/cuda_memory.h"
 #include "engine/backends/cudnn/executable.h"
+#include "engine/backends/parameters.h"
 #include "engine/base/error.h"
 #include "kernels/cuda/channel_map.h"
 #include "kernels/cuda/layout.h"
@@ -22,13 +20,6 @@ namespace elek::cudnn {
 namespace {
 
 namespace k = kernels::cuda;
-
-std::span<const float> parameter(const Model& model, const std::string& name, int64_t elements) {
-  const std::span<const float> values = model.parameter(name).f32();
-  ELEK_CHECK(static_cast<int64_t>(values.size()) == elements,
-             "'" + name + "': expected " + std::to_string(elements) + " elements, found " + std::to_string(values.size()));
-  return values;
-}
 
 /// ELEK_CUDA_GRAPH=0 runs every pass step by step: for debuggers and compute-sanitizer, and to tell a graph's faults from ours.
 bool graphs_wanted() {
@@ -60,7 +51,10 @@ CudnnExecutable::CudnnExecutable(int device, Program program, Notes notes, const
   // there.
   ELEK_CUDA_CALL(cudaMemsetAsync(arena_.data(), 0, arena_.bytes(), stream_->get()));
   ELEK_CUDA_CALL(cudaMemsetAsync(staging_.data(), 0, staging_.bytes(), stream_->get()));
-  lay_out_slots();
+  const backends::HostStaging host(program_, notes_);
+  pinned_ = Buffer(host.bytes(), pinned_resource(), "pinned staging");
+  slots_ = host.slots(at(pinned_, 0));
+  output_ = host.output(at(pinned_, 0));
   lay_out_statistics();
   tie_fused_sums();
   reset_statistics();
@@ -82,25 +76,6 @@ void CudnnExecutable::upload(const Buffer& slab, size_t offset, const void* from
   if (bytes == 0) return;
   ELEK_CUDA_CALL(cudaMemcpyAsync(at(slab, offset), from, bytes, cudaMemcpyHostToDevice, stream_->get()));
   synchronise("loading a session");
-}
-
-/// Pinned: pixels and labels of two slots, and the output of a batch.
-void CudnnExecutable::lay_out_slots() {
-  const auto batch = static_cast<size_t>(program_.batch);
-  const auto pixel_bytes = static_cast<size_t>(notes_.input_shape.elements()) * batch;
-  const auto outputs = static_cast<size_t>(program_.tensors[static_cast<size_t>(notes_.output)].shape.elements()) * batch;
-  size_t bytes = 0;
-  std::array<size_t, 2> pixels{}, labels{};
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    pixels[i] = reserve(bytes, pixel_bytes);
-    labels[i] = reserve(bytes, batch * sizeof(int32_t));
-  }
-  const size_t output = reserve(bytes, outputs * sizeof(float));
-  pinned_ = Buffer(bytes, pinned_resource(), "pinned staging");
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    slots_[i] = {typed<uint8_t>(pinned_, pixels[i]), typed<int32_t>(pinned_, labels[i]), program_.batch, 0, notes_.input_shape};
-  }
-  output_ = {typed<float>(pinned_, output), outputs};
 }
 
 void CudnnExecutable::lay_out_statistics() {
@@ -155,9 +130,7 @@ void CudnnExecutable::warm_up_and_record() {
 void CudnnExecutable::load_weights(const Model& model, MemoryResource& memory) {
   const int64_t channels = notes_.input_shape.channels;
   const Preprocessing& p = model.preprocessing;
-  ELEK_CHECK(static_cast<int64_t>(p.mean.size()) == channels && static_cast<int64_t>(p.stddev.size()) == channels,
-             "preprocessing: expected a mean and a deviation for each of " + std::to_string(channels) + " channels, found " +
-                 std::to_string(p.mean.size()) + " and " + std::to_string(p.stddev.size()));
+  backends::check_preprocessing(p, channels);
   std::vector<float> table(static_cast<size_t>(channels * k::kPixelValues));
   k::fill_preprocess_table(channels, p.mean.data(), p.stddev.data(), table.data());
   upload(weights_, notes_.table_offset, table.data(), table.size() * sizeof(float));
@@ -175,7 +148,11 @@ void CudnnExecutable::load_weights(const Model& model, MemoryResource& memory) {
   for (const WatchedTaps& t : notes_.tap_norms) {
     upload(weights_, t.tables, t.plan.tables.data(), t.plan.tables.size() * sizeof(int32_t));
   }
-  for (const WatchedMoments& m : notes_.batch_moments) load_moments(model, m);
+  for (const WatchedMoments& m : notes_.batch_moments) {
+    std::vector<std::byte> block(m.parameter_bytes());
+    backends::moment_parameters(model, m, block.data());
+    upload(weights_, m.parameters, block.data(), block.size());
+  }
 }
 
 void CudnnExecutable::load_kernel(const Model& model, size_t index, const Buffer& packing) {
@@ -189,17 +166,14 @@ void CudnnExecutable::load_kernel(const Model& model, size_t index, const Buffer
   c.c = x.shape.channels;
   c.padded_k = c.k;
   c.padded_c = x.channel_pitch;
-  Shape expected{c.k, c.c};
   if (step.kind == Kind::kConv) {
     const ConvProblem& p = step.plan.problem();
     c.c = x.shape.channels / p.groups;
     c.r = c.s = p.kernel;
     c.padded_k = p.filters;
     c.padded_c = p.channels / p.groups;
-    expected = Shape{c.k, c.c, c.r, c.s};
   }
-  ELEK_CHECK(w.weight.shape() == expected,
-             "'" + node.node.name + ".weight': expected " + to_string(expected) + ", found " + to_string(w.weight.shape()));
+  backends::check_weights(w.weight, node, x.shape, y.shape);
   size_t overflow_offset = 0;
   (void)reserve(overflow_offset, w.weight.bytes());
   overflow_offset = reserve(overflow_offset, 0);
@@ -221,38 +195,12 @@ void CudnnExecutable::load_kernel(const Model& model, size_t index, const Buffer
   upload(weights_, step.bias, w.bias.data(), w.bias.bytes());
 }
 
-/// scale = gamma / sqrt(var + eps), shift = beta - mean * scale, in double.
 void CudnnExecutable::load_normalisation(const Model& model, const Step& step) {
   const int64_t channels = program_.tensors[static_cast<size_t>(step.output)].shape.channels;
-  const double eps = model.graph.node(model.graph.at(step.batch_norm)).as<BatchNormAttrs>().eps;
-  const auto gamma = parameter(model, step.batch_norm + ".weight", channels);
-  const auto beta = parameter(model, step.batch_norm + ".bias", channels);
-  const auto mean = parameter(model, step.batch_norm + ".running_mean", channels);
-  const auto variance = parameter(model, step.batch_norm + ".running_var", channels);
-  std::vector<float> scale, shift;
-  for (size_t c = 0; c < static_cast<size_t>(channels); ++c) {
-    const double s = static_cast<double>(gamma[c]) / std::sqrt(static_cast<double>(variance[c]) + eps);
-    scale.push_back(static_cast<float>(s));
-    shift.push_back(static_cast<float>(static_cast<double>(beta[c]) - static_cast<double>(mean[c]) * s));
-  }
+  std::vector<float> scale(static_cast<size_t>(channels)), shift(scale.size());
+  backends::normalisation(model, step.batch_norm, channels, scale.data(), shift.data());
   upload(weights_, step.scale, scale.data(), scale.size() * sizeof(float));
   upload(weights_, step.shift, shift.data(), shift.size() * sizeof(float));
-}
-
-void CudnnExecutable::load_moments(const Model& model, const WatchedMoments& m) {
-  const auto channels = static_cast<size_t>(m.channels);
-  std::vector<std::byte> block(channels * 2 * (sizeof(double) + sizeof(float)));
-  auto* doubles = reinterpret_cast<double*>(block.data());
-  auto* floats = reinterpret_cast<float*>(doubles + 2 * channels);
-  const auto copy = [&](const char* name, auto* to) {
-    const auto from = parameter(model, m.batch_norm + name, m.channels);
-    std::copy(from.begin(), from.end(), to);
-  };
-  copy(".running_mean", doubles);
-  copy(".running_var", doubles + channels);
-  copy(".weight", floats);
-  copy(".bias", floats + channels);
-  upload(weights_, m.parameters, block.data(), block.size());
 }
 
 }  // namespace elek::cudnn

@@ -37,10 +37,7 @@ k::PoolSums CudnnExecutable::pool_sums(size_t index) const {
 }
 
 std::span<const float> CudnnExecutable::run(const Slot& slot) {
-  ELEK_CHECK(slot.count >= 1 && slot.count <= program_.batch,
-             "a slot of " + std::to_string(slot.count) + " samples for a session of batch " + std::to_string(program_.batch));
-  ELEK_CHECK(slot.pixels != nullptr && slot.shape == notes_.input_shape,
-             "a slot of " + to_string(slot.shape) + " for a network that reads " + to_string(notes_.input_shape));
+  check_slot(slot, program_, notes_);
   const DeviceGuard guard(device_);
   const int64_t pixels_each = notes_.input_shape.elements();
   const size_t outputs_each = output_.size() / static_cast<size_t>(program_.batch);
@@ -132,17 +129,18 @@ void CudnnExecutable::run_convolution(size_t index, int64_t samples, Pass pass) 
     normalise_by_own_moments(index, y, y);
   } else {
     const float* bias = plan.problem().tail == Tail::kFull ? nullptr : p.bias;  // not twice
-    finish(index, y, y, step.bn_apart ? typed<const float>(weights_, step.shift) : bias);
+    finish(index, y, y, typed<const float>(weights_, step.scale),
+           step.bn_apart ? typed<const float>(weights_, step.shift) : bias);
   }
 }
 
 /// y = act(scale * z + shift + residual) and its sums.
-void CudnnExecutable::finish(size_t index, const View& z, const View& y, const float* shift) {
+void CudnnExecutable::finish(size_t index, const View& z, const View& y, const float* scale, const float* shift) {
   const Step& step = notes_.steps[index];
   k::Epilogue e;
   e.z = z;
   e.y = y;
-  e.scale = typed<const float>(weights_, step.scale);
+  e.scale = scale;
   e.shift = shift;
   e.residual = step.residual >= 0 ? view(step.residual, y.samples).data : nullptr;
   e.activation = step.relu ? k::Activation::kRelu : k::Activation::kNone;
@@ -173,17 +171,7 @@ void CudnnExecutable::normalise_by_own_moments(size_t index, const View& z, cons
   k::launch_batch_moments(z, {n.mean, n.variance, n.variance_unbiased}, workspace(index, step.moments_offset),
                           step.moments_bytes, stream_->get());
   k::launch_normalisation(n, stream_->get());
-  k::Epilogue e;
-  e.z = z;
-  e.y = y;
-  e.scale = n.scale;
-  e.shift = n.shift;
-  e.residual = step.residual >= 0 ? view(step.residual, y.samples).data : nullptr;
-  e.activation = step.relu ? k::Activation::kRelu : k::Activation::kNone;
-  e.totals = totals_of(step);
-  e.workspace = workspace(index, step.sums_offset);
-  e.workspace_bytes = step.sums_bytes;
-  k::launch_epilogue(e, stream_->get());
+  finish(index, z, y, n.scale, n.shift);
 }
 
 void CudnnExecutable::run_linear(size_t index, int64_t samples) {
@@ -197,7 +185,7 @@ void CudnnExecutable::run_linear(size_t index, int64_t samples) {
   View z = y;
   z.data = z_data;
   z.dtype = DType::kF32;
-  finish(index, z, y, bias);
+  finish(index, z, y, nullptr, bias);
 }
 
 /// Sums of a value that is there already.
@@ -217,7 +205,7 @@ void CudnnExecutable::run_simple(size_t index, int64_t samples) {
   switch (step.kind) {
     case Kind::kElementwise:
       if (step.own_moments) return normalise_by_own_moments(index, x, y);
-      return finish(index, x, y, typed<const float>(weights_, step.shift));
+      return finish(index, x, y, typed<const float>(weights_, step.scale), typed<const float>(weights_, step.shift));
     case Kind::kMaxPool:
       return k::launch_max_pool(x, y, window(node.as<MaxPoolAttrs>()), pool_sums(index), stream_->get());
     case Kind::kAvgPool:

@@ -34,12 +34,10 @@ class CudnnExecutable final : public Executable {
   using View = kernels::cuda::CudaActivation;
   enum class Pass : uint8_t { kFull, kPartial };
   // Binding (bind.cpp).
-  void lay_out_slots();
   void lay_out_statistics();
   void load_weights(const Model& model, MemoryResource& memory);
   void load_kernel(const Model& model, size_t step, const Buffer& packing);
   void load_normalisation(const Model& model, const Step& step);
-  void load_moments(const Model& model, const WatchedMoments& moments);
   void tie_fused_sums();
   void warm_up_and_record();
   void upload(const Buffer& slab, size_t offset, const void* from, size_t bytes) const;
@@ -49,7 +47,7 @@ class CudnnExecutable final : public Executable {
   void run_step(size_t index, int64_t samples, Pass pass);
   void run_convolution(size_t index, int64_t samples, Pass pass);
   void run_linear(size_t index, int64_t samples);
-  void finish(size_t index, const View& z, const View& y, const float* shift);
+  void finish(size_t index, const View& z, const View& y, const float* scale, const float* shift);
   void normalise_by_own_moments(size_t index, const View& z, const View& y);
   void run_simple(size_t index, int64_t samples);
   void run_relayout(size_t index, const View& x, const View& y);

@@ -19,13 +19,8 @@ namespace elek::cudnn {
 namespace {
 
 size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
-size_t doubles(int64_t count) { return static_cast<size_t>(count) * sizeof(double); }
 
 }  // namespace
-
-uint32_t Lowerer::sums_of(const Step& step) const {
-  return step.watched < 0 ? 0 : notes.watched[static_cast<size_t>(step.watched)].sums;
-}
 
 Lowerer::Wanted Lowerer::wanted_of(size_t i) const {
   const Step& step = notes.steps[i];
@@ -80,6 +75,7 @@ void Lowerer::build_convolutions() {
   for (size_t i = 0; i < notes.steps.size(); ++i) {
     if (notes.steps[i].kind != Kind::kConv) continue;
     choose_way(i, wanted[i]);
+    choose_place(i);
     const Step& step = notes.steps[i];
     reserve_workspace(i, std::max(step.plan.workspace_bytes(), step.partial_plan.workspace_bytes()));
   }
@@ -137,6 +133,20 @@ void Lowerer::choose_way(size_t i, const Wanted& wanted) {
   made.choice = step.watched >= 0 ? choice.value().reason : "";
   const Planned& kept = take_fused ? *fused_plan : *split_plan;
   if (!kept.rivals.empty()) made.choice += (made.choice.empty() ? "timed: " : "; timed: ") + kept.rivals;
+}
+
+/// Behind a raw convolution the residual is still to be added when its result is written; otherwise the plans are tried.
+void Lowerer::choose_place(size_t i) {
+  Step& step = notes.steps[i];
+  if (step.residual < 0 || notes.options.keep_values || notes.options.batch_moments) return;
+  std::string no = "the raw convolution is stored first";
+  if (step.way != Way::kEpilogue && step.partial_way != Way::kEpilogue) {
+    no = plans_.no_in_place(step.plan.problem());
+    if (no.empty()) no = plans_.no_in_place(step.partial_plan.problem());
+  }
+  step.adds_in_place = no.empty();
+  std::string& choice = program.steps[i].choice;
+  choice += (choice.empty() ? "residual " : "; residual ") + (no.empty() ? "overwritten" : "apart: " + no);
 }
 
 /// Time of our own pass behind a convolution: over an output of this shape, warm, as timing the convolution was.
@@ -244,15 +254,6 @@ void Lowerer::reserve_workspace(size_t i, size_t library_bytes) {
   program.steps[i].workspace_bytes = bytes;
 }
 
-void Lowerer::add_moments(Step& step) {
-  WatchedMoments moments;
-  moments.batch_norm = step.batch_norm;
-  moments.channels = tensor(step.output).shape.channels;
-  moments.eps = graph_.node(graph_.at(step.batch_norm)).as<BatchNormAttrs>().eps;
-  step.batch_moment = static_cast<int32_t>(notes.batch_moments.size());
-  notes.batch_moments.push_back(std::move(moments));
-}
-
 void Lowerer::reserve_slabs() {
   notes.table_offset = reserve(notes.weights_bytes, floats(notes.input_shape.channels * kernels::cuda::kPixelValues));
   for (size_t i = 0; i < notes.steps.size(); ++i) reserve_parameters(i);
@@ -260,7 +261,7 @@ void Lowerer::reserve_slabs() {
     t.tables = reserve(notes.weights_bytes, t.plan.tables.size() * sizeof(int32_t));
   }
   for (WatchedMoments& m : notes.batch_moments) {
-    m.parameters = reserve(notes.weights_bytes, doubles(2 * m.channels) + floats(2 * m.channels));
+    m.parameters = reserve(notes.weights_bytes, m.parameter_bytes());
   }
   reserve_statistics();
 }
@@ -310,7 +311,7 @@ void Lowerer::reserve_statistics() {
     w.offset = reserve(bytes, kernels::cuda::ChannelTotals::bytes(tensor(w.tensor).shape.channels, w.sums));
   }
   for (WatchedTaps& t : notes.tap_norms) t.offset = reserve(bytes, kernels::cuda::tap_norm_bytes(t.plan));
-  for (WatchedMoments& m : notes.batch_moments) m.statistics = reserve(bytes, doubles(5 * m.channels) + floats(2 * m.channels));
+  for (WatchedMoments& m : notes.batch_moments) m.statistics = reserve(bytes, m.statistics_bytes());
   notes.totals_bytes = bytes;
   for (const Step& step : notes.steps) {  // at most: every fused sum, the absolute sum, what is not finite
     if (step.fused_sums != 0) notes.slab_entries += kFusedSumKinds + 2;

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "engine/backends/cudnn/cuda_error.h"
+#include "engine/backends/cudnn/problem_scratch.h"
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
 #include "engine/memory/tensor.h"
@@ -23,31 +24,6 @@ namespace {
 constexpr size_t kMostCandidates = 8;
 /// A plan that wants more workspace than this is not worth its place in the arena.
 constexpr size_t kMostWorkspaceBytes = size_t{256} << 20;
-/// What scratch memory is filled with before timing: small numbers in every type, no zeros (which draw less power), no NaN.
-constexpr int kFill = 0x3c;
-
-size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
-
-/// The scratch memory of one problem, place by place.
-struct Layout {
-  size_t x = 0, w = 0, bias = 0, residual = 0, y = 0, workspace = 0, bytes = 0;
-  std::array<size_t, kFusedSumKinds> sums{};
-  Layout(const ConvProblem& p, size_t workspace_bytes) {
-    const auto take = [this](size_t size) {
-      const size_t at = bytes;
-      bytes += aligned(size);
-      return at;
-    };
-    const size_t filters = static_cast<size_t>(p.filters) * sizeof(float);
-    x = take(p.x_bytes());
-    w = take(p.w_bytes());
-    bias = take(filters);
-    residual = take(p.residual ? p.y_bytes() : 0);
-    y = take(p.y_bytes());
-    for (size_t& sum : sums) sum = take(filters);
-    workspace = take(workspace_bytes);
-  }
-};
 
 }  // namespace
 
@@ -73,6 +49,13 @@ double time_us(CUstream_st* stream, const std::function<void()>& enqueue) {
 std::string PlanStore::cache_key(const ConvProblem& problem) const {
   return target_.facts.name + " sm" + std::to_string(target_.facts.compute_capability) + " cudnn" +
          std::to_string(target_.cudnn_version) + " nhwc align" + std::to_string(kAlignment) + " | " + key(problem);
+}
+
+const std::string& PlanStore::no_in_place(const ConvProblem& problem) {
+  Planned& planned = plans_.at(key(problem));
+  if (!planned.no_in_place)
+    planned.no_in_place = target_.why_not_in_place ? target_.why_not_in_place(planned.plan) : "not tried";
+  return *planned.no_in_place;
 }
 
 const Planned& PlanStore::at(const ConvProblem& problem) const {
@@ -150,23 +133,18 @@ void PlanStore::build_in_parallel(std::vector<Job>& jobs) const {
 void PlanStore::time_all(std::vector<Job>& jobs) {
   size_t bytes = 0;
   for (const Job& job : jobs) {
-    for (const ConvPlan& plan : job.candidates) bytes = std::max(bytes, Layout(job.problem, plan.workspace_bytes()).bytes);
+    for (const ConvPlan& plan : job.candidates)
+      bytes = std::max(bytes, ProblemScratch(job.problem, plan.workspace_bytes()).bytes);
   }
   if (bytes == 0 || target_.handle == nullptr) return;
   const Buffer scratch(bytes, *target_.scratch, "timing kernels", {target_.stream});
-  ELEK_CUDA_CALL(cudaMemsetAsync(scratch.data(), kFill, bytes, target_.stream));
+  ELEK_CUDA_CALL(cudaMemsetAsync(scratch.data(), kScratchFill, bytes, target_.stream));
   auto* base = static_cast<std::byte*>(scratch.data());
   for (Job& job : jobs) {
     double best_us = std::numeric_limits<double>::infinity();
     for (const ConvPlan& plan : job.candidates) {
-      const Layout at(job.problem, plan.workspace_bytes());
-      ConvPointers p;
-      p.x = base + at.x;
-      p.w = base + at.w;
-      p.bias = reinterpret_cast<float*>(base + at.bias);
-      p.residual = base + at.residual;
-      p.y = base + at.y;
-      for (size_t i = 0; i < p.sums.size(); ++i) p.sums[i] = reinterpret_cast<float*>(base + at.sums[i]);
+      const ProblemScratch at(job.problem, plan.workspace_bytes());
+      const ConvPointers p = at.pointers(base);
       double us = 0;
       try {
         us = time_us(target_.stream, [&] { plan.execute(target_.handle, p, base + at.workspace); });

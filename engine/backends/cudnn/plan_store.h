@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,16 +27,19 @@ struct Target {
   CUstream_st* stream = nullptr;      // the handle's
   MemoryResource* scratch = nullptr;  // for timing
   std::string cache_directory;        // empty = no cache
+  /// Why a plan must not write over its residual (in_place.h); none = it is not tried, and none does.
+  std::function<std::string(const ConvPlan&)> why_not_in_place;
 };
 
 /// Median time of one call of `enqueue` on the stream, warm.
 [[nodiscard]] double time_us(CUstream_st* stream, const std::function<void()>& enqueue);
 
 struct Planned {
-  ConvPlan plan;       // valid, or
-  std::string no;      // why there is none
-  double time_us = 0;  // 0 = not timed
-  std::string rivals;  // what else was timed
+  ConvPlan plan;                           // valid, or
+  std::string no;                          // why there is none
+  double time_us = 0;                      // 0 = not timed
+  std::string rivals;                      // what else was timed
+  std::optional<std::string> no_in_place;  // once asked for
 };
 
 class PlanStore {
@@ -44,6 +48,8 @@ class PlanStore {
   /// Makes an entry for each. DeviceError if the device fails, OutOfMemory if there is no room to time in.
   void build(const std::vector<ConvProblem>& problems);
   [[nodiscard]] const Planned& at(const ConvProblem& problem) const;
+  /// Why the problem's plan must not write over its residual; empty if it may. Tried once.
+  [[nodiscard]] const std::string& no_in_place(const ConvProblem& problem);
 
  private:
   struct Job {

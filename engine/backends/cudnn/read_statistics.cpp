@@ -65,15 +65,7 @@ std::vector<BatchMoments> CudnnExecutable::batch_moments() const {
     std::vector<double> arrays(static_cast<size_t>(5 * m.channels));
     ELEK_CUDA_CALL(
         cudaMemcpy(arrays.data(), at(statistics_, m.statistics), arrays.size() * sizeof(double), cudaMemcpyDeviceToHost));
-    BatchMoments made;
-    made.batch_norm = m.batch_norm;
-    made.batches = batches_;
-    const double scale = batches_ > 0 ? 1.0 / static_cast<double>(batches_) : 0.0;
-    for (int64_t c = 0; c < m.channels; ++c) {
-      made.mean.push_back(arrays[static_cast<size_t>(3 * m.channels + c)] * scale);
-      made.variance.push_back(arrays[static_cast<size_t>(4 * m.channels + c)] * scale);
-    }
-    all.push_back(std::move(made));
+    all.push_back(m.average(arrays.data() + 3 * m.channels, batches_));
   }
   return all;
 }

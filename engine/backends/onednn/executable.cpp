@@ -52,10 +52,7 @@ const kernels::ChannelSums* OneDnnExecutable::sums_of(const Step& step) const {
 }
 
 std::span<const float> OneDnnExecutable::run(const Slot& slot) {
-  ELEK_CHECK(slot.count >= 1 && slot.count <= program_.batch,
-             "a slot of " + std::to_string(slot.count) + " samples for a session of batch " + std::to_string(program_.batch));
-  ELEK_CHECK(slot.pixels != nullptr && slot.shape == notes_.input_shape,
-             "a slot of " + to_string(slot.shape) + " for a network that reads " + to_string(notes_.input_shape));
+  check_slot(slot, program_, notes_);
   const ThreadCount threads(notes_.threads);
   const int64_t pixels_each = notes_.input_shape.elements();
   for (int64_t first = 0; first < slot.count; first += program_.micro_batch) {
@@ -139,15 +136,17 @@ void OneDnnExecutable::run_slice(size_t index, const Primitive& primitive, int64
   if (step.watch_raw) kernels::observe(z, sums_[static_cast<size_t>(step.watched)], notes_.threads);
   if (step.own_moments || !step.epilogue) return;
   const bool adds = step.residual >= 0 && !step.sum_in_place;
-  finish(step, z, y, adds ? view(step.residual, samples, first).data : nullptr);
+  finish(step, z, y, floats_at(weights_, step.scale), floats_at(weights_, step.shift),
+         adds ? view(step.residual, samples, first).data : nullptr);
 }
 
-void OneDnnExecutable::finish(const Step& step, const View& z, const View& y, const float* residual) {
+void OneDnnExecutable::finish(const Step& step, const View& z, const View& y, const float* scale, const float* shift,
+                              const float* residual) {
   kernels::Epilogue epilogue;
   epilogue.z = z;
   epilogue.y = y;
-  epilogue.scale = floats_at(weights_, step.scale);
-  epilogue.shift = floats_at(weights_, step.shift);
+  epilogue.scale = scale;
+  epilogue.shift = shift;
   epilogue.residual = residual;
   epilogue.activation = step.relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
   epilogue.sums = sums_of(step);
@@ -185,15 +184,7 @@ void OneDnnExecutable::normalise_by_own_moments(size_t index, const View& z, con
     mean_sum[c] += mean[c];
     variance_sum[c] += unbiased[c];
   }
-  kernels::Epilogue epilogue;
-  epilogue.z = z;
-  epilogue.y = y;
-  epilogue.scale = n.scale;
-  epilogue.shift = n.shift;
-  epilogue.residual = residual;
-  epilogue.activation = step.relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
-  epilogue.sums = sums_of(step);
-  kernels::run_epilogue(epilogue, notes_.threads);
+  finish(step, z, y, n.scale, n.shift, residual);
 }
 
 void OneDnnExecutable::run_simple(size_t index, int64_t samples) {
@@ -209,7 +200,7 @@ void OneDnnExecutable::run_simple(size_t index, int64_t samples) {
       if (step.own_moments) {
         normalise_by_own_moments(index, x, y, residual);
       } else {
-        finish(step, x, y, residual);
+        finish(step, x, y, floats_at(weights_, step.scale), floats_at(weights_, step.shift), residual);
       }
       return;
     }

@@ -26,19 +26,17 @@ class OneDnnExecutable final : public Executable {
  private:
   using View = ActivationView<float>;
   // Binding (bind.cpp).
-  void lay_out_staging(MemoryResource& memory);
   void lay_out_statistics();
   void load_weights(const Model& model, MemoryResource& memory);
   void load_kernel(const Model& model, const Step& step, const FusedNode& node, MemoryResource& memory);
   void load_normalisation(const Model& model, const Step& step);
-  void load_moments(const Model& model, const WatchedMoments& moments);
   // Running (executable.cpp).
   void run_micro_batch(const uint8_t* pixels, int64_t samples);
   void run_step(size_t index, int64_t samples);
   void run_kernel(size_t index, int64_t samples);
   void run_winograd(size_t index, int64_t samples);
   void run_slice(size_t index, const Primitive& primitive, int64_t first, int64_t samples);
-  void finish(const Step& step, const View& z, const View& y, const float* residual);
+  void finish(const Step& step, const View& z, const View& y, const float* scale, const float* shift, const float* residual);
   void normalise_by_own_moments(size_t index, const View& z, const View& y, const float* residual);
   void run_simple(size_t index, int64_t samples);
   void copy_out(int64_t first, int64_t samples);

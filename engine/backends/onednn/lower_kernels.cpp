@@ -28,7 +28,8 @@ class OneDnnLowering final : public Lowering {
   OneDnnLowering(Program program, Notes notes) : program_(std::move(program)), notes_(std::move(notes)) {}
   [[nodiscard]] const Program& program() const noexcept override { return program_; }
   [[nodiscard]] BoundMemory memory() const override {
-    return {notes_.weights_bytes, notes_.statistics_bytes, staging_layout(program_, notes_).bytes, notes_.packing_bytes};
+    return {notes_.weights_bytes, notes_.statistics_bytes, backends::HostStaging(program_, notes_).bytes(),
+            notes_.packing_bytes};
   }
   [[nodiscard]] std::unique_ptr<Executable> bind(const Model& model, const MemoryPlan& plan, MemoryResource& memory) override {
     return make_executable(program_, std::move(notes_), model, plan, memory);
@@ -165,19 +166,9 @@ void Lowerer::build_kernels() {
       const ProgramTensor& z = step.kind == Kind::kConv ? y : tensor(step.input);
       ActivationView<float> view{nullptr, program.micro_batch, z.shape, z.layout, z.channel_pitch};
       step.z_offset = reserve(workspace, kernels::batch_moments_workspace_bytes(view, notes.threads));
-      add_moments(step);
     }
     made.workspace_bytes = workspace;
   }
-}
-
-void Lowerer::add_moments(Step& step) {
-  WatchedMoments moments;
-  moments.batch_norm = step.batch_norm;
-  moments.channels = tensor(step.output).shape.channels;
-  moments.eps = graph_.node(graph_.at(step.batch_norm)).as<BatchNormAttrs>().eps;
-  step.batch_moment = static_cast<int32_t>(notes.batch_moments.size());
-  notes.batch_moments.push_back(std::move(moments));
 }
 
 /// What packing this step's weights holds for a moment: weights and bias with batch norm folded in, each a block, and the
@@ -200,7 +191,6 @@ void Lowerer::reserve_slabs() {
   size_t& weights = notes.weights_bytes;
   size_t& statistics = notes.statistics_bytes;
   const auto floats = [](int64_t count) { return static_cast<size_t>(count) * sizeof(float); };
-  const auto doubles = [](int64_t count) { return static_cast<size_t>(count) * sizeof(double); };
   notes.table_offset = reserve(weights, floats(notes.input_shape.channels * kernels::kPixelValues));
   for (Step& step : notes.steps) {
     const int64_t lanes = lanes_of(tensor(step.output));
@@ -215,8 +205,8 @@ void Lowerer::reserve_slabs() {
     }
   }
   for (WatchedMoments& m : notes.batch_moments) {
-    m.parameters = reserve(weights, doubles(2 * m.channels) + floats(2 * m.channels));
-    m.statistics = reserve(statistics, doubles(5 * m.channels) + floats(2 * m.channels));
+    m.parameters = reserve(weights, m.parameter_bytes());
+    m.statistics = reserve(statistics, m.statistics_bytes());
   }
   for (Watched& w : notes.watched) {
     w.offset = reserve(statistics, kernels::ChannelSums::bytes(lanes_of(tensor(w.tensor)), w.sums, notes.threads));

@@ -67,16 +67,7 @@ void OneDnnExecutable::read_statistics(Statistics& statistics) const {
 std::vector<BatchMoments> OneDnnExecutable::batch_moments() const {
   std::vector<BatchMoments> all;
   for (const WatchedMoments& m : notes_.batch_moments) {
-    const double* mean_sum = doubles_at(statistics_, m.statistics) + 3 * m.channels;
-    BatchMoments made;
-    made.batch_norm = m.batch_norm;
-    made.batches = batches_;
-    const double scale = batches_ > 0 ? 1.0 / static_cast<double>(batches_) : 0.0;
-    for (int64_t c = 0; c < m.channels; ++c) {
-      made.mean.push_back(mean_sum[c] * scale);
-      made.variance.push_back(mean_sum[m.channels + c] * scale);
-    }
-    all.push_back(std::move(made));
+    all.push_back(m.average(doubles_at(statistics_, m.statistics) + 3 * m.channels, batches_));
   }
   return all;
 }
