@@ -14,9 +14,8 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
+#include "kernels/cpu/register_sums-inl.h"
 #include "kernels/cpu/winograd.h"
 #include "kernels/cpu/winograd_detail.h"
 
@@ -195,34 +194,6 @@ HWY_NOINLINE void multiply(const WinogradPlan& plan, const float* v, const float
 
 // ---- step 3: M to y, with the sums
 // ---------------------------------------------------------------------------------------------
-/// What the last step sums: nothing, the default set alone, or whatever is asked for.
-enum class Observe : uint8_t { kNothing, kActivity, kAll };
-
-/// total[0 … L) += partial: f32 within a tile (at most 16 terms), double between tiles.
-template <class T, class D>
-HWY_INLINE void add_to([[maybe_unused]] D d, Vec<D> partial, T* total) {
-#if HWY_TARGET == HWY_SCALAR
-  *total += static_cast<T>(hn::GetLane(partial));
-#else
-  const hn::Half<D> half;
-  const hn::Rebind<T, decltype(half)> wide;
-  const size_t n = hn::Lanes(half);
-  hn::StoreU(hn::Add(hn::LoadU(wide, total), hn::PromoteTo(wide, hn::LowerHalf(half, partial))), wide, total);
-  hn::StoreU(hn::Add(hn::LoadU(wide, total + n), hn::PromoteTo(wide, hn::UpperHalf(half, partial))), wide, total + n);
-#endif
-}
-
-/// NaN and infinite lanes of y among the stored positions, counted the slow way: entered only when a tile's sum is not finite.
-template <class D, class V = Vec<D>>
-HWY_NOINLINE void count_nonfinite(D d, const V* y, int rows, int columns, int pitch, int64_t* count) {
-  float lane_values[HWY_MAX_BYTES / sizeof(float)];
-  for (int i = 0; i < rows; ++i)
-    for (int j = 0; j < columns; ++j) {
-      hn::StoreU(y[i * pitch + j], d, lane_values);
-      for (size_t lane = 0; lane < hn::Lanes(d); ++lane) count[lane] += std::isfinite(lane_values[lane]) ? 0 : 1;
-    }
-}
-
 /// What the last step of one vector of output channels needs, constant over a block of tiles.
 struct OutputVector {
   int64_t channel;  // first of its L channels
@@ -247,70 +218,21 @@ HWY_INLINE void transform_output(const WinogradPlan& plan, const WinogradArgs& a
   const int64_t at = (place.sample * (args.y.channel_pitch / kBlock) + out.channel / kBlock) * plane + out.channel % kBlock +
                      place.row * row_floats + place.column * kBlock;
   const V bias = hn::Load(d, out.bias + out.channel), zero = hn::Zero(d);
-  V sum = zero, sum_sq = zero, z_sum = zero, z_sum_sq = zero, abs_sum = zero,
-    max = hn::Set(d, -std::numeric_limits<float>::infinity());
-  const V threshold = hn::Set(d, kObserve != Observe::kNothing ? args.sums->threshold : 0.0F);
-  const hn::RebindToSigned<decltype(d)> di;
-  auto active = hn::Zero(di);
+  RegisterSums<decltype(d), kObserve> sums(d, kObserve != Observe::kNothing ? args.sums->threshold : 0.0F);
   for (int i = 0; i < kTile; ++i) {
     if (i >= rows) break;
     for (int j = 0; j < kTile; ++j) {
       if (j >= columns) break;
       const int64_t here = at + i * row_floats + j * kBlock;
-      V value = hn::Add(y[i * kTile + j], bias);
-      if constexpr (kObserve == Observe::kAll) {
-        z_sum = hn::Add(z_sum, value);
-        z_sum_sq = hn::MulAdd(value, value, z_sum_sq);
-      }
+      const V z = hn::Add(y[i * kTile + j], bias);
+      V value = z;
       if (args.residual.data != nullptr) value = hn::Add(value, hn::Load(d, args.residual.data + here));
       if (args.relu) value = hn::IfThenElse(hn::Lt(value, zero), zero, value);  // not Max: NaN stays NaN
       hn::Store(value, d, args.y.data + here);
-      if constexpr (kObserve != Observe::kNothing) {
-        y[i * kTile + j] = value;
-        sum = hn::Add(sum, value);
-        sum_sq = hn::MulAdd(value, value, sum_sq);
-        active = hn::Sub(active, hn::VecFromMask(di, hn::RebindMask(di, hn::Gt(value, threshold))));
-        if constexpr (kObserve == Observe::kAll) {
-          abs_sum = hn::Add(abs_sum, hn::Abs(value));
-          max = hn::IfThenElse(hn::Or(hn::Gt(value, max), hn::IsNaN(value)), value, max);
-        }
-      }
+      sums.add(z, value);
     }
   }
-  if constexpr (kObserve != Observe::kNothing) {
-    const SumArrays& s = out.sums;
-    if (s.sum != nullptr) {
-      add_to(d, sum, s.sum);
-      add_to(d, sum_sq, s.sum_sq);
-      add_to(di, active, s.active);
-    }
-    if (s.z_sum != nullptr) {
-      add_to(d, z_sum, s.z_sum);
-      add_to(d, z_sum_sq, s.z_sum_sq);
-    }
-    if (s.abs_sum != nullptr) add_to(d, abs_sum, s.abs_sum);
-    if (s.max != nullptr) {
-      float lane_values[HWY_MAX_BYTES / sizeof(float)];
-      hn::StoreU(max, d, lane_values);
-      for (size_t lane = 0; lane < hn::Lanes(d); ++lane)
-        if (!(lane_values[lane] <= s.max[lane])) s.max[lane] = std::isnan(s.max[lane]) ? s.max[lane] : lane_values[lane];
-    }
-    // A NaN or infinite y makes its tile's sum of squares NaN or infinite; one that merely overflows counts none.
-    if (!hn::AllTrue(d, hn::Le(sum_sq, hn::Set(d, std::numeric_limits<float>::max()))))
-      count_nonfinite(d, y, rows, columns, kTile, s.nonfinite);
-  }
-}
-
-SumArrays at_channel(const SumArrays& s, int64_t c) {
-  const auto move = [c](auto* p) { return p == nullptr ? nullptr : p + c; };
-  return {.nonfinite = move(s.nonfinite),
-          .sum = move(s.sum),
-          .sum_sq = move(s.sum_sq),
-          .active = move(s.active),
-          .z_sum = move(s.z_sum),
-          .z_sum_sq = move(s.z_sum_sq),
-          .abs_sum = move(s.abs_sum),
-          .max = move(s.max)};
+  sums.add_all_to(d, out.sums, {args.y.data + at, rows, columns, row_floats, kBlock});
 }
 
 /// Steps 2 and 3 for output groups [first, last) over one block of tiles.
@@ -374,12 +296,13 @@ void run(const WinogradPlan& plan, const WinogradArgs& args) {
 
 template <int kTile, int kBlock>
 void run_observed_or_not(const WinogradPlan& plan, const WinogradArgs& args) {
-  if (args.sums == nullptr) {
-    run<kTile, kBlock, Observe::kNothing>(plan, args);
-  } else if (args.sums->sums == kActivity) {
-    run<kTile, kBlock, Observe::kActivity>(plan, args);
-  } else {
-    run<kTile, kBlock, Observe::kAll>(plan, args);
+  switch (observe_what(args.sums)) {
+    case Observe::kNothing:
+      return run<kTile, kBlock, Observe::kNothing>(plan, args);
+    case Observe::kActivity:
+      return run<kTile, kBlock, Observe::kActivity>(plan, args);
+    case Observe::kAll:
+      return run<kTile, kBlock, Observe::kAll>(plan, args);
   }
 }
 

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Planning and weight packing of gemm_conv: host arithmetic without vectors. The kernel is in gemm_conv_simd.cpp.
+#include "kernels/cpu/gemm_conv.h"
+
+#include <algorithm>
+#include <string>
+
+#include "engine/base/error.h"
+#include "kernels/cpu/gemm_conv_detail.h"
+
+namespace elek::kernels {
+namespace {
+
+// The pixels of a block, gathered or read in place: half of a 1 MiB L2; weights and results stream through the rest.
+constexpr int64_t kBlockBytes = int64_t{512} << 10;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// The share of the machine that works when `units` pieces are dealt to `threads`.
+double balance(int64_t units, int64_t threads) {
+  return static_cast<double>(units) / static_cast<double>(ceil_div(units, threads) * threads);
+}
+
+/// Whether the threads split the output channels. Splitting the pixels, each reads all weights and its pixels; splitting the
+/// outputs, each reads all pixels and its weights: the smaller traffic wins, unless the pieces come out uneven.
+bool split_outputs(const GemmConvPlan& plan, int64_t groups, int64_t pixel_bytes) {
+  const GemmConvProblem& p = plan.problem;
+  const int64_t panels = p.samples * plan.sample_panels;
+  const double by_pixels = balance(panels, p.threads), by_outputs = balance(groups, p.threads);
+  constexpr double kUneven = 0.9;
+  if (by_pixels < kUneven || by_outputs < kUneven) return by_outputs > by_pixels;
+  return static_cast<int64_t>(plan.packed_bytes) > pixel_bytes;
+}
+
+}  // namespace
+
+Result<GemmConvPlan> plan_gemm_conv(const GemmConvProblem& p) {
+  const int64_t block = channel_block(p.layout);
+  if (block < 8) return No{"gemm_conv wants a blocked layout, got " + std::string(name_of(p.layout))};
+  ELEK_CHECK(
+      p.samples > 0 && p.channels > 0 && p.out_channels > 0 && p.threads > 0 && p.kernel > 0 && p.stride > 0 && p.padding >= 0,
+      "gemm_conv: samples, channels, threads, kernel and stride must be positive");
+  GemmConvPlan plan;
+  plan.problem = p;
+  const int64_t room_high = p.height + 2 * p.padding - p.kernel, room_wide = p.width + 2 * p.padding - p.kernel;
+  if (room_high < 0 || room_wide < 0) return No{"image smaller than the kernel"};
+  plan.out_height = room_high / p.stride + 1;
+  plan.out_width = room_wide / p.stride + 1;
+  plan.gathers = p.kernel > 1 || p.stride > 1 || p.padding > 0;
+  const int64_t rows = detail::gemm_conv_panel_rows(), taps = p.kernel * p.kernel;
+  plan.sample_panels = ceil_div(plan.out_height * plan.out_width, rows);
+  const int64_t pixel_floats = taps * padded_channels(p.layout, p.channels);
+  const int64_t panel_bytes = rows * pixel_floats * static_cast<int64_t>(sizeof(float));
+  plan.block_panels = std::clamp<int64_t>(kBlockBytes / panel_bytes, 1, detail::kMaxBlockPanels);
+  plan.block_panels = std::min(plan.block_panels, p.samples * plan.sample_panels);
+  const int64_t out_lanes = 2 * detail::gemm_conv_lanes(block);
+  const int64_t groups = ceil_div(padded_channels(p.layout, p.out_channels), out_lanes);
+  plan.packed_bytes = static_cast<size_t>(groups * taps * p.channels * out_lanes) * sizeof(float);
+  plan.split_outputs = split_outputs(plan, groups, p.samples * plan.sample_panels * panel_bytes);
+  if (plan.gathers) plan.scratch_bytes = static_cast<size_t>(p.threads * plan.block_panels * panel_bytes);
+  return plan;
+}
+
+void pack_gemm_conv_weights(const GemmConvPlan& plan, const float* weights, float* packed) {
+  const GemmConvProblem& p = plan.problem;
+  const int64_t out_lanes = 2 * detail::gemm_conv_lanes(channel_block(p.layout)), taps = p.kernel * p.kernel;
+  const int64_t groups = ceil_div(padded_channels(p.layout, p.out_channels), out_lanes);
+#pragma omp parallel for schedule(static) num_threads(p.threads)
+  for (int64_t group = 0; group < groups; ++group)
+    for (int64_t tap = 0; tap < taps; ++tap)
+      for (int64_t c = 0; c < p.channels; ++c)
+        for (int64_t lane = 0; lane < out_lanes; ++lane) {
+          const int64_t k = group * out_lanes + lane;
+          packed[((group * taps + tap) * p.channels + c) * out_lanes + lane] =
+              k < p.out_channels ? weights[(k * p.channels + c) * taps + tap] : 0.0F;
+        }
+}
+
+}  // namespace elek::kernels

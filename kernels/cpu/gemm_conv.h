@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// Direct convolution on blocked activations as a matrix product over panels of pixels, with bias, residual, ReLU, store and the
+// per-channel sums in its last step. Every output is computed whole in registers: no partial result is written or read back.
+// For 1x1 convolutions the panels are the activations themselves; for larger kernels, strides and padding a block of pixels is
+// first gathered, tap by tap, into a scratch that stays in the L2 cache (the im2col of a few dozen pixels, never of an image).
+// Gathering costs one store a multiplicand, against 2 * out_channels operations with it.
+// Must not know about graphs or sessions; allocates nothing; scratch and packed weights are the caller's.
+// Tests: tests/kernels/gemm_conv_test.cpp
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine/base/result.h"
+#include "engine/base/types.h"
+#include "kernels/cpu/channel_sums.h"
+
+namespace elek::kernels {
+
+/// x [samples, channels, height, width] -> y [samples, out_channels, (height + 2*padding - kernel) / stride + 1, …].
+struct GemmConvProblem {
+  int64_t samples = 0;  // at most; a run may hold fewer
+  int64_t channels = 0;
+  int64_t out_channels = 0;
+  int64_t height = 0;
+  int64_t width = 0;
+  int64_t kernel = 1;
+  int64_t stride = 1;
+  int64_t padding = 0;
+  Layout layout = Layout::kNChw16c;
+  int threads = 1;
+};
+
+/// How the work is cut: made once, used by every run.
+struct GemmConvPlan {
+  GemmConvProblem problem;
+  int64_t out_height = 0;
+  int64_t out_width = 0;
+  int64_t sample_panels = 0;   // panels of pixels a sample
+  int64_t block_panels = 0;    // panels that share each group of weights while it is in the cache
+  bool gathers = false;        // pixels go through the scratch
+  bool split_outputs = false;  // threads split the output channels, so each weight is read by one core; else the pixels
+  size_t packed_bytes = 0;
+  size_t scratch_bytes = 0;  // of all threads; 0 unless it gathers
+};
+
+/// No, with the reason, for a layout whose block is not a whole number of this machine's vectors, or sizes out of range.
+[[nodiscard]] Result<GemmConvPlan> plan_gemm_conv(const GemmConvProblem& problem);
+
+/// Shapes    weights: [K, C, kernel, kernel] dense f32 · packed: plan.packed_bytes, aligned to 64
+/// Memory    writes all of packed; padding outputs are zero
+void pack_gemm_conv_weights(const GemmConvPlan& plan, const float* weights, float* packed);
+
+/// y = act(conv(x, w) + bias [+ residual]) and the sums of y per channel.
+/// Shapes    x: plan's problem, samples <= problem.samples · bias: [padded K], padding zero · residual, y: output shape
+/// Layout    all views in problem.layout; padding lanes of y are written as zero
+/// Aliasing  y may be residual's memory; x overlaps nothing
+/// Threads   problem.threads OpenMP threads; thread i adds to the i-th accumulators of `sums`
+/// Numerics  products added in the order tap, channel, in f32: |error| <= (C * kernel^2 + 2) * 2^-24 * (sum |w x| + |b| + |r|);
+///           same input, same bits, for every number of threads and samples (sums: for the same number of threads)
+/// Sums      kActivity, kMoments, kAbsolute, kRange of y as stored (z before residual and ReLU); kPerSample is left to
+///           observe(), for a sample is spread over panels
+struct GemmConvArgs {
+  ActivationView<const float> x;
+  const float* packed = nullptr;
+  const float* bias = nullptr;
+  ActivationView<const float> residual;  // data null = none
+  bool relu = false;
+  ActivationView<float> y;
+  float* scratch = nullptr;
+  const ChannelSums* sums = nullptr;  // null = unobserved
+};
+void gemm_conv(const GemmConvPlan& plan, const GemmConvArgs& args);
+
+/// Name of the instruction set that runs ("AVX3", "AVX2", …).
+[[nodiscard]] const char* gemm_conv_target();
+
+}  // namespace elek::kernels

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// What gemm_conv.cpp and gemm_conv_simd.cpp share and nobody else may use.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/cpu/gemm_conv.h"
+
+namespace elek::kernels::detail {
+
+/// Floats in a vector of this machine, at most `block`.
+int64_t gemm_conv_lanes(int64_t block);
+/// Pixels that the micro-kernel holds in registers at once.
+int64_t gemm_conv_panel_rows();
+
+/// Panels of a block, at most.
+inline constexpr int64_t kMaxBlockPanels = 128;
+
+/// Pixels [first, last) of panel `panel` of a sample: balanced, so that 49 pixels go as 12 + 12 + 12 + 13.
+struct PixelRange {
+  int64_t first, last;
+};
+inline PixelRange panel_pixels(const GemmConvPlan& plan, int64_t panel) {
+  const int64_t pixels = plan.out_height * plan.out_width;
+  return {pixels * panel / plan.sample_panels, pixels * (panel + 1) / plan.sample_panels};
+}
+
+}  // namespace elek::kernels::detail

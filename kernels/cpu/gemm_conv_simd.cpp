@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: Apache-2.0
+// The kernel of gemm_conv, one source for every instruction set (Google Highway compiles this file once for each).
+// A vector holds L neighbouring output channels of one pixel. A panel of up to kPanelRows pixels times a group of two vectors
+// accumulates in registers over all taps and channels: each step loads two vectors of weights and broadcasts one value a pixel.
+// "Planes" are what is multiplied, in order: the channel blocks of x, or those of every tap in the gathered scratch.
+// Tests: tests/kernels/gemm_conv_test.cpp
+#include "kernels/cpu/targets.h"
+// targets.h before any Highway header
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/gemm_conv_simd.cpp"
+#include <hwy/foreach_target.h>
+// foreach_target.h first
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+#include <omp.h>
+
+#include <algorithm>
+
+#include "kernels/cpu/gemm_conv.h"
+#include "kernels/cpu/gemm_conv_detail.h"
+#include "kernels/cpu/register_sums-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace elek::kernels {
+namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Rows of the micro-kernel: accumulators (2 a row) plus two weights and a broadcast must fit the registers: 32 or 16.
+#if HWY_TARGET <= HWY_AVX3 || HWY_TARGET == HWY_NEON
+constexpr int kPanelRows = 14;
+#else
+constexpr int kPanelRows = 6;
+#endif
+
+/// What a panel multiplies: `planes` planes of kBlock channels; every `blocks`-th has only `last` of them.
+struct Planes {
+  const float* first;  // the panel's first pixel in plane 0
+  int64_t stride;      // floats from a plane to the next
+  int64_t count;
+  int64_t blocks;  // planes a tap
+  int64_t last;    // channels in a tap's last plane
+};
+
+/// What the micro-kernel reads: pixels, weights, and what to fetch meanwhile: the weights and the panel that come next.
+struct Operands {
+  Planes x;
+  const float* weights;
+  const float* weights_ahead;
+  const float* x_ahead;
+};
+
+/// acc[v][r] = sum over planes and channels of x[r] weights[v], for kRows pixels and kVectors vectors of output channels.
+template <int kRows, int kVectors, int kBlock, class V>
+HWY_INLINE void accumulate(const Operands& o, V (&acc)[kVectors][kRows]) {
+  const hn::CappedTag<float, kBlock> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const Planes& x = o.x;
+  const float *HWY_RESTRICT u = o.weights, *ahead = o.weights_ahead, *next = o.x_ahead;
+  for (int v = 0; v < kVectors; ++v)
+    for (int r = 0; r < kRows; ++r) acc[v][r] = hn::Zero(d);
+  const float* plane = x.first;
+  for (int64_t i = 0, in_tap = 1; i < x.count; ++i, ++in_tap) {
+    const bool tail = in_tap == x.blocks;
+    const int64_t channels = tail ? x.last : kBlock;
+    if (tail) in_tap = 0;
+    const float* HWY_RESTRICT row = plane;
+    const float* fetch = next;
+    for (int64_t c = 0; c < channels; ++c) {
+      V weights[kVectors];
+      for (int v = 0; v < kVectors; ++v) weights[v] = hn::Load(d, u + v * lanes);
+      hwy::Prefetch(ahead);
+      hwy::Prefetch(ahead + lanes);
+      hwy::Prefetch(fetch);
+      u += 2 * lanes;
+      ahead += 2 * lanes;
+      fetch += kBlock;
+#pragma GCC unroll 14
+      for (int r = 0; r < kRows; ++r) {
+        const V value = hn::Set(d, row[r * kBlock + c]);
+        for (int v = 0; v < kVectors; ++v) acc[v][r] = hn::MulAdd(value, weights[v], acc[v][r]);
+      }
+    }
+    plane += x.stride;
+    next += x.stride;
+  }
+}
+
+/// Where a panel's results go: `rows` pixels from at[v] on in y, for each vector v of output channels, the first at `channel`.
+struct Results {
+  int64_t rows;
+  int64_t at[2];
+  int64_t channel;
+  int thread;
+};
+
+/// The last step of a panel: accumulators to y, with the sums. Both vectors go together: their sums are chains of dependent
+/// additions, and two keep the adders busy. `value_of(v, r)` is an accumulator, in a register or in memory.
+template <int kVectors, int kBlock, Observe kObserve, class ValueOf>
+HWY_INLINE void finish_panel(const GemmConvArgs& args, const Results& out, int64_t rows, const ValueOf& value_of) {
+  const hn::CappedTag<float, kBlock> d;
+  using V = hn::Vec<decltype(d)>;
+  using Sums = RegisterSums<decltype(d), kObserve>;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const V zero = hn::Zero(d);
+  const float threshold = kObserve != Observe::kNothing ? args.sums->threshold : 0.0F;
+  const V bias0 = hn::Load(d, args.bias + out.channel);
+  const V bias1 = kVectors == 2 ? hn::Load(d, args.bias + out.channel + lanes) : zero;
+  const float* residual = args.residual.data;
+  const bool relu = args.relu;
+  Sums sums0(d, threshold), sums1(d, threshold);
+  const auto finish = [&](V z, int64_t to, Sums& sums) HWY_ATTR {
+    V value = z;
+    if (residual != nullptr) value = hn::Add(value, hn::Load(d, residual + to));
+    if (relu) value = hn::IfThenElse(hn::Lt(value, zero), zero, value);  // not Max: NaN stays NaN
+    hn::Store(value, d, args.y.data + to);
+    sums.add(z, value);
+  };
+#pragma GCC unroll 14
+  for (int r = 0; r < rows; ++r) {
+    finish(hn::Add(value_of(0, r), bias0), out.at[0] + r * kBlock, sums0);
+    if constexpr (kVectors == 2) finish(hn::Add(value_of(1, r), bias1), out.at[1] + r * kBlock, sums1);
+  }
+  if constexpr (kObserve != Observe::kNothing) {
+    const SumArrays totals = args.sums->of_thread(out.thread);
+    const auto count = static_cast<int>(rows);
+    sums0.add_all_to(d, at_channel(totals, out.channel), {args.y.data + out.at[0], count, 1, 0, kBlock});
+    if constexpr (kVectors == 2)
+      sums1.add_all_to(d, at_channel(totals, out.channel + lanes), {args.y.data + out.at[1], count, 1, 0, kBlock});
+  }
+}
+
+/// A full panel of two vectors, the usual case: from the registers straight to y.
+template <int kBlock, Observe kObserve>
+HWY_NOINLINE void full_panel(const Operands& o, const GemmConvArgs& args, const Results& out) {
+  using V = hn::Vec<hn::CappedTag<float, kBlock>>;
+  V acc[2][kPanelRows];
+  accumulate<kPanelRows, 2, kBlock>(o, acc);
+  finish_panel<2, kBlock, kObserve>(args, out, kPanelRows, [&](int v, int r) HWY_ATTR { return acc[v][r]; });
+}
+
+/// Any other: through m, [v][kPanelRows][L], so that the last step is compiled once for all numbers of rows.
+template <int kRows, int kVectors, int kBlock>
+HWY_NOINLINE void multiply_panel(const Operands& o, float* HWY_RESTRICT m) {
+  const hn::CappedTag<float, kBlock> d;
+  hn::Vec<decltype(d)> acc[kVectors][kRows];
+  accumulate<kRows, kVectors, kBlock>(o, acc);
+  for (int v = 0; v < kVectors; ++v)
+    for (int r = 0; r < kRows; ++r) hn::Store(acc[v][r], d, m + (v * kPanelRows + r) * static_cast<int64_t>(hn::Lanes(d)));
+}
+
+template <int kRows, int kVectors, int kBlock>
+HWY_INLINE void multiply_rows(const Operands& o, int64_t rows, float* m) {
+  if constexpr (kRows > 0) {
+    if (rows == kRows) {
+      multiply_panel<kRows, kVectors, kBlock>(o, m);
+    } else {
+      multiply_rows<kRows - 1, kVectors, kBlock>(o, rows, m);
+    }
+  }
+}
+
+template <int kVectors, int kBlock, Observe kObserve>
+HWY_NOINLINE void partial_panel(const Operands& o, const GemmConvArgs& args, const Results& out) {
+  const hn::CappedTag<float, kBlock> d;
+  HWY_ALIGN float m[2 * kPanelRows * HWY_MAX_BYTES / sizeof(float)];
+  multiply_rows<kPanelRows, kVectors, kBlock>(o, out.rows, m);
+  finish_panel<kVectors, kBlock, kObserve>(args, out, out.rows, [&](int v, int r) HWY_ATTR {
+    return hn::Load(d, m + (v * kPanelRows + r) * static_cast<int64_t>(hn::Lanes(d)));
+  });
+}
+
+/// Copies the pixels of panels [first, last) into `to`: [tap][channel block][pixel of the block][kBlock], zeros for padding.
+template <int kBlock>
+void gather(const GemmConvPlan& plan, const ActivationView<const float>& x, int64_t first, int64_t last, int64_t block_pixels,
+            float* HWY_RESTRICT to) {
+  const hn::CappedTag<float, kBlock> d;
+  const GemmConvProblem& p = plan.problem;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), blocks = x.channel_pitch / kBlock;
+  const int64_t plane = p.height * p.width * kBlock;
+  int64_t pixel = 0;
+  for (int64_t i = first; i < last; ++i) {
+    const detail::PixelRange range = detail::panel_pixels(plan, i % plan.sample_panels);
+    const float* sample = x.data + i / plan.sample_panels * blocks * plane;
+    for (int64_t q = range.first; q < range.last; ++q, ++pixel) {
+      const int64_t top = q / plan.out_width * p.stride - p.padding, left = q % plan.out_width * p.stride - p.padding;
+      float* out = to + pixel * kBlock;
+      for (int64_t tap = 0; tap < p.kernel * p.kernel; ++tap) {
+        const int64_t row = top + tap / p.kernel, column = left + tap % p.kernel;
+        const bool inside = row >= 0 && row < p.height && column >= 0 && column < p.width;
+        const float* from = sample + (row * p.width + column) * kBlock;
+        for (int64_t block = 0; block < blocks; ++block, out += block_pixels * kBlock, from += plane)
+          for (int64_t c = 0; c < kBlock; c += lanes) hn::Store(inside ? hn::Load(d, from + c) : hn::Zero(d), d, out + c);
+      }
+    }
+  }
+}
+
+/// A panel of the block at hand, its places worked out once for all groups of output channels.
+struct Panel {
+  const float* x;   // first pixel in plane 0
+  int64_t y_block;  // sample's first channel block in y, in blocks
+  int64_t y_pixel;
+  int64_t rows;
+};
+
+/// One thread's part: output groups [first_group, last_group) of panels [first, last), a block of panels after the other.
+template <int kBlock, Observe kObserve>
+struct Worker {
+  const GemmConvPlan& plan;
+  const GemmConvArgs& args;
+  const int thread;
+  float* const scratch;
+  const hn::CappedTag<float, kBlock> d{};
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const int64_t taps = plan.problem.kernel * plan.problem.kernel;
+  const int64_t blocks = args.x.channel_pitch / kBlock, out_blocks = args.y.channel_pitch / kBlock;
+  const int64_t group_floats = taps * plan.problem.channels * 2 * lanes;
+  const int64_t in_plane = plan.problem.height * plan.problem.width * kBlock;
+  const int64_t out_plane = plan.out_height * plan.out_width * kBlock;
+
+  /// Panels [from, to): in x itself, or gathered. Returns the planes; `first` is each panel's own.
+  Planes lay_out(int64_t from, int64_t to, Panel* panels) const {
+    int64_t pixels = 0;
+    for (int64_t i = from; i < to; ++i) {
+      const int64_t sample = i / plan.sample_panels;
+      const detail::PixelRange range = detail::panel_pixels(plan, i % plan.sample_panels);
+      const float* x =
+          plan.gathers ? scratch + pixels * kBlock : args.x.data + sample * blocks * in_plane + range.first * kBlock;
+      panels[i - from] = {x, sample * out_blocks, range.first, range.last - range.first};
+      pixels += range.last - range.first;
+    }
+    const int64_t last = plan.problem.channels - (blocks - 1) * kBlock;
+    if (!plan.gathers) return {nullptr, in_plane, blocks, blocks, last};
+    gather<kBlock>(plan, args.x, from, to, pixels, scratch);
+    return {nullptr, pixels * kBlock, taps * blocks, blocks, last};
+  }
+
+  void run_panel(const Operands& o, const Panel& panel, int64_t channel) const {
+    const auto place = [&](int64_t c) {
+      return (panel.y_block + c / kBlock) * out_plane + panel.y_pixel * kBlock + c % kBlock;
+    };
+    const Results out{panel.rows, {place(channel), place(channel + lanes)}, channel, thread};
+    if (channel + lanes >= args.y.channel_pitch) {
+      partial_panel<1, kBlock, kObserve>(o, args, out);
+    } else if (out.rows == kPanelRows) {
+      full_panel<kBlock, kObserve>(o, args, out);
+    } else {
+      partial_panel<2, kBlock, kObserve>(o, args, out);
+    }
+  }
+
+  void run(int64_t first, int64_t last, int64_t first_group, int64_t last_group) const {
+    Panel panels[detail::kMaxBlockPanels];
+    for (int64_t from = first; from < last; from += plan.block_panels) {
+      const int64_t count = std::min(last - from, plan.block_panels);
+      const Planes planes = lay_out(from, from + count, panels);
+      for (int64_t group = first_group; group < last_group; ++group) {
+        const float* u = args.packed + group * group_floats;
+        for (int64_t i = 0; i < count; ++i) {
+          Operands o{planes, u, u, panels[std::min(i + 1, count - 1)].x};
+          o.x.first = panels[i].x;
+          if (i == 0 && group + 1 < last_group) o.weights_ahead = u + group_floats;  // each weight is fetched ahead once
+          run_panel(o, panels[i], group * 2 * lanes);
+        }
+      }
+    }
+  }
+};
+
+template <int kBlock, Observe kObserve>
+void run(const GemmConvPlan& plan, const GemmConvArgs& args) {
+  const hn::CappedTag<float, kBlock> d;
+  const int64_t out_lanes = 2 * static_cast<int64_t>(hn::Lanes(d));
+  const int64_t groups = (args.y.channel_pitch + out_lanes - 1) / out_lanes, panels = args.x.samples * plan.sample_panels;
+  const size_t scratch_floats = plan.scratch_bytes / sizeof(float) / static_cast<size_t>(plan.problem.threads);
+#pragma omp parallel num_threads(plan.problem.threads)
+  {
+    const int thread = omp_get_thread_num();
+    const int64_t threads = omp_get_num_threads();
+    const auto share = [thread, threads](int64_t n, int64_t which) { return n * (thread + which) / threads; };
+    float* scratch = plan.gathers ? args.scratch + static_cast<size_t>(thread) * scratch_floats : nullptr;
+    const Worker<kBlock, kObserve> worker{plan, args, thread, scratch};
+    if (plan.split_outputs) {
+      worker.run(0, panels, share(groups, 0), share(groups, 1));
+    } else {
+      worker.run(share(panels, 0), share(panels, 1), 0, groups);
+    }
+  }
+}
+
+template <int kBlock>
+void run_observed_or_not(const GemmConvPlan& plan, const GemmConvArgs& args) {
+  switch (observe_what(args.sums)) {
+    case Observe::kNothing:
+      return run<kBlock, Observe::kNothing>(plan, args);
+    case Observe::kActivity:
+      return run<kBlock, Observe::kActivity>(plan, args);
+    case Observe::kAll:
+      return run<kBlock, Observe::kAll>(plan, args);
+  }
+}
+
+void GemmConvRun(const GemmConvPlan& plan, const GemmConvArgs& args) {
+  plan.problem.layout == Layout::kNChw16c ? run_observed_or_not<16>(plan, args) : run_observed_or_not<8>(plan, args);
+}
+int64_t GemmConvLanes(int64_t block) {
+  return static_cast<int64_t>(block == 16 ? hn::Lanes(hn::CappedTag<float, 16>()) : hn::Lanes(hn::CappedTag<float, 8>()));
+}
+int64_t GemmConvPanelRows() { return kPanelRows; }
+const char* GemmConvTargetName() { return hwy::TargetName(HWY_TARGET); }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace elek::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+#include "engine/base/error.h"
+
+namespace elek::kernels {
+HWY_EXPORT(GemmConvRun);
+HWY_EXPORT(GemmConvLanes);
+HWY_EXPORT(GemmConvPanelRows);
+HWY_EXPORT(GemmConvTargetName);
+
+namespace detail {
+int64_t gemm_conv_lanes(int64_t block) { return HWY_DYNAMIC_DISPATCH(GemmConvLanes)(block); }
+int64_t gemm_conv_panel_rows() { return HWY_DYNAMIC_DISPATCH(GemmConvPanelRows)(); }
+}  // namespace detail
+
+const char* gemm_conv_target() { return HWY_DYNAMIC_DISPATCH(GemmConvTargetName)(); }
+
+void gemm_conv(const GemmConvPlan& plan, const GemmConvArgs& args) {
+  const GemmConvProblem& p = plan.problem;
+  const ImageShape in{p.channels, p.height, p.width}, out{p.out_channels, plan.out_height, plan.out_width};
+  ELEK_CHECK(args.x.samples > 0 && args.x.samples <= p.samples && args.x.samples == args.y.samples,
+             "gemm_conv: planned for up to " + std::to_string(p.samples) + " samples, got " + std::to_string(args.x.samples));
+  ELEK_CHECK(args.x.shape == in && args.x.layout == p.layout && args.y.layout == p.layout,
+             "gemm_conv: input is " + to_string(args.x.shape) + ", planned for " + to_string(in));
+  ELEK_CHECK(args.y.shape == out, "gemm_conv: output is " + to_string(args.y.shape) + ", planned for " + to_string(out));
+  ELEK_CHECK(!plan.gathers || args.scratch != nullptr, "gemm_conv: no scratch");
+  if (args.sums != nullptr) {
+    ELEK_CHECK(args.sums->threads >= p.threads && args.sums->channels_padded >= padded_channels(p.layout, p.out_channels),
+               "gemm_conv: sums for " + std::to_string(args.sums->threads) + " threads, fewer than run");
+  }
+  HWY_DYNAMIC_DISPATCH(GemmConvRun)(plan, args);
+}
+
+}  // namespace elek::kernels
+#endif  // HWY_ONCE

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// gemm_conv against a direct convolution in double: every instruction set this machine has, both blocked layouts, kernels 1, 3
+// and 7, strides and paddings, odd channels, ragged maps, one to three threads (both ways to split the work). The bound is that
+// of a sum in f32 in any order: |error| <= (C * kernel^2 + 2) * 2^-24 * (sum |w x| + |b| + |r|).
+#include "kernels/cpu/gemm_conv.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "engine/base/error.h"
+#include "tests/kernels/conv_case.h"
+
+namespace elek::kernels {
+namespace {
+
+using conv_case::Direct;
+using conv_case::Floats;
+using conv_case::index_of;
+using conv_case::Problem;
+using conv_case::Shape;
+using test::for_each_target;
+
+GemmConvProblem problem_of(const Shape& c) {
+  return {c.samples, c.channels, c.out_channels, c.height, c.width, c.kernel, c.stride, c.padding, c.layout, c.threads};
+}
+
+/// `planned` samples at most, of which the problem's are run.
+void run(Problem& p, const ChannelSums* sums = nullptr, int64_t planned = 0) {
+  GemmConvProblem problem = problem_of(p.spec);
+  problem.samples = std::max(problem.samples, planned);
+  const auto plan = plan_gemm_conv(problem);
+  ASSERT_TRUE(plan) << plan.reason();
+  Floats packed(plan.value().packed_bytes / sizeof(float), conv_case::kNan);
+  Floats scratch(plan.value().scratch_bytes / sizeof(float), conv_case::kNan);
+  pack_gemm_conv_weights(plan.value(), p.w.data(), packed.data);
+  gemm_conv(plan.value(), {.x = p.x_view(),
+                           .packed = packed.data,
+                           .bias = p.bias.data,
+                           .residual = p.residual_view(),
+                           .relu = p.spec.relu,
+                           .y = p.output(),
+                           .scratch = scratch.data,
+                           .sums = sums});
+}
+
+std::vector<Shape> shapes() {
+  std::vector<Shape> all;
+  for (const Layout layout : {Layout::kNChw16c, Layout::kNChw8c})
+    for (const int threads : {1, 2, 3}) {
+      all.push_back({1, 1, 1, 1, 1, 1, 1, 0, layout, threads, false, false});
+      all.push_back({2, 7, 37, 5, 9, 1, 1, 0, layout, threads, true, true});
+      all.push_back({3, 64, 16, 7, 7, 1, 1, 0, layout, threads, false, true});
+      all.push_back({2, 37, 70, 14, 14, 1, 1, 0, layout, threads, true, false});
+      all.push_back({1, 129, 256, 3, 3, 1, 1, 0, layout, threads, true, true});  // outputs are split
+      all.push_back({2, 33, 45, 9, 7, 1, 2, 0, layout, threads, false, true});   // gathered: stride, odd map
+      all.push_back({2, 20, 33, 8, 9, 3, 2, 1, layout, threads, true, true});    // gathered: taps and padding
+      all.push_back({1, 3, 17, 15, 14, 7, 2, 3, layout, threads, false, false});
+      all.push_back({1, 5, 8, 6, 6, 3, 1, 2, layout, threads, false, true});
+    }
+  return all;
+}
+
+TEST(GemmConvTest, EqualsTheDirectConvolutionWithinTheDerivedBound) {
+  for_each_target([] {
+    for (const Shape& c : shapes()) {
+      Problem p(c, /*integers=*/false, 7);
+      run(p);
+      const Direct direct(p);
+      const double factor = static_cast<double>(c.channels * c.kernel * c.kernel + 2) * std::ldexp(1.0, -24);
+      int64_t bad = 0;
+      p.each_output([&](int64_t n, int64_t k, int64_t row, int64_t column, size_t o) {
+        const double got = p.y.data[index_of(p.y_view(), n, k, row, column)];
+        if (!(std::fabs(got - direct.y[o]) <= factor * direct.magnitude[o])) ++bad;
+      });
+      EXPECT_EQ(bad, 0) << conv_case::print(c) << " on " << gemm_conv_target();
+      conv_case::expect_zero_padding(p);
+    }
+  });
+}
+
+TEST(GemmConvTest, IntegersAreExact) {
+  for_each_target([] {
+    for (const Shape& c : shapes()) {
+      Problem p(c, /*integers=*/true, 3);
+      run(p);
+      const Direct direct(p);
+      int64_t bad = 0;
+      p.each_output([&](int64_t n, int64_t k, int64_t row, int64_t column, size_t o) {
+        if (!(p.y.data[index_of(p.y_view(), n, k, row, column)] == static_cast<float>(direct.y[o]))) ++bad;
+      });
+      EXPECT_EQ(bad, 0) << conv_case::print(c) << " on " << gemm_conv_target();
+    }
+  });
+}
+
+TEST(GemmConvTest, SumsAreThoseOfTheStoredValues) {
+  for_each_target([] { conv_case::expect_sums(shapes(), [](Problem& p, const ChannelSums* sums) { run(p, sums); }); });
+}
+
+TEST(GemmConvTest, MomentsAreTakenBeforeResidualAndRelu) {
+  conv_case::expect_moments_before_the_rest({2, 7, 37, 5, 9, 1, 1, 0, Layout::kNChw16c, 2, true, true},
+                                            [](Problem& p, const ChannelSums* sums) { run(p, sums); });
+}
+
+TEST(GemmConvTest, NanAndInfinityAreKeptAndCounted) {
+  for_each_target([] {
+    conv_case::expect_nonfinite_kept_and_counted(
+        {1, 16, 37, 9, 9, 1, 1, 0, Layout::kNChw16c, 1, false, true}, [](Problem& p, const ChannelSums* sums) { run(p, sums); },
+        gemm_conv_target());
+  });
+}
+
+TEST(GemmConvTest, ThreadsSamplesAndStatisticsDoNotChangeABit) {
+  // Shapes whose panels are cut differently by two threads, and by a plan for more samples than are run.
+  for (Shape c : {Shape{2, 37, 70, 14, 14, 1, 1, 0, Layout::kNChw16c, 1, true, true},
+                  Shape{2, 20, 33, 8, 9, 3, 2, 1, Layout::kNChw16c, 1, false, true}}) {
+    Problem one(c, false, 21);
+    run(one);
+    c.threads = 2;
+    Problem two(c, false, 21);
+    const conv_case::SumsBlock block(two, kActivity, 0.0F);
+    run(two, &block.sums, 7);
+    for (int64_t i = 0; i < c.samples * one.pk * one.oh * one.ow; ++i)
+      ASSERT_EQ(one.y.data[i], two.y.data[i]) << conv_case::print(c) << " at " << i;
+  }
+}
+
+TEST(GemmConvTest, TheResidualMayBeTheOutput) {
+  const Shape c{2, 37, 70, 14, 14, 1, 1, 0, Layout::kNChw16c, 2, true, true};
+  Problem apart(c, false, 5), in_place(c, false, 5);
+  run(apart);
+  const auto plan = plan_gemm_conv(problem_of(c)).value();
+  Floats packed(plan.packed_bytes / sizeof(float), conv_case::kNan);
+  pack_gemm_conv_weights(plan, in_place.w.data(), packed.data);
+  float* both = in_place.y.data = in_place.residual.data;
+  gemm_conv(plan, {.x = in_place.x_view(),
+                   .packed = packed.data,
+                   .bias = in_place.bias.data,
+                   .residual = in_place.residual_view(),
+                   .relu = true,
+                   .y = in_place.output()});
+  for (int64_t i = 0; i < c.samples * apart.pk * apart.oh * apart.ow; ++i) ASSERT_EQ(apart.y.data[i], both[i]) << "at " << i;
+}
+
+TEST(GemmConvTest, SaysNoToWhatItCannotDo) {
+  EXPECT_FALSE(plan_gemm_conv({1, 8, 8, 8, 8, 1, 1, 0, Layout::kNchw, 1}));
+  EXPECT_FALSE(plan_gemm_conv({1, 8, 8, 2, 2, 3, 1, 0, Layout::kNChw16c, 1}));
+  const Shape c{2, 8, 8, 4, 4, 1, 1, 0, Layout::kNChw16c, 1, false, false};
+  Problem p(c, true, 1);
+  GemmConvProblem fewer = problem_of(c);
+  fewer.samples = 1;
+  const auto plan = plan_gemm_conv(fewer).value();
+  EXPECT_THROW(gemm_conv(plan, {.x = p.x_view(), .packed = p.w.data(), .bias = p.bias.data, .residual = {}, .y = p.output()}),
+               ContractError);
+}
+
+}  // namespace
+}  // namespace elek::kernels
