@@ -13,7 +13,7 @@
 
 #include "engine/base/result.h"
 #include "engine/base/types.h"
-#include "kernels/cpu/channel_sums.h"
+#include "kernels/cpu/conv_args.h"
 
 namespace elek::kernels {
 
@@ -51,26 +51,10 @@ struct GemmConvPlan {
 /// Memory    writes all of packed; padding outputs are zero
 void pack_gemm_conv_weights(const GemmConvPlan& plan, const float* weights, float* packed);
 
-/// y = act(conv(x, w) + bias [+ residual]) and the sums of y per channel.
-/// Shapes    x: plan's problem, samples <= problem.samples · bias: [padded K], padding zero · residual, y: output shape
-/// Layout    all views in problem.layout; padding lanes of y are written as zero
-/// Aliasing  y may be residual's memory; x overlaps nothing
-/// Threads   problem.threads OpenMP threads; thread i adds to the i-th accumulators of `sums`
+/// y = act(conv(x, w) + bias [+ residual]) and the sums (conv_args.h).
 /// Numerics  products added in the order tap, channel, in f32: |error| <= (C * kernel^2 + 2) * 2^-24 * (sum |w x| + |b| + |r|);
 ///           same input, same bits, for every number of threads and samples (sums: for the same number of threads)
-/// Sums      kActivity, kMoments, kAbsolute, kRange of y as stored (z before residual and ReLU); kPerSample is left to
-///           observe(), for a sample is spread over panels
-struct GemmConvArgs {
-  ActivationView<const float> x;
-  const float* packed = nullptr;
-  const float* bias = nullptr;
-  ActivationView<const float> residual;  // data null = none
-  bool relu = false;
-  ActivationView<float> y;
-  float* scratch = nullptr;
-  const ChannelSums* sums = nullptr;  // null = unobserved
-};
-void gemm_conv(const GemmConvPlan& plan, const GemmConvArgs& args);
+void gemm_conv(const GemmConvPlan& plan, const ConvArgs& args);
 
 /// Name of the instruction set that runs ("AVX3", "AVX2", …).
 [[nodiscard]] const char* gemm_conv_target();

@@ -32,6 +32,8 @@ constexpr int kPanelRows = 14;
 constexpr int kPanelRows = 6;
 #endif
 
+constexpr int64_t kLineFloats = 16;
+
 /// What a panel multiplies: `planes` planes of kBlock channels; every `blocks`-th has only `last` of them.
 struct Planes {
   const float* first;  // the panel's first pixel in plane 0
@@ -41,14 +43,17 @@ struct Planes {
   int64_t last;    // channels in a tap's last plane
 };
 
-/// What the micro-kernel reads: pixels, weights, and what to fetch meanwhile: the weights and the panel that come next.
+/// What the micro-kernel reads: pixels, weights, and what to fetch meanwhile: the panel that comes next, and this panel's share
+/// of the next group's weights, a few lines a plane: all at once they would come no faster, and stall the loads of x.
 struct Operands {
   Planes x;
   const float* weights;
-  const float* weights_ahead;
   const float* x_ahead;
+  const float* weights_ahead;
+  int64_t lines_ahead;  // a plane
 };
 
+/// The loops over accumulators are unrolled by order: what is indexed by a variable, even once, lives in memory throughout.
 /// acc[v][r] = sum over planes and channels of x[r] weights[v], for kRows pixels and kVectors vectors of output channels.
 template <int kRows, int kVectors, int kBlock, class V>
 HWY_INLINE void accumulate(const Operands& o, V (&acc)[kVectors][kRows]) {
@@ -56,27 +61,28 @@ HWY_INLINE void accumulate(const Operands& o, V (&acc)[kVectors][kRows]) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const Planes& x = o.x;
   const float *HWY_RESTRICT u = o.weights, *ahead = o.weights_ahead, *next = o.x_ahead;
-  for (int v = 0; v < kVectors; ++v)
-    for (int r = 0; r < kRows; ++r) acc[v][r] = hn::Zero(d);
+#pragma GCC unroll 14
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) acc[v][r] = hn::Zero(d);
   const float* plane = x.first;
   for (int64_t i = 0, in_tap = 1; i < x.count; ++i, ++in_tap) {
     const bool tail = in_tap == x.blocks;
     const int64_t channels = tail ? x.last : kBlock;
     if (tail) in_tap = 0;
+    for (int64_t line = 0; line < o.lines_ahead; ++line, ahead += kLineFloats) hwy::Prefetch(ahead);
     const float* HWY_RESTRICT row = plane;
     const float* fetch = next;
     for (int64_t c = 0; c < channels; ++c) {
       V weights[kVectors];
       for (int v = 0; v < kVectors; ++v) weights[v] = hn::Load(d, u + v * lanes);
-      hwy::Prefetch(ahead);
-      hwy::Prefetch(ahead + lanes);
       hwy::Prefetch(fetch);
       u += 2 * lanes;
-      ahead += 2 * lanes;
       fetch += kBlock;
 #pragma GCC unroll 14
       for (int r = 0; r < kRows; ++r) {
         const V value = hn::Set(d, row[r * kBlock + c]);
+#pragma GCC unroll 2
         for (int v = 0; v < kVectors; ++v) acc[v][r] = hn::MulAdd(value, weights[v], acc[v][r]);
       }
     }
@@ -90,13 +96,13 @@ struct Results {
   int64_t rows;
   int64_t at[2];
   int64_t channel;
-  int thread;
+  const SumArrays* totals;  // of this thread, from `channel` on, and from the second vector on
 };
 
 /// The last step of a panel: accumulators to y, with the sums. Both vectors go together: their sums are chains of dependent
 /// additions, and two keep the adders busy. `value_of(v, r)` is an accumulator, in a register or in memory.
 template <int kVectors, int kBlock, Observe kObserve, class ValueOf>
-HWY_INLINE void finish_panel(const GemmConvArgs& args, const Results& out, int64_t rows, const ValueOf& value_of) {
+HWY_INLINE void finish_panel(const ConvArgs& args, const Results& out, int64_t rows, const ValueOf& value_of) {
   const hn::CappedTag<float, kBlock> d;
   using V = hn::Vec<decltype(d)>;
   using Sums = RegisterSums<decltype(d), kObserve>;
@@ -106,36 +112,36 @@ HWY_INLINE void finish_panel(const GemmConvArgs& args, const Results& out, int64
   const V bias0 = hn::Load(d, args.bias + out.channel);
   const V bias1 = kVectors == 2 ? hn::Load(d, args.bias + out.channel + lanes) : zero;
   const float* residual = args.residual.data;
+  float* y = args.y.data;
   const bool relu = args.relu;
   Sums sums0(d, threshold), sums1(d, threshold);
   const auto finish = [&](V z, int64_t to, Sums& sums) HWY_ATTR {
     V value = z;
     if (residual != nullptr) value = hn::Add(value, hn::Load(d, residual + to));
     if (relu) value = hn::IfThenElse(hn::Lt(value, zero), zero, value);  // not Max: NaN stays NaN
-    hn::Store(value, d, args.y.data + to);
+    hn::Store(value, d, y + to);
     sums.add(z, value);
   };
+  const int64_t at0 = out.at[0], at1 = out.at[1];
 #pragma GCC unroll 14
   for (int r = 0; r < rows; ++r) {
-    finish(hn::Add(value_of(0, r), bias0), out.at[0] + r * kBlock, sums0);
-    if constexpr (kVectors == 2) finish(hn::Add(value_of(1, r), bias1), out.at[1] + r * kBlock, sums1);
+    finish(hn::Add(value_of(0, r), bias0), at0 + r * kBlock, sums0);
+    if constexpr (kVectors == 2) finish(hn::Add(value_of(1, r), bias1), at1 + r * kBlock, sums1);
   }
   if constexpr (kObserve != Observe::kNothing) {
-    const SumArrays totals = args.sums->of_thread(out.thread);
     const auto count = static_cast<int>(rows);
-    sums0.add_all_to(d, at_channel(totals, out.channel), {args.y.data + out.at[0], count, 1, 0, kBlock});
-    if constexpr (kVectors == 2)
-      sums1.add_all_to(d, at_channel(totals, out.channel + lanes), {args.y.data + out.at[1], count, 1, 0, kBlock});
+    sums0.add_all_to(d, out.totals[0], {y + at0, count, 1, 0, kBlock});
+    if constexpr (kVectors == 2) sums1.add_all_to(d, out.totals[1], {y + at1, count, 1, 0, kBlock});
   }
 }
 
-/// A full panel of two vectors, the usual case: from the registers straight to y.
-template <int kBlock, Observe kObserve>
-HWY_NOINLINE void full_panel(const Operands& o, const GemmConvArgs& args, const Results& out) {
+/// A full panel of two vectors, unobserved: from the registers straight to y. (With sums there are not registers enough.)
+template <int kBlock>
+HWY_NOINLINE void full_panel(const Operands& o, const ConvArgs& args, const Results& out) {
   using V = hn::Vec<hn::CappedTag<float, kBlock>>;
   V acc[2][kPanelRows];
   accumulate<kPanelRows, 2, kBlock>(o, acc);
-  finish_panel<2, kBlock, kObserve>(args, out, kPanelRows, [&](int v, int r) HWY_ATTR { return acc[v][r]; });
+  finish_panel<2, kBlock, Observe::kNothing>(args, out, kPanelRows, [&](int v, int r) HWY_ATTR { return acc[v][r]; });
 }
 
 /// Any other: through m, [v][kPanelRows][L], so that the last step is compiled once for all numbers of rows.
@@ -144,7 +150,9 @@ HWY_NOINLINE void multiply_panel(const Operands& o, float* HWY_RESTRICT m) {
   const hn::CappedTag<float, kBlock> d;
   hn::Vec<decltype(d)> acc[kVectors][kRows];
   accumulate<kRows, kVectors, kBlock>(o, acc);
+#pragma GCC unroll 2
   for (int v = 0; v < kVectors; ++v)
+#pragma GCC unroll 14
     for (int r = 0; r < kRows; ++r) hn::Store(acc[v][r], d, m + (v * kPanelRows + r) * static_cast<int64_t>(hn::Lanes(d)));
 }
 
@@ -160,7 +168,7 @@ HWY_INLINE void multiply_rows(const Operands& o, int64_t rows, float* m) {
 }
 
 template <int kVectors, int kBlock, Observe kObserve>
-HWY_NOINLINE void partial_panel(const Operands& o, const GemmConvArgs& args, const Results& out) {
+HWY_NOINLINE void partial_panel(const Operands& o, const ConvArgs& args, const Results& out) {
   const hn::CappedTag<float, kBlock> d;
   HWY_ALIGN float m[2 * kPanelRows * HWY_MAX_BYTES / sizeof(float)];
   multiply_rows<kPanelRows, kVectors, kBlock>(o, out.rows, m);
@@ -207,7 +215,7 @@ struct Panel {
 template <int kBlock, Observe kObserve>
 struct Worker {
   const GemmConvPlan& plan;
-  const GemmConvArgs& args;
+  const ConvArgs& args;
   const int thread;
   float* const scratch;
   const hn::CappedTag<float, kBlock> d{};
@@ -235,15 +243,15 @@ struct Worker {
     return {nullptr, pixels * kBlock, taps * blocks, blocks, last};
   }
 
-  void run_panel(const Operands& o, const Panel& panel, int64_t channel) const {
+  void run_panel(const Operands& o, const Panel& panel, int64_t channel, const SumArrays* totals) const {
     const auto place = [&](int64_t c) {
       return (panel.y_block + c / kBlock) * out_plane + panel.y_pixel * kBlock + c % kBlock;
     };
-    const Results out{panel.rows, {place(channel), place(channel + lanes)}, channel, thread};
+    const Results out{panel.rows, {place(channel), place(channel + lanes)}, channel, totals};
     if (channel + lanes >= args.y.channel_pitch) {
       partial_panel<1, kBlock, kObserve>(o, args, out);
-    } else if (out.rows == kPanelRows) {
-      full_panel<kBlock, kObserve>(o, args, out);
+    } else if (kObserve == Observe::kNothing && out.rows == kPanelRows) {
+      full_panel<kBlock>(o, args, out);
     } else {
       partial_panel<2, kBlock, kObserve>(o, args, out);
     }
@@ -254,13 +262,20 @@ struct Worker {
     for (int64_t from = first; from < last; from += plan.block_panels) {
       const int64_t count = std::min(last - from, plan.block_panels);
       const Planes planes = lay_out(from, from + count, panels);
+      const int64_t pieces = count * planes.count * kLineFloats, lines = (group_floats + pieces - 1) / pieces;
       for (int64_t group = first_group; group < last_group; ++group) {
         const float* u = args.packed + group * group_floats;
+        const int64_t channel = group * 2 * lanes;
+        SumArrays totals[2];
+        if constexpr (kObserve != Observe::kNothing) {
+          totals[0] = at_channel(args.sums->of_thread(thread), channel);
+          totals[1] = at_channel(totals[0], lanes);
+        }
         for (int64_t i = 0; i < count; ++i) {
-          Operands o{planes, u, u, panels[std::min(i + 1, count - 1)].x};
+          Operands o{planes, u, panels[std::min(i + 1, count - 1)].x, u + group_floats + i * planes.count * lines * kLineFloats,
+                     group + 1 < last_group ? lines : 0};
           o.x.first = panels[i].x;
-          if (i == 0 && group + 1 < last_group) o.weights_ahead = u + group_floats;  // each weight is fetched ahead once
-          run_panel(o, panels[i], group * 2 * lanes);
+          run_panel(o, panels[i], channel, totals);
         }
       }
     }
@@ -268,7 +283,7 @@ struct Worker {
 };
 
 template <int kBlock, Observe kObserve>
-void run(const GemmConvPlan& plan, const GemmConvArgs& args) {
+void run(const GemmConvPlan& plan, const ConvArgs& args) {
   const hn::CappedTag<float, kBlock> d;
   const int64_t out_lanes = 2 * static_cast<int64_t>(hn::Lanes(d));
   const int64_t groups = (args.y.channel_pitch + out_lanes - 1) / out_lanes, panels = args.x.samples * plan.sample_panels;
@@ -289,7 +304,7 @@ void run(const GemmConvPlan& plan, const GemmConvArgs& args) {
 }
 
 template <int kBlock>
-void run_observed_or_not(const GemmConvPlan& plan, const GemmConvArgs& args) {
+void run_observed_or_not(const GemmConvPlan& plan, const ConvArgs& args) {
   switch (observe_what(args.sums)) {
     case Observe::kNothing:
       return run<kBlock, Observe::kNothing>(plan, args);
@@ -300,7 +315,7 @@ void run_observed_or_not(const GemmConvPlan& plan, const GemmConvArgs& args) {
   }
 }
 
-void GemmConvRun(const GemmConvPlan& plan, const GemmConvArgs& args) {
+void GemmConvRun(const GemmConvPlan& plan, const ConvArgs& args) {
   plan.problem.layout == Layout::kNChw16c ? run_observed_or_not<16>(plan, args) : run_observed_or_not<8>(plan, args);
 }
 int64_t GemmConvLanes(int64_t block) {
@@ -329,7 +344,7 @@ int64_t gemm_conv_panel_rows() { return HWY_DYNAMIC_DISPATCH(GemmConvPanelRows)(
 
 const char* gemm_conv_target() { return HWY_DYNAMIC_DISPATCH(GemmConvTargetName)(); }
 
-void gemm_conv(const GemmConvPlan& plan, const GemmConvArgs& args) {
+void gemm_conv(const GemmConvPlan& plan, const ConvArgs& args) {
   const GemmConvProblem& p = plan.problem;
   const ImageShape in{p.channels, p.height, p.width}, out{p.out_channels, plan.out_height, plan.out_width};
   ELEK_CHECK(args.x.samples > 0 && args.x.samples <= p.samples && args.x.samples == args.y.samples,

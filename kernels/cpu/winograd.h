@@ -15,7 +15,7 @@
 
 #include "engine/base/result.h"
 #include "engine/base/types.h"
-#include "kernels/cpu/channel_sums.h"
+#include "kernels/cpu/conv_args.h"
 
 namespace elek::kernels {
 
@@ -59,26 +59,9 @@ struct WinogradPlan {
 /// Memory    writes all of packed; padding channels are zero
 void pack_winograd_weights(const WinogradPlan& plan, const float* weights, float* packed);
 
-/// y = act(conv3x3(x, w) + bias [+ residual]) and the sums of y per channel.
-/// Shapes    x: plan's problem, samples <= problem.samples · bias: [padded K], padding zero · residual, y: output shape
-/// Layout    all views in problem.layout; padding lanes of y are written as zero
-/// Aliasing  y may be residual's memory; x overlaps nothing
-/// Threads   problem.threads OpenMP threads; thread i adds to the i-th accumulators of `sums`
+/// y = act(conv3x3(x, w) + bias [+ residual]) and the sums (conv_args.h).
 /// Numerics  |error| <= bound of docs/winograd.md; fixed order for a fixed number of threads: same input, same bits
-/// Sums      kActivity, kMoments, kAbsolute, kRange of y as stored (z before residual and ReLU); kPerSample is left to
-/// observe(), for
-///           a sample is spread over tiles
-struct WinogradArgs {
-  ActivationView<const float> x;
-  const float* packed = nullptr;
-  const float* bias = nullptr;
-  ActivationView<const float> residual;  // data null = none
-  bool relu = false;
-  ActivationView<float> y;
-  float* scratch = nullptr;
-  const ChannelSums* sums = nullptr;  // null = unobserved
-};
-void winograd_conv(const WinogradPlan& plan, const WinogradArgs& args);
+void winograd_conv(const WinogradPlan& plan, const ConvArgs& args);
 
 /// Name of the instruction set that runs ("AVX3", "AVX2", …).
 [[nodiscard]] const char* winograd_target();

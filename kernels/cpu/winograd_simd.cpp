@@ -140,6 +140,7 @@ HWY_INLINE void multiply_panel(D d, const float* HWY_RESTRICT v, int64_t v_strid
   using V = Vec<D>;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   V acc0[kRows], acc1[kRows];
+#pragma GCC unroll 14  // what is indexed by a variable, even once, lives in memory throughout
   for (int r = 0; r < kRows; ++r) acc0[r] = acc1[r] = hn::Zero(d);
   for (int64_t c = 0; c < channels; ++c) {
     const V u0 = hn::Load(d, u), u1 = hn::Load(d, u + lanes);
@@ -154,6 +155,7 @@ HWY_INLINE void multiply_panel(D d, const float* HWY_RESTRICT v, int64_t v_strid
       acc1[r] = hn::MulAdd(value, u1, acc1[r]);
     }
   }
+#pragma GCC unroll 14
   for (int r = 0; r < kRows; ++r) {
     hn::Store(acc0[r], d, m + r * 2 * lanes);
     hn::Store(acc1[r], d, m + r * 2 * lanes + lanes);
@@ -202,7 +204,7 @@ struct OutputVector {
 };
 
 template <int kTile, int kBlock, Observe kObserve>
-HWY_INLINE void transform_output(const WinogradPlan& plan, const WinogradArgs& args, const TilePlace& place,
+HWY_INLINE void transform_output(const WinogradPlan& plan, const ConvArgs& args, const TilePlace& place,
                                  const OutputVector& out, const float* HWY_RESTRICT m) {
   const hn::CappedTag<float, kBlock> d;
   using V = Vec<decltype(d)>;
@@ -237,8 +239,8 @@ HWY_INLINE void transform_output(const WinogradPlan& plan, const WinogradArgs& a
 
 /// Steps 2 and 3 for output groups [first, last) over one block of tiles.
 template <int kTile, int kBlock, Observe kObserve>
-void finish_block(const WinogradPlan& plan, const WinogradArgs& args, int64_t first_tile, int64_t tiles, const float* v,
-                  float* m, int64_t first_group, int64_t last_group, int thread) {
+void finish_block(const WinogradPlan& plan, const ConvArgs& args, int64_t first_tile, int64_t tiles, const float* v, float* m,
+                  int64_t first_group, int64_t last_group, int thread) {
   const hn::CappedTag<float, kBlock> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), channels = plan.problem.channels;
   for (int64_t group = first_group; group < last_group; ++group) {
@@ -255,7 +257,7 @@ void finish_block(const WinogradPlan& plan, const WinogradArgs& args, int64_t fi
 }
 
 template <int kTile, int kBlock, Observe kObserve>
-void run(const WinogradPlan& plan, const WinogradArgs& args) {
+void run(const WinogradPlan& plan, const ConvArgs& args) {
   const hn::CappedTag<float, kBlock> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t total = args.x.samples * plan.tiles_high * plan.tiles_wide, block = plan.block_tiles;
@@ -295,7 +297,7 @@ void run(const WinogradPlan& plan, const WinogradArgs& args) {
 }
 
 template <int kTile, int kBlock>
-void run_observed_or_not(const WinogradPlan& plan, const WinogradArgs& args) {
+void run_observed_or_not(const WinogradPlan& plan, const ConvArgs& args) {
   switch (observe_what(args.sums)) {
     case Observe::kNothing:
       return run<kTile, kBlock, Observe::kNothing>(plan, args);
@@ -306,7 +308,7 @@ void run_observed_or_not(const WinogradPlan& plan, const WinogradArgs& args) {
   }
 }
 
-void WinogradRun(const WinogradPlan& plan, const WinogradArgs& args) {
+void WinogradRun(const WinogradPlan& plan, const ConvArgs& args) {
   const bool wide = plan.problem.layout == Layout::kNChw16c;
   if (plan.problem.tile == WinogradTile::k4x4) {
     wide ? run_observed_or_not<4, 16>(plan, args) : run_observed_or_not<4, 8>(plan, args);
@@ -339,7 +341,7 @@ int64_t winograd_panel_rows() { return HWY_DYNAMIC_DISPATCH(WinogradPanelRows)()
 
 const char* winograd_target() { return HWY_DYNAMIC_DISPATCH(WinogradTargetName)(); }
 
-void winograd_conv(const WinogradPlan& plan, const WinogradArgs& args) {
+void winograd_conv(const WinogradPlan& plan, const ConvArgs& args) {
   const WinogradProblem& p = plan.problem;
   ELEK_CHECK(args.x.samples > 0 && args.x.samples <= p.samples && args.x.samples == args.y.samples,
              "winograd: planned for up to " + std::to_string(p.samples) + " samples, got " + std::to_string(args.x.samples));

@@ -57,8 +57,8 @@ void OneDnnExecutable::load_kernel(const Model& model, const Step& step, const F
   const ProgramTensor& x = program_.tensors[static_cast<size_t>(step.input)];
   const ProgramTensor& y = program_.tensors[static_cast<size_t>(step.output)];
   backends::check_weights(w.weight, node, x.shape, y.shape);
-  if (step.winograd) {
-    kernels::pack_winograd_weights(*step.winograd, w.weight.f32().data(), floats_at(weights_, step.weights));
+  if (step.own) {
+    step.own->pack(w.weight.f32().data(), floats_at(weights_, step.weights));
   } else {
     const Buffer staged(step.whole->staged_bytes(), memory, "packing");
     step.whole->pack(w.weight.f32().data(), static_cast<float*>(staged.data()), at(weights_, step.weights));

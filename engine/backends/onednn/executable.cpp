@@ -74,8 +74,8 @@ void OneDnnExecutable::run_micro_batch(const uint8_t* pixels, int64_t samples) {
 }
 
 void OneDnnExecutable::run_step(size_t index, int64_t samples) {
-  if (notes_.steps[index].winograd) {
-    run_winograd(index, samples);
+  if (notes_.steps[index].own) {
+    run_own(index, samples);
   } else if (notes_.steps[index].whole != nullptr) {
     run_kernel(index, samples);
   } else {
@@ -100,7 +100,7 @@ void OneDnnExecutable::run_kernel(size_t index, int64_t samples) {
 }
 
 /// The whole micro-batch at once: the kernel cuts it into blocks that stay in the cache, sums included.
-void OneDnnExecutable::run_winograd(size_t index, int64_t samples) {
+void OneDnnExecutable::run_own(size_t index, int64_t samples) {
   const Step& step = notes_.steps[index];
   const View x = view(step.input, samples);
   const View y = view(step.output, samples);
@@ -108,7 +108,7 @@ void OneDnnExecutable::run_winograd(size_t index, int64_t samples) {
     const WatchedTaps& taps = notes_.tap_norms[static_cast<size_t>(step.tap_norm)];
     kernels::tap_norms(x, taps.plan, doubles_at(statistics_, taps.offset), notes_.threads, notes_.threads);
   }
-  kernels::WinogradArgs args;
+  kernels::ConvArgs args;
   args.x = {x.data, x.samples, x.shape, x.layout, x.channel_pitch};
   args.packed = floats_at(weights_, step.weights);
   args.bias = floats_at(weights_, step.bias);
@@ -118,7 +118,7 @@ void OneDnnExecutable::run_winograd(size_t index, int64_t samples) {
   args.scratch = reinterpret_cast<float*>(workspace(index));
   const kernels::ChannelSums* sums = sums_of(step);
   args.sums = sums;
-  kernels::winograd_conv(*step.winograd, args);
+  step.own->run(args);
   if (sums != nullptr && (sums->sums & kPerSample) != 0) kernels::observe(y, *sums, notes_.threads, kPerSample);
 }
 

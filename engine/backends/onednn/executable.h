@@ -34,7 +34,7 @@ class OneDnnExecutable final : public Executable {
   void run_micro_batch(const uint8_t* pixels, int64_t samples);
   void run_step(size_t index, int64_t samples);
   void run_kernel(size_t index, int64_t samples);
-  void run_winograd(size_t index, int64_t samples);
+  void run_own(size_t index, int64_t samples);
   void run_slice(size_t index, const Primitive& primitive, int64_t first, int64_t samples);
   void finish(const Step& step, const View& z, const View& y, const float* scale, const float* shift, const float* residual);
   void normalise_by_own_moments(size_t index, const View& z, const View& y, const float* residual);

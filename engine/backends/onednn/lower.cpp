@@ -36,7 +36,7 @@ void Lowerer::lower() {
   decide_batch_norm();
   choose_convolutions();
   share_storages(
-      [](const Step& /*step*/) { return true; });  // Winograd's last step adds, oneDNN's sum post-op, or the epilogue
+      [](const Step& /*step*/) { return true; });  // our own kernels' last step adds, oneDNN's sum post-op, or the epilogue
   decide_last_acts();
   build_kernels();
   reserve_slabs();
@@ -102,11 +102,11 @@ Layout Lowerer::input_layout() const {
 }
 
 /// The last act of a convolution or linear layer: oneDNN's post-ops, or our epilogue after it. oneDNN adds only onto what
-/// already lies in the destination; elsewhere the epilogue adds. (Winograd does everything itself.)
+/// already lies in the destination; elsewhere the epilogue adds. (Our own kernels do everything themselves.)
 void Lowerer::decide_last_acts() {
   for (Step& step : notes.steps) {
     if (step.kind == Kind::kLinear) step.epilogue = step.watched >= 0 || step.relu || step.residual >= 0;
-    if (step.kind != Kind::kConv || step.winograd) continue;
+    if (step.kind != Kind::kConv || step.own) continue;
     const bool in_place = step.place == Place::kResidual;
     if (in_place) {
       step.z_in_workspace = step.bn_apart || step.watch_raw || (sums_of(step) & kMoments) != 0;

@@ -27,6 +27,7 @@ class Lowerer final : public backends::GraphLowerer<Notes> {
   void build_convolution(size_t step);
   void choose_convolutions();
   [[nodiscard]] std::optional<kernels::WinogradPlan> winograd_for(size_t step) const;
+  [[nodiscard]] std::optional<OwnConv> own_kernel_for(size_t step) const;
   void build_linear(size_t step);
   void reserve_slabs();
   [[nodiscard]] size_t packing_bytes(const Step& step) const;

@@ -110,19 +110,16 @@ void Lowerer::build_linear(size_t i) {
   }
 }
 
-/// Winograd for the step, or nothing where the direct convolution is exact, faster or the only one that can do it.
+/// Winograd for the step (one that own_kernel_for() allows), or nothing where it must be exact or has nothing to save.
 /// The choice is a rule over the shape, not a measurement, so that a network runs the same kernels every time it is loaded:
 /// F(4x4) does fewest multiplications; where a sample has so few tiles that streaming the transformed weights (4 times the
 /// originals) would cost more than multiplying, F(2x2), whose tiles are four times as many and whose weights are half as large.
 std::optional<kernels::WinogradPlan> Lowerer::winograd_for(size_t i) const {
   const LowerOptions& o = notes.options;
   const Step& step = notes.steps[i];
-  if (step.kind != Kind::kConv || o.winograd == Winograd::kOff || o.deterministic || o.batch_norm == BatchNorm::kApart)
-    return {};
   const Conv2dAttrs& a = program.steps[i].node.node.as<Conv2dAttrs>();
-  if (a.kernel != 3 || a.stride != 1 || a.groups != 1) return {};
+  if (o.winograd == Winograd::kOff || o.deterministic || a.kernel != 3 || a.stride != 1) return {};
   const ProgramTensor& x = tensor(step.input);
-  if (x.layout != tensor(step.output).layout) return {};
   kernels::WinogradProblem p{program.micro_batch, x.shape.channels, a.out_channels, x.shape.height,
                              x.shape.width,       a.padding,        x.layout,       kernels::WinogradTile::k4x4,
                              notes.threads};
@@ -136,21 +133,35 @@ std::optional<kernels::WinogradPlan> Lowerer::winograd_for(size_t i) const {
   return kernels::plan_winograd(p).value();
 }
 
+/// Our own kernel for the step, or nothing where oneDNN's is the faster or the only one: grouped convolutions, the first layer
+/// (plain input), batch norm kept apart, and 3x3 without stride where Winograd is not wanted.
+std::optional<OwnConv> Lowerer::own_kernel_for(size_t i) const {
+  const Step& step = notes.steps[i];
+  if (step.kind != Kind::kConv || notes.options.batch_norm == BatchNorm::kApart) return {};
+  const Conv2dAttrs& a = program.steps[i].node.node.as<Conv2dAttrs>();
+  const ProgramTensor& x = tensor(step.input);
+  if (a.groups != 1 || x.layout != tensor(step.output).layout) return {};
+  if (const auto winograd = winograd_for(i)) return OwnConv(*winograd);
+  if (a.kernel > 1 && a.stride == 1) return {};
+  const auto direct = kernels::plan_gemm_conv({program.micro_batch, x.shape.channels, a.out_channels, x.shape.height,
+                                               x.shape.width, a.kernel, a.stride, a.padding, x.layout, notes.threads});
+  return direct ? std::optional<OwnConv>(direct.value()) : std::nullopt;
+}
+
 void Lowerer::choose_convolutions() {
-  for (size_t i = 0; i < notes.steps.size(); ++i) notes.steps[i].winograd = winograd_for(i);
+  for (size_t i = 0; i < notes.steps.size(); ++i) notes.steps[i].own = own_kernel_for(i);
 }
 
 void Lowerer::build_kernels() {
   for (size_t i = 0; i < notes.steps.size(); ++i) {
     Step& step = notes.steps[i];
     ProgramStep& made = program.steps[i];
-    if (step.kind == Kind::kConv && !step.winograd) build_convolution(i);
+    if (step.kind == Kind::kConv && !step.own) build_convolution(i);
     if (step.kind == Kind::kLinear) build_linear(i);
     size_t workspace = 0;
-    if (step.winograd) {
-      const int tile = static_cast<int>(step.winograd->problem.tile);
-      made.kernel = "winograd F(" + std::to_string(tile) + "x" + std::to_string(tile) + ") " + kernels::winograd_target();
-      workspace = step.winograd->scratch_bytes;
+    if (step.own) {
+      made.kernel = step.own->name();
+      workspace = step.own->scratch_bytes();
     } else if (step.whole != nullptr) {
       made.kernel = "oneDNN " + step.whole->kernel() + (step.epilogue ? " + epilogue" : "");
       workspace = step.whole->scratch_bytes();
@@ -183,7 +194,7 @@ size_t Lowerer::packing_bytes(const Step& step) const {
   size_t bytes = 0;
   (void)reserve(bytes, static_cast<size_t>(elements) * sizeof(float));
   (void)reserve(bytes, static_cast<size_t>(channels) * sizeof(float));
-  (void)reserve(bytes, step.winograd ? 0 : step.whole->staged_bytes());
+  (void)reserve(bytes, step.own ? 0 : step.whole->staged_bytes());
   return bytes;
 }
 
@@ -195,7 +206,7 @@ void Lowerer::reserve_slabs() {
   for (Step& step : notes.steps) {
     const int64_t lanes = lanes_of(tensor(step.output));
     if (step.has_weights()) {
-      step.weights = reserve(weights, step.winograd ? step.winograd->packed_bytes : step.whole->packed_bytes());
+      step.weights = reserve(weights, step.own ? step.own->packed_bytes() : step.whole->packed_bytes());
       step.bias = reserve(weights, floats(lanes));
       notes.packing_bytes = std::max(notes.packing_bytes, packing_bytes(step));
     }

@@ -11,9 +11,9 @@
 
 #include "engine/backends/host_staging.h"
 #include "engine/backends/onednn/dnnl_adapter.h"
+#include "engine/backends/onednn/own_conv.h"
 #include "engine/backends/steps.h"
 #include "kernels/cpu/tap_norms.h"
-#include "kernels/cpu/winograd.h"
 
 namespace elek::onednn {
 
@@ -29,15 +29,15 @@ struct Step : backends::CommonStep {
   int64_t slice = 1;  // samples that a call of the kernel takes; what is left over goes one by one
 
   // Convolution and linear.
-  std::unique_ptr<Primitive> whole;               // `slice` samples
-  std::unique_ptr<Primitive> single;              // one sample; null if slice is 1
-  std::optional<kernels::WinogradPlan> winograd;  // instead of the primitives: bias, residual, ReLU and sums are its last step
-  bool epilogue = false;                          // it runs; else oneDNN's post-ops do residual and ReLU
-  bool sum_in_place = false;                      // oneDNN adds onto the residual, whose storage is the output's
-  bool z_in_workspace = false;                    // z cannot be written over the residual before it is added
-  size_t z_offset = 0;                            // in the workspace, after the kernel's own scratch
+  std::unique_ptr<Primitive> whole;   // `slice` samples
+  std::unique_ptr<Primitive> single;  // one sample; null if slice is 1
+  std::optional<OwnConv> own;         // instead of the primitives: bias, residual, ReLU and sums are its last step
+  bool epilogue = false;              // it runs; else oneDNN's post-ops do residual and ReLU
+  bool sum_in_place = false;          // oneDNN adds onto the residual, whose storage is the output's
+  bool z_in_workspace = false;        // z cannot be written over the residual before it is added
+  size_t z_offset = 0;                // in the workspace, after the kernel's own scratch
 
-  [[nodiscard]] bool has_weights() const { return whole != nullptr || winograd.has_value(); }
+  [[nodiscard]] bool has_weights() const { return whole != nullptr || own.has_value(); }
 };
 
 struct WatchedTaps {

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// A convolution by one of our own kernels instead of oneDNN's: Winograd or the direct product. The rest of the backend sees one
+// kind of kernel: so many bytes of packed weights and scratch, pack once, run.
+// Tests: tests/golden/session_test.cpp, tests/kernels/winograd_test.cpp, tests/kernels/gemm_conv_test.cpp
+#pragma once
+
+#include <string>
+#include <variant>
+
+#include "kernels/cpu/gemm_conv.h"
+#include "kernels/cpu/winograd.h"
+
+namespace elek::onednn {
+
+class OwnConv {
+ public:
+  explicit OwnConv(kernels::WinogradPlan plan) : plan_(plan) {}
+  explicit OwnConv(kernels::GemmConvPlan plan) : plan_(plan) {}
+
+  [[nodiscard]] size_t packed_bytes() const {
+    return std::visit([](const auto& plan) { return plan.packed_bytes; }, plan_);
+  }
+  [[nodiscard]] size_t scratch_bytes() const {
+    return std::visit([](const auto& plan) { return plan.scratch_bytes; }, plan_);
+  }
+  /// "winograd F(4x4) AVX3", "direct AVX3"
+  [[nodiscard]] std::string name() const {
+    const auto* winograd = std::get_if<kernels::WinogradPlan>(&plan_);
+    if (winograd == nullptr) return std::string("direct ") + kernels::gemm_conv_target();
+    const auto tile = std::to_string(static_cast<int>(winograd->problem.tile));
+    return "winograd F(" + tile + "x" + tile + ") " + kernels::winograd_target();
+  }
+  /// weights: [K, C, kernel, kernel]; packed: packed_bytes()
+  void pack(const float* weights, float* packed) const {
+    if (const auto* winograd = std::get_if<kernels::WinogradPlan>(&plan_)) {
+      kernels::pack_winograd_weights(*winograd, weights, packed);
+    } else {
+      kernels::pack_gemm_conv_weights(std::get<kernels::GemmConvPlan>(plan_), weights, packed);
+    }
+  }
+  void run(const kernels::ConvArgs& args) const {
+    if (const auto* winograd = std::get_if<kernels::WinogradPlan>(&plan_)) {
+      kernels::winograd_conv(*winograd, args);
+    } else {
+      kernels::gemm_conv(std::get<kernels::GemmConvPlan>(plan_), args);
+    }
+  }
+
+ private:
+  std::variant<kernels::WinogradPlan, kernels::GemmConvPlan> plan_;
+};
+
+}  // namespace elek::onednn

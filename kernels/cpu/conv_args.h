@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// What our own convolution kernels (winograd, gemm_conv) are called with. Both end in the same last step: bias, residual, ReLU,
+// store and the per-channel sums, taken from registers.
+#pragma once
+
+#include "engine/base/types.h"
+#include "kernels/cpu/channel_sums.h"
+
+namespace elek::kernels {
+
+/// y = act(conv(x, w) + bias [+ residual]) and the sums of y per channel.
+/// Shapes    x: the plan's problem, samples <= problem.samples · bias: [padded K], padding zero · residual, y: output shape
+/// Layout    all views in problem.layout; padding lanes of y are written as zero
+/// Aliasing  y may be residual's memory; x overlaps nothing
+/// Threads   problem.threads OpenMP threads; thread i adds to the i-th accumulators of `sums`
+/// Sums      kActivity, kMoments, kAbsolute, kRange of y as stored (z before residual and ReLU); kPerSample is left to
+///           observe(), for a sample is spread over tiles or panels
+struct ConvArgs {
+  ActivationView<const float> x;
+  const float* packed = nullptr;
+  const float* bias = nullptr;
+  ActivationView<const float> residual;  // data null = none
+  bool relu = false;
+  ActivationView<float> y;
+  float* scratch = nullptr;
+  const ChannelSums* sums = nullptr;  // null = unobserved
+};
+
+}  // namespace elek::kernels
