@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <numeric>
+#include <utility>
 
 #include "engine/base/error.h"
 #include "prune/score.h"
@@ -82,30 +84,48 @@ TEST_P(SelectWeights, SharesPerOutputAndPerLayer) {
   }
 }
 
-TEST_P(SelectWeights, PatternsRunAlongInputChannels) {
-  const Model model = GetParam()(12);
-  const Statistics statistics = norms_of(model);
-  const PrunePlan plan = select_weights(model, statistics, {0, 2, 3, Compare::kOutput, {}});
-  EXPECT_EQ(plan.target, "pattern=2:3");
-  ASSERT_FALSE(plan.weights.empty());
-  for (const WeightCut& cut : plan.weights) {
-    const Shape& shape = model.parameter(cut.node + ".weight").shape();
+/// n:m by its definition: of each m consecutive input channels of one output and tap the m - n lowest products go.
+void expect_pattern(const Model& model, const Statistics& statistics, int64_t n, int64_t m) {
+  const PrunePlan plan = select_weights(model, statistics, {0, n, m, Compare::kOutput, {}});
+  EXPECT_EQ(plan.target, "pattern=" + std::to_string(n) + ":" + std::to_string(m));
+  std::map<std::string, const WeightCut*> cuts;
+  for (const WeightCut& cut : plan.weights) cuts[cut.node] = &cut;
+  for (const auto& [node, norms] : statistics.tap_norms) {
+    const Shape& shape = model.parameter(node + ".weight").shape();
     const int64_t inputs = shape[1];
     const int64_t taps = shape.elements() / shape[0] / inputs;
-    const std::vector<double> product = products(model, statistics, cut.node);
+    ASSERT_EQ(cuts.contains(node), inputs >= m) << node;  // fewer channels make no whole m
+    if (inputs < m) continue;
+    const std::vector<double> product = products(model, statistics, node);
     std::vector<uint8_t> want(product.size(), 1);
     int64_t gone = 0;
     for (int64_t k = 0; k < shape[0]; ++k) {
       for (int64_t tap = 0; tap < taps; ++tap) {
-        for (int64_t block = 0; block < inputs / 3; ++block) {  // what is left over beyond the last three stays
-          drop_lowest(product, range((k * inputs + block * 3) * taps + tap, 3, taps), 1, want);
-          ++gone;
+        for (int64_t block = 0; block < inputs / m; ++block) {  // what is left over beyond the last m stays
+          drop_lowest(product, range((k * inputs + block * m) * taps + tap, m, taps), m - n, want);
+          gone += m - n;
         }
       }
     }
-    EXPECT_EQ(cut.keep, want) << cut.node;
-    EXPECT_EQ(cut.removed, gone);
+    EXPECT_EQ(cuts.at(node)->keep, want) << node;
+    EXPECT_EQ(cuts.at(node)->removed, gone);
   }
+}
+
+TEST_P(SelectWeights, PatternsRunAlongInputChannels) {
+  const Model model = GetParam()(12);
+  const Statistics statistics = norms_of(model);
+  for (const auto& [n, m] : {std::pair<int64_t, int64_t>{2, 3}, {1, 2}, {2, 4}, {4, 8}})
+    expect_pattern(model, statistics, n, m);
+}
+
+TEST(SelectWeightsEdges, PatternsOfEight) {  // the networks above are narrower than 8
+  ResNetSpec spec = resnet_spec("cifar_resnet20");
+  spec.widths = {8, 13, 16};
+  spec.input = {3, 8, 8};
+  const Model model = with_parameters(build_resnet(spec), 4);
+  const Statistics statistics = norms_of(model);
+  for (const auto& [n, m] : {std::pair<int64_t, int64_t>{4, 8}, {1, 8}, {2, 4}}) expect_pattern(model, statistics, n, m);
 }
 
 TEST(SelectWeightsEdges, TheClassifierAndTheIgnoredStay) {
