@@ -40,7 +40,12 @@ void add_coverage(CLI::App& app, Run& run) {
       "  elek coverage --model net.safetensors --calibrate idx:data/fashion-mnist:train --evaluate idx:data/fashion-mnist:test "
       "\\\n"
       "                --metric positions --channels 0.5 --layer layer1=0.25 --save-statistics sums.safetensors \\\n"
-      "                --out small.safetensors");
+      "                --out small.safetensors\n"
+      "  elek coverage --model net.safetensors --calibrate images:train --why layer2.0\n"
+      "  elek coverage --model net.safetensors --calibrate images:train --evaluate images:val --channels 0.5 --steps 3 --out "
+      "s.safetensors\n"
+      "  elek coverage --model other.safetensors --calibrate images:train --evaluate images:val --replay small.safetensors \\\n"
+      "                --out again.safetensors");
   command->callback([&run, options] { run = [options] { coverage(*options); }; });
 }
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <filesystem>
 
+#include "cli/choose.h"
 #include "data/loader.h"
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
@@ -48,15 +49,26 @@ Cut history_cut(const GroupCut& cut) {
   return {cut.group, cut.channels, cut.keep, cut.channels - static_cast<int64_t>(cut.keep.size()), cut.scores};
 }
 
-HistoryEntry history_entry(const Dense& dense, const PrunePlan& plan, const CutSpec& spec, const Context& context) {
+HistoryEntry history_entry(const Dense& dense, const Statistics& watched, const Choice& choice, const CutSpec& spec,
+                           const Context& context) {
+  const PrunePlan& plan = choice.plan;
   HistoryEntry entry;
-  entry.action = spec.weights ? "prune weights" : "prune channels";
+  entry.action = plan.weights.empty() ? "prune channels" : "prune weights";
+  entry.replayed = choice.replayed;
   entry.criterion = plan.criterion;
   entry.target = plan.target;
   entry.repair = name_of(spec.repair);
   entry.source_hash = to_hex(hash(dense.model));
-  entry.calibration = dense.input.calibrate;
-  entry.calibration_samples = dense.calibration->size();
+  if (watched.samples > 0) {  // not where the criterion looks at weights alone
+    entry.calibration = watched.data;
+    entry.calibration_samples = watched.samples;
+    entry.tap = watched.tap == Tap::kRelu ? "relu" : "conv";
+    entry.kernels = watched.kernels;
+  }
+  if (spec.repair != Repair::kNone) {
+    entry.repair_data = dense.input.calibrate;
+    entry.repair_samples = dense.calibration->size();
+  }
   entry.seed = context.common().seed;
   entry.version = ELEK_VERSION;
   for (const GroupCut& group : plan.groups) entry.cuts.push_back(history_cut(group));
@@ -104,15 +116,16 @@ Dense load_dense(const CutInput& input, Context& context) {
   context.phase("load", [&] {
     dense.model = load_model(input.model, context.memory());
     const ImageShape& shape = dense.model.graph.input_shape();
-    dense.evaluation = parse_data(input.evaluate, shape);
+    if (!input.evaluate.empty()) dense.evaluation = parse_data(input.evaluate, shape);
     dense.calibration =
         shuffled_sample(parse_data(input.calibrate, shape), input.max_batches * input.batch, context.common().seed);
-    dense.overlap = overlap(*dense.calibration, *dense.evaluation);
+    if (dense.evaluation) dense.overlap = overlap(*dense.calibration, *dense.evaluation);
   });
   if (dense.overlap > 0) {
     warn(std::to_string(dense.overlap) + " of the " + std::to_string(dense.calibration->size()) +
          " calibration images are among the evaluation images: the accuracies below flatter the cut");
   }
+  if (!dense.evaluation) return dense;
   Measured measured = context.phase("inference", [&] { return measure(dense.model, dense, bars(context)("dense"), context); });
   dense.hits = std::move(measured.hits);
   dense.accuracy = measured.accuracy;
@@ -129,7 +142,9 @@ Collected collect(const Dense& dense, const Probes& probes, Context& context) {
     const auto source = context.loader(dense.calibration, 0, dense.input.calibrate);
     ProgressBar bar(context.output(), "collect");
     for_each_batch(session, *source, 0, bar.callback());
-    return Collected{session.statistics(), session.memory().statistics_bytes};
+    Collected collected{session.statistics(), session.memory().statistics_bytes};
+    collected.statistics.data = dense.input.calibrate;
+    return collected;
   });
 }
 
@@ -175,7 +190,8 @@ Model repaired(const Dense& dense, const Model& pruned, const PrunePlan& plan, R
 CutResult cut(const Dense& dense, const Collected& collected, const CutSpec& spec, Context& context) {
   CutResult result;
   const Watch watch = bars(context);
-  result.plan = context.phase("scoring", [&] { return make_plan(dense, collected.statistics, spec, context.common().seed); });
+  const Choice choice = choose(dense, collected, spec, watch, context);
+  result.plan = choice.plan;
   if (result.plan.removes_nothing()) {
     throw UsageError("the target " + result.plan.target + " removes nothing from " + dense.path + "; ask for a larger share" +
                      (spec.weights ? "" : ", or --round-to 1"));
@@ -197,7 +213,7 @@ CutResult cut(const Dense& dense, const Collected& collected, const CutSpec& spe
     result.repaired =
         context.phase("inference", [&] { return measure(result.model, dense, watch("repaired"), context).accuracy; });
   }
-  result.model.history.push_back(history_entry(dense, result.plan, spec, context));
+  result.model.history.push_back(history_entry(dense, collected.statistics, choice, spec, context));
   throw_if_interrupted();
   save_model(result.model, spec.out);
   result.dense_file_bytes = std::filesystem::file_size(dense.path);

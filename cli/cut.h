@@ -26,7 +26,7 @@ namespace elek::cli {
 struct CutInput {
   std::string model;
   std::string calibrate;
-  std::string evaluate;
+  std::string evaluate;  // empty: nothing is measured, because only the sums are wanted
   int64_t max_batches = 20;
   int64_t batch = 50;
 };
@@ -44,7 +44,8 @@ struct Dense {
   double ms_an_image = 0;     // what the evaluation took: later work is foretold from it
   size_t arena_bytes = 0;
 };
-/// Loads model and data, warns about images in both, measures the dense accuracy (phases load, inference).
+/// Loads model and data, warns about images in both, measures the dense accuracy if there is data for it (phases load,
+/// inference).
 [[nodiscard]] Dense load_dense(const CutInput& input, Context& context);
 
 /// Who watches a piece of long work: given what it is, what to call after each batch. bars() draws one bar a piece.
@@ -75,6 +76,8 @@ struct CutSpec {
   ChannelTarget channels;
   WeightTarget sparsity;
   Repair repair = Repair::kRefit;
+  int steps = 1;       // rounds to reach the target in, with statistics retaken between them
+  std::string replay;  // a cut network's file: repeat its choice instead of scoring
   std::string out;
 };
 [[nodiscard]] Probes probes_of(const CutSpec& spec, const Graph& graph);
@@ -131,6 +134,7 @@ struct CutCommand {
   std::string tap = "relu";
   std::string save_statistics;
   std::string statistics;
+  std::vector<std::string> why;  // groups (or layers) to explain
 };
 void add_cut_options(CLI::App& command, CutCommand& options);
 /// Texts to enums: selection, repair, tap, shares a layer. UsageError naming the option.

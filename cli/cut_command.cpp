@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "cli/cut.h"
+#include "cli/why.h"
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
 #include "models/model_file.h"
@@ -77,7 +78,7 @@ void print_report(const Dense& dense, const Collected& collected, const CutResul
 }
 
 Json report_json(const std::string& name, const Dense& dense, const Collected& collected, const CutResult& result,
-                 const std::string& out, const Context& context) {
+                 const std::string& out, const Json& why, const Context& context) {
   const auto optional = [&result](double Accuracy::*field) -> std::optional<double> {
     return result.repaired ? std::optional<double>((*result.repaired).*field) : std::nullopt;
   };
@@ -102,12 +103,73 @@ Json report_json(const std::string& name, const Dense& dense, const Collected& c
             {"bound", result.equivalence.bound},
             {"samples", result.equivalence.samples}}},
           {"cuts", groups_json(result.plan)},
+          {"why", why},
           {"peak_rss_bytes", context.peak_rss_bytes()},
           {"phases", context.phases_json()}};
 }
 
 void resolve_repair(CutCommand& options) {
   options.spec.repair = options.no_repair ? Repair::kNone : repair_from_name(options.repair);
+}
+
+/// Without --out nothing is cut: then the sums (of a shard of the calibration) or an explanation must be wanted.
+void check_what_is_wanted(const CutCommand& options) {
+  if (options.spec.out.empty() && options.save_statistics.empty() && options.why.empty()) {
+    throw UsageError("--out is required: name the model file to write (--save-statistics FILE or --why NAME do without)");
+  }
+  if (!options.spec.out.empty() && options.input.evaluate.empty()) {
+    throw UsageError("--evaluate is required: name DATA with labels to measure the cut on");
+  }
+  if (options.spec.steps > 1 && options.spec.sparsity.m > 0) {
+    throw UsageError("--steps: an n:m pattern has no parts to go by; use --steps with --sparsity or --channels");
+  }
+  if (!options.why.empty() && options.spec.steps > 1) {
+    throw UsageError(
+        "--why explains one look at the sums; leave out --steps (elek info --history shows what each channel scored)");
+  }
+}
+
+/// The network's own groups or layers that were asked about, under the plan that these sums give.
+Json explain(const CutCommand& options, const Dense& dense, const Collected& collected, const Context& context) {
+  Json list = Json::array();
+  if (options.why.empty()) return list;
+  const CutSpec& spec = options.spec;
+  const uint64_t seed = context.common().seed;
+  const PrunePlan plan = make_plan(dense, collected.statistics, spec, seed);
+  for (const std::string& name : options.why) {
+    const Why why = spec.weights ? why_weights(name, dense.model, collected.statistics, plan)
+                                 : why_channels(name, dense.model, collected.statistics, spec.criterion, plan, seed);
+    context.output().result((list.empty() ? "" : "\n") + why_text(why));
+    list.push_back(why_json(why));
+  }
+  return list;
+}
+
+void report_collected(const std::string& name, const Dense& dense, const Collected& collected, const CutCommand& options,
+                      const Json& why, const Context& context) {
+  context.print_phases();
+  if (!options.save_statistics.empty())
+    context.output().result("\n" + options.save_statistics + ": sums over " + with_commas(collected.statistics.samples) +
+                            " images of " + dense.input.calibrate + ", " + readable_bytes(collected.statistics_bytes) +
+                            " held for them; nothing was cut (no --out)\n");
+  context.output().json({{"command", name},
+                         {"model", dense.path},
+                         {"out", nullptr},
+                         {"statistics", options.save_statistics},
+                         {"why", why},
+                         {"statistics_bytes", collected.statistics_bytes},
+                         {"samples", {{"calibration", collected.statistics.samples}}},
+                         {"peak_rss_bytes", context.peak_rss_bytes()},
+                         {"phases", context.phases_json()}});
+}
+
+/// Whatever else says what goes contradicts --replay.
+void add_replay(CLI::App& command, CutCommand& options) {
+  CLI::Option* replay = command.add_option("--replay", options.spec.replay, "Cut as this cut network's history says");
+  for (const char* name : {"--metric", "--channels", "--sparsity", "--pattern", "--compare", "--scope", "--round-to",
+                           "--ignore", "--layer", "--tap", "--save-statistics", "--statistics", "--why", "--steps"}) {
+    if (CLI::Option* other = command.get_option_no_throw(name); other != nullptr) replay->excludes(other);
+  }
 }
 
 }  // namespace
@@ -133,6 +195,7 @@ void add_selection(CLI::App& command, Selection& selection) {
 
 void add_cut_options(CLI::App& command, CutCommand& options) {
   add_cut_input(command, options.input);
+  command.get_option("--evaluate")->required(false);  // where nothing is cut there is nothing to judge
   add_selection(command, options.selection);
   command.add_option("--layer", options.layers, "NAME=SHARE: another share for one group; may be repeated")->take_all();
   command
@@ -145,7 +208,15 @@ void add_cut_options(CLI::App& command, CutCommand& options) {
       ->capture_default_str();
   auto* save = command.add_option("--save-statistics", options.save_statistics, "Write the sums to this file");
   command.add_option("--statistics", options.statistics, "Read the sums from this file instead of watching")->excludes(save);
-  command.add_option("--out", options.spec.out, "Model file to write")->required();
+  command.add_option("--out", options.spec.out, "Model file to write; without it nothing is cut, only watched");
+  command
+      .add_option("--why", options.why, "Group (or layer, for weights) to explain: sums, score, rank, fate; may be repeated")
+      ->take_all();
+  command
+      .add_option("--steps", options.spec.steps, "Rounds to reach the target in, watching again after each (and its repair)")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  add_replay(command, options);
   add_common(command, options.common);
 }
 
@@ -182,11 +253,13 @@ void resolve(CutCommand& options) {
 
 void run_cut(const std::string& name, CutCommand options) {
   resolve(options);
+  check_what_is_wanted(options);
+  if (options.spec.out.empty()) options.input.evaluate.clear();
   Context context(options.common);
-  check_output_path(options.spec.out);
+  if (!options.spec.out.empty()) check_output_path(options.spec.out);
   if (!options.save_statistics.empty()) check_output_path(options.save_statistics);
   const Dense dense = load_dense(options.input, context);
-  const Probes probes = probes_of(options.spec, dense.model.graph);
+  const Probes probes = options.spec.replay.empty() ? probes_of(options.spec, dense.model.graph) : Probes{};
   if (probes.empty() && !(options.save_statistics + options.statistics).empty()) {
     throw UsageError("--statistics and --save-statistics: " + name_of(options.spec.criterion) + " watches nothing");
   }
@@ -200,10 +273,12 @@ void run_cut(const std::string& name, CutCommand options) {
     collected = collect(dense, probes, context);
     if (!options.save_statistics.empty()) save_statistics(collected.statistics, options.save_statistics);
   }
+  const Json why = explain(options, dense, collected, context);
+  if (options.spec.out.empty()) return report_collected(name, dense, collected, options, why, context);
   const CutResult result = cut(dense, collected, options.spec, context);
   print_report(dense, collected, result, context);
   context.output().result("\n" + options.spec.out + ": " + result.plan.criterion + ", " + result.plan.target + "\n");
-  context.output().json(report_json(name, dense, collected, result, options.spec.out, context));
+  context.output().json(report_json(name, dense, collected, result, options.spec.out, why, context));
 }
 
 }  // namespace elek::cli

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek info: what is in a model file: layers, shapes, parameters, MACs, bytes, preprocessing, labels and history.
+#include "cli/info.h"
+
 #include <filesystem>
 #include <map>
 
@@ -15,6 +17,8 @@ struct InfoOptions {
   Common common;
   std::string model;
   bool all = false;
+  bool groups = false;
+  bool history = false;
 };
 
 std::string kernel_of(const Node& node) {
@@ -33,32 +37,15 @@ std::string joined(const std::vector<float>& values) {
   return text;
 }
 
-std::string describe(const HistoryEntry& entry) {
-  std::string text = entry.action;
-  if (!entry.criterion.empty()) text += " by " + entry.criterion;
-  if (!entry.target.empty()) text += ", " + entry.target;
-  if (!entry.repair.empty()) text += ", repair " + entry.repair;
-  if (!entry.calibration.empty()) text += ", on " + with_commas(entry.calibration_samples) + " images of " + entry.calibration;
-  return text;
-}
-
-Json history_json(const History& history) {
-  Json list = Json::array();
-  for (const HistoryEntry& entry : history) {
-    Json cuts = Json::array();
-    for (const Cut& cut : entry.cuts) cuts.push_back({{"name", cut.name}, {"before", cut.before}, {"removed", cut.removed}});
-    list.push_back({{"action", entry.action},
-                    {"criterion", entry.criterion},
-                    {"target", entry.target},
-                    {"repair", entry.repair},
-                    {"source_hash", entry.source_hash},
-                    {"calibration", entry.calibration},
-                    {"calibration_samples", entry.calibration_samples},
-                    {"seed", entry.seed},
-                    {"version", entry.version},
-                    {"cuts", cuts}});
-  }
-  return list;
+void print_layers(const Output& out, const Table& table, const std::string& path, const Model& model) {
+  const size_t file_bytes = std::filesystem::file_size(path);
+  out.result(table.text());
+  out.result("\n" + model.architecture + ", " + readable_bytes(file_bytes) + " on disk, " +
+             percent(1 - static_cast<double>(nonzero_parameter_count(model)) / static_cast<double>(parameter_count(model))) +
+             " of the parameters are zero, hash " + to_hex(hash(model)) + "\n");
+  out.result("preprocessing: (pixel / 255 - mean) / std, mean " + joined(model.preprocessing.mean) + ", std " +
+             joined(model.preprocessing.stddev) + "\n");
+  for (const HistoryEntry& entry : model.history) out.result("history: " + history_line(entry) + "\n");
 }
 
 void info(const InfoOptions& options) {
@@ -83,17 +70,12 @@ void info(const InfoOptions& options) {
                  count > 0 ? with_commas(count) : "", work > 0 ? with_commas(work) : ""});
     }
   }
-  const size_t file_bytes = std::filesystem::file_size(options.model);
   table.add_rule();
   table.add({"total", "", "", "", with_commas(parameter_count(model)), with_commas(macs(model.graph))});
   const Output& out = context.output();
-  out.result(table.text());
-  out.result("\n" + model.architecture + ", " + readable_bytes(file_bytes) + " on disk, " +
-             percent(1 - static_cast<double>(nonzero_parameter_count(model)) / static_cast<double>(parameter_count(model))) +
-             " of the parameters are zero, hash " + to_hex(hash(model)) + "\n");
-  out.result("preprocessing: (pixel / 255 - mean) / std, mean " + joined(model.preprocessing.mean) + ", std " +
-             joined(model.preprocessing.stddev) + "\n");
-  for (const HistoryEntry& entry : model.history) out.result("history: " + describe(entry) + "\n");
+  if (options.groups) out.result(groups_text(model.graph));
+  if (options.history) out.result((options.groups ? "\n" : "") + history_text(model.history));
+  if (!options.groups && !options.history) print_layers(out, table, options.model, model);
   out.json({{"command", "info"},
             {"model", options.model},
             {"architecture", model.architecture},
@@ -102,11 +84,12 @@ void info(const InfoOptions& options) {
             {"nonzero_parameters", nonzero_parameter_count(model)},
             {"parameter_bytes", parameter_bytes(model)},
             {"macs", macs(model.graph)},
-            {"file_bytes", file_bytes},
+            {"file_bytes", std::filesystem::file_size(options.model)},
             {"mean", model.preprocessing.mean},
             {"std", model.preprocessing.stddev},
             {"labels", model.labels},
             {"layers", layers},
+            {"groups", groups_json(model.graph)},
             {"history", history_json(model.history)}});
 }
 
@@ -117,8 +100,15 @@ void add_info(CLI::App& app, Run& run) {
   CLI::App* command = app.add_subcommand("info", "Layers, shapes, parameters, MACs, bytes and history of a model");
   command->add_option("--model", options->model, "Model file")->required();
   command->add_flag("--all", options->all, "Batch norm, ReLU, sums and pools too");
+  command->add_flag("--groups", options->groups, "Instead: the channels that go together, who makes and who reads them");
+  command->add_flag("--history", options->history, "Instead: what was cut, by what scores, on what data, how it was repaired");
   add_common(*command, options->common);
-  command->footer("Examples:\n  elek info --model net.safetensors\n  elek info --model net.safetensors --json");
+  command->footer(
+      "Examples:\n"
+      "  elek info --model net.safetensors\n"
+      "  elek info --model net.safetensors --groups\n"
+      "  elek info --model small.safetensors --history\n"
+      "  elek info --model net.safetensors --json");
   command->callback([&run, options] { run = [options] { info(*options); }; });
 }
 

@@ -37,6 +37,7 @@ std::string with_commas(int64_t value) {
 }
 
 std::string decimal(double value, int digits) { return std::isfinite(value) ? formatted("%.*f", value, digits) : "-"; }
+std::string significant(double value) { return formatted("%.*g", value, 5); }
 std::string scientific(double value) { return formatted("%.*e", value, 1); }
 std::string percent(double fraction, int digits) {
   return std::isfinite(fraction) ? decimal(100 * fraction, digits) + " %" : "-";

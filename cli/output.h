@@ -18,6 +18,7 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] std::string with_commas(int64_t value);                 // 1,082,826
 [[nodiscard]] std::string percent(double fraction, int digits = 2);   // 0.934 -> "93.40 %"; NaN -> "-"
 [[nodiscard]] std::string decimal(double value, int digits);          // fixed point
+[[nodiscard]] std::string significant(double value);                  // five digits: 0.012346, 1.2346e+09
 [[nodiscard]] std::string scientific(double value);                   // 1.2e-06
 [[nodiscard]] std::string megabytes(size_t bytes, int digits = 2);    // "4.36 MB", MB = 10^6
 [[nodiscard]] std::string readable_bytes(size_t bytes);               // B, kB, MB or GB, whichever reads best

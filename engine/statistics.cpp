@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Merging statistics: check everything, then add. Sums add, maxima take the larger (NaN wins: it must not be lost).
-// Tests: tests/golden/statistics_test.cpp
+// Tests: tests/golden/statistics_test.cpp, tests/models/statistics_merge_test.cpp
 #include "engine/statistics.h"
 
 #include <cmath>
@@ -32,6 +32,23 @@ void check_names(const std::string& what, const Map& mine, const Map& theirs) {
   }
 }
 
+/// Counts come from files too: adding must not overflow, whatever they hold.
+void check_count(const std::string& name, int64_t mine, int64_t theirs) {
+  int64_t unused = 0;
+  if (__builtin_add_overflow(mine, theirs, &unused)) {
+    throw InputError("statistics cannot be merged: the counts of '" + name + "' would pass 2^63: " + std::to_string(mine) +
+                     " and " + std::to_string(theirs));
+  }
+}
+
+void check_counts(const std::string& name, const ValueSums& a, const ValueSums& b) {
+  check_count(name, a.samples, b.samples);
+  check_count(name, a.count, b.count);
+  check_count(name, a.nonfinite, b.nonfinite);
+  for (size_t c = 0; c < a.active.size(); ++c) check_count(name, a.active[c], b.active[c]);
+  for (size_t c = 0; c < a.fired.size(); ++c) check_count(name, a.fired[c], b.fired[c]);
+}
+
 void check_sums(const std::string& name, const ValueSums& a, const ValueSums& b) {
   same("channel counts of '" + name + "'", a.channels, b.channels);
   const std::string what = "sets of sums of '" + name + "'";
@@ -46,6 +63,7 @@ void check_sums(const std::string& name, const ValueSums& a, const ValueSums& b)
   same(what, a.mean_peak.size(), b.mean_peak.size());
   same(what, a.mean_sum.size(), b.mean_sum.size());
   same(what, a.mean_sum_sq.size(), b.mean_sum_sq.size());
+  check_counts(name, a, b);
 }
 
 template <typename T>
@@ -91,11 +109,15 @@ void Statistics::merge(const Statistics& other) {
     same("channel counts of '" + name + "'", mine.channels, theirs.channels);
     same("kernel sizes of '" + name + "'", mine.kernel, theirs.kernel);
     same("sizes of '" + name + "'", mine.norm_sq.size(), theirs.norm_sq.size());
+    check_count(name, mine.samples, theirs.samples);
   }
+  check_count("samples", samples, other.samples);
   std::string joined = kernels;
   if (joined.find(other.kernels) == std::string::npos) joined += "; " + other.kernels;
+  std::string all_data = data.empty() || other.data.empty() ? data + other.data : data + "; " + other.data;
   // Nothing below throws.
   kernels.swap(joined);
+  data.swap(all_data);
   samples += other.samples;
   for (auto& [name, mine] : values) merge_sums(mine, other.values.at(name));
   for (auto& [name, mine] : tap_norms) {

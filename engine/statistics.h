@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Probes say which values to watch and what to sum; Statistics are the plain sums, keyed by the graph's value names. Their only
 // operation is merge. Definitions: docs/statistics.md. Taken from values as stored; activations are never kept.
-// Tests: tests/golden/statistics_test.cpp
+// Tests: tests/golden/statistics_test.cpp, tests/models/statistics_merge_test.cpp
 #pragma once
 
 #include <cstdint>
@@ -65,6 +65,7 @@ struct Statistics {
   float threshold = 0.0F;
   std::string precision = "f32";
   std::string kernels;  // choice of kernels that took them: other choices agree but for rounding
+  std::string data;     // what the samples were, in the words of whoever took them; a merge lists all
   int64_t samples = 0;
   std::map<std::string, ValueSums> values;
   std::map<std::string, TapNorms> tap_norms;

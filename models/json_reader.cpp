@@ -113,6 +113,8 @@ const Json& JsonObject::list(const char* field) {
   return json;
 }
 
+bool JsonObject::has(const char* field) const { return json_.contains(field); }
+
 std::string JsonObject::text(const char* field) {
   const Json& json = get(field);
   if (!json.is_string()) wrong(where_, name(field), "a string", json);

@@ -29,6 +29,8 @@ class JsonObject {
  public:
   JsonObject(const Json& json, std::string where, std::string path);
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
+  /// Whether the field is there: only for those that earlier versions did not write.
+  [[nodiscard]] bool has(const char* field) const;
   [[nodiscard]] std::string text(const char* field);
   [[nodiscard]] bool boolean(const char* field);
   [[nodiscard]] int64_t integer(const char* field, int64_t min, int64_t max);

@@ -82,8 +82,13 @@ ordered_json history_to_json(const History& history) {
                     {"target", entry.target},
                     {"repair", entry.repair},
                     {"source_hash", entry.source_hash},
+                    {"replayed", entry.replayed},
                     {"calibration", entry.calibration},
                     {"calibration_samples", entry.calibration_samples},
+                    {"tap", entry.tap},
+                    {"kernels", entry.kernels},
+                    {"repair_data", entry.repair_data},
+                    {"repair_samples", entry.repair_samples},
                     {"seed", entry.seed},
                     {"version", entry.version},
                     {"cuts", std::move(cuts)}});
@@ -206,6 +211,13 @@ HistoryEntry read_history_entry(detail::JsonObject& json) {
   entry.source_hash = json.text("source_hash");
   entry.calibration = json.text("calibration");
   entry.calibration_samples = json.integer("calibration_samples", 0, kMaxCount);
+  if (json.has("replayed")) {  // the first files had none of these
+    entry.replayed = json.text("replayed");
+    entry.tap = json.text("tap");
+    entry.kernels = json.text("kernels");
+    entry.repair_data = json.text("repair_data");
+    entry.repair_samples = json.integer("repair_samples", 0, kMaxCount);
+  }
   entry.seed = json.unsigned_integer("seed");
   entry.version = json.text("version");
   json.objects("cuts", [&](detail::JsonObject& cut) { entry.cuts.push_back(read_cut(cut)); });

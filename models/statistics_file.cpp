@@ -127,6 +127,7 @@ Statistics load_statistics(const std::string& path) {
   statistics.threshold = static_cast<float>(root.number("threshold"));
   statistics.precision = root.text("precision");
   statistics.kernels = root.text("kernels");
+  if (root.has("data")) statistics.data = root.text("data");
   statistics.samples = root.integer("samples", 0, kMaxCount);
   size_t used = 0;
   root.members("values", [&](const std::string& name, detail::JsonObject& value) {
@@ -165,6 +166,7 @@ void save_statistics(const Statistics& statistics, const std::string& path) {
                              {"threshold", detail::number_to_json(static_cast<double>(statistics.threshold))},
                              {"precision", statistics.precision},
                              {"kernels", statistics.kernels},
+                             {"data", statistics.data},
                              {"samples", statistics.samples},
                              {"values", std::move(values)},
                              {"tap_norms", std::move(tap_norms)}};

@@ -138,6 +138,15 @@ std::vector<size_t> group_of_values(const Graph& graph, const std::vector<Group>
   return group_of;
 }
 
+size_t find_group(const Graph& graph, const std::vector<Group>& groups, const std::string& name) {
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (groups[g].name == name) return g;
+  }
+  const ValueId value = graph.find(name);
+  if (value < 0) throw UsageError("no group or value is called '" + name + "'; `elek info --groups` lists the names");
+  return group_of_values(graph, groups)[index(value)];
+}
+
 int64_t spread(const Graph& graph, const Group& group, ValueId value) {
   const int64_t channels = graph.node(value).shape.channels;
   ELEK_CHECK(group.channels > 0 && channels % group.channels == 0,

@@ -40,6 +40,9 @@ struct Group {
 /// Index into `groups` of each value's group, by ValueId.
 [[nodiscard]] std::vector<size_t> group_of_values(const Graph& graph, const std::vector<Group>& groups);
 
+/// Index of the group with that name or with a value of that name. UsageError naming it if there is none.
+[[nodiscard]] size_t find_group(const Graph& graph, const std::vector<Group>& groups, const std::string& name);
+
 /// How many neighbouring elements of the value make one channel of its group: 1 but for what follows a flatten of an image.
 [[nodiscard]] int64_t spread(const Graph& graph, const Group& group, ValueId value);
 

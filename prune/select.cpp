@@ -23,16 +23,6 @@ void check_share(double share, const std::string& what) {
   }
 }
 
-size_t group_named(const std::vector<Group>& groups, const std::vector<size_t>& group_of, const Graph& graph,
-                   const std::string& name) {
-  for (size_t g = 0; g < groups.size(); ++g) {
-    if (groups[g].name == name) return g;
-  }
-  const ValueId value = graph.find(name);
-  if (value < 0) throw UsageError("no group or value is called '" + name + "'; `elek info` lists the names");
-  return group_of[at(value)];
-}
-
 /// What is asked of each group: its share of channels, and whether it takes part in the global pool.
 struct Wish {
   double share = 0;
@@ -41,7 +31,6 @@ struct Wish {
 
 std::vector<Wish> read_wishes(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target) {
   check_share(target.share, "the share of channels");
-  const std::vector<size_t> group_of = group_of_values(graph, groups);
   std::vector<Wish> wishes(groups.size(), Wish{target.share, target.scope == Scope::kGlobal});
   for (size_t g = 0; g < groups.size(); ++g) {
     if (!groups[g].prunable) wishes[g] = {0, false};
@@ -49,7 +38,7 @@ std::vector<Wish> read_wishes(const std::vector<Group>& groups, const Graph& gra
   std::vector<std::string> asked(groups.size());
   for (const auto& [name, share] : target.overrides) {
     check_share(share, "the share for '" + name + "'");
-    const size_t g = group_named(groups, group_of, graph, name);
+    const size_t g = find_group(graph, groups, name);
     if (!groups[g].prunable) {
       throw UsageError("'" + name + "' cannot be cut: its channels are the network's input, its answer, or tied so that none " +
                        "can go");
@@ -61,7 +50,7 @@ std::vector<Wish> read_wishes(const std::vector<Group>& groups, const Graph& gra
     wishes[g] = {share, false};
   }
   for (const std::string& name : target.ignore) {
-    const size_t g = group_named(groups, group_of, graph, name);
+    const size_t g = find_group(graph, groups, name);
     if (!asked[g].empty()) {
       throw UsageError("'" + name + "' is to be ignored, but '" + asked[g] + "' of the same group ('" + groups[g].name +
                        "') has a share");
@@ -110,15 +99,6 @@ std::vector<int64_t> keep_highest(const std::vector<double>& scores, int64_t sli
   return keep;
 }
 
-std::string target_text(const ChannelTarget& target) {
-  std::string text = "channels=" + share_text(target.share);
-  text += target.scope == Scope::kGlobal ? " scope=global" : " scope=layer";
-  text += " round-to=" + (target.round_to == 0 ? std::string("auto") : std::to_string(target.round_to));
-  for (const auto& [name, share] : target.overrides) text += " layer=" + name + "=" + share_text(share);
-  for (const std::string& name : target.ignore) text += " ignore=" + name;
-  return text;
-}
-
 void check_scores(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores) {
   ELEK_CHECK(scores.size() == groups.size(), "select_channels: " + std::to_string(scores.size()) + " lists of scores for " +
                                                  std::to_string(groups.size()) + " groups");
@@ -128,8 +108,9 @@ void check_scores(const std::vector<Group>& groups, const std::vector<std::vecto
                                                                 std::to_string(groups[g].channels) + " channels and " +
                                                                 std::to_string(scores[g].size()) + " scores");
     for (const double score : scores[g]) {
-      ELEK_CHECK(std::isfinite(score) && score >= 0,
-                 "group '" + groups[g].name + "' has the score " + std::to_string(score) + ", expected finite and >= 0");
+      // Means of raw convolutions may be negative.
+      ELEK_CHECK(std::isfinite(score),
+                 "group '" + groups[g].name + "' has the score " + std::to_string(score) + ", expected finite");
     }
   }
 }
@@ -140,6 +121,15 @@ std::string share_text(double share) {
   std::array<char, 32> text{};
   const auto end = std::to_chars(text.data(), text.data() + text.size(), share).ptr;
   return {text.data(), end};
+}
+
+std::string target_text(const ChannelTarget& target) {
+  std::string text = "channels=" + share_text(target.share);
+  text += target.scope == Scope::kGlobal ? " scope=global" : " scope=layer";
+  text += " round-to=" + (target.round_to == 0 ? std::string("auto") : std::to_string(target.round_to));
+  for (const auto& [name, share] : target.overrides) text += " layer=" + name + "=" + share_text(share);
+  for (const std::string& name : target.ignore) text += " ignore=" + name;
+  return text;
 }
 
 int64_t kept_count(int64_t channels, int64_t removed, int64_t slices, int64_t round_to) {

@@ -25,6 +25,9 @@ struct ChannelTarget {
   std::vector<std::string> ignore;          // names of groups or of values in them that stay whole
   std::map<std::string, double> overrides;  // name -> share
 };
+/// The target as History records it: "channels=0.3 scope=layer round-to=auto …".
+[[nodiscard]] std::string target_text(const ChannelTarget& target);
+
 /// How many channels a group keeps when `removed` = round(s * C) were to go: the multiple of `step` nearest to C - removed,
 /// ties up, at least one step, at most C. step = lcm(multiple, slices); multiple = round_to, or for auto (0) 8 in groups of 64
 /// channels and more, 1 below (and only `slices` where their lcm would keep the group whole). Nothing removed stays so.

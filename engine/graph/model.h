@@ -37,8 +37,13 @@ struct HistoryEntry {
   std::string target;       // "channels=0.3 scope=layer round-to=auto"
   std::string repair;       // "bn", "refit", "none"
   std::string source_hash;  // model hash before, hex
-  std::string calibration;  // DATA as given
+  std::string replayed;     // hash of the cut network whose choice was repeated; empty where this one's own scores chose
+  std::string calibration;  // DATA that was watched, as given; empty where the criterion watches nothing
   int64_t calibration_samples = 0;
+  std::string tap;          // "relu" or "conv", of what was watched
+  std::string kernels;      // that took the sums
+  std::string repair_data;  // DATA that the repair saw
+  int64_t repair_samples = 0;
   uint64_t seed = 0;
   std::string version;  // of elek
   std::vector<Cut> cuts;

@@ -10,7 +10,7 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 
 TEST(Help, EveryCommandShowsItsOptionsAndExamples) {
-  for (const std::string command : {"prepare", "eval", "run", "coverage", "wanda", "info", "bench", "demo"}) {
+  for (const std::string command : {"prepare", "eval", "run", "coverage", "wanda", "merge", "info", "bench", "demo"}) {
     const Outcome help = elek_command({command, "--help"});
     EXPECT_EQ(help.exit_code, 0) << command;
     EXPECT_THAT(help.out, HasSubstr("Examples:")) << command;

@@ -42,8 +42,21 @@ Model every_operator() {
   model.parameters = random_parameters(g, 3, host_resource());
   model.preprocessing = {{0.1F, 0.2F, 0.485F}, {0.3F, 1.0F, 1e-3F}};
   model.labels = {"caf\xc3\xa9", "line\nbreak"};
-  HistoryEntry cut{"prune channels",     "std-consumer", "channels=0.3 scope=layer",           "bn",    "00ff",
-                   "images:/a b/[0:10]", 1000,           std::numeric_limits<uint64_t>::max(), "0.1.0", {}};
+  HistoryEntry cut{.action = "prune channels",
+                   .criterion = "std-consumer",
+                   .target = "channels=0.3 scope=layer",
+                   .repair = "bn",
+                   .source_hash = "00ff",
+                   .replayed = "ab",
+                   .calibration = "images:/a b/[0:10]",
+                   .calibration_samples = 1000,
+                   .tap = "conv",
+                   .kernels = "direct",
+                   .repair_data = "images:/c",
+                   .repair_samples = 77,
+                   .seed = std::numeric_limits<uint64_t>::max(),
+                   .version = "0.1.0",
+                   .cuts = {}};
   cut.cuts.push_back({"conv",
                       8,
                       {0, 2, 3, 4, 5, 7},
@@ -51,7 +64,10 @@ Model every_operator() {
                       {0.1, 1e-300, 3.0, std::numeric_limits<double>::quiet_NaN(), 1.0 / 3.0,
                        std::numeric_limits<double>::infinity(), -0.0, -5e15}});
   cut.cuts.push_back({"fc", 12, {}, 5, {}});
-  model.history = {cut, {"repair", "", "", "refit", "abcd", "idx:x", 5, 0, "0.1.0", {}}};
+  HistoryEntry repair;
+  repair.action = "repair";
+  repair.repair = "refit";
+  model.history = {cut, repair};
   return model;
 }
 
@@ -87,7 +103,12 @@ TEST(ModelFile, HistoryComesBackWithItsCuts) {
   EXPECT_EQ(got.repair, want.repair);
   EXPECT_EQ(got.source_hash, want.source_hash);
   EXPECT_EQ(got.calibration, want.calibration);
+  EXPECT_EQ(got.replayed, want.replayed);
   EXPECT_EQ(got.calibration_samples, want.calibration_samples);
+  EXPECT_EQ(got.tap, want.tap);
+  EXPECT_EQ(got.kernels, want.kernels);
+  EXPECT_EQ(got.repair_data, want.repair_data);
+  EXPECT_EQ(got.repair_samples, want.repair_samples);
   EXPECT_EQ(got.seed, want.seed);
   EXPECT_EQ(got.version, want.version);
   ASSERT_EQ(got.cuts.size(), 2U);
@@ -102,6 +123,17 @@ TEST(ModelFile, HistoryComesBackWithItsCuts) {
   }
   EXPECT_TRUE(got.cuts[1].scores.empty());
   EXPECT_EQ(read.history[1].repair, "refit");
+}
+
+TEST(ModelFile, HistoriesOfTheFirstFilesAreRead) {
+  std::string json = model_to_json(every_operator());
+  for (const auto& [from, to] : {std::pair{"\"replayed\":", "\"calibration\":"}, {"\"tap\":", "\"seed\":"}}) {
+    for (size_t at = json.find(from); at != std::string::npos; at = json.find(from)) json.erase(at, json.find(to, at) - at);
+  }
+  const Model read = model_from_json(json, "json");
+  EXPECT_EQ(read.history[0].calibration_samples, 1000);
+  EXPECT_EQ(read.history[0].tap, "");
+  EXPECT_EQ(read.history[0].repair_samples, 0);
 }
 
 TEST(ModelFile, APrunedNetworkOfManyLayersSurvives) {

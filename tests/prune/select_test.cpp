@@ -189,6 +189,23 @@ std::string complaint(const Fixture& f, const ChannelTarget& target) {
   return "no UsageError";
 }
 
+TEST(SelectChannels, NegativeScoresGoFirst) {  // the seed's normalized_mean on raw convolutions
+  Fixture f = fixture(tiny_basic(1).graph, 1);
+  for (size_t g = 0; g < f.groups.size(); ++g) {
+    if (f.groups[g].name == "relu") f.scores[g] = {0.5, -2, 0.1, -3};
+  }
+  for (const Scope scope : {Scope::kLayer, Scope::kGlobal}) {
+    for (const GroupCut& cut : select(f, {0.5, scope, 1, {}, {}}).groups) {
+      if (cut.group == "relu") {
+        EXPECT_EQ(cut.keep.front(), 0);
+      }
+    }
+  }
+  const PrunePlan plan = select(f, {0, Scope::kLayer, 1, {}, {{"relu", 0.5}}});
+  ASSERT_EQ(plan.groups.size(), 1U);
+  EXPECT_THAT(plan.groups[0].keep, testing::ElementsAre(0, 2));
+}
+
 TEST(SelectChannels, RefusesWhatCannotBeAsked) {
   const Fixture f = fixture(tiny_basic(1).graph, 1);
   const double nan = std::numeric_limits<double>::quiet_NaN();

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "cli/info.h"
+#include "prune/groups.h"
+
+namespace elek::cli {
+namespace {
+
+constexpr size_t kWidth = 100;
+
+std::vector<std::string> names(const Graph& graph, const std::vector<ValueId>& nodes) {
+  std::vector<std::string> found;
+  for (const ValueId node : nodes) found.push_back(graph.node(node).name);
+  return found;
+}
+
+std::vector<ValueId> readers(const Group& group) {
+  std::vector<ValueId> nodes;
+  for (const GroupConsumer& edge : group.consumers) nodes.push_back(edge.node);
+  return nodes;
+}
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
+/// Why a group cannot be cut, as far as a reader asks.
+std::string kind(const Graph& graph, const Group& group) {
+  if (group.prunable) {
+    std::string text = with_commas(group.channels) + " channels";
+    if (group.conv_groups > 1) text += ", equally many from each of " + std::to_string(group.conv_groups) + " slices";
+    return text;
+  }
+  for (const ValueId v : group.values) {
+    if (graph.node(v).is<InputAttrs>()) return with_commas(group.channels) + " channels, never cut: the network's input";
+    if (v == graph.output()) return with_commas(group.channels) + " channels, never cut: the network's answer";
+  }
+  return with_commas(group.channels) + " channels, never cut: tied so that none can go";
+}
+
+}  // namespace
+
+std::string wrapped(const std::string& label, const std::string& text) {
+  std::string lines = label;
+  size_t column = label.size();
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(' ', begin), text.size());
+    const std::string word = text.substr(begin, end - begin);
+    if (column + 1 + word.size() > kWidth && column > label.size()) {
+      lines += "\n" + std::string(label.size(), ' ');
+      column = label.size();
+    }
+    lines += " " + word;
+    column += 1 + word.size();
+    begin = end + 1;
+  }
+  return lines + "\n";
+}
+
+std::string groups_text(const Graph& graph) {
+  std::string text;
+  for (const Group& group : find_groups(graph)) {
+    text += group.name + ": " + kind(graph, group) + "\n";
+    if (!group.producers.empty()) text += wrapped("  made by", joined(names(graph, group.producers)));
+    text += wrapped("  values ", joined(names(graph, group.values)));
+    text += wrapped("  watched", joined(names(graph, group.taps)));
+    if (!group.consumers.empty()) text += wrapped("  read by", joined(names(graph, readers(group))));
+  }
+  return text;
+}
+
+Json groups_json(const Graph& graph) {
+  Json list = Json::array();
+  for (const Group& group : find_groups(graph)) {
+    list.push_back({{"name", group.name},
+                    {"channels", group.channels},
+                    {"slices", group.conv_groups},
+                    {"prunable", group.prunable},
+                    {"producers", names(graph, group.producers)},
+                    {"values", names(graph, group.values)},
+                    {"taps", names(graph, group.taps)},
+                    {"consumers", names(graph, readers(group))}});
+  }
+  return list;
+}
+
+}  // namespace elek::cli

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// elek merge: the sums of several statistics files in one, as if one run had watched all their images. Every file is read and
+// checked before anything is written. docs/distributed.md shows what for. Tests: tests/cli/merge_test.cpp
+#include <filesystem>
+
+#include "cli/commands.h"
+#include "cli/context.h"
+#include "engine/base/error.h"
+#include "engine/base/runtime.h"
+#include "models/statistics_file.h"
+
+namespace elek::cli {
+namespace {
+
+struct MergeOptions {
+  Common common;
+  std::vector<std::string> files;
+  std::string out;
+};
+
+bool same_file(const std::string& a, const std::string& b) {
+  std::error_code error;  // a file that is not there is told of when it is read
+  return std::filesystem::equivalent(a, b, error);
+}
+
+/// A shard that is added twice counts its images twice, and a result that is among the inputs will be the next time.
+void check_paths(const MergeOptions& options) {
+  for (size_t i = 0; i < options.files.size(); ++i) {
+    if (same_file(options.files[i], options.out)) {
+      throw UsageError("--out " + options.out + " is one of the files to merge; name another, out of their pattern's reach");
+    }
+    for (size_t j = 0; j < i; ++j) {
+      if (same_file(options.files[i], options.files[j])) {
+        throw UsageError(options.files[i] + " is given twice: its images would count twice; name each file once");
+      }
+    }
+  }
+}
+
+void merge_into(Statistics& all, const std::string& first, const std::string& path) {
+  try {
+    all.merge(load_statistics(path));
+  } catch (const InputError& error) {
+    const std::string what = error.what();
+    if (what.find(path) != std::string::npos) throw;  // the file itself is damaged, and the message says so
+    throw InputError(path + ": " + what + " (the first is " + first +
+                     "'s); take the sums of both with the same model, --tap and criterion");
+  }
+}
+
+Json summary(const MergeOptions& options, const std::vector<int64_t>& samples, const Statistics& all) {
+  Json inputs = Json::array();
+  for (size_t i = 0; i < samples.size(); ++i) inputs.push_back({{"file", options.files[i]}, {"samples", samples[i]}});
+  return {{"command", "merge"},
+          {"out", options.out},
+          {"inputs", inputs},
+          {"samples", all.samples},
+          {"values", all.values.size()},
+          {"tap_norms", all.tap_norms.size()},
+          {"model_hash", to_hex(all.model_hash)},
+          {"tap", all.tap == Tap::kRelu ? "relu" : "conv"},
+          {"threshold", all.threshold},
+          {"precision", all.precision},
+          {"kernels", all.kernels},
+          {"data", all.data}};
+}
+
+void merge(const MergeOptions& options) {
+  Context context(options.common);
+  check_output_path(options.out);
+  check_paths(options);
+  Statistics all = load_statistics(options.files.front());
+  const std::string kernels = all.kernels;
+  std::vector<int64_t> samples{all.samples};
+  for (size_t i = 1; i < options.files.size(); ++i) {
+    throw_if_interrupted();
+    const int64_t before = all.samples;
+    merge_into(all, options.files.front(), options.files[i]);
+    samples.push_back(all.samples - before);
+  }
+  if (all.kernels != kernels) {
+    warn("the files were taken by different kernels (" + all.kernels + "): channels whose scores nearly tie may rank " +
+         "otherwise than in one run");
+  }
+  save_statistics(all, options.out);
+  Table table({"file", "images"});
+  for (size_t i = 0; i < samples.size(); ++i) table.add({options.files[i], with_commas(samples[i])});
+  table.add_rule();
+  table.add({options.out, with_commas(all.samples)});
+  context.output().result(table.text());
+  context.output().json(summary(options, samples, all));
+}
+
+}  // namespace
+
+void add_merge(CLI::App& app, Run& run) {
+  auto options = std::make_shared<MergeOptions>();
+  CLI::App* command = app.add_subcommand("merge", "Add the sums of several statistics files: shards of one calibration");
+  command->add_option("FILES", options->files, "Statistics files that --save-statistics wrote, of one model and criterion")
+      ->required();
+  command->add_option("--out", options->out, "Statistics file to write")->required();
+  add_common(*command, options->common);
+  command->footer(
+      "Examples:\n"
+      "  elek coverage --model net.safetensors --calibrate 'images:train[0:500]' --max-batches 0 --save-statistics "
+      "a.safetensors\n"
+      "  elek coverage --model net.safetensors --calibrate 'images:train[500:1000]' --max-batches 0 --save-statistics "
+      "b.safetensors\n"
+      "  elek merge a.safetensors b.safetensors --out all.safetensors\n"
+      "  elek coverage --model net.safetensors --calibrate 'images:train[0:1000]' --max-batches 0 --evaluate images:val \\\n"
+      "                --statistics all.safetensors --out small.safetensors");
+  command->callback([&run, options] { run = [options] { merge(*options); }; });
+}
+
+}  // namespace elek::cli

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/why.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "engine/base/error.h"
+#include "prune/groups.h"
+#include "prune/layer_weights.h"
+
+namespace elek::cli {
+namespace {
+
+size_t at(int64_t i) { return static_cast<size_t>(i); }
+
+/// Adds up the elements of each channel (one each, but for what follows a flatten of an image); maxima take the largest.
+template <typename T>
+WhyColumn column(const std::string& name, const std::vector<T>& elements, int64_t channels, bool is_max) {
+  WhyColumn made{name, std::vector<double>(at(channels), 0.0), std::is_same_v<T, int64_t>};
+  const size_t width = elements.size() / at(channels);
+  for (size_t i = 0; i < elements.size(); ++i) {
+    double& value = made.values[i / width];
+    const auto element = static_cast<double>(elements[i]);
+    value = !is_max ? value + element : (i % width == 0 ? element : std::max(value, element));
+  }
+  return made;
+}
+
+WhySource value_source(const std::string& name, const ValueSums& sums, int64_t channels) {
+  WhySource source{
+      "value " + name + ": " + with_commas(sums.count) + " positions of " + with_commas(sums.samples) + " images", name, {}};
+  const auto add = [&](const char* what, const auto& elements, bool is_max = false) {
+    if (!elements.empty()) source.columns.push_back(column(what, elements, channels, is_max));
+  };
+  add("sum", sums.sum);
+  add("sum_sq", sums.sum_sq);
+  add("active", sums.active);
+  add("z_sum", sums.z_sum);
+  add("z_sum_sq", sums.z_sum_sq);
+  add("abs_sum", sums.abs_sum);
+  add("max", sums.max, true);
+  add("fired", sums.fired);
+  add("mean_peak", sums.mean_peak, true);
+  add("mean_sum", sums.mean_sum);
+  add("mean_sum_sq", sums.mean_sum_sq);
+  return source;
+}
+
+/// Per input channel of a layer: the sum over outputs and taps of what `term` gives for a weight.
+template <typename Term>
+std::vector<double> by_input(const LayerWeights& layer, const Term& term) {
+  std::vector<double> sums(at(layer.input_channels()), 0.0);
+  for (int64_t k = 0; k < layer.outputs; ++k) {
+    for (int64_t i = 0; i < layer.inputs; ++i) {
+      const int64_t c = layer.input_channel(k, i);
+      for (int64_t tap = 0; tap < layer.taps; ++tap) sums[at(c)] += term(k, i, c, tap);
+    }
+  }
+  return sums;
+}
+
+std::vector<double> weights_sq(const LayerWeights& layer) {
+  return by_input(layer, [&](int64_t k, int64_t i, int64_t, int64_t tap) { return layer.at(k, i, tap) * layer.at(k, i, tap); });
+}
+
+std::vector<double> norms_sq(const LayerWeights& layer, const TapNorms& norms) {
+  std::vector<double> sums(at(layer.input_channels()), 0.0);
+  for (size_t i = 0; i < norms.norm_sq.size(); ++i) sums[i / at(layer.taps)] += norms.norm_sq[i];
+  return sums;
+}
+
+WhySource reader_source(const Model& model, ValueId node, const TapNorms& norms, int64_t channels) {
+  const LayerWeights layer = layer_weights(model, node);
+  const std::string& name = model.graph.node(node).name;
+  WhySource source{"read by " + name + ": norms of its inputs over " + with_commas(norms.samples) + " images", name, {}};
+  source.columns.push_back(column("norm_sq", norms_sq(layer, norms), channels, false));
+  source.columns.push_back(column("weights_sq", weights_sq(layer), channels, false));
+  const auto both = [&](int64_t k, int64_t i, int64_t c, int64_t tap) {
+    const double w = layer.at(k, i, tap);
+    return w * w * norms.norm_sq[at(c * layer.taps + tap)];
+  };
+  source.columns.push_back(column("w_sq*norm_sq", by_input(layer, both), channels, false));
+  return source;
+}
+
+/// What the consumers' weights make of a value, for the criterion that looks at both.
+void add_consumers(const Model& model, const Group& group, ValueId value, WhySource& source) {
+  std::vector<double> all(at(group.channels), 0.0);
+  for (const GroupConsumer& edge : group.consumers) {
+    if (watched_value(model.graph, edge.value) != value) continue;
+    const WhyColumn one = column("", weights_sq(layer_weights(model, edge.node)), group.channels, false);
+    for (size_t c = 0; c < all.size(); ++c) all[c] += one.values[c];
+  }
+  source.columns.push_back({"weights_sq", std::move(all), false});
+}
+
+std::vector<int64_t> ranks(const std::vector<double>& scores) {
+  std::vector<size_t> order(scores.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return scores[a] < scores[b]; });
+  std::vector<int64_t> rank(scores.size());
+  for (size_t i = 0; i < order.size(); ++i) rank[order[i]] = static_cast<int64_t>(i) + 1;
+  return rank;
+}
+
+std::string list(const Graph& graph, const std::vector<ValueId>& nodes) {
+  std::string text;
+  for (const ValueId node : nodes) text += (text.empty() ? "" : ", ") + graph.node(node).name;
+  return text;
+}
+
+std::string about(const Model& model, const Group& group, Criterion criterion, const Why& why, double mean) {
+  std::vector<ValueId> readers;
+  for (const GroupConsumer& edge : group.consumers) readers.push_back(edge.node);
+  const int64_t stay = std::accumulate(why.kept.begin(), why.kept.end(), int64_t{0});
+  std::string text = group.name + ": of " + std::to_string(group.channels) + " channels " + std::to_string(stay) + " stay, " +
+                     std::to_string(group.channels - stay) + " go, by " + name_of(criterion) + " (mean score " +
+                     significant(mean) + ")\n";
+  if (group.conv_groups > 1) text += "equally many stay in each of its " + std::to_string(group.conv_groups) + " slices\n";
+  text += "made by " + list(model.graph, group.producers) + "\nread by " + list(model.graph, readers) + "\n";
+  return text;
+}
+
+}  // namespace
+
+Why why_channels(const std::string& name, const Model& dense, const Statistics& statistics, Criterion criterion,
+                 const PrunePlan& plan, uint64_t seed) {
+  const Graph& graph = dense.graph;
+  const std::vector<Group> groups = find_groups(graph);
+  const size_t g = find_group(graph, groups, name);
+  const Group& group = groups[g];
+  if (!group.prunable) {
+    throw UsageError("--why '" + name + "': its channels are never cut (the network's input, its answer, or tied so that " +
+                     "none can go)");
+  }
+  Why why;
+  why.name = group.name;
+  why.scores = score_channels(dense, groups, criterion, statistics, seed).at(g);
+  why.rank = ranks(why.scores);
+  why.of.assign(at(group.channels), 1);
+  why.kept.assign(at(group.channels), 1);
+  const auto cut =
+      std::find_if(plan.groups.begin(), plan.groups.end(), [&](const GroupCut& c) { return c.group == group.name; });
+  if (cut != plan.groups.end()) {
+    why.kept.assign(at(group.channels), 0);
+    for (const int64_t c : cut->keep) why.kept[at(c)] = 1;
+  }
+  const double mean = std::accumulate(why.scores.begin(), why.scores.end(), 0.0) / static_cast<double>(group.channels);
+  why.text = about(dense, group, criterion, why, mean);
+  const Probes probes = probes_for(criterion, graph, statistics.tap);
+  for (const ValueId value : group.values) {
+    const std::string& value_name = graph.node(value).name;
+    if (!probes.values.contains(value_name)) continue;
+    why.sources.push_back(value_source(value_name, statistics.values.at(value_name), group.channels));
+    if (criterion == Criterion::kStdConsumer) add_consumers(dense, group, value, why.sources.back());
+  }
+  for (const GroupConsumer& edge : group.consumers) {
+    const auto norms = statistics.tap_norms.find(graph.node(edge.node).name);
+    if (criterion == Criterion::kWanda && norms != statistics.tap_norms.end()) {
+      why.sources.push_back(reader_source(dense, edge.node, norms->second, group.channels));
+    }
+  }
+  return why;
+}
+
+Why why_weights(const std::string& name, const Model& dense, const Statistics& statistics, const PrunePlan& plan) {
+  const ValueId node = dense.graph.find(name);
+  const auto norms = statistics.tap_norms.find(name);
+  if (node < 0 || norms == statistics.tap_norms.end()) {
+    throw UsageError("--why '" + name + "': no layer of that name lets weights go; `elek info` lists the layers");
+  }
+  const LayerWeights layer = layer_weights(dense, node);
+  const int64_t channels = layer.input_channels();
+  Why why;
+  why.name = name;
+  why.sources.push_back(reader_source(dense, node, norms->second, channels));
+  why.scores = why.sources.front().columns.back().values;
+  for (double& score : why.scores) score = std::sqrt(score);
+  why.rank = ranks(why.scores);
+  why.kept.assign(at(channels), layer.outputs / layer.groups * layer.taps);
+  why.of = why.kept;
+  const auto cut = std::find_if(plan.weights.begin(), plan.weights.end(), [&](const WeightCut& c) { return c.node == name; });
+  if (cut != plan.weights.end()) {
+    const auto keep = [&](int64_t k, int64_t i, int64_t, int64_t tap) {
+      return static_cast<double>(cut->keep[at((k * layer.inputs + i) * layer.taps + tap)]);
+    };
+    const std::vector<double> kept = by_input(layer, keep);
+    for (size_t c = 0; c < kept.size(); ++c) why.kept[c] = static_cast<int64_t>(kept[c]);
+  }
+  const int64_t stay = std::accumulate(why.kept.begin(), why.kept.end(), int64_t{0});
+  why.text = name + ": of " + with_commas(std::ssize(layer.data)) + " weights " + with_commas(stay) +
+             " stay; by |W| * norm, each against the others of its output (or as --compare and --pattern say).\n" +
+             "Rows are input channels; score = sqrt(w_sq*norm_sq), for orientation: weights compete one by one\n";
+  return why;
+}
+
+std::string why_text(const Why& why) {
+  std::string text = why.text;
+  std::vector<size_t> order(why.rank.size());
+  for (size_t c = 0; c < order.size(); ++c) order[at(why.rank[c] - 1)] = c;
+  static const std::vector<WhySource> kNothingWatched(1);
+  for (const WhySource& source : why.sources.empty() ? kNothingWatched : why.sources) {
+    std::vector<std::string> header{"channel"};
+    for (const WhyColumn& each : source.columns) header.push_back(each.name);
+    for (const char* last : {"score", "rank", "fate"}) header.emplace_back(last);
+    Table table(header);
+    for (const size_t c : order) {
+      std::vector<std::string> row{std::to_string(c)};
+      for (const WhyColumn& each : source.columns) {
+        row.push_back(each.counts ? with_commas(static_cast<int64_t>(each.values[c])) : significant(each.values[c]));
+      }
+      row.push_back(significant(why.scores[c]));
+      row.push_back(std::to_string(why.rank[c]));
+      row.push_back(why.of[c] == 1 ? (why.kept[c] == 1 ? "stays" : "goes")
+                                   : std::to_string(why.kept[c]) + "/" + std::to_string(why.of[c]));
+      table.add(row);
+    }
+    text += "\n" + (source.what.empty() ? std::string() : source.what + "\n") + table.text();
+  }
+  return text;
+}
+
+Json why_json(const Why& why) {
+  Json sources = Json::array();
+  for (const WhySource& source : why.sources) {
+    Json json = {{"name", source.name}};
+    for (const WhyColumn& each : source.columns) json[each.name] = each.values;
+    sources.push_back(std::move(json));
+  }
+  return {{"name", why.name}, {"scores", why.scores}, {"rank", why.rank},
+          {"kept", why.kept}, {"of", why.of},         {"sources", sources}};
+}
+
+}  // namespace elek::cli

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// --steps and --replay through the command: rounds end at the same counts, watch again in between and change the choice; a
+// replay keeps the same channels in another checkpoint and refuses another graph.
+#include <map>
+
+#include "models/model_file.h"
+#include "tests/cli/command.h"
+
+namespace elek::test {
+namespace {
+
+using ::testing::HasSubstr;
+using Words = std::vector<std::string>;
+
+Words joined(Words words, const Words& more) {
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+nlohmann::json cut(const Words& what, const std::string& model, const std::string& out) {
+  const Outcome outcome = elek_command(joined(what, {"--model", model, "--calibrate", "synthetic:40:1", "--evaluate",
+                                                     "synthetic:10:2", "--batch", "20", "--out", out, "--json"}));
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  return outcome.json();
+}
+
+std::map<std::string, std::vector<int64_t>> kept(const std::string& path) {
+  std::map<std::string, std::vector<int64_t>> lists;
+  for (const Cut& each : load_model(path, host_resource()).history.back().cuts) lists[each.name] = each.kept;
+  return lists;
+}
+
+int64_t phases(const nlohmann::json& report, const std::string& name) {
+  int64_t count = 0;
+  for (const auto& phase : report.at("phases")) count += phase.at("name") == name ? 1 : 0;
+  return count;
+}
+
+std::string checkpoint(const Folder& folder, const std::string& seed, const std::string& width = "8") {
+  const std::string path = folder / ("net" + seed + width);
+  EXPECT_EQ(elek_command({"prepare", "--arch", "cifar_resnet20", "--width", width, "--input", "3,16,16", "--random", seed,
+                          "--out", path, "--quiet"})
+                .exit_code,
+            0);
+  return path;
+}
+
+TEST(Steps, RoundsEndAtTheSameCountsWithSumsTakenAgain) {
+  const Folder folder;
+  const std::string model = tiny_model(folder);
+  const auto once = cut({"coverage", "--channels", "0.5", "--repair", "bn"}, model, folder / "once");
+  const auto rounds = cut({"coverage", "--channels", "0.5", "--repair", "bn", "--steps", "3"}, model, folder / "rounds");
+  EXPECT_EQ(rounds.at("parameters"), once.at("parameters"));
+  EXPECT_EQ(rounds.at("cuts"), once.at("cuts"));
+  EXPECT_EQ(rounds.at("target"), once.at("target").get<std::string>() + " steps=3");
+  EXPECT_EQ(phases(rounds, "collection"), 3);
+  EXPECT_EQ(phases(rounds, "pruning"), 3);  // each checked against the masked network
+  EXPECT_EQ(phases(rounds, "repair"), 3);
+  EXPECT_NE(kept(folder / "rounds"), kept(folder / "once"));  // or the rounds looked at nothing new
+  const Model made = load_model(folder / "rounds", host_resource());
+  ASSERT_EQ(made.history.size(), 2U);  // prepared, and one cut in the dense network's numbers
+  EXPECT_EQ(made.history[1].calibration_samples, 40);
+}
+
+TEST(Steps, WeightsGoInRoundsToo) {
+  const Folder folder;
+  const std::string model = tiny_model(folder);
+  const Words what{"wanda", "--sparsity", "0.6", "--repair", "none"};
+  const auto once = cut(what, model, folder / "once");
+  const auto rounds = cut(joined(what, {"--steps", "2"}), model, folder / "rounds");
+  EXPECT_EQ(rounds.at("nonzero_parameters"), once.at("nonzero_parameters"));
+  EXPECT_EQ(rounds.at("cuts"), once.at("cuts"));
+}
+
+TEST(Steps, GlobalScopeTakesTheShareOfAll) {
+  const Folder folder;
+  const auto report =
+      cut({"coverage", "--channels", "0.4", "--scope", "global", "--round-to", "1", "--steps", "2", "--repair", "none"},
+          tiny_model(folder), folder / "o");
+  int64_t removed = 0;
+  for (const auto& each : report.at("cuts")) removed += each.at("channels").get<int64_t>() - each.at("kept").get<int64_t>();
+  EXPECT_EQ(removed, 90);  // 0.4 of 4 * 8 + 4 * 16 + 4 * 32 = 224
+}
+
+TEST(Steps, APatternHasNoParts) {
+  const Folder folder;
+  const Outcome outcome = elek_command({"wanda", "--model", "m", "--calibrate", "synthetic:1", "--evaluate", "synthetic:1",
+                                        "--out", folder / "o", "--pattern", "2:4", "--steps", "2"});
+  EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("--steps"));
+}
+
+TEST(Replay, CutsAnotherCheckpointTheSameWay) {
+  const Folder folder;
+  const std::string first = checkpoint(folder, "1");
+  const std::string second = checkpoint(folder, "2");
+  (void)cut({"coverage", "--channels", "0.5", "--repair", "none"}, first, folder / "cut");
+  const auto report = cut({"coverage", "--replay", folder / "cut", "--repair", "bn"}, second, folder / "again");
+  EXPECT_EQ(kept(folder / "again"), kept(folder / "cut"));
+  EXPECT_EQ(report.at("criterion"), "std-consumer");
+  EXPECT_EQ(phases(report, "collection"), 0);
+  const Model again = load_model(folder / "again", host_resource());
+  EXPECT_EQ(again.history.back().replayed, elek_command({"info", "--model", folder / "cut", "--json"}).json().at("hash"));
+  EXPECT_EQ(again.history.back().calibration_samples, 0);  // nothing was watched; the repair saw images
+  EXPECT_EQ(again.history.back().repair_samples, 40);
+  // Replaying the network's own cut gives it back, unrepaired as it was.
+  (void)cut({"coverage", "--replay", folder / "cut", "--repair", "none"}, first, folder / "same");
+  EXPECT_EQ(hash(load_model(folder / "same", host_resource())), hash(load_model(folder / "cut", host_resource())));
+  // Masks of weights too.
+  (void)cut({"wanda", "--sparsity", "0.5"}, first, folder / "sparse");
+  const auto sparse = cut({"wanda", "--replay", folder / "sparse"}, second, folder / "sparse2");
+  EXPECT_EQ(sparse.at("cuts").size(), 18U);
+}
+
+TEST(Replay, WhatDoesNotFitIsRefused) {
+  const Folder folder;
+  const std::string model = checkpoint(folder, "1");
+  (void)cut({"coverage", "--channels", "0.5", "--repair", "none"}, model, folder / "cut");
+  const auto refused = [&](const Words& what, const std::string& of, int exit_code, const std::string& says) {
+    const Outcome outcome = elek_command(joined(
+        {"coverage", "--calibrate", "synthetic:4", "--evaluate", "synthetic:4:2", "--model", of, "--out", folder / "o"}, what));
+    EXPECT_EQ(outcome.exit_code, exit_code) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(says));
+  };
+  refused({"--replay", folder / "cut"}, checkpoint(folder, "1", "12"), 3, "another network");
+  refused({"--replay", folder / "cut"}, folder / "cut", 3, "another network");
+  refused({"--replay", model}, model, 3, "no cut to replay");
+  refused({"--replay", folder / "none"}, model, 3, "none");
+  refused({"--replay", folder / "cut", "--channels", "0.3"}, model, 2, "excludes");
+  refused({"--replay", folder / "cut", "--metric", "rms"}, model, 2, "excludes");
+  refused({"--replay", folder / "cut", "--steps", "2"}, model, 2, "excludes");
+}
+
+}  // namespace
+}  // namespace elek::test
