@@ -129,6 +129,20 @@ void check_what_is_wanted(const CutCommand& options) {
   }
 }
 
+/// The sums from --statistics, if they are what this cut asks for; errors name the file.
+Statistics statistics_from(const CutCommand& options, const Model& model, const Probes& probes) {
+  Statistics statistics = load_statistics(options.statistics);
+  if (statistics.tap != options.spec.tap) {
+    throw InputError(options.statistics + ": taken on the other tap than --tap " + options.tap + " asks for");
+  }
+  try {
+    check_statistics(model, statistics, probes);
+  } catch (const InputError& error) {
+    throw InputError(options.statistics + ": " + error.what());
+  }
+  return statistics;
+}
+
 /// The network's own groups or layers that were asked about, under the plan that these sums give.
 Json explain(const CutCommand& options, const Dense& dense, const Collected& collected, const Context& context) {
   Json list = Json::array();
@@ -265,10 +279,7 @@ void run_cut(const std::string& name, CutCommand options) {
   }
   Collected collected;
   if (!options.statistics.empty()) {
-    collected.statistics = load_statistics(options.statistics);
-    if (collected.statistics.tap != options.spec.tap) {
-      throw InputError(options.statistics + ": taken on the other tap than --tap " + options.tap + " asks for");
-    }
+    collected.statistics = statistics_from(options, dense.model, probes);
   } else if (!probes.empty()) {
     collected = collect(dense, probes, context);
     if (!options.save_statistics.empty()) save_statistics(collected.statistics, options.save_statistics);

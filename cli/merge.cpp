@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek merge: the sums of several statistics files in one, as if one run had watched all their images. Every file is read and
 // checked before anything is written. docs/distributed.md shows what for. Tests: tests/cli/merge_test.cpp
+#include <algorithm>
+#include <charconv>
 #include <filesystem>
 
 #include "cli/commands.h"
@@ -35,6 +37,48 @@ void check_paths(const MergeOptions& options) {
       }
     }
   }
+}
+
+/// "DATA[0:5]; DATA[5:9]" is "DATA[0:9]": histories of many shards stay readable.
+struct Slice {
+  std::string base;
+  int64_t first = 0, last = 0;
+  bool is_slice = false;
+};
+
+Slice parse_slice(const std::string& text) {
+  Slice slice{text, 0, 0, false};
+  const size_t open = text.rfind('[');
+  if (open == std::string::npos || text.back() != ']') return slice;
+  const char* const end = text.data() + text.size() - 1;
+  const auto [colon, first] = std::from_chars(text.data() + open + 1, end, slice.first);
+  if (first != std::errc() || colon == end || *colon != ':') return slice;
+  const auto [rest, last] = std::from_chars(colon + 1, end, slice.last);
+  if (last != std::errc() || rest != end) return slice;
+  slice.base = text.substr(0, open);
+  slice.is_slice = true;
+  return slice;
+}
+
+std::string joined_slices(const std::string& data) {
+  std::vector<Slice> slices;
+  for (size_t begin = 0; begin < data.size();) {
+    const size_t end = std::min(data.find("; ", begin), data.size());
+    const Slice next = parse_slice(data.substr(begin, end - begin));
+    begin = end + 2;
+    Slice* const before = slices.empty() ? nullptr : &slices.back();
+    if (before != nullptr && before->is_slice && next.is_slice && before->base == next.base && before->last == next.first) {
+      before->last = next.last;
+    } else {
+      slices.push_back(next);
+    }
+  }
+  std::string text;
+  for (const Slice& s : slices) {
+    text += (text.empty() ? "" : "; ") + s.base;
+    if (s.is_slice) text += "[" + std::to_string(s.first) + ":" + std::to_string(s.last) + "]";
+  }
+  return text;
 }
 
 void merge_into(Statistics& all, const std::string& first, const std::string& path) {
@@ -82,6 +126,7 @@ void merge(const MergeOptions& options) {
     warn("the files were taken by different kernels (" + all.kernels + "): channels whose scores nearly tie may rank " +
          "otherwise than in one run");
   }
+  all.data = joined_slices(all.data);
   save_statistics(all, options.out);
   Table table({"file", "images"});
   for (size_t i = 0; i < samples.size(); ++i) table.add({options.files[i], with_commas(samples[i])});

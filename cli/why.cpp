@@ -189,9 +189,8 @@ Why why_weights(const std::string& name, const Model& dense, const Statistics& s
     for (size_t c = 0; c < kept.size(); ++c) why.kept[c] = static_cast<int64_t>(kept[c]);
   }
   const int64_t stay = std::accumulate(why.kept.begin(), why.kept.end(), int64_t{0});
-  why.text = name + ": of " + with_commas(std::ssize(layer.data)) + " weights " + with_commas(stay) +
-             " stay; by |W| * norm, each against the others of its output (or as --compare and --pattern say).\n" +
-             "Rows are input channels; score = sqrt(w_sq*norm_sq), for orientation: weights compete one by one\n";
+  why.text = name + ": of " + with_commas(std::ssize(layer.data)) + " weights " + with_commas(stay) + " stay, by |W| * norm\n" +
+             "rows are input channels; score = sqrt(w_sq*norm_sq), for orientation: weights compete one by one\n";
   return why;
 }
 

@@ -26,7 +26,8 @@ nlohmann::json cut(const Words& what, const std::string& model, const std::strin
 
 std::map<std::string, std::vector<int64_t>> kept(const std::string& path) {
   std::map<std::string, std::vector<int64_t>> lists;
-  for (const Cut& each : load_model(path, host_resource()).history.back().cuts) lists[each.name] = each.kept;
+  const Model model = load_model(path, host_resource());
+  for (const Cut& each : model.history.back().cuts) lists[each.name] = each.kept;
   return lists;
 }
 
@@ -109,7 +110,7 @@ TEST(Replay, CutsAnotherCheckpointTheSameWay) {
   // Masks of weights too.
   (void)cut({"wanda", "--sparsity", "0.5"}, first, folder / "sparse");
   const auto sparse = cut({"wanda", "--replay", folder / "sparse"}, second, folder / "sparse2");
-  EXPECT_EQ(sparse.at("cuts").size(), 18U);
+  EXPECT_EQ(sparse.at("cuts").size(), 19U);  // every convolution
 }
 
 TEST(Replay, WhatDoesNotFitIsRefused) {

@@ -153,6 +153,7 @@ TEST(Flow, SavedStatisticsGiveTheSameNetwork) {
   const Outcome other = elek_command(
       cut_words("coverage", folder / "a.safetensors", folder / "c.safetensors", {"--statistics", folder / "sums.safetensors"}));
   EXPECT_EQ(other.exit_code, 3) << other.err;
+  EXPECT_THAT(other.err, HasSubstr("sums.safetensors: statistics: taken from model"));
 }
 
 TEST(Flow, OverlapIsAWarningWithItsCount) {

@@ -69,7 +69,8 @@ TEST(Why, AGroupsSumsScoresRanksAndFates) {
     const double score = told.at("scores").at(c);
     EXPECT_NEAR(score, std::sqrt(squares[c]), 1e-12 * score) << c;
   }
-  for (const Cut& cut : load_model(small, host_resource()).history.back().cuts) {
+  const Model cut_model = load_model(small, host_resource());
+  for (const Cut& cut : cut_model.history.back().cuts) {
     if (cut.name != "layer2.0") continue;
     EXPECT_EQ(told.at("scores").get<std::vector<double>>(), cut.scores);
     for (int64_t c = 0; c < 16; ++c) {
