@@ -97,7 +97,8 @@ void expect_sound_and_tight(const Lowered& made, const std::string& what, bool m
   EXPECT_TRUE(may_improve || order.nodes.empty()) << what << ": another order needs " << order.bound_bytes << " bytes";
 }
 
-/// Odd widths, and wide ones whose kernels want workspace, may want another order than the declared one: then that one is lowered, and needs what the search said.
+/// Odd widths, and wide ones whose kernels want workspace, may want another order than the declared one: then that one is
+/// lowered, and needs what the search said.
 void expect_tight_in_the_best_order(const Graph& graph, const LowerOptions& options, const std::string& what) {
   const Lowered own = lower_and_plan(graph, options);
   expect_sound_and_tight(own, what, /*may_improve=*/true);
