@@ -189,16 +189,19 @@ void gather(const GemmConvPlan& plan, const ActivationView<const float>& x, int6
   for (int64_t i = first; i < last; ++i) {
     const detail::PixelRange range = detail::panel_pixels(plan, i % plan.sample_panels);
     const float* sample = x.data + i / plan.sample_panels * blocks * plane;
+    int64_t top = range.first / plan.out_width * p.stride - p.padding;
+    int64_t left = range.first % plan.out_width * p.stride - p.padding;
     for (int64_t q = range.first; q < range.last; ++q, ++pixel) {
-      const int64_t top = q / plan.out_width * p.stride - p.padding, left = q % plan.out_width * p.stride - p.padding;
       float* out = to + pixel * kBlock;
-      for (int64_t tap = 0; tap < p.kernel * p.kernel; ++tap) {
-        const int64_t row = top + tap / p.kernel, column = left + tap % p.kernel;
-        const bool inside = row >= 0 && row < p.height && column >= 0 && column < p.width;
-        const float* from = sample + (row * p.width + column) * kBlock;
-        for (int64_t block = 0; block < blocks; ++block, out += block_pixels * kBlock, from += plane)
-          for (int64_t c = 0; c < kBlock; c += lanes) hn::Store(inside ? hn::Load(d, from + c) : hn::Zero(d), d, out + c);
-      }
+      for (int64_t row = top; row < top + p.kernel; ++row)
+        for (int64_t column = left; column < left + p.kernel; ++column) {
+          const bool inside = row >= 0 && row < p.height && column >= 0 && column < p.width;
+          const float* from = sample + (row * p.width + column) * kBlock;
+          for (int64_t block = 0; block < blocks; ++block, out += block_pixels * kBlock, from += plane)
+            for (int64_t c = 0; c < kBlock; c += lanes) hn::Store(inside ? hn::Load(d, from + c) : hn::Zero(d), d, out + c);
+        }
+      left += p.stride;
+      if (left + p.padding >= plan.out_width * p.stride) left = -p.padding, top += p.stride;
     }
   }
 }
