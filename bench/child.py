@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A child process that obeys lines and answers each with one JSON line: bench/driver.cpp, bench/peers/worker.py,
-bench/memory/pytorch_child.py. Standard library only."""
+"""A child process that obeys lines and answers each with one JSON line: bench/driver.cpp, bench/peers/worker.py. Standard library
+only."""
 import json
 import os
 import subprocess

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek_bench_driver: a session that lives on and obeys lines from standard input, so that bench/peers can let elek and its
-// peers take turns in one sitting, and bench/memory can ask for a child's peak memory. Each line is answered by one JSON line:
+// peers take turns in one sitting and ask each for its peak memory. Each line is answered by one JSON line:
 //   pixels FILE        batch x H x W x C raw bytes become the input     -> {"ok": true}
 //   logits FILE        one run, its logits written as raw f32            -> {"ok": true}
 //   run N              N runs of the whole batch                         -> {"us": [ … ]}

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""elek beside ONNX Runtime and PyTorch: one network, the same weights and pixels, f32, the same threads, taking turns in one
-sitting (elek, elek+statistics, peers, and again, the order turning each round). Outputs are compared before anything is timed.
-
-Started by bench/peers/run, which makes the environment. Prints a table; --json FILE keeps every sample. Ratios are medians of
-the rounds' own ratios, since a machine's speed drifts between rounds; the range is from 10 to 90 % of the rounds.
+"""elek beside ONNX Runtime, OpenVINO, ncnn and PyTorch: the same networks (dense and channel-pruned), weights and pixels, f32, the
+same threads, taking turns in one sitting. Outputs are compared before anything is timed. Three kinds of jobs, all in one JSON:
+  speed    per network, variant and batch: every engine stays alive and they take turns, the order turning each round; peak RSS
+  first    time from process start to the first result, and the peak RSS then: fresh processes, taking turns
+  observe  time and peak RSS of fresh processes that collect statistics over 10 and 100 batches: elek beside PyTorch's hooks
+Started by bench/peers/run, which makes the environment. Tables and plot come from the JSON: bench/peers/report.py.
 """
 import argparse
 import json
 import os
 import pathlib
-import subprocess
 import sys
 import time
 
@@ -20,156 +20,272 @@ ROOT = HERE.parent.parent
 sys.path[:0] = [str(HERE.parent), str(ROOT / "tests" / "fixtures" / "scripts")]
 import child  # noqa: E402
 import generated  # noqa: E402
+import networks  # noqa: E402
+import report  # noqa: E402
 
-TOLERANCE = 1e-4  # of the largest logit, between any peer and ONNX Runtime (else the first peer)
-BASE = "onnxruntime"
+TOLERANCE = 1e-4  # of the largest logit, between any engine and ONNX Runtime (else the first engine)
 PAUSE_S = 0.1  # before a turn: lets the threads of the one before stop spinning
+MOST_RUNS = 300  # a turn; keeps the JSON of the small networks small
+PEERS = "elek,elek+statistics,onnxruntime,openvino,ncnn,pytorch,pytorch-channels-last"
+OBSERVERS = ["elek", "elek+std-consumer", "elek+wanda", "pytorch", "pytorch+seed-sums", "pytorch+sums", "pytorch+store"]
+OBSERVE_BATCH = 50  # ResNet-18 with the CIFAR stem
+QUICK = {  # most wanted first: --minutes ends the list early
+    "cells": [("resnet50", "dense", 16), ("resnet50", "dense", 1), ("resnet18", "dense", 16), ("resnet18", "dense", 1),
+              ("resnet34", "dense", 16), ("resnet34", "dense", 1)],
+    "first": ["resnet50", "resnet18"],
+    "later": [("resnet50", "pruned-50", 16), ("resnet18-cifar", "dense", 16), ("fashion-mnist", "dense", 16),
+              ("resnet50", "pruned-30", 16)],
+    "rounds": 7, "turn": 0.35, "processes": 3}
+FULL = {"cells": [(n, v, b) for v in networks.VARIANTS for n in networks.NETWORKS for b in (1, 16, 64)],
+        "first": networks.NETWORKS, "later": [], "rounds": 15, "turn": 0.6, "processes": 5}
 
 
-def prepare(args, arch, batches):
-    """Weights of one network for everybody: a state dict (safetensors), ONNX a batch, an elek model."""
-    import torch
-    import torchvision
-
-    args.work.mkdir(parents=True, exist_ok=True)
-    weights, model = args.work / f"{arch}.safetensors", args.work / f"{arch}.elek.safetensors"
-    net = getattr(torchvision.models, arch)(weights=None).eval()
-    generated.write_safetensors(str(weights), generated.fill(net, arch, hasattr(net.layer1[0], "conv3")), {})
-    subprocess.run([args.elek, "prepare", "--quiet", "--arch", arch, "--weights", weights, "--out", model],
-                   check=True, stdout=subprocess.DEVNULL)
-    for batch in batches:
-        example = (torch.zeros(batch, 3, 224, 224),)
-        torch.onnx.export(net, example, args.work / f"{arch}.b{batch}.onnx", dynamo=False, opset_version=17,
-                          input_names=["pixels"], output_names=["logits"])
-
-
-def start(args, peer, arch, batch):
-    if peer.startswith("elek"):
-        criterion = peer.split("+")[1] if "+" in peer else "none"
-        criterion = "std-consumer" if criterion == "statistics" else criterion
-        command = [args.driver, "--model", args.work / f"{arch}.elek.safetensors", "--batch", batch, "--threads", args.threads,
-                   "--statistics", criterion]
+def start(args, files, peer, name, variant, batch):
+    engine, _, what = peer.partition("+")
+    model = files.model(name, variant)
+    if engine == "elek":
+        criterion = {"": "none", "statistics": "std-consumer"}.get(what, what)
+        command = [args.driver, "--model", model, "--batch", batch, "--threads", args.threads, "--statistics", criterion]
     else:
-        file = f"{arch}.safetensors" if peer.startswith("pytorch") else f"{arch}.b{batch}.onnx"
-        command = [sys.executable, HERE / "worker.py", peer, args.work / file, batch, args.threads]
+        file = {"onnxruntime": args.onnx, "openvino": args.onnx, "ncnn": files.path(name, variant, "ncnn")}.get(engine, model)
+        command = [sys.executable, HERE / "worker.py", peer, file, batch, args.threads, json.dumps(files.about(name, variant))]
     return child.Child(peer, command, args.threads)
 
 
-def check_outputs(args, children, batch):
-    """Every peer's logits on the same pixels, or no measurement. Returns each one's difference from the base."""
-    pixels, logits = args.work / "pixels.u8", {}
-    generated.pixels("peers", (batch, 224, 224, 3)).tofile(pixels)
-    for one in children:
-        out = args.work / "logits.f32"
-        out.unlink(missing_ok=True)
-        one.ask(f"pixels {pixels}")
-        one.ask(f"logits {out}")
-        logits[one.name] = np.fromfile(out, np.float32)
-    base = logits[BASE if BASE in logits else children[0].name]
+def write_pixels(args, files, name, variant, batch):
+    channels, height, width = files.about(name, variant)["shape"]
+    generated.pixels("peers", (batch, height, width, channels)).tofile(args.pixels)
+
+
+def logits_of(args, one):
+    out = args.work / "logits.f32"
+    out.unlink(missing_ok=True)
+    one.ask(f"logits {out}")
+    return np.fromfile(out, np.float32)
+
+
+def compare(logits):
+    """Each engine's largest difference from the base, as a share of the base's largest logit; or no measurement."""
+    base = logits["onnxruntime"] if "onnxruntime" in logits else next(iter(logits.values()))
     scale = float(np.abs(base).max())
-    assert np.isfinite(base).all() and scale > 0.1, "the base's logits are no answer"
+    if not (np.isfinite(base).all() and scale > 0.1):
+        raise SystemExit("the base's logits are no answer")
     differences = {}
     for name, values in logits.items():
-        assert values.shape == base.shape, f"{name}: {values.size} logits, expected {base.size}"
+        if values.shape != base.shape:
+            raise SystemExit(f"{name}: {values.size} logits, expected {base.size}")
         differences[name] = float(np.abs(values - base).max()) / scale
         if not differences[name] <= TOLERANCE:
             raise SystemExit(f"{name}: logits differ by {differences[name]:.2g} of the largest, allowed {TOLERANCE}; not measured")
     return differences
 
 
-def measure(args, arch, batch):
-    children = [start(args, peer, arch, batch) for peer in args.peers]
-    differences = check_outputs(args, children, batch)
+def speed(args, files, name, variant, batch):
+    args.onnx = files.onnx_of_batch(name, variant, batch)
+    write_pixels(args, files, name, variant, batch)
+    children = [start(args, files, peer, name, variant, batch) for peer in args.peers]
+    for one in children:
+        one.ask(f"pixels {args.pixels}")
+    differences = compare({one.name: logits_of(args, one) for one in children})
     runs = {}
     for one in children:
-        one.ask("run 2")
-        runs[one.name] = max(1, round(args.turn * 1e6 / float(np.median(one.ask("run 3")["us"]))))
+        one.ask("run 1")
+        runs[one.name] = min(MOST_RUNS, max(1, round(args.turn * 1e6 / float(np.median(one.ask("run 3")["us"])))))
     rounds = {peer: [] for peer in args.peers}
     for index in range(args.rounds):
         turn = index % len(children)
         for one in children[turn:] + children[:turn]:
             time.sleep(PAUSE_S)
             one.ask("run 1")  # what the others left in the caches is not its fault
-            rounds[one.name].append(one.ask(f"run {runs[one.name]}")["us"])
-        print(f"\r{arch} batch {batch}: round {index + 1} of {args.rounds} ", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+            rounds[one.name].append([round(us, 1) for us in one.ask(f"run {runs[one.name]}")["us"]])
+    memory = {one.name: one.ask("memory") for one in children}
     about = {one.name: one.about for one in children}
     for one in children:
         one.close()
-    return {"arch": arch, "batch": batch, "differences": differences, "about": about, "rounds_us": rounds}
+    return {"arch": name, "variant": variant, "batch": batch, "macs": files.macs(name, variant), "differences": differences,
+            "about": about, "memory": memory, "rounds_us": rounds}
 
 
-def ratio(rounds, peer, base):
-    """How many times faster `peer` is than `base`: median, 10 % and 90 % of the rounds' ratios."""
-    each = [np.median(b) / np.median(p) for p, b in zip(rounds[peer], rounds[base])]
-    return {"median": float(np.median(each)), "p10": float(np.quantile(each, 0.1)), "p90": float(np.quantile(each, 0.9))}
+def first(args, files, name):
+    """Seconds from starting a process to its first logits on disk, batch 1; files are in the system's cache."""
+    args.onnx = files.onnx_of_batch(name, "dense", 1)
+    write_pixels(args, files, name, "dense", 1)
+    result = {}
+    for index in range(args.processes + 1):  # the first process of each reads its files and libraries from the disk
+        for peer in args.peers:
+            if peer == "elek+statistics":
+                continue
+            begin = time.perf_counter()
+            one = start(args, files, peer, name, "dense", 1)
+            one.ask(f"pixels {args.pixels}")
+            logits = logits_of(args, one)
+            seconds = time.perf_counter() - begin
+            peak = one.ask("memory")["peak_resident_bytes"]
+            one.close()
+            entry = result.setdefault(peer, {"seconds": [], "peak_resident_bytes": [], "logits": logits})
+            if index > 0:
+                entry["seconds"].append(seconds)
+                entry["peak_resident_bytes"].append(peak)
+    compare({peer: entry.pop("logits") for peer, entry in result.items()})
+    return {"arch": name, "engines": result}
 
 
-def summarise(result):
-    rounds, batch = result["rounds_us"], result["batch"]
-    base = BASE if BASE in rounds else next(iter(rounds))
-    result["summary"] = {}
-    for peer, turns in rounds.items():
-        ms = np.concatenate(turns) / 1e3
-        quantiles = {name: float(np.quantile(ms, q)) for name, q in (("p10", 0.1), ("p50", 0.5), ("p90", 0.9))}
-        result["summary"][peer] = {"latency_ms": quantiles, "images_per_second": 1e3 * batch / quantiles["p50"],
-                                   f"speed_over_{base}": ratio(rounds, peer, base)}
-        if peer != "elek" and peer.startswith("elek") and "elek" in rounds:
-            result["summary"][peer]["time_over_elek"] = ratio(rounds, "elek", peer)
+def free_bytes():
+    with open("/proc/meminfo") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable"))
 
 
-def table(results):
-    lines = []
-    for result in results:
-        base = BASE if BASE in result["summary"] else next(iter(result["summary"]))
-        lines.append(f"\n{result['arch']}, batch {result['batch']}")
-        lines.append(f"{'':24s}{'images/s':>10s}{'ms p50':>10s}{'p10 .. p90':>22s}{'speed over ' + base:>32s}{'differs by':>12s}")
-        for peer, s in result["summary"].items():
-            ms, over = s["latency_ms"], s[f"speed_over_{base}"]
-            spread = f"{ms['p10']:.2f} .. {ms['p90']:.2f}"
-            speed = f"{over['median']:.3f} ({over['p10']:.3f} .. {over['p90']:.3f})"
-            lines.append(f"{peer:24s}{s['images_per_second']:10.2f}{ms['p50']:10.2f}{spread:>22s}{speed:>32s}"
-                         f"{result['differences'][peer]:12.1e}")
-        for peer, s in result["summary"].items():
-            if "time_over_elek" in s:
-                t = s["time_over_elek"]
-                lines.append(f"time of {peer} over elek: {t['median']:.3f} ({t['p10']:.3f} .. {t['p90']:.3f})")
-    return "\n".join(lines)
+def observe_once(args, files, peer, batches):
+    one = start(args, files, peer, networks.CIFAR, "dense", OBSERVE_BATCH)
+    one.ask("collect 1 6")  # not timed: what an engine makes at its first run
+    begin = time.perf_counter()
+    samples = one.ask(f"collect {batches} 7")["samples"]
+    seconds = time.perf_counter() - begin
+    # elek answers with the samples in its sums: a collection that did not happen must not look cheap
+    if peer != "elek" and samples < batches * OBSERVE_BATCH:
+        raise SystemExit(f"{peer}: collected {samples} samples, expected {batches * OBSERVE_BATCH} or more")
+    figures = one.ask("memory")
+    one.close()
+    return {"seconds": seconds, **figures}
+
+
+def observe(args, files):
+    """{"engines": {peer: {batches: [a process's figures, …]}}, "left_out": {"peer batches": why}}"""
+    write_pixels(args, files, networks.CIFAR, "dense", OBSERVE_BATCH)
+    logits = {}
+    for peer in OBSERVERS:
+        one = start(args, files, peer, networks.CIFAR, "dense", OBSERVE_BATCH)
+        one.ask(f"pixels {args.pixels}")
+        logits[peer] = logits_of(args, one)
+        one.close()
+    compare(logits)
+    few, many = args.observe_batches
+    result, left_out = {peer: {few: [], many: []} for peer in OBSERVERS}, {}
+    for batches, processes in ((few, args.processes), (many, max(1, args.processes - 2))):
+        for _ in range(processes):
+            for peer in OBSERVERS:
+                if peer == "pytorch+store" and batches == many:  # it grows by the same bytes every batch
+                    grown = report.median([f["peak_resident_bytes"] for f in result[peer][few]])
+                    plain = report.median([f["peak_resident_bytes"] for f in result["pytorch"][few]])
+                    needed = plain + (grown - plain) / (few + 1) * (many + 1)
+                    if needed > 0.8 * free_bytes():
+                        left_out[f"{peer} {batches}"] = f"would need {needed / 1e9:.1f} GB, {free_bytes() / 1e9:.1f} GB are free"
+                        continue
+                result[peer][batches].append(observe_once(args, files, peer, batches))
+    return {"arch": networks.CIFAR, "batch": OBSERVE_BATCH, "engines": result, "left_out": left_out}
+
+
+def jobs_of(args, files):
+    """[(name, estimated seconds, function)] in order. The estimate takes 2 cores of the class measured so far: 150 GMAC/s."""
+    def run_s(name, variant, batch):
+        return files.macs(name, variant) * batch / 150e9
+
+    def speed_job(name, variant, batch):
+        run = run_s(name, variant, batch)
+        seconds = len(args.peers) * (2.5 + 6 * run + args.rounds * (PAUSE_S + run + max(run, args.turn)))
+        return f"speed of {name}, {variant}, batch {batch}", seconds, lambda: ("results", speed(args, files, name, variant, batch))
+
+    def first_job(name):
+        seconds = (args.processes + 1) * len(args.peers) * 2.0
+        return f"first result of {name}", seconds, lambda: ("first", first(args, files, name))
+
+    def observe_job():
+        batch_s = run_s(networks.CIFAR, "dense", OBSERVE_BATCH)
+        few, many = args.observe_batches
+        batches = args.processes * (few + 1) + max(1, args.processes - 2) * (many + 1)
+        return "statistics", len(OBSERVERS) * (1.3 * batches * batch_s + 2.0 * (2 * args.processes)), lambda: ("observe", observe(args, files))
+
+    jobs = [speed_job(*cell) for cell in args.cells] + [first_job(name) for name in args.first]
+    return jobs + ([observe_job()] if args.observe else []) + [speed_job(*cell) for cell in args.later]
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="the goals' networks, batch 1 and 16, few rounds (the default)")
+    size.add_argument("--full", action="store_true", help="every network, dense and pruned, batch 1, 16 and 64")
+    parser.add_argument("--minutes", type=float, help="start no job that would end later, by the estimates; the JSON names what was left")
+    parser.add_argument("--prepare", action="store_true", help="make the files, print the estimate and stop")
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help="where bin/elek and bin/elek_bench_driver are")
+    parser.add_argument("--work", type=pathlib.Path, help="models, ONNX and ncnn files (default BUILD/peers)")
+    parser.add_argument("--networks", help="only these, of " + ", ".join(networks.NETWORKS))
+    parser.add_argument("--variants", help="only these, of " + ", ".join(networks.VARIANTS))
+    parser.add_argument("--batches", help="only these, of 1, 16, 64")
+    parser.add_argument("--only", help="kinds of jobs, of speed, first, observe", default="speed,first,observe")
+    parser.add_argument("--peers", default=PEERS, help="of " + PEERS + ", elek+CRITERION")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--turn", type=float, help="seconds an engine runs in one round")
+    parser.add_argument("--processes", type=int, help="fresh processes a figure, for first and observe")
+    parser.add_argument("--observe-batches", type=int, nargs=2, default=[10, 100], help="batches that observe collects over")
+    parser.add_argument("--json", type=pathlib.Path, help="write everything measured to this file")
+    parser.add_argument("--docs", action="store_true", help="then make tables and plot in docs/benchmarks.md anew; needs --json")
+    args = parser.parse_args()
+    preset = FULL if args.full else QUICK
+    for name in ("rounds", "turn", "processes"):
+        if getattr(args, name) is None:
+            setattr(args, name, preset[name])
+    if args.docs and args.json is None:
+        parser.error("--docs needs --json FILE: the tables say of which file they are made")
+    args.peers, kinds = args.peers.split(","), args.only.split(",")
+
+    def wanted(cell):
+        chosen = zip((args.networks, args.variants, args.batches), map(str, cell))
+        return "speed" in kinds and all(words is None or value in words.split(",") for words, value in chosen)
+
+    cells, later = preset["cells"], preset["later"]
+    if args.networks or args.variants or args.batches:  # a choice of one's own is made from all there is
+        cells, later = FULL["cells"], []
+    args.cells, args.later = [c for c in cells if wanted(c)], [c for c in later if wanted(c)]
+    args.first = [n for n in preset["first"] if "first" in kinds and (args.networks is None or n in args.networks.split(","))]
+    args.observe = "observe" in kinds
+    args.elek, args.driver = args.build / "bin" / "elek", args.build / "bin" / "elek_bench_driver"
+    args.work = (args.work or args.build / "peers").resolve()
+    args.pixels, args.onnx = args.work / "pixels.u8", None
+    return args
+
+
+def write(args, data):
+    if args.json:
+        part = args.json.with_suffix(".part")
+        part.write_text(json.dumps(data))
+        part.replace(args.json)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help="where bin/elek and bin/elek_bench_driver are")
-    parser.add_argument("--work", type=pathlib.Path, help="weights and ONNX files (default BUILD/peers)")
-    parser.add_argument("--archs", default="resnet50,resnet18")
-    parser.add_argument("--batches", default="1,16")
-    parser.add_argument("--peers", default="elek,elek+statistics,onnxruntime,pytorch",
-                        help="of elek, elek+statistics, elek+CRITERION, onnxruntime, pytorch, pytorch-channels-last, openvino")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--turn", type=float, default=0.6, help="seconds a peer runs in one round")
-    parser.add_argument("--json", type=pathlib.Path, help="write everything measured to this file")
-    args = parser.parse_args()
-    args.elek, args.driver = args.build / "bin" / "elek", args.build / "bin" / "elek_bench_driver"
-    args.work = (args.work or args.build / "peers").resolve()
-    args.peers = args.peers.split(",")
-    batches = [int(word) for word in args.batches.split(",")]
-    about = child.machine()
-    if about["load_before"] > 0.3:
-        print(f"warning: the machine is not quiet (load {about['load_before']}): do not quote these figures", file=sys.stderr)
-    results = []
-    for arch in args.archs.split(","):
-        prepare(args, arch, batches)
-        for batch in batches:
-            results.append(measure(args, arch, batch))
-            summarise(results[-1])
-    print(f"{about['cpu']}, {args.threads} threads of {about['cores']} cores, f32, {args.rounds} rounds, elek {about['sha']}"
-          f"{' (dirty)' if about['dirty'] else ''}, load before {about['load_before']}")
-    versions = {peer: a.get("version") for r in results for peer, a in r["about"].items() if a.get("version")}
-    print(", ".join(f"{peer} {version}" for peer, version in versions.items()))
-    print(table(results))
-    if args.json:
-        args.json.write_text(json.dumps({"machine": about, "threads": args.threads, "versions": versions, "results": results}))
+    args = options()
+    files = networks.Files(args.work, args.elek.resolve())
+    pairs = {(n, v): None for n, v, _ in args.cells + args.later} | {(n, "dense"): None for n in args.first}
+    if args.observe:
+        pairs[(networks.CIFAR, "dense")] = None
+    for name, variant in pairs:
+        print(f"preparing {name}, {variant}", file=sys.stderr)
+        files.exports(name, variant)
+    jobs = jobs_of(args, files)
+    print(f"{len(jobs)} jobs, about {sum(seconds for _, seconds, _ in jobs) / 60:.0f} minutes", file=sys.stderr)
+    if args.prepare:
+        return
+    data = {"machine": child.machine(), "threads": args.threads, "rounds": args.rounds, "turn_s": args.turn, "versions": {},
+            "results": [], "first": [], "observe": [], "not_measured": []}
+    if data["machine"]["load_before"] > 0.3:
+        print(f"warning: the machine is not quiet (load {data['machine']['load_before']}): do not quote these figures", file=sys.stderr)
+    begin = time.monotonic()
+    for index, (name, seconds, function) in enumerate(jobs):
+        elapsed = time.monotonic() - begin
+        if args.minutes and elapsed + seconds > 60 * args.minutes:
+            data["not_measured"].append(name)
+            continue
+        print(f"{elapsed:5.0f} s: {name} ({index + 1} of {len(jobs)}, about {seconds:.0f} s)", file=sys.stderr)
+        kind, result = function()
+        data[kind].append(result)
+        for peer, about in result.get("about", {}).items():
+            data["versions"] |= {peer: about["version"]} if "version" in about else {}
+        data["seconds"] = round(time.monotonic() - begin)
+        write(args, data)  # what was measured stays if a later job ends the run
+    write(args, data)
+    print(report.tables(json.loads(json.dumps(data))))
+    if args.docs:
+        report.update(args.json, report.DOCS)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One of elek's peers as a child that obeys the lines of bench/driver.cpp: pixels, logits, run, memory.
+"""One of elek's peers as a child that obeys the lines of bench/driver.cpp: pixels, logits, run, collect, memory.
 
-    python worker.py onnxruntime|openvino MODEL.onnx BATCH THREADS
-    python worker.py pytorch|pytorch-channels-last MODEL.safetensors BATCH THREADS   (named ARCH.safetensors)
-Peers get normalised f32 pixels once, before timing; elek normalises uint8 in every run.
+    python worker.py PEER FILE BATCH THREADS ABOUT
+PEER: onnxruntime, openvino (FILE is ONNX), ncnn (FILE.param, FILE.bin), pytorch, pytorch-channels-last (FILE is an elek model),
+the last two also with +store, +seed-sums or +sums: forward hooks on every convolution's and linear layer's output.
+  store: keep it, as pruning scripts commonly do       seed-sums: add each batch's per-channel sum of spatial means on the CPU
+  sums: add up sum, sum of squares and count of positive values, as elek's std-consumer and coverage need them
+ABOUT: JSON with the input's shape, mean and std. Peers get normalised f32 pixels once, before timing; elek normalises uint8 in
+every run. Only what the peer needs is imported: the time to the first result is measured too.
 """
+import json
 import os
 import sys
 import time
@@ -16,7 +21,9 @@ sys.path[:0] = [os.path.dirname(HERE), os.path.join(HERE, "..", "..", "tests", "
 import child  # noqa: E402
 import generated  # noqa: E402
 
-MEAN, STD, SIZE = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 224
+
+def same(x):
+    return x
 
 
 def onnxruntime(path, threads):
@@ -28,7 +35,7 @@ def onnxruntime(path, threads):
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    return (lambda x: x), (lambda x: session.run(None, {name: x})[0]), ort.__version__
+    return same, (lambda x: session.run(None, {name: x})[0]), ort.__version__
 
 
 def openvino(path, threads):
@@ -36,22 +43,69 @@ def openvino(path, threads):
 
     config = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     request = ov.Core().compile_model(path, "CPU", config).create_infer_request()
-    return (lambda x: x), (lambda x: request.infer([x], share_inputs=True)[0]), ov.__version__
+    return same, (lambda x: request.infer([x], share_inputs=True)[0]), ov.__version__
 
 
-def pytorch(path, threads, channels_last=False):
-    import torch
-    import torchvision
+def ncnn(path, threads):
+    import ncnn as nc
 
-    torch.set_num_threads(threads)
-    arch = os.path.basename(path).split(".")[0]
-    net = getattr(torchvision.models, arch)(weights=None).eval()
-    state = {k: torch.from_numpy(v) for k, v in generated.read_safetensors(path).items()}
-    net.load_state_dict(state, strict=False)
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    net = net.to(memory_format=layout)
+    net = nc.Net()
+    net.opt.num_threads = threads
+    for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage",
+                   "use_int8_inference", "use_vulkan_compute"):
+        setattr(net.opt, option, False)  # f32 as the others
+    if net.load_param(path + ".param") != 0 or net.load_model(path + ".bin") != 0:
+        raise SystemExit(f"{path}: ncnn cannot load it")
 
     def infer(x):
+        extractor = net.create_extractor()
+        extractor.input("in0", nc.Mat(x, 0))  # axis 0 is the batch
+        status, out = extractor.extract("out0")
+        if status != 0 or out.n != len(x):
+            raise SystemExit(f"ncnn: status {status}, {out.n} results for {len(x)} images")
+        return np.stack([np.array(out.batch(i)) for i in range(out.n)])
+
+    return same, infer, nc.__version__
+
+
+def hooks(net, mode):
+    """Collects in `mode`; what it returns holds the collection alive."""
+    import torch
+
+    kept = {}
+
+    def store(name, y):
+        kept.setdefault(name, []).append(y)
+
+    def seed_sums(name, y):
+        new = (y.mean((2, 3)) if y.dim() == 4 else y).sum(0).cpu()
+        kept[name] = kept[name] + new if name in kept else new
+
+    def sums(name, y):
+        axes = (0, 2, 3) if y.dim() == 4 else (0,)
+        new = [y.sum(axes, dtype=torch.float64), (y * y).sum(axes, dtype=torch.float64), (y > 0).sum(axes)]
+        kept[name] = [a + b for a, b in zip(kept[name], new)] if name in kept else new
+
+    take = {"store": store, "seed-sums": seed_sums, "sums": sums}[mode]
+    for name, module in net.named_modules():
+        if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
+            # no copy: batch norm, which reads it next, writes elsewhere
+            module.register_forward_hook(lambda _, __, output, name=name: take(name, output.detach()))
+    return kept
+
+
+def pytorch(path, threads, layout="contiguous_format", mode=""):
+    import torch
+
+    import graph_net
+
+    torch.set_num_threads(threads)
+    layout = getattr(torch, layout)
+    net = graph_net.GraphNet(path).to(memory_format=layout)
+    kept = hooks(net, mode) if mode else None
+
+    def infer(x):
+        assert mode == "" or kept is not None
         with torch.inference_mode():
             return net(x)
 
@@ -59,15 +113,28 @@ def pytorch(path, threads, channels_last=False):
 
 
 class Worker:
-    def __init__(self, peer, path, batch, threads):
-        make = {"onnxruntime": onnxruntime, "openvino": openvino, "pytorch": pytorch,
-                "pytorch-channels-last": lambda p, t: pytorch(p, t, True)}[peer]
-        self.batch = batch
-        self.lay_out, self.infer, self.version = make(path, threads)
+    def __init__(self, peer, path, batch, threads, about):
+        peer, _, mode = peer.partition("+")
+        self.batch, self.about = batch, json.loads(about)
+        if peer.startswith("pytorch"):
+            layout = "channels_last" if peer == "pytorch-channels-last" else "contiguous_format"
+            self.lay_out, self.infer, self.version = pytorch(path, threads, layout, mode)
+        else:
+            make = {"onnxruntime": onnxruntime, "openvino": openvino, "ncnn": ncnn}[peer]
+            self.lay_out, self.infer, self.version = make(path, threads)
+
+    def input_of(self, images):
+        x = np.empty((self.batch, *self.about["shape"]), np.float32)
+        for i, image in enumerate(images):  # one by one: temporaries of a whole batch would be the peak memory
+            x[i] = generated.normalised(image[None], self.about["mean"], self.about["std"])[0]
+        return self.lay_out(x)
+
+    def image_shape(self):
+        channels, height, width = self.about["shape"]
+        return (self.batch, height, width, channels)
 
     def pixels(self, path):
-        images = np.fromfile(path, np.uint8).reshape(self.batch, SIZE, SIZE, 3)
-        self.x = self.lay_out(generated.normalised(images, MEAN, STD))
+        self.x = self.input_of(np.fromfile(path, np.uint8).reshape(self.image_shape()))
         return {"ok": True}
 
     def logits(self, path):
@@ -82,10 +149,17 @@ class Worker:
             us.append((time.perf_counter_ns() - before) / 1e3)
         return {"us": us}
 
+    def collect(self, runs, seed):
+        random = np.random.default_rng(int(seed))
+        for _ in range(int(runs)):
+            self.infer(self.input_of(random.integers(0, 256, self.image_shape(), np.uint8)))
+        return {"samples": int(runs) * self.batch}
+
 
 def main():
-    worker = Worker(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
-    handlers = {"pixels": worker.pixels, "logits": worker.logits, "run": worker.run, "memory": child.peak_resident}
+    worker = Worker(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+    handlers = {"pixels": worker.pixels, "logits": worker.logits, "run": worker.run, "collect": worker.collect,
+                "memory": child.peak_resident}
     child.serve(handlers, version=worker.version)
 
 

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Any network of an elek model file, pruned ones too, as a torch module: the graph is JSON in the file's metadata, the weights
+are its tensors. So every peer runs what elek runs, whatever was cut. Checked whenever it is used: bench/peers/measure.py
+compares the logits before it times anything.
+"""
+import json
+import os
+import struct
+import sys
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "fixtures", "scripts"))
+import generated  # noqa: E402
+
+
+def metadata(path):
+    """What elek wrote beside the tensors: graph, preprocessing, labels, history."""
+    with open(path, "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+    return json.loads(header["__metadata__"]["elek"])
+
+
+class ChannelMap(nn.Module):
+    """y[:, i] = x[:, source[i], ::stride, ::stride], zeros where source[i] is -1 (a shortcut without weights)."""
+
+    def __init__(self, source, stride):
+        super().__init__()
+        self.stride = stride
+        self.register_buffer("source", torch.tensor(source), persistent=False)
+
+    def forward(self, x):
+        x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, 1))
+        return x.index_select(1, torch.where(self.source < 0, x.shape[1] - 1, self.source))
+
+
+class Add(nn.Module):
+    def forward(self, x, y):
+        return x.add_(y)  # as torchvision's blocks do; the graph's first input is the block's own result
+
+
+def module_of(node, channels):
+    op = node["op"]
+    if op == "conv2d":
+        return nn.Conv2d(channels, node["out_channels"], node["kernel"], node["stride"], node["padding"], groups=node["groups"],
+                         bias=node["bias"])
+    if op == "batch_norm":
+        return nn.BatchNorm2d(channels, node["eps"])
+    if op == "linear":
+        return nn.Linear(channels, node["out_features"], node["bias"])
+    if op == "channel_map":
+        return ChannelMap(node["source"], node["stride"])
+    if op in ("max_pool", "avg_pool"):
+        return (nn.MaxPool2d if op == "max_pool" else nn.AvgPool2d)(node["kernel"], node["stride"], node["padding"])
+    plain = {"relu": lambda: nn.ReLU(inplace=True), "add": Add, "global_avg_pool": lambda: nn.AdaptiveAvgPool2d(1),
+             "flatten": lambda: nn.Flatten(1)}
+    if op not in plain:
+        raise SystemExit(f"node '{node['name']}': operator {op} is unknown to bench/peers/graph_net.py")
+    return plain[op]()
+
+
+class GraphNet(nn.Module):
+    """The graph's nodes in their order; a value is dropped after its last reader, as in a hand-written forward()."""
+
+    def __init__(self, path):
+        super().__init__()
+        about = metadata(path)
+        nodes = about["graph"]["nodes"]
+        self.mean, self.std = about["preprocessing"]["mean"], about["preprocessing"]["std"]
+        self.shape = tuple(nodes[0]["shape"])  # channels, height, width
+        self.output = about["graph"]["output"]
+        weights = {name: torch.from_numpy(value) for name, value in generated.read_safetensors(path).items()}
+        channels, last, self.steps = {nodes[0]["name"]: self.shape[0]}, {self.output: len(nodes)}, []
+        for index, node in enumerate(nodes):
+            for name in node.get("inputs", []):
+                last[name] = max(last.get(name, 0), index)
+        for index, node in enumerate(nodes[1:], start=1):
+            name, inputs = node["name"], node["inputs"]
+            if node["op"] in ("relu", "add") and last[inputs[0]] > index:
+                raise SystemExit(f"node '{name}': writes over '{inputs[0]}', which is read again")
+            module = module_of(node, channels[inputs[0]])
+            own = {key: weights.pop(f"{name}.{key}") for key in module.state_dict() if key != "num_batches_tracked"}
+            module.load_state_dict(own, strict=False)
+            channels[name] = node.get("out_channels", node.get("out_features", len(node.get("source", [])) or channels[inputs[0]]))
+            self.add_module(name.replace(".", "_"), module)
+            self.steps.append((name, name.replace(".", "_"), inputs, [i for i in dict.fromkeys(inputs) if last[i] == index]))
+        if weights:
+            raise SystemExit(f"{path}: tensor '{next(iter(weights))}' belongs to no node")
+        self.eval()
+
+    def forward(self, x):
+        values = {"input": x}
+        for name, module, inputs, dead in self.steps:
+            values[name] = self._modules[module](*(values[i] for i in inputs))
+            for i in dead:
+                del values[i]
+        return values[self.output]

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables and plot of a JSON that bench/peers/measure.py wrote; standard library only.
+
+    bench/peers/report.py FILE.json [--docs docs/benchmarks.md]     the part between the markers, and the .svg beside it, made anew
+    bench/peers/report.py FILE.json --print                         only show the tables
+"faster" and "slower" are said where the 10-90 % ranges of two engines' times do not overlap; else "ranges overlap". Rows that
+elek loses stand as they are. Reads the format of 2026-11-22's first file too (speed of dense networks only).
+Tests: bench/peers/report_test.py
+"""
+import argparse
+import html
+import json
+import math
+import pathlib
+import sys
+
+BEGIN, END = "<!-- begin: bench/peers/report.py -->", "<!-- end: bench/peers/report.py -->"
+DOCS = pathlib.Path(__file__).resolve().parent.parent.parent / "docs" / "benchmarks.md"
+COLOURS = {"elek": "#d1242f", "onnxruntime": "#0969da", "openvino": "#8250df", "ncnn": "#1a7f37", "pytorch": "#bf8700",
+           "pytorch-channels-last": "#7d4e00"}
+
+
+def quantile(values, q):
+    """Linear between order statistics, as numpy's default."""
+    ordered = sorted(values)
+    at = q * (len(ordered) - 1)
+    low = math.floor(at)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
+
+
+def median(values):
+    return quantile(values, 0.5)
+
+
+def spread(values):
+    return {"p10": quantile(values, 0.1), "p50": median(values), "p90": quantile(values, 0.9)}
+
+
+def ratios(rounds, above, below):
+    """Time of `above` over time of `below`, round by round: a machine's speed drifts between rounds, not within one."""
+    return spread([median(a) / median(b) for a, b in zip(rounds[above], rounds[below])])
+
+
+def summary(result):
+    """Of one cell: each engine's ms a batch, the best peer, elek's speed over it with its range, the verdict, the price of statistics."""
+    rounds = result["rounds_us"]
+    ms = {peer: spread([us / 1e3 for turn in turns for us in turn]) for peer, turns in rounds.items()}
+    peers = [peer for peer in rounds if not peer.startswith("elek")]
+    out = {"ms": ms, "batch": result["batch"]}
+    if "elek" in ms and peers:
+        best = min(peers, key=lambda peer: ms[peer]["p50"])
+        out |= {"best": best, "speed": ratios(rounds, best, "elek"), "verdict": verdict(ms["elek"], ms[best])}
+    if "elek" in ms and "elek+statistics" in ms:
+        out["price"] = ratios(rounds, "elek+statistics", "elek")
+    return out
+
+
+def verdict(own, other):
+    if own["p90"] < other["p10"]:
+        return "faster"
+    if other["p90"] < own["p10"]:
+        return "slower"
+    return "ranges overlap"
+
+
+def grid(head, rows):
+    """A table that reads well both as markdown and on a terminal."""
+    rows = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = ["| " + " | ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))) + " |"
+             for row in [head, *rows]]
+    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|",
+                      *lines[1:]])
+
+
+def label(result):
+    variant = result.get("variant", "dense")
+    return result["arch"] + ("" if variant == "dense" else ", " + variant.replace("-", " by ") + " %")
+
+
+def engines(results):
+    return list(dict.fromkeys(peer for result in results for peer in result["rounds_us"] if peer != "elek+statistics"))
+
+
+def ranged(s, digits=2):
+    return f"{s['p50']:.{digits}f} ({s['p10']:.{digits}f}-{s['p90']:.{digits}f})"
+
+
+def images(batch, ms):
+    """images/s: median and 10-90 % range."""
+    per_second = {"p10": 1e3 * batch / ms["p90"], "p50": 1e3 * batch / ms["p50"], "p90": 1e3 * batch / ms["p10"]}
+    return ranged(per_second, 1 if per_second["p50"] < 1000 else 0)
+
+
+def speed_table(results):
+    names, rows = engines(results), []
+    for result in results:
+        s = summary(result)
+        row = [label(result), result["batch"]]
+        row += [images(s["batch"], s["ms"][peer]) if peer in s["ms"] else "" for peer in names]
+        row += [f"{ranged(s['speed'])} {s['best']}", s["verdict"]] if "best" in s else ["", ""]
+        rows.append(row + [ranged(s["price"], 3) if "price" in s else ""])
+    return grid(["images/s", "batch", *names, "elek over the best peer", "verdict", "time with statistics / without"], rows)
+
+
+def megabytes(values):
+    return f"{median(values) / 1e6:.0f}"
+
+
+def memory_table(results):
+    names, rows = engines(results), []
+    for result in results:
+        peak = {peer: figures["peak_resident_bytes"] for peer, figures in result["memory"].items()}
+        peers = [value for peer, value in peak.items() if not peer.startswith("elek")]
+        word = "" if "elek" not in peak or not peers else "below every peer" if peak["elek"] < min(peers) else "not below every peer"
+        rows.append([label(result), result["batch"], *(megabytes([peak[p]]) if p in peak else "" for p in names), word])
+    return grid(["peak RSS, MB", "batch", *names, "elek's"], rows)
+
+
+def first_table(results):
+    names = list(dict.fromkeys(peer for result in results for peer in result["engines"]))
+    rows = []
+    for result in results:
+        times = {peer: spread(figures["seconds"]) for peer, figures in result["engines"].items()}
+        peers = [peer for peer in times if not peer.startswith("elek")]
+        best = min(peers, key=lambda peer: times[peer]["p50"], default=None)
+        word = "" if best is None or "elek" not in times else verdict(times["elek"], times[best]).replace("faster", "sooner").replace("slower", "later")
+        rows.append([result["arch"], *(ranged(times[p]) if p in times else "" for p in names), word])
+    return grid(["seconds to the first result", *names, "elek"], rows)
+
+
+def observe_table(result):
+    rows, counts = [], list(dict.fromkeys(count for by in result["engines"].values() for count in by))
+    for peer, by in result["engines"].items():
+        row, plain = [peer], result["engines"][peer.split("+")[0]]
+        for count in counts:
+            if not by[count]:
+                row += [result["left_out"].get(f"{peer} {count}", ""), "", ""]
+                continue
+            seconds, base = (median([f["seconds"] for f in each[count]]) for each in (by, plain))
+            rss = [f["peak_resident_bytes"] for f in by[count]]
+            above = median(rss) - median([f["peak_resident_bytes"] for f in plain[count]])
+            row += [f"{seconds:.2f} ({seconds / base:.2f}x)", megabytes(rss), f"{above / 1e6:+.1f}"]
+        rows.append(row)
+    head = [h for n in counts for h in (f"{n} batches: s (over plain)", "peak RSS, MB", "above plain, MB")]
+    return grid([f"{result['arch']}, batches of {result['batch']}", *head], rows)
+
+
+def tables(data):
+    machine = data["machine"]
+    parts = [f"{machine['cpu']}, {data['threads']} threads of {machine['cores']} cores, f32, elek {machine['sha']}"
+             f"{' (with changes not committed)' if machine['dirty'] else ''}, load before {machine['load_before']}; "
+             + ", ".join(f"{peer} {version}" for peer, version in data["versions"].items())
+             + ". Medians, 10-90 % ranges in brackets."]
+    if machine["load_before"] > 0.3:
+        parts.append("**The machine was not quiet: these figures show the form, not the speed.**")
+    results = data["results"]
+    parts += [speed_table(results)] if results else []
+    parts += [memory_table([r for r in results if "memory" in r])] if any("memory" in r for r in results) else []
+    parts += [first_table(data["first"])] if data.get("first") else []
+    parts += [observe_table(each) for each in data.get("observe", [])]
+    if data.get("not_measured"):
+        parts.append("Not measured, for want of time: " + "; ".join(data["not_measured"]) + ".")
+    return "\n\n".join(parts)
+
+
+# ---- plot ----
+
+ROW, LEFT, WIDTH, TOP = 26, 250, 1000, 64
+
+
+def svg(data):
+    """A row a cell: each engine's images/s over those of the fastest peer (1.0), with its 10-90 % range, on a log axis."""
+    cells = [(label(r) + f", batch {r['batch']}", summary(r)) for r in data["results"]]
+    cells = [(name, s) for name, s in cells if "best" in s]
+    relative = [(name, {peer: {q: s["ms"][s["best"]]["p50"] / ms[q] for q in ms} for peer, ms in s["ms"].items() if peer in COLOURS})
+                for name, s in cells]
+    values = [v[q] for _, by in relative for v in by.values() for q in v] or [1.0]
+    low, high = min(values) / 1.05, max(values) * 1.05
+    height = TOP + ROW * len(cells) + 40
+
+    def x(value):
+        return LEFT + (WIDTH - LEFT - 30) * math.log(value / low) / math.log(high / low)
+
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+           'font-family="sans-serif" font-size="13">', f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+           f'<text x="12" y="22" font-weight="bold">Images per second over the fastest peer\'s (median, bar: 10-90 % of the runs)</text>']
+    at = 12
+    for peer in [p for p in COLOURS if any(p in by for _, by in relative)]:
+        out.append(f'<circle cx="{at + 5}" cy="42" r="5" fill="{COLOURS[peer]}"/><text x="{at + 15}" y="46">{peer}</text>')
+        at += 38 + 7.2 * len(peer)
+    bottom = TOP + ROW * len(cells)
+    for tick in (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 6.0):
+        if low <= tick <= high:
+            colour = "#57606a" if tick == 1.0 else "#d0d7de"
+            out.append(f'<line x1="{x(tick):.1f}" x2="{x(tick):.1f}" y1="{TOP - 4}" y2="{bottom}" stroke="{colour}"/>'
+                       f'<text x="{x(tick):.1f}" y="{bottom + 18}" text-anchor="middle" fill="#57606a">{tick:g}</text>')
+    for index, (name, by) in enumerate(relative):
+        y = TOP + ROW * index + ROW / 2
+        out.append(f'<text x="12" y="{y + 4:.1f}">{html.escape(name)}</text>')
+        for peer in reversed([p for p in COLOURS if p in by]):  # elek on top
+            v, colour = by[peer], COLOURS[peer]
+            out.append(f'<line x1="{x(v["p90"]):.1f}" x2="{x(v["p10"]):.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="{colour}" '
+                       f'stroke-width="3" stroke-opacity="0.5"/><circle cx="{x(v["p50"]):.1f}" cy="{y:.1f}" '
+                       f'r="{6 if peer == "elek" else 4.5}" fill="{colour}"/>')
+    return "\n".join([*out, "</svg>"]) + "\n"
+
+
+def replace_between(text, new, where):
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise SystemExit(f"{where}: expected one '{BEGIN}' and after it one '{END}'")
+    return text[: text.index(BEGIN)] + BEGIN + "\n" + new + "\n" + text[text.index(END) :]
+
+
+def update(file, docs):
+    """The part of `docs` between the markers, and the plot beside it."""
+    data, root = json.loads(file.read_text()), pathlib.Path(__file__).resolve().parent.parent.parent
+    name = file.resolve()
+    name = name.relative_to(root) if name.is_relative_to(root) else name.name
+    picture = docs.with_suffix(".svg")
+    new = f"Made of `{name}` by `bench/peers/report.py {name}`.\n\n"
+    if data["results"]:
+        new += f"![Speed beside the peers]({picture.name})\n\n"
+        picture.write_text(svg(data))
+    docs.write_text(replace_between(docs.read_text(), new + tables(data), docs))
+    print(f"{docs} is made of {file}", file=sys.stderr)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=pathlib.Path)
+    parser.add_argument("--docs", type=pathlib.Path, default=DOCS)
+    parser.add_argument("--print", action="store_true")
+    args = parser.parse_args()
+    if args.print:
+        print(tables(json.loads(args.file.read_text())))
+    else:
+        update(args.file, args.docs)
+
+
+if __name__ == "__main__":
+    main()
