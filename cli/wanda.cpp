@@ -81,7 +81,8 @@ void add_wanda(CLI::App& app, Run& run) {
       "  elek wanda --model net.safetensors --calibrate images:train --evaluate images:val --pattern 2:4 --repair none \\\n"
       "             --out sparse.safetensors\n"
       "  elek wanda --model net.safetensors --calibrate images:train --evaluate images:val --channels 0.3 --out "
-      "small.safetensors");
+      "small.safetensors\n"
+      "  elek wanda --model net.safetensors --calibrate images:train --sparsity 0.5 --why layer2.0.conv1");
   command->callback([&run, options] { run = [options] { wanda(*options); }; });
 }
 
