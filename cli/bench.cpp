@@ -77,6 +77,7 @@ void bench(const BenchOptions& options) {
   context.output().json({{"command", "bench"},
                          {"model", options.model},
                          {"device", to_string(session.options().device)},
+                         {"precision", name_of(session.options().precision)},
                          {"batch", options.batch},
                          {"threads", options.common.threads},
                          {"images_per_second", rate},
@@ -84,6 +85,7 @@ void bench(const BenchOptions& options) {
                          {"runs", samples.size()},
                          {"peak_rss_bytes", context.peak_rss_bytes()},
                          {"tensors_peak_bytes", context.tracker().figures().peak_bytes},
+                         {"session_peak_bytes", context.session_tracker().figures().peak_bytes},
                          {"memory", memory_json(memory)}});
 }
 

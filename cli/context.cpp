@@ -20,8 +20,12 @@ namespace elek::cli {
 
 void add_common(CLI::App& command, Common& common) {
   const std::string group = "Common";
-  command.add_option("--device", common.device, "auto, cpu, cuda or cuda:INDEX")->capture_default_str()->group(group);
-  command.add_option("--precision", common.precision, "f32")->capture_default_str()->group(group);
+  command.add_option("--device", common.device, "auto (a GPU if there is one), cpu, cuda or cuda:INDEX")
+      ->default_str("auto")
+      ->group(group);
+  command.add_option("--precision", common.precision, "f32; on a GPU also tf32, bf16, f16")
+      ->capture_default_str()
+      ->group(group);
   command.add_option("--threads", common.threads, "CPU threads; 0 = all")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str()
@@ -33,7 +37,9 @@ void add_common(CLI::App& command, Common& common) {
       .add_flag("--deterministic", common.deterministic,
                 "exact convolutions (no Winograd) and fixed-order sums, at a price in speed")
       ->group(group);
-  command.add_option("--memory-limit", common.memory_limit, "refuse to hold more tensor bytes than this (64MB, 1.5GiB)")
+  command
+      .add_option("--memory-limit", common.memory_limit,
+                  "refuse to hold more tensor bytes than this (64MB, 1.5GiB); with a GPU, of its memory")
       ->group(group);
   command.add_flag("--quiet", common.quiet, "results and warnings only")->group(group);
   command.add_flag("--json", common.json, "one JSON object on standard output, all else on standard error")->group(group);
@@ -67,50 +73,93 @@ size_t parse_bytes(const std::string& text) {
   return static_cast<size_t>(bytes);
 }
 
-Device parse_device(const std::string& text) {
-  // auto: this version builds the CPU backend only; with CUDA it becomes "the GPU if there is one".
-  if (text == "auto" || text == "cpu") return {DeviceKind::kCpu, 0};
+std::optional<Device> parse_device(const std::string& text) {
+  if (text.empty() || text == "auto") return std::nullopt;
+  if (text == "cpu") return Device{DeviceKind::kCpu, 0};
   const std::string_view name(text);
-  if (name == "cuda") return {DeviceKind::kCuda, 0};
+  if (name == "cuda") return Device{DeviceKind::kCuda, 0};
   if (name.starts_with("cuda:")) {
     int index = 0;
     const char* const end = text.data() + text.size();
     const auto [rest, error] = std::from_chars(text.data() + 5, end, index);
-    if (error == std::errc() && rest == end && index >= 0) return {DeviceKind::kCuda, index};
+    if (error == std::errc() && rest == end && index >= 0) return Device{DeviceKind::kCuda, index};
   }
   throw UsageError("--device '" + text + "': expected auto, cpu, cuda or cuda:INDEX");
+}
+
+Precision parse_precision(const std::string& text) {
+  for (const Precision precision : {Precision::kF32, Precision::kTf32, Precision::kBf16, Precision::kF16}) {
+    if (text == name_of(precision)) return precision;
+  }
+  throw UsageError("--precision '" + text + "': expected f32, tf32, bf16 or f16");
 }
 
 void not_built_yet(const std::string& what, const std::string& instead) {
   throw UsageError(what + ": not built yet in this version; use " + instead);
 }
 
+TensorMemory::TensorMemory(MemoryResource& upstream, StreamOrder& order, std::optional<size_t> limit_bytes)
+    : pool_(
+          [&]() -> MemoryResource& {
+            if (!limit_bytes) return upstream;
+            return limit_.emplace(upstream, *limit_bytes);
+          }(),
+          kCommandPool, order),
+      tracker_(pool_) {}
+
+namespace {
+
+std::optional<size_t> limit_of(const Common& common) {
+  if (common.memory_limit.empty()) return std::nullopt;
+  return parse_bytes(common.memory_limit);
+}
+
+}  // namespace
+
 Context::Context(const Common& common)
     : common_(common),
       output_(common.json, common.quiet),
-      pool_(
-          [this]() -> MemoryResource& {
-            if (common_.memory_limit.empty()) return host_resource();
-            return limit_.emplace(host_resource(), parse_bytes(common_.memory_limit));
-          }(),
-          kCommandPool),
-      tracker_(pool_) {
-  (void)parse_device(common_.device);
-  if (common_.precision != "f32") {
-    if (common_.precision != "tf32" && common_.precision != "bf16" && common_.precision != "f16") {
-      throw UsageError("--precision '" + common_.precision + "': expected f32");
-    }
-    not_built_yet("--precision " + common_.precision, "--precision f32");
+      limit_bytes_(limit_of(common)),
+      device_(parse_device(common.device)),
+      host_(host_resource(), host_order(), limit_bytes_ && device().kind == DeviceKind::kCpu ? limit_bytes_ : std::nullopt) {
+  const Precision precision = parse_precision(common_.precision);
+  if (device_ && device_->kind == DeviceKind::kCuda) {
+    if (const std::string why = why_not(*device_); !why.empty()) throw DeviceError(why);
   }
+  if (device_ || precision != Precision::kF32) check_precision(device(), precision);
+}
+
+Device Context::device() {
+  if (device_) return *device_;
+  device_ = Device{DeviceKind::kCpu, 0};
+  // A build without CUDA has nothing to fall back from, so it speaks up only where auto was asked for.
+  if (!built_with(DeviceKind::kCuda) && common_.device.empty()) return *device_;
+  const Device gpu{DeviceKind::kCuda, 0};
+  const std::string why = why_not(gpu);
+  if (why.empty()) {
+    device_ = gpu;
+  } else {
+    output_.note("elek: --device auto takes the CPU: " + why);
+  }
+  return *device_;
+}
+
+Tracker& Context::session_tracker() {
+  if (device().kind == DeviceKind::kCpu) return host_.tracker();
+  if (on_device_ == nullptr) {
+    on_device_ = std::make_unique<TensorMemory>(default_memory(device()), stream_order(device()), limit_bytes_);
+  }
+  return on_device_->tracker();
 }
 
 SessionOptions Context::session_options(int64_t batch) {
   SessionOptions options;
-  options.device = parse_device(common_.device);
+  options.device = device();
+  options.precision = parse_precision(common_.precision);
   options.batch = batch;
   options.threads = common_.threads;
   options.deterministic = common_.deterministic;
-  options.memory = &tracker_;
+  options.memory = &session_tracker();
   return options;
 }
 
@@ -130,34 +179,53 @@ void Context::begin_phase(const std::string& name) {
   current_.name = name;
   current_.rss_peak_is_of_phase = reset_peak_resident();
   current_.rss_before_bytes = process_memory().resident_bytes;
-  tracker_.reset_peak();
-  current_.tensors_before_bytes = tracker_.figures().live_bytes;
+  tracker().reset_peak();
+  current_.tensors_before_bytes = tracker().figures().live_bytes;
+  if (on_device_ != nullptr) {
+    on_device_->tracker().reset_peak();
+    current_.device_before_bytes = on_device_->tracker().figures().live_bytes;
+  }
   phase_start_ = std::chrono::steady_clock::now();
 }
 
 void Context::end_phase() {
   const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - phase_start_;
   const ProcessMemory process = process_memory();
-  const Tracker::Figures tensors = tracker_.figures();
+  const Tracker::Figures tensors = tracker().figures();
+  const Tracker::Figures device = on_device_ != nullptr ? on_device_->tracker().figures() : Tracker::Figures{};
   current_.time_ms = elapsed.count();
   current_.rss_after_bytes = process.resident_bytes;
   current_.rss_peak_bytes = process.peak_resident_bytes;
   current_.tensors_after_bytes = tensors.live_bytes;
   current_.tensors_peak_bytes = tensors.peak_bytes;
+  current_.device_after_bytes = device.live_bytes;
+  current_.device_peak_bytes = device.peak_bytes;
   phases_.push_back(current_);
 }
 
 size_t Context::peak_rss_bytes() const { return std::max(rss_peak_before_bytes_, process_memory().peak_resident_bytes); }
 
 void Context::print_phases() const {
-  Table table({"memory (MB)", "process before", "peak", "after", "tensors before", "peak", "after", "time"});
+  std::vector<std::string> header{"memory (MB)", "process before", "peak", "after", "tensors before", "peak", "after"};
+  if (on_device_ != nullptr) header.insert(header.end(), {"GPU before", "peak", "after"});
+  header.emplace_back("time");
+  Table table(std::move(header));
   const auto mb = [](size_t bytes) { return decimal(static_cast<double>(bytes) / 1e6, 1); };
   bool of_process = false;
   for (const Phase& phase : phases_) {
     of_process = of_process || !phase.rss_peak_is_of_phase;
-    table.add({phase.name, mb(phase.rss_before_bytes), mb(phase.rss_peak_bytes), mb(phase.rss_after_bytes),
-               mb(phase.tensors_before_bytes), mb(phase.tensors_peak_bytes), mb(phase.tensors_after_bytes),
-               duration(std::chrono::duration<double, std::milli>(phase.time_ms))});
+    std::vector<std::string> row{phase.name};
+    for (const size_t bytes : {phase.rss_before_bytes, phase.rss_peak_bytes, phase.rss_after_bytes, phase.tensors_before_bytes,
+                               phase.tensors_peak_bytes, phase.tensors_after_bytes}) {
+      row.push_back(mb(bytes));
+    }
+    if (on_device_ != nullptr) {
+      for (const size_t bytes : {phase.device_before_bytes, phase.device_peak_bytes, phase.device_after_bytes}) {
+        row.push_back(mb(bytes));
+      }
+    }
+    row.push_back(duration(std::chrono::duration<double, std::milli>(phase.time_ms)));
+    table.add(std::move(row));
   }
   output_.result("\n" + table.text());
   if (of_process)
@@ -174,6 +242,9 @@ Json Context::phases_json() const {
                       {"rss_peak_is_of_phase", phase.rss_peak_is_of_phase},
                       {"tensors_before_bytes", phase.tensors_before_bytes},
                       {"tensors_peak_bytes", phase.tensors_peak_bytes},
+                      {"device_before_bytes", phase.device_before_bytes},
+                      {"device_after_bytes", phase.device_after_bytes},
+                      {"device_peak_bytes", phase.device_peak_bytes},
                       {"tensors_after_bytes", phase.tensors_after_bytes},
                       {"time_ms", phase.time_ms}});
   }

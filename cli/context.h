@@ -22,7 +22,7 @@
 namespace elek::cli {
 
 struct Common {
-  std::string device = "auto";
+  std::string device;  // empty: not said, which is auto
   std::string precision = "f32";
   std::string memory_limit;
   int threads = 0;
@@ -36,8 +36,10 @@ void add_common(CLI::App& command, Common& common);
 
 /// "64MB", "1.5GiB", "4096": bytes. MB = 10^6, MiB = 2^20. UsageError unless it is a positive size.
 [[nodiscard]] size_t parse_bytes(const std::string& text);
-/// "auto", "cpu", "cuda", "cuda:1". UsageError for anything else.
-[[nodiscard]] Device parse_device(const std::string& text);
+/// "cpu", "cuda", "cuda:1"; nothing for "auto" and "". UsageError for anything else.
+[[nodiscard]] std::optional<Device> parse_device(const std::string& text);
+/// "f32", "tf32", "bf16", "f16". UsageError for anything else.
+[[nodiscard]] Precision parse_precision(const std::string& text);
 /// UsageError that names an option of the design which this version does not have yet, and what to use instead.
 [[noreturn]] void not_built_yet(const std::string& what, const std::string& instead);
 
@@ -51,21 +53,41 @@ struct Phase {
   size_t tensors_before_bytes = 0;
   size_t tensors_after_bytes = 0;
   size_t tensors_peak_bytes = 0;
+  size_t device_before_bytes = 0;  // tensors in a GPU's memory
+  size_t device_after_bytes = 0;
+  size_t device_peak_bytes = 0;
   double time_ms = 0;
 };
 
 /// The command's pool keeps little: large blocks go back to the system as soon as they are free, small ones are reused.
 inline constexpr PoolOptions kCommandPool{.segment_bytes = size_t{2} << 20, .keep_bytes = size_t{4} << 20};
 
+/// Where tensors of one device come from: a tracker, over a pool, over a limit where one is asked for, over the device's own.
+class TensorMemory {
+ public:
+  TensorMemory(MemoryResource& upstream, StreamOrder& order, std::optional<size_t> limit_bytes);
+  [[nodiscard]] Tracker& tracker() noexcept { return tracker_; }
+
+ private:
+  std::optional<Limit> limit_;
+  Pool pool_;
+  Tracker tracker_;
+};
+
 class Context {
  public:
+  /// UsageError, DeviceError: --device and --precision cannot be had.
   explicit Context(const Common& common);
   [[nodiscard]] const Common& common() const noexcept { return common_; }
   [[nodiscard]] const Output& output() const noexcept { return output_; }
-  [[nodiscard]] MemoryResource& memory() noexcept { return tracker_; }
-  [[nodiscard]] Tracker& tracker() noexcept { return tracker_; }
-  [[nodiscard]] const Pool& pool() const noexcept { return pool_; }
-  /// Device, batch, threads and memory as the command line asks.
+  /// Host memory: models, results.
+  [[nodiscard]] MemoryResource& memory() noexcept { return host_.tracker(); }
+  [[nodiscard]] Tracker& tracker() noexcept { return host_.tracker(); }
+  /// Where sessions run. --device auto looks for a GPU now and, if it finds none, says why in one line.
+  [[nodiscard]] Device device();
+  /// What sessions allocate from: the device's memory, which is the host's on the CPU. --memory-limit counts here alone.
+  [[nodiscard]] Tracker& session_tracker();
+  /// Device, precision, batch, threads and memory as the command line asks.
   [[nodiscard]] SessionOptions session_options(int64_t batch);
   /// A loader that decodes on as many threads as the command may use.
   [[nodiscard]] std::unique_ptr<BatchSource> loader(std::shared_ptr<const Dataset> dataset, int64_t limit,
@@ -97,9 +119,10 @@ class Context {
   size_t rss_peak_before_bytes_ = 0;
   Common common_;
   Output output_;
-  std::optional<Limit> limit_;
-  Pool pool_;
-  Tracker tracker_;
+  std::optional<size_t> limit_bytes_;
+  std::optional<Device> device_;  // once known
+  TensorMemory host_;
+  std::unique_ptr<TensorMemory> on_device_;  // of a GPU, once one is used
   Phase current_;
   std::chrono::steady_clock::time_point phase_start_;
   std::vector<Phase> phases_;

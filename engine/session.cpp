@@ -37,10 +37,7 @@ struct Lowered {
 
 /// Checks and completes the options, lowers and plans.
 Lowered lower_and_plan(const Model& model, SessionOptions& options) {
-  if (options.device.kind == DeviceKind::kCpu && options.precision != Precision::kF32) {
-    throw UsageError("--precision " + std::string(name_of(options.precision)) +
-                     ": the CPU computes in f32 only; use --precision f32, or --device cuda where there is a GPU");
-  }
+  check_precision(options.device, options.precision);
   Lowered made;
   made.backend = make_backend(options.device);
   if (options.probes.tap == Tap::kConv) options.batch_norm = BatchNorm::kApart;  // folded, the raw convolution is nowhere
@@ -87,7 +84,15 @@ OutOfMemory refused(const OutOfMemory& error, const Lowered& lowered) {
 }  // namespace
 
 MemoryResource& default_memory(const Device& device) { return device_memory(device); }
+StreamOrder& stream_order(const Device& device) { return device_stream_order(device); }
 std::string why_not(const Device& device) { return why_unavailable(device); }
+bool built_with(DeviceKind kind) noexcept { return is_built_in(kind); }
+
+void check_precision(const Device& device, Precision precision) {
+  if (device.kind == DeviceKind::kCuda || precision == Precision::kF32) return;
+  throw UsageError("--precision " + std::string(name_of(precision)) +
+                   ": the CPU computes in f32 only; use --precision f32, or --device cuda where there is a GPU");
+}
 
 struct Session::Impl {
   Model model;

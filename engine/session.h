@@ -15,6 +15,7 @@
 #include "engine/graph/model.h"
 #include "engine/graph/passes.h"
 #include "engine/memory/resource.h"
+#include "engine/memory/stream_order.h"
 #include "engine/plan/program.h"
 #include "engine/statistics.h"
 
@@ -52,8 +53,15 @@ struct SessionMemory {
 /// A device's own memory, what a session is given where `memory` is null; for the length of the process. Wrap it to count or to
 /// limit. DeviceError if the device is not there.
 [[nodiscard]] MemoryResource& default_memory(const Device& device);
+/// The order in which the device's streams give blocks back: what a Pool over default_memory(device) needs. DeviceError
+/// likewise.
+[[nodiscard]] StreamOrder& stream_order(const Device& device);
 /// One line on why a session cannot use the device; empty if it can. For `--device auto`.
 [[nodiscard]] std::string why_not(const Device& device);
+/// Whether this build has a backend for such devices at all, there or not.
+[[nodiscard]] bool built_with(DeviceKind kind) noexcept;
+/// UsageError if sessions on such a device do not compute so, with what to ask for instead.
+void check_precision(const Device& device, Precision precision);
 
 /// What a session would hold, without building it.
 struct SessionEstimate {

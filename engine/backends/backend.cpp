@@ -15,6 +15,12 @@ MemoryResource& device_memory(const Device& device) {
   return device.kind == DeviceKind::kCuda ? cuda_device_memory(device) : host_resource();
 }
 
+StreamOrder& device_stream_order(const Device& device) {
+  return device.kind == DeviceKind::kCuda ? cuda_stream_order(device) : host_order();
+}
+
+bool is_built_in(DeviceKind kind) noexcept { return kind == DeviceKind::kCuda ? cudnn_is_built_in() : onednn_is_built_in(); }
+
 std::string why_unavailable(const Device& device) {
   try {
     (void)make_backend(device);

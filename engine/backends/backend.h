@@ -15,6 +15,7 @@
 #include "engine/graph/model.h"
 #include "engine/graph/passes.h"
 #include "engine/memory/resource.h"
+#include "engine/memory/stream_order.h"
 #include "engine/plan/program.h"
 #include "engine/statistics.h"
 
@@ -96,6 +97,10 @@ class Backend {
 
 /// The device's own memory, for the length of the process. DeviceError as make_backend.
 [[nodiscard]] MemoryResource& device_memory(const Device& device);
+/// The order of the device's streams, for a Pool over its memory; for the length of the process. DeviceError as make_backend.
+[[nodiscard]] StreamOrder& device_stream_order(const Device& device);
+/// Whether this build has a backend for such devices, there or not.
+[[nodiscard]] bool is_built_in(DeviceKind kind) noexcept;
 /// One line on why the device cannot be used; empty if it can.
 [[nodiscard]] std::string why_unavailable(const Device& device);
 
@@ -106,5 +111,8 @@ class Backend {
 [[nodiscard]] std::unique_ptr<Backend> make_onednn_backend(const Device& device);
 [[nodiscard]] std::unique_ptr<Backend> make_cudnn_backend(const Device& device);
 [[nodiscard]] MemoryResource& cuda_device_memory(const Device& device);
+[[nodiscard]] StreamOrder& cuda_stream_order(const Device& device);
+[[nodiscard]] bool onednn_is_built_in() noexcept;
+[[nodiscard]] bool cudnn_is_built_in() noexcept;
 
 }  // namespace elek

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the command says of itself, and what it answers to a command line that cannot be meant: exit code 2 and a sentence.
+#include "engine/session.h"
 #include "tests/cli/command.h"
 
 namespace elek::test {
 namespace {
 
+using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -51,8 +53,8 @@ TEST(Usage, WhatCannotBeMeantIsExitCode2) {
       {{"eval", "--model", "m", "--data", "synthetic:1", "--batch", "0"}, "--batch"},
       {{"eval", "--model", "m", "--data", "synthetic:1", "--device", "tpu"}, "tpu"},
       {{"eval", "--model", "m", "--data", "synthetic:1", "--device", "cuda:x"}, "cuda:x"},
-      {{"eval", "--model", "m", "--data", "synthetic:1", "--precision", "bf16"}, "not built yet"},
-      {{"eval", "--model", "m", "--data", "synthetic:1", "--precision", "f8"}, "f8"},
+      {{"eval", "--model", "m", "--data", "synthetic:1", "--device", "cpu", "--precision", "bf16"}, "f32 only"},
+      {{"eval", "--model", "m", "--data", "synthetic:1", "--precision", "f8"}, "f32, tf32, bf16 or f16"},
       {{"eval", "--model", "m", "--data", "synthetic:1", "--memory-limit", "0"}, "--memory-limit"},
       {{"eval", "--model", "m", "--data", "synthetic:1", "--memory-limit", "-1MB"}, "--memory-limit"},
       {{"eval", "--model", "m", "--data", "synthetic:1", "--memory-limit", "5 parsecs"}, "5 parsecs"},
@@ -116,11 +118,52 @@ TEST(Usage, AShareOutOfRangeIsRefused) {
   }
 }
 
-TEST(Device, WhatIsNotBuiltInIsExitCode5) {
+constexpr elek::Device kFirstGpu{DeviceKind::kCuda, 0};
+
+TEST(Device, WhatIsNotThereIsExitCode5WithWhatToDo) {
   const Folder folder;
-  const Outcome outcome = elek_command({"eval", "--model", tiny_model(folder), "--data", "synthetic:4", "--device", "cuda:0"});
-  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
-  EXPECT_THAT(outcome.err, HasSubstr("ELEK_CUDA"));
+  const std::string model = tiny_model(folder);
+  for (const std::string device : {"cuda", "cuda:0", "cuda:63"}) {
+    if (device != "cuda:63" && why_not(kFirstGpu).empty()) continue;
+    const Outcome outcome = elek_command({"eval", "--model", model, "--data", "synthetic:4", "--device", device});
+    EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr(device == "cuda" ? "cuda:0" : device));
+    EXPECT_THAT(outcome.err, AnyOf(HasSubstr("use --device cpu"), HasSubstr("nvidia-smi"))) << "what to do";
+    if (!built_with(DeviceKind::kCuda)) EXPECT_THAT(outcome.err, HasSubstr("-DELEK_CUDA=ON"));
+  }
+}
+
+int64_t lines_with(const std::string& text, const std::string& part) {
+  int64_t count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+TEST(Device, AutoTakesTheCpuWhereThereIsNoGpuAndSaysWhyInOneLine) {
+  if (why_not(kFirstGpu).empty()) GTEST_SKIP() << "there is a GPU here";
+  const Folder folder;
+  const std::vector<std::string> eval{"eval", "--model", tiny_model(folder), "--data", "synthetic:4:1", "--batch", "2"};
+  const std::string note = "elek: --device auto takes the CPU: ";
+  const auto run = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = eval;
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome outcome = elek_command(words);
+    EXPECT_EQ(outcome.exit_code, built_with(DeviceKind::kCpu) ? 0 : 5) << outcome.err;
+    return outcome.err;
+  };
+  const std::string said = run({"--device", "auto"});
+  EXPECT_EQ(lines_with(said, note + why_not(kFirstGpu) + "\n"), 1) << said;
+  // Not asked for: a build that knows no GPU has nothing to say.
+  EXPECT_EQ(lines_with(run({}), note), built_with(DeviceKind::kCuda) ? 1 : 0);
+  EXPECT_EQ(lines_with(run({"--device", "cpu"}), note), 0);
+  EXPECT_EQ(lines_with(run({"--quiet"}), note), 0);
+}
+
+TEST(Device, AutoWithAPrecisionThatTheCpuLacksIsAUsageError) {
+  if (why_not(kFirstGpu).empty()) GTEST_SKIP() << "there is a GPU here";
+  const Outcome outcome = elek_command({"eval", "--model", "m", "--data", "synthetic:4", "--precision", "f16"});
+  EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("--device cuda"));
 }
 
 }  // namespace

@@ -18,4 +18,8 @@ std::unique_ptr<Backend> make_cudnn_backend(const Device& device) { not_built_in
 
 MemoryResource& cuda_device_memory(const Device& device) { not_built_in(device); }
 
+StreamOrder& cuda_stream_order(const Device& device) { not_built_in(device); }
+
+bool cudnn_is_built_in() noexcept { return false; }
+
 }  // namespace elek

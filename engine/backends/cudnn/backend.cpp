@@ -7,6 +7,7 @@
 
 #include "engine/backends/cudnn/cuda_error.h"
 #include "engine/backends/cudnn/cuda_memory.h"
+#include "engine/backends/cudnn/cuda_stream_order.h"
 #include "engine/backends/cudnn/executable.h"
 #include "engine/backends/cudnn/in_place.h"
 #include "engine/backends/cudnn/lower.h"
@@ -101,10 +102,16 @@ namespace elek {
 
 std::unique_ptr<Backend> make_cudnn_backend(const Device& device) { return std::make_unique<cudnn::CudnnBackend>(device); }
 
+bool cudnn_is_built_in() noexcept { return true; }
+
 MemoryResource& cuda_device_memory(const Device& device) {
-  const auto facts = cudnn::find_device(device.index);
-  if (!facts) throw DeviceError("device " + to_string(device) + ": " + facts.reason());
+  (void)cudnn::facts_of(device);
   return cudnn::cuda_resource(device.index);
+}
+
+StreamOrder& cuda_stream_order(const Device& device) {
+  (void)cudnn::facts_of(device);
+  return cudnn::stream_order(device.index);
 }
 
 }  // namespace elek

@@ -2,6 +2,8 @@
 // Tests: tests/gpu/backend_pool_test.cpp
 #include "engine/backends/cudnn/cuda_stream_order.h"
 
+#include <memory>
+
 #include "engine/backends/cudnn/cuda_device.h"
 #include "engine/backends/cudnn/cuda_error.h"
 #include "engine/base/error.h"
@@ -72,6 +74,15 @@ void CudaStreamOrder::forget(Mark mark) noexcept {
   if (found == marks_.end()) return;
   idle_.push_back(found->second);  // reserved when it was made
   marks_.erase(found);
+}
+
+CudaStreamOrder& stream_order(int index) {
+  static std::mutex& mutex = *new std::mutex;
+  static auto& orders = *new std::map<int, std::unique_ptr<CudaStreamOrder>>;
+  const std::lock_guard lock(mutex);
+  auto& order = orders[index];
+  if (order == nullptr) order = std::make_unique<CudaStreamOrder>(index);
+  return *order;
 }
 
 }  // namespace elek::cudnn

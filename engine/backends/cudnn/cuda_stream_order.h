@@ -33,4 +33,7 @@ class CudaStreamOrder final : public StreamOrder {
   Mark last_ = kPassed;
 };
 
+/// The process's own, one a device, made when first asked for and never destroyed.
+[[nodiscard]] CudaStreamOrder& stream_order(int index);
+
 }  // namespace elek::cudnn

@@ -10,4 +10,6 @@ std::unique_ptr<Backend> make_onednn_backend(const Device& device) {
                     "(libhwy-dev) are installed");
 }
 
+bool onednn_is_built_in() noexcept { return false; }
+
 }  // namespace elek

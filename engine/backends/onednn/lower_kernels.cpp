@@ -240,6 +240,8 @@ std::string describe_kernels(const Program& program, const Notes& notes) {
 
 namespace elek {
 
+bool onednn_is_built_in() noexcept { return true; }
+
 std::unique_ptr<Backend> make_onednn_backend(const Device& /*device*/) { return std::make_unique<onednn::OneDnnBackend>(); }
 
 }  // namespace elek
