@@ -10,6 +10,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
+#include "engine/batch_loop.h"
 
 namespace elek {
 namespace {
@@ -50,18 +51,14 @@ int64_t for_each_batch(Session& session, BatchSource& source, int64_t max_batche
                        const std::function<void(const Slot&, std::span<const float> logits)>& visit) {
   int64_t total = source.samples();
   if (max_batches > 0) total = std::min(total, max_batches * session.options().batch);
-  int64_t done = 0;
   const Pass pass(source, session.slots());
-  for (int64_t batch = 0; max_batches <= 0 || batch < max_batches; ++batch) {
-    throw_if_interrupted();
-    const Slot* slot = source.next();
-    if (slot == nullptr) break;
-    const std::span<const float> logits = session.run(*slot);
-    if (visit) visit(*slot, logits);
-    done += slot->count;
+  const auto see = [&](const Slot& slot, std::span<const float> logits) {
+    if (visit) visit(slot, logits);
+  };
+  const auto report = [&](int64_t done) {
     if (progress) progress(done, total);
-  }
-  return done;
+  };
+  return batch_loop(session, source, max_batches, throw_if_interrupted, see, report);
 }
 
 Accuracy evaluate(Session& session, BatchSource& source, const Progress& progress, std::vector<uint8_t>* hits) {

@@ -16,9 +16,9 @@ namespace elek {
 /// Called after each batch with the samples done so far and their total.
 using Progress = std::function<void(int64_t done, int64_t total)>;
 
-/// Runs up to `max_batches` batches (0 = all) of the source through the session; `visit` (may be empty) sees each batch's slot
-/// and logits [count, classes]. Stops the source in any case. Throws Interrupted between batches when asked to. Returns
-/// samples.
+/// Runs up to `max_batches` batches (0 = all) of the source through the session; `visit` (may be empty) sees each batch's
+/// labels and logits [count, classes], in order; the slot's pixels are back with the loader by then (null). Stops the source in
+/// any case. Throws Interrupted between batches when asked to. Returns samples.
 int64_t for_each_batch(Session& session, BatchSource& source, int64_t max_batches, const Progress& progress,
                        const std::function<void(const Slot&, std::span<const float> logits)>& visit = {});
 

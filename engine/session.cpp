@@ -102,6 +102,12 @@ struct Session::Impl {
   Program program;
   MemoryPlan plan;
   std::unique_ptr<Executable> executable;
+  int under_way = 0;  // batches begun and not ended
+
+  [[nodiscard]] Executable& at_rest() const {
+    ELEK_CHECK(under_way == 0, "a batch is under way: end() it first");
+    return *executable;
+  }
 };
 
 Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<Impl>()) {
@@ -146,7 +152,25 @@ Session::~Session() = default;
 const Model& Session::model() const noexcept { return impl_->model; }
 const SessionOptions& Session::options() const noexcept { return impl_->options; }
 std::span<Slot> Session::slots() noexcept { return impl_->executable->slots(); }
-std::span<const float> Session::run(const Slot& slot) { return impl_->executable->run(slot); }
+int Session::depth() const noexcept { return impl_->executable->depth(); }
+
+std::span<const float> Session::run(const Slot& slot) {
+  (void)impl_->at_rest();
+  begin(slot);
+  return end();
+}
+
+void Session::begin(const Slot& slot) {
+  ELEK_CHECK(impl_->under_way < depth(), std::to_string(impl_->under_way) + " batches are under way: end() one first");
+  impl_->executable->begin(slot);
+  ++impl_->under_way;
+}
+
+std::span<const float> Session::end() {
+  ELEK_CHECK(impl_->under_way > 0, "no batch is under way: begin() one first");
+  --impl_->under_way;  // its own failure ends it too
+  return impl_->executable->end();
+}
 
 Statistics Session::statistics() const {
   Statistics s;
@@ -154,22 +178,22 @@ Statistics Session::statistics() const {
   s.tap = impl_->options.probes.tap;
   s.threshold = impl_->options.probes.threshold;
   s.precision = std::string(name_of(impl_->options.precision));
-  impl_->executable->read_statistics(s);
+  impl_->at_rest().read_statistics(s);
   return s;
 }
 
-void Session::reset_statistics() { impl_->executable->reset_statistics(); }
+void Session::reset_statistics() { impl_->at_rest().reset_statistics(); }
 
 std::vector<BatchMoments> Session::batch_moments() const {
   ELEK_CHECK(impl_->options.batch_moments, "the session was not asked for batch moments (SessionOptions::batch_moments)");
-  return impl_->executable->batch_moments();
+  return impl_->at_rest().batch_moments();
 }
 
 std::vector<float> Session::stored_value(const std::string& name) const {
   const auto& tensors = impl_->program.tensors;
   const auto found = std::find_if(tensors.begin(), tensors.end(), [&](const ProgramTensor& t) { return t.name == name; });
   ELEK_CHECK(found != tensors.end(), "'" + name + "' is not a stored value of this session");
-  return impl_->executable->stored_value(static_cast<int32_t>(found - tensors.begin()));
+  return impl_->at_rest().stored_value(static_cast<int32_t>(found - tensors.begin()));
 }
 
 SessionMemory Session::memory() const { return memory_of(impl_->executable->memory(), impl_->program, impl_->plan); }

@@ -90,6 +90,14 @@ class Session {
   /// next run. Statistics are added up when something is watched.
   std::span<const float> run(const Slot& slot);
 
+  /// The same in two halves, so that a GPU copies a batch while it computes the one before: begin() starts it and returns once
+  /// the slot may be filled again, end() waits for the oldest begun and gives its logits, valid until depth() more have been
+  /// begun. At most depth() batches are under way at a time (1 on the CPU, where begin() computes); nothing else may be asked
+  /// meanwhile.
+  void begin(const Slot& slot);
+  [[nodiscard]] std::span<const float> end();
+  [[nodiscard]] int depth() const noexcept;
+
   [[nodiscard]] Statistics statistics() const;  // of all samples run since the last reset
   void reset_statistics();
   [[nodiscard]] std::vector<BatchMoments> batch_moments() const;  // needs options.batch_moments

@@ -53,9 +53,13 @@ class Executable {
   virtual ~Executable() = default;
   /// The two staging slots.
   [[nodiscard]] virtual std::span<Slot> slots() noexcept = 0;
-  /// Runs slot.count samples (1 … batch); the output [count, elements] on the host, valid until the next run. Allocates nothing
-  /// from any memory resource.
-  [[nodiscard]] virtual std::span<const float> run(const Slot& slot) = 0;
+  /// Batches that may be begun before the first of them is ended.
+  [[nodiscard]] virtual int depth() const noexcept = 0;
+  /// Starts running slot.count samples (1 … batch) and returns once the pixels have been read. Allocates nothing from any
+  /// memory resource.
+  virtual void begin(const Slot& slot) = 0;
+  /// Waits for the oldest batch begun; its output [count, elements] on the host, valid until depth() more have been begun.
+  [[nodiscard]] virtual std::span<const float> end() = 0;
   /// Writes `kernels`, samples, values and tap_norms of everything run since the last reset.
   virtual void read_statistics(Statistics& statistics) const = 0;
   /// Statistics and batch moments start again from nothing.

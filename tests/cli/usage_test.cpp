@@ -129,7 +129,9 @@ TEST(Device, WhatIsNotThereIsExitCode5WithWhatToDo) {
     EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
     EXPECT_THAT(outcome.err, HasSubstr(device == "cuda" ? "cuda:0" : device));
     EXPECT_THAT(outcome.err, AnyOf(HasSubstr("use --device cpu"), HasSubstr("nvidia-smi"))) << "what to do";
-    if (!built_with(DeviceKind::kCuda)) EXPECT_THAT(outcome.err, HasSubstr("-DELEK_CUDA=ON"));
+    if (!built_with(DeviceKind::kCuda)) {
+      EXPECT_THAT(outcome.err, HasSubstr("-DELEK_CUDA=ON"));
+    }
   }
 }
 

@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "engine/base/error.h"
+#include "engine/base/runtime.h"
 #include "engine/base/sums.h"
+#include "engine/memory/pool.h"
 #include "tests/golden/session_support.h"
 #include "tests/gpu/gpu.h"
 #include "tests/support/compare.h"
@@ -214,7 +216,9 @@ TEST(GpuGraph, ReplayIsBitEqualToEager) {
     return std::make_pair(logits, session.statistics());
   };
   const auto [eager, eager_statistics] = run("0");
+  const int64_t warnings = warnings_so_far();
   const auto [replayed, replayed_statistics] = run("1");
+  EXPECT_EQ(warnings_so_far(), warnings) << "the pass was not recorded: that run was eager, too";
   EXPECT_EQ(eager, replayed);
   for (const auto& [name, sums] : eager_statistics.values) {
     EXPECT_EQ(sums.sum, replayed_statistics.values.at(name).sum) << name;
@@ -317,6 +321,81 @@ TEST(GpuDevices, SessionsDoNotDisturbEachOther) {
     const Mismatch m = compare(got[i], want, 2e-5 * std::fabs(want.front()) + 1e-5);  // another device may take another kernel
     EXPECT_EQ(m.count, 0) << to_string(devices[i]) << ": " << m.message();
   }
+}
+
+// Two batches under way give what one at a time gives, although their slots are written over as soon as begin() is back.
+TEST(GpuUnderWay, TwoBatchesDoNotDisturbEachOther) {
+  ELEK_NEEDS_GPU();
+  const TinyOptions tiny;
+  const Model model = tiny_resnet(tiny);
+  constexpr int64_t kBatch = 4;
+  SessionOptions options = options_for(Precision::kF16, kBatch);
+  options.deterministic = true;  // the same bits every time
+  options.probes = watch_all(model, kActivity);
+  for (const int64_t micro_batch : {int64_t{0}, int64_t{3}}) {
+    options.micro_batch = micro_batch;
+    Session session(model, options);
+    ASSERT_EQ(session.depth(), 2);
+    const auto pixels_of = [&](int64_t batch) { return tiny_pixels(tiny.input, kBatch, static_cast<uint64_t>(100 + batch)); };
+    const auto fill = [&](Slot& slot, int64_t batch) {
+      slot.count = batch == 4 ? 1 : kBatch;
+      std::copy_n(pixels_of(batch).data(), static_cast<size_t>(slot.count * tiny.input.elements()), slot.pixels);
+    };
+    std::vector<std::vector<float>> want;
+    for (int64_t batch = 0; batch < 5; ++batch) {
+      Slot& slot = session.slots()[0];
+      fill(slot, batch);
+      const auto logits = session.run(slot);
+      want.emplace_back(logits.begin(), logits.end());
+    }
+    const Statistics one_by_one = session.statistics();
+    session.reset_statistics();
+    std::vector<std::vector<float>> got;
+    const auto end = [&] {
+      const auto logits = session.end();
+      got.emplace_back(logits.begin(), logits.end());
+    };
+    for (int64_t batch = 0; batch < 5; ++batch) {
+      Slot& slot = session.slots()[static_cast<size_t>(batch % 2)];
+      fill(slot, batch);
+      session.begin(slot);
+      std::fill_n(slot.pixels, slot.capacity * tiny.input.elements(), uint8_t{255});
+      if (batch > 0) end();
+    }
+    EXPECT_THROW((void)session.statistics(), ContractError) << "a batch is under way";
+    end();
+    EXPECT_EQ(got, want) << "micro-batch " << micro_batch;
+    const Statistics overlapped = session.statistics();
+    EXPECT_EQ(overlapped.samples, one_by_one.samples);
+    for (const auto& [name, sums] : one_by_one.values) EXPECT_EQ(overlapped.values.at(name).active, sums.active) << name;
+  }
+}
+
+// The command's memory: a pool over the device's, whose blocks are given back in the order of the session's stream.
+TEST(GpuMemory, APoolOverTheDeviceServesOneSessionAfterAnother) {
+  ELEK_NEEDS_GPU();
+  const TinyOptions tiny;
+  const Model model = tiny_resnet(tiny);
+  const auto pixels = tiny_pixels(tiny.input, 4, 3);
+  Tracker upstream(default_memory(kGpu));
+  {
+    Pool pool(upstream, {}, stream_order(kGpu));
+    SessionOptions options = options_for(Precision::kF32, 4);
+    options.deterministic = true;
+    options.memory = &pool;
+    std::vector<float> first;
+    int64_t asked = 0;
+    for (int round = 0; round < 4; ++round) {
+      Session session(model, options);
+      const auto logits = run_all(session, pixels, 4, 4);
+      if (round == 0) first = logits;
+      EXPECT_EQ(logits, first) << "round " << round;
+      if (round == 1) asked = upstream.figures().allocations;
+    }
+    EXPECT_EQ(upstream.figures().allocations, asked) << "the third and fourth session live in what the pool has";
+    EXPECT_EQ(pool.figures().live_bytes, 0U) << pool.leaks();
+  }
+  EXPECT_EQ(upstream.figures().live_bytes, 0U);
 }
 
 // A micro-batch is the same network in smaller bites.

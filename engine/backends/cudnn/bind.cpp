@@ -11,6 +11,7 @@
 #include "engine/backends/cudnn/executable.h"
 #include "engine/backends/parameters.h"
 #include "engine/base/error.h"
+#include "engine/base/runtime.h"
 #include "kernels/cuda/channel_map.h"
 #include "kernels/cuda/layout.h"
 #include "kernels/cuda/preprocess.h"
@@ -36,9 +37,10 @@ CudnnExecutable::CudnnExecutable(int device, Program program, Notes notes, const
   stream_ = std::make_unique<CudaStream>();
   copies_ = std::make_unique<CudaStream>();
   handle_ = std::make_unique<CudnnHandle>(stream_->get());
-  for (auto* events : {&copied_, &consumed_}) {
+  for (auto* events : {&copied_, &consumed_, &outputs_there_}) {
     for (auto& event : *events) event = std::make_unique<CudaEvent>();
   }
+  pixels_read_ = std::make_unique<CudaEvent>();
   const Stream order{stream_->get()};
   weights_ = Buffer(notes_.weights_bytes, memory, "weights", order);
   ELEK_CUDA_CALL(cudaMemsetAsync(weights_.data(), 0, weights_.bytes(), stream_->get()));
@@ -51,10 +53,10 @@ CudnnExecutable::CudnnExecutable(int device, Program program, Notes notes, const
   // there.
   ELEK_CUDA_CALL(cudaMemsetAsync(arena_.data(), 0, arena_.bytes(), stream_->get()));
   ELEK_CUDA_CALL(cudaMemsetAsync(staging_.data(), 0, staging_.bytes(), stream_->get()));
-  const backends::HostStaging host(program_, notes_);
+  const backends::HostStaging host(program_, notes_, kDepth);
   pinned_ = Buffer(host.bytes(), pinned_resource(), "pinned staging");
   slots_ = host.slots(at(pinned_, 0));
-  output_ = host.output(at(pinned_, 0));
+  for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i] = host.output(at(pinned_, 0), i);
   lay_out_statistics();
   tie_fused_sums();
   reset_statistics();
@@ -65,7 +67,9 @@ CudnnExecutable::CudnnExecutable(int device, Program program, Notes notes, const
 CudnnExecutable::~CudnnExecutable() {
   try {
     const DeviceGuard guard(device_);
-    report_cuda(cudaStreamSynchronize(stream_->get()), "ending a session");
+    for (const CudaStream* stream : {copies_.get(), stream_.get()}) {
+      report_cuda(cudaStreamSynchronize(stream->get()), "ending a session");
+    }
     handle_.reset();
   } catch (const DeviceError&) {  // after a fault nothing works; what is left is freed as far as it can be
   }
@@ -122,8 +126,14 @@ void CudnnExecutable::warm_up_and_record() {
     synchronise("the first pass of a session");
   }
   if (!graphs_wanted()) return;
-  for (size_t buffer = 0; buffer < graphs_.size(); ++buffer) {
-    graphs_[buffer].record(stream_->get(), [&] { enqueue_pass(buffer, program_.micro_batch, Pass::kFull); });
+  try {
+    for (size_t buffer = 0; buffer < graphs_.size(); ++buffer) {
+      graphs_[buffer].record(stream_->get(), [&] { enqueue_pass(buffer, program_.micro_batch, Pass::kFull); });
+    }
+  } catch (const DeviceError& error) {  // a kernel that cannot be recorded; a fault would show again at the next call
+    for (CudaGraph& graph : graphs_) graph.clear();
+    warn(std::string("the pass cannot be recorded as a CUDA graph and runs kernel by kernel, which is slower: ") +
+         error.what());
   }
 }
 

@@ -70,8 +70,9 @@ void CudaEvent::record(cudaStream_t stream) { ELEK_CUDA_CALL(cudaEventRecord(eve
 
 void CudaEvent::make_wait(cudaStream_t stream) const { ELEK_CUDA_CALL(cudaStreamWaitEvent(stream, event_, 0)); }
 
-CudaGraph::~CudaGraph() {
+void CudaGraph::clear() noexcept {
   if (executable_ != nullptr) report_cuda(cudaGraphExecDestroy(executable_), "cudaGraphExecDestroy");
+  executable_ = nullptr;
 }
 
 // Thread-local: what other threads of the process do meanwhile (loaders allocating pinned memory) is theirs.

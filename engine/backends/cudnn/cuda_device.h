@@ -75,7 +75,8 @@ class CudaGraph {
   CudaGraph() = default;
   CudaGraph(const CudaGraph&) = delete;
   CudaGraph& operator=(const CudaGraph&) = delete;
-  ~CudaGraph();
+  ~CudaGraph() { clear(); }
+  void clear() noexcept;  // nothing is recorded any more
   /// Records what `enqueue` puts on the stream. Nothing runs.
   template <typename Enqueue>
   void record(cudaStream_t stream, Enqueue&& enqueue) {

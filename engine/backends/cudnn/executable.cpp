@@ -36,20 +36,34 @@ k::PoolSums CudnnExecutable::pool_sums(size_t index) const {
   return {totals_of(step), workspace(index, step.sums_offset), step.sums_bytes};
 }
 
-std::span<const float> CudnnExecutable::run(const Slot& slot) {
+/// While a batch computes, the next one's pixels are copied: two pixel buffers, two outputs, all passes on one stream.
+void CudnnExecutable::begin(const Slot& slot) {
   check_slot(slot, program_, notes_);
   const DeviceGuard guard(device_);
+  const size_t batch = begun_ % kDepth;
   const int64_t pixels_each = notes_.input_shape.elements();
-  const size_t outputs_each = output_.size() / static_cast<size_t>(program_.batch);
+  float* output = outputs_[batch].data();
+  const size_t outputs_each = outputs_[batch].size() / static_cast<size_t>(program_.batch);
   for (int64_t first = 0; first < slot.count; first += program_.micro_batch) {
     run_slice(slot.pixels + first * pixels_each, std::min(program_.micro_batch, slot.count - first),
-              output_.data() + static_cast<size_t>(first) * outputs_each);
+              output + static_cast<size_t>(first) * outputs_each);
   }
-  synchronise("running a batch");
+  outputs_there_[batch]->record(stream_->get());
+  pixels_read_->record(copies_->get());
+  counts_[batch] = slot.count;
   samples_ += slot.count;
   batches_ += 1;
   last_samples_ = slot.count;
-  return output_.first(outputs_each * static_cast<size_t>(slot.count));
+  check(cudaEventSynchronize(pixels_read_->get()), "copying pixels");
+  ++begun_;
+}
+
+std::span<const float> CudnnExecutable::end() {
+  const DeviceGuard guard(device_);
+  const size_t batch = ended_++ % kDepth;
+  check(cudaEventSynchronize(outputs_there_[batch]->get()), "running a batch");
+  const size_t outputs_each = outputs_[batch].size() / static_cast<size_t>(program_.batch);
+  return outputs_[batch].first(outputs_each * static_cast<size_t>(counts_[batch]));
 }
 
 /// Copies one slice while the one before it still computes, then enqueues its pass and the way back of its output.
@@ -67,7 +81,7 @@ void CudnnExecutable::run_slice(const uint8_t* pixels, int64_t samples, float* o
     enqueue_pass(buffer, samples, samples == program_.micro_batch ? Pass::kFull : Pass::kPartial);
   }
   consumed_[buffer]->record(stream_->get());
-  const size_t output_bytes = output_.size_bytes() / static_cast<size_t>(program_.batch) * static_cast<size_t>(samples);
+  const size_t output_bytes = outputs_[0].size_bytes() / static_cast<size_t>(program_.batch) * static_cast<size_t>(samples);
   ELEK_CUDA_CALL(cudaMemcpyAsync(output, at(staging_, staged_.output), output_bytes, cudaMemcpyDeviceToHost, stream_->get()));
 }
 
@@ -230,8 +244,9 @@ void CudnnExecutable::run_relayout(size_t index, const View& x, const View& y) {
   k::launch_from_nchw(flat, y, stream_->get());
 }
 
-void CudnnExecutable::synchronise(const char* doing) const {
-  const cudaError_t status = cudaStreamSynchronize(stream_->get());
+void CudnnExecutable::synchronise(const char* doing) const { check(cudaStreamSynchronize(stream_->get()), doing); }
+
+void CudnnExecutable::check(cudaError_t status, const char* doing) const {
   if (status == cudaSuccess) return;
   (void)cudaGetLastError();
   throw DeviceError(explain(status, std::string(doing) + " on cuda:" + std::to_string(device_)));

@@ -23,7 +23,9 @@ class CudnnExecutable final : public Executable {
   CudnnExecutable(int device, Program program, Notes notes, const Model& model, const MemoryPlan& plan, MemoryResource& memory);
   ~CudnnExecutable() override;
   [[nodiscard]] std::span<Slot> slots() noexcept override { return slots_; }
-  [[nodiscard]] std::span<const float> run(const Slot& slot) override;
+  [[nodiscard]] int depth() const noexcept override { return kDepth; }
+  void begin(const Slot& slot) override;
+  [[nodiscard]] std::span<const float> end() override;
   void read_statistics(Statistics& statistics) const override;
   void reset_statistics() override;
   [[nodiscard]] std::vector<BatchMoments> batch_moments() const override;
@@ -33,6 +35,7 @@ class CudnnExecutable final : public Executable {
  private:
   using View = kernels::cuda::CudaActivation;
   enum class Pass : uint8_t { kFull, kPartial };
+  static constexpr int kDepth = 2;
   // Binding (bind.cpp).
   void lay_out_statistics();
   void load_weights(const Model& model, MemoryResource& memory);
@@ -53,6 +56,7 @@ class CudnnExecutable final : public Executable {
   void run_relayout(size_t index, const View& x, const View& y);
   void observe(size_t index, const View& y);
   void synchronise(const char* doing) const;
+  void check(cudaError_t status, const char* doing) const;
 
   [[nodiscard]] View view(int32_t tensor, int64_t samples) const;
   [[nodiscard]] const kernels::cuda::ChannelTotals* totals_of(const Step& step) const;
@@ -73,6 +77,9 @@ class CudnnExecutable final : public Executable {
   Program program_;
   Notes notes_;
   MemoryPlan plan_;
+  // Made on the device that the session runs on. The slabs are given back on stream_, so it outlives them.
+  std::unique_ptr<CudaStream> stream_;
+  std::unique_ptr<CudaStream> copies_;
   Buffer weights_;
   Buffer arena_;
   Buffer statistics_;
@@ -80,7 +87,8 @@ class CudnnExecutable final : public Executable {
   Buffer pinned_;
   Staging staged_;
   std::array<Slot, 2> slots_;
-  std::span<float> output_;                           // pinned, a whole batch
+  std::array<std::span<float>, kDepth> outputs_;      // pinned, a whole batch each
+  std::array<int64_t, kDepth> counts_{};              // samples of the batch whose output that is
   std::vector<kernels::cuda::ChannelTotals> totals_;  // one a watched value
   std::vector<std::byte> nothing_seen_;               // the totals' first state, as it is uploaded
   int64_t most_fused_channels_ = 0;
@@ -88,13 +96,14 @@ class CudnnExecutable final : public Executable {
   int64_t samples_ = 0;  // since the last reset
   int64_t batches_ = 0;
   int64_t last_samples_ = 0;  // of the last run
-  size_t turn_ = 0;
-  // Made on the device that the session runs on; given back before the slabs above.
-  std::unique_ptr<CudaStream> stream_;
-  std::unique_ptr<CudaStream> copies_;
+  size_t turn_ = 0;           // slices so far: which pixel buffer is next
+  size_t begun_ = 0;          // batches so far: which output is next
+  size_t ended_ = 0;
   std::unique_ptr<CudnnHandle> handle_;
   std::array<std::unique_ptr<CudaEvent>, 2> copied_;
   std::array<std::unique_ptr<CudaEvent>, 2> consumed_;
+  std::unique_ptr<CudaEvent> pixels_read_;  // of the batch begun last
+  std::array<std::unique_ptr<CudaEvent>, kDepth> outputs_there_;
   std::array<CudaGraph, 2> graphs_;
 };
 

@@ -51,7 +51,7 @@ const kernels::ChannelSums* OneDnnExecutable::sums_of(const Step& step) const {
   return step.watched < 0 || step.watch_raw ? nullptr : &sums_[static_cast<size_t>(step.watched)];
 }
 
-std::span<const float> OneDnnExecutable::run(const Slot& slot) {
+void OneDnnExecutable::begin(const Slot& slot) {
   check_slot(slot, program_, notes_);
   const ThreadCount threads(notes_.threads);
   const int64_t pixels_each = notes_.input_shape.elements();
@@ -63,7 +63,10 @@ std::span<const float> OneDnnExecutable::run(const Slot& slot) {
   samples_ += slot.count;
   batches_ += 1;
   last_samples_ = slot.count;
-  return output_.first(output_.size() / static_cast<size_t>(program_.batch) * static_cast<size_t>(slot.count));
+}
+
+std::span<const float> OneDnnExecutable::end() {
+  return output_.first(output_.size() / static_cast<size_t>(program_.batch) * static_cast<size_t>(last_samples_));
 }
 
 void OneDnnExecutable::run_micro_batch(const uint8_t* pixels, int64_t samples) {

@@ -16,7 +16,9 @@ class OneDnnExecutable final : public Executable {
  public:
   OneDnnExecutable(Program program, Notes notes, const Model& model, const MemoryPlan& plan, MemoryResource& memory);
   [[nodiscard]] std::span<Slot> slots() noexcept override { return slots_; }
-  [[nodiscard]] std::span<const float> run(const Slot& slot) override;
+  [[nodiscard]] int depth() const noexcept override { return 1; }
+  void begin(const Slot& slot) override;
+  [[nodiscard]] std::span<const float> end() override;
   void read_statistics(Statistics& statistics) const override;
   void reset_statistics() override;
   [[nodiscard]] std::vector<BatchMoments> batch_moments() const override;
