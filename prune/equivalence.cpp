@@ -54,6 +54,7 @@ double equivalence_bound(const Graph& dense, double largest_logit) {
 Equivalence check_equivalence(const Model& compact, const Model& masked, BatchSource& source, SessionOptions options) {
   options.probes = {};
   options.batch_moments = false;
+  options.precision = Precision::kF32;  // the bound is f32's; 16 bits would hide what this is to show
   const std::vector<float> got = first_logits(compact, source, options);
   const std::vector<float> want = first_logits(masked, source, options);
   ELEK_CHECK(!want.empty() && got.size() == want.size(), "check_equivalence: " + std::to_string(got.size()) +
