@@ -122,6 +122,7 @@ void Demo::cut_rows(const Dense& dense, CutSpec spec, const std::string& name, c
 void Demo::measure(Row& row) {
   std::vector<std::string> words{
       "bench", "--model", row.file, "--json", "--quiet", "--threads", std::to_string(options_.common.threads)};
+  words.insert(words.end(), {"--device", to_string(context_.device()), "--precision", options_.common.precision});
   const auto with = [&words](const std::string& batch, const std::string& seconds) {
     std::vector<std::string> all = words;
     all.insert(all.end(), {"--batch", batch, "--seconds", seconds});
