@@ -1,146 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// A convolution problem for the kernels that compute one themselves (winograd, gemm_conv): random or integer data in a blocked
-// layout, the direct convolution in double with the magnitudes that error bounds need, and the checks of the sums, which are
-// the same for every such kernel. Poison (NaN) stands wherever a kernel must write or must not read.
+// The checks of the sums that the kernels which compute a convolution themselves (winograd, gemm_conv) take in their last step:
+// the same for every such kernel. The problems are tests/kernels/conv_problem.h's.
 #pragma once
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
-#include <string>
 #include <vector>
 
-#include "engine/base/runtime.h"
-#include "kernels/cpu/channel_sums.h"
+#include "tests/kernels/conv_problem.h"
 #include "tests/kernels/kernel_case.h"
 
 namespace elek::kernels::conv_case {
-
-inline constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
-struct Shape {
-  int64_t samples, channels, out_channels, height, width, kernel, stride, padding;
-  Layout layout;
-  int threads;
-  bool residual, relu;
-};
-
-inline std::string print(const Shape& c) {
-  return "n" + std::to_string(c.samples) + " c" + std::to_string(c.channels) + " k" + std::to_string(c.out_channels) + " h" +
-         std::to_string(c.height) + " w" + std::to_string(c.width) + " kernel" + std::to_string(c.kernel) + " stride" +
-         std::to_string(c.stride) + " pad" + std::to_string(c.padding) + " " + std::string(name_of(c.layout)) + " threads" +
-         std::to_string(c.threads) + (c.residual ? " residual" : "") + (c.relu ? " relu" : "");
-}
-
-/// Aligned floats, prefilled.
-struct Floats {
-  explicit Floats(size_t n, float value) : storage(n + 64, value) {
-    const auto address = reinterpret_cast<uintptr_t>(storage.data());
-    data = storage.data() + (256 - address % 256) % 256 / sizeof(float);
-  }
-  std::vector<float> storage;
-  float* data;
-};
-
-inline int64_t index_of(const ActivationView<const float>& v, int64_t n, int64_t c, int64_t y, int64_t x) {
-  const int64_t block = channel_block(v.layout);
-  return (((n * (v.channel_pitch / block) + c / block) * v.shape.height + y) * v.shape.width + x) * block + c % block;
-}
-
-struct Problem {
-  Problem(const Shape& c, bool integers, uint64_t seed)
-      : spec(c),
-        oh((c.height + 2 * c.padding - c.kernel) / c.stride + 1),
-        ow((c.width + 2 * c.padding - c.kernel) / c.stride + 1),
-        pc(padded_channels(c.layout, c.channels)),
-        pk(padded_channels(c.layout, c.out_channels)),
-        x(static_cast<size_t>(c.samples * pc * c.height * c.width), 0.0F),
-        y(static_cast<size_t>(c.samples * pk * oh * ow), kNan),
-        residual(static_cast<size_t>(c.samples * pk * oh * ow), 0.0F),
-        bias(static_cast<size_t>(pk), 0.0F),
-        w(static_cast<size_t>(c.out_channels * c.channels * c.kernel * c.kernel)) {
-    Random random(seed);
-    const auto draw = [&] {
-      return integers ? static_cast<float>(random.below(7)) - 3.0F : static_cast<float>(random.normal());
-    };
-    for (float& value : w) value = draw();
-    for (int64_t k = 0; k < c.out_channels; ++k) bias.data[k] = draw() + static_cast<float>(k % 5);  // a swap of channels shows
-    for (int64_t n = 0; n < c.samples; ++n)
-      for (int64_t ch = 0; ch < c.channels; ++ch)
-        for (int64_t i = 0; i < c.height * c.width; ++i) x.data[index_of(x_view(), n, ch, i / c.width, i % c.width)] = draw();
-    for (int64_t n = 0; n < c.samples && c.residual; ++n)
-      for (int64_t k = 0; k < c.out_channels; ++k)
-        for (int64_t i = 0; i < oh * ow; ++i) residual.data[index_of(y_view(), n, k, i / ow, i % ow)] = draw();
-  }
-  [[nodiscard]] ActivationView<const float> x_view() const {
-    return {x.data, spec.samples, {spec.channels, spec.height, spec.width}, spec.layout, pc};
-  }
-  [[nodiscard]] ActivationView<const float> y_view() const {
-    return {y.data, spec.samples, {spec.out_channels, oh, ow}, spec.layout, pk};
-  }
-  [[nodiscard]] ActivationView<const float> residual_view() const {
-    if (!spec.residual) return {};
-    return {residual.data, spec.samples, {spec.out_channels, oh, ow}, spec.layout, pk};
-  }
-  [[nodiscard]] ActivationView<float> output() const {
-    return {y.data, spec.samples, {spec.out_channels, oh, ow}, spec.layout, pk};
-  }
-  [[nodiscard]] double input(int64_t n, int64_t ch, int64_t row, int64_t column) const {
-    if (row < 0 || column < 0 || row >= spec.height || column >= spec.width) return 0.0;
-    return x.data[index_of(x_view(), n, ch, row, column)];
-  }
-  /// body(sample, output channel, row, column, [n][k][oh][ow] index)
-  template <class Body>
-  void each_output(const Body& body) const {
-    size_t o = 0;
-    for (int64_t n = 0; n < spec.samples; ++n)
-      for (int64_t k = 0; k < spec.out_channels; ++k)
-        for (int64_t row = 0; row < oh; ++row)
-          for (int64_t column = 0; column < ow; ++column) body(n, k, row, column, o++);
-  }
-
-  Shape spec;
-  int64_t oh, ow, pc, pk;
-  Floats x, y, residual, bias;
-  std::vector<float> w;
-};
-
-/// The direct convolution in double, [n][k][oh][ow]; `magnitude` is the same with every term's absolute value.
-struct Direct {
-  explicit Direct(const Problem& p) {
-    const Shape& c = p.spec;
-    const int64_t taps = c.kernel * c.kernel;
-    p.each_output([&](int64_t n, int64_t k, int64_t row, int64_t column, size_t) {
-      double z = p.bias.data[k], sum = std::fabs(z);
-      for (int64_t ch = 0; ch < c.channels; ++ch)
-        for (int64_t q = 0; q < taps; ++q) {
-          const double term =
-              static_cast<double>(p.w[static_cast<size_t>((k * c.channels + ch) * taps + q)]) *
-              p.input(n, ch, row * c.stride + q / c.kernel - c.padding, column * c.stride + q % c.kernel - c.padding);
-          z += term, sum += std::fabs(term);
-        }
-      const double r = c.residual ? p.residual.data[index_of(p.y_view(), n, k, row, column)] : 0.0;
-      y.push_back(c.relu ? std::max(0.0, z + r) : z + r);
-      magnitude.push_back(sum + std::fabs(r));
-    });
-  }
-  std::vector<double> y, magnitude;
-};
-
-/// Accumulators for a problem's output, aligned and reset.
-struct SumsBlock {
-  SumsBlock(const Problem& p, uint32_t which, float threshold)
-      : raw(ChannelSums::bytes(p.pk, which, p.spec.threads) + ChannelSums::kAlignment) {
-    const size_t past = reinterpret_cast<uintptr_t>(raw.data()) % ChannelSums::kAlignment;
-    sums = ChannelSums::lay_out(raw.data() + (ChannelSums::kAlignment - past) % ChannelSums::kAlignment, p.spec.out_channels,
-                                p.pk, which, threshold, p.spec.threads);
-    sums.reset();
-  }
-  std::vector<std::byte> raw;
-  ChannelSums sums;
-};
 
 /// Every padding lane of y was written, and with zero.
 inline void expect_zero_padding(const Problem& p) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "tests/kernels/conv_case.h"
+#include "tests/kernels/winograd_bound.h"
 
 namespace elek::kernels {
 namespace {
@@ -21,7 +22,10 @@ namespace {
 using conv_case::Direct;
 using conv_case::Floats;
 using conv_case::index_of;
+using conv_case::matrices;
+using conv_case::Matrices;
 using conv_case::Problem;
+using conv_case::sandwich;
 using conv_case::Shape;
 using test::for_each_target;
 
@@ -46,44 +50,6 @@ void run(Problem& p, WinogradTile tile, const ChannelSums* sums = nullptr) {
                                .y = p.output(),
                                .scratch = scratch.data,
                                .sums = sums});
-}
-
-using Matrix = std::vector<std::vector<double>>;
-struct Matrices {
-  Matrix at, g, bt;
-};
-Matrices matrices(WinogradTile tile) {
-  if (tile == WinogradTile::k2x2)
-    return {{{1, 1, 1, 0}, {0, 1, -1, 1}},
-            {{1, 0, 0}, {.5, .5, .5}, {.5, -.5, .5}, {0, 0, 1}},
-            {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, -1, 0, 1}}};
-  const double a = std::sqrt(.5), b = std::sqrt(2.);
-  return {{{1, 1, 1, 1, 1, 0}, {0, a, -a, b, -b, 0}, {0, .5, .5, 2, 2, 0}, {0, a / 2, -a / 2, 2 * b, -2 * b, 1}},
-          {{1, 0, 0},
-           {-2 / 3., -2 * a / 3, -1 / 3.},
-           {-2 / 3., 2 * a / 3, -1 / 3.},
-           {1 / 6., b / 6, 1 / 3.},
-           {1 / 6., -b / 6, 1 / 3.},
-           {0, 0, 1}},
-          {{1, 0, -2.5, 0, 1, 0},
-           {0, -2 * a, -2, a, 1, 0},
-           {0, 2 * a, -2, -a, 1, 0},
-           {0, -b / 2, -.5, b, 1, 0},
-           {0, b / 2, -.5, -b, 1, 0},
-           {0, 1, 0, -2.5, 0, 1}}};
-}
-
-/// |M| |X| |M|^T of a square patch.
-std::vector<double> sandwich(const Matrix& m, const std::vector<double>& x) {
-  const size_t rows = m.size(), n = m[0].size();
-  std::vector<double> t(rows * n, 0), y(rows * rows, 0);
-  for (size_t i = 0; i < rows; ++i)
-    for (size_t j = 0; j < n; ++j)
-      for (size_t k = 0; k < n; ++k) t[i * n + j] += std::fabs(m[i][k]) * std::fabs(x[k * n + j]);
-  for (size_t i = 0; i < rows; ++i)
-    for (size_t j = 0; j < rows; ++j)
-      for (size_t k = 0; k < n; ++k) y[i * rows + j] += t[i * n + k] * std::fabs(m[j][k]);
-  return y;
 }
 
 /// The bound of every output, [n][k][oh][ow].
