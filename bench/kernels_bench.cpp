@@ -77,7 +77,8 @@ double worst_of(const Problem& p, const Bound& bound) {
     visit(i, [&](int64_t n, int64_t k, int64_t row, int64_t column) {
       const conv_case::DirectValue want = conv_case::direct_at(p, n, k, row, column);
       const double error = std::fabs(p.y.data[index_of(p.y_view(), n, k, row, column)] - want.y);
-      worst = std::max(worst, error / bound(want, n, k, row, column));
+      const double ratio = error / bound(want, n, k, row, column);
+      if (!(ratio <= worst)) worst = std::isnan(ratio) ? HUGE_VAL : ratio;
     });
   });
   return worst;

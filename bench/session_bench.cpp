@@ -2,18 +2,24 @@
 // Steady inference of whole networks: session.run() of ResNet-18 and ResNet-50 at 224x224, with statistics off, with the
 // default criterion's sums, and with Wanda's norms. Each network's logits are first held against PyTorch's stored ones (the
 // fixtures of tests/golden/logits_test.cpp); a wrong network is not timed, and the program fails.
+// Before that: what reading a model file, planning and binding (planning and packing the weights) take; nothing to check there
+// that the runs do not check. What a cut takes: bench_statistics.
 // Comparisons with other engines: bench/peers. Run: build/bin/bench_session --benchmark_repetitions=5
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/session.h"
+#include "models/model_file.h"
 #include "models/resnet.h"
 #include "models/safetensors.h"
 #include "prune/score.h"
@@ -89,9 +95,40 @@ void run_session(benchmark::State& state, const std::string& name, const std::st
   state.counters["statistics_bytes"] = static_cast<double>(session.memory().statistics_bytes);
 }
 
+void load(benchmark::State& state, const std::string& name) {
+  const std::string path = (std::filesystem::temp_directory_path() / ("bench_session_" + name + ".safetensors")).string();
+  elek::save_model(network(name), path);
+  for (auto _ : state) benchmark::DoNotOptimize(elek::load_model(path, elek::host_resource()));
+  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(std::filesystem::file_size(path)));
+  std::filesystem::remove(path);
+}
+
+void plan(benchmark::State& state, const std::string& name) {
+  elek::SessionOptions options;
+  options.batch = state.range(0);
+  for (auto _ : state) benchmark::DoNotOptimize(elek::estimate_memory(network(name), options));
+}
+
+void bind(benchmark::State& state, const std::string& name) {
+  elek::SessionOptions options;
+  options.batch = state.range(0);
+  for (auto _ : state) benchmark::DoNotOptimize(std::make_unique<elek::Session>(network(name), options));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  for (const char* name : {"resnet18", "resnet50"}) {
+    const std::string end = std::string("/") + name;
+    benchmark::RegisterBenchmark(("load" + end).c_str(), load, name)->Unit(benchmark::kMillisecond)->UseRealTime();
+    for (const auto& [phase, function] : {std::pair{"plan", &plan}, std::pair{"bind", &bind}})
+      benchmark::RegisterBenchmark((phase + end).c_str(), function, name)
+          ->ArgName("batch")
+          ->Arg(1)
+          ->Arg(16)
+          ->Unit(benchmark::kMillisecond)
+          ->UseRealTime();
+  }
   for (const char* name : {"resnet18", "resnet50"})
     for (const char* statistics : {"none", "std-consumer", "wanda"})
       benchmark::RegisterBenchmark((std::string(name) + "/" + statistics).c_str(), run_session, name, statistics)

@@ -110,7 +110,7 @@ def first(args, files, name):
     """Seconds from starting a process to its first logits on disk, batch 1; files are in the system's cache."""
     args.onnx = files.onnx_of_batch(name, "dense", 1)
     write_pixels(args, files, name, "dense", 1)
-    result = {}
+    result, about = {}, {}
     for index in range(args.processes + 1):  # the first process of each reads its files and libraries from the disk
         for peer in args.peers:
             if peer == "elek+statistics":
@@ -121,13 +121,14 @@ def first(args, files, name):
             logits = logits_of(args, one)
             seconds = time.perf_counter() - begin
             peak = one.ask("memory")["peak_resident_bytes"]
+            about[peer] = one.about
             one.close()
             entry = result.setdefault(peer, {"seconds": [], "peak_resident_bytes": [], "logits": logits})
             if index > 0:
                 entry["seconds"].append(seconds)
                 entry["peak_resident_bytes"].append(peak)
     compare({peer: entry.pop("logits") for peer, entry in result.items()})
-    return {"arch": name, "engines": result}
+    return {"arch": name, "about": about, "engines": result}
 
 
 def free_bytes():
@@ -193,7 +194,8 @@ def jobs_of(args, files):
         batch_s = run_s(networks.CIFAR, "dense", OBSERVE_BATCH)
         few, many = args.observe_batches
         batches = args.processes * (few + 1) + max(1, args.processes - 2) * (many + 1)
-        return "statistics", len(OBSERVERS) * (1.3 * batches * batch_s + 2.0 * (2 * args.processes)), lambda: ("observe", observe(args, files))
+        seconds = len(OBSERVERS) * (1.3 * batches * batch_s + 2.0 * (2 * args.processes))
+        return "statistics", seconds, lambda: ("observe", observe(args, files))
 
     jobs = [speed_job(*cell) for cell in args.cells] + [first_job(name) for name in args.first]
     return jobs + ([observe_job()] if args.observe else []) + [speed_job(*cell) for cell in args.later]
@@ -204,7 +206,7 @@ def options():
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="the goals' networks, batch 1 and 16, few rounds (the default)")
     size.add_argument("--full", action="store_true", help="every network, dense and pruned, batch 1, 16 and 64")
-    parser.add_argument("--minutes", type=float, help="start no job that would end later, by the estimates; the JSON names what was left")
+    parser.add_argument("--minutes", type=float, help="start no job that would end later, by the estimates; what is left is named")
     parser.add_argument("--prepare", action="store_true", help="make the files, print the estimate and stop")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build", help="where bin/elek and bin/elek_bench_driver are")
     parser.add_argument("--work", type=pathlib.Path, help="models, ONNX and ncnn files (default BUILD/peers)")
@@ -267,8 +269,9 @@ def main():
         return
     data = {"machine": child.machine(), "threads": args.threads, "rounds": args.rounds, "turn_s": args.turn, "versions": {},
             "results": [], "first": [], "observe": [], "not_measured": []}
-    if data["machine"]["load_before"] > 0.3:
-        print(f"warning: the machine is not quiet (load {data['machine']['load_before']}): do not quote these figures", file=sys.stderr)
+    load = data["machine"]["load_before"]
+    if load > report.QUIET_LOAD:
+        print(f"warning: the machine is not quiet (load {load}): do not quote these figures", file=sys.stderr)
     begin = time.monotonic()
     for index, (name, seconds, function) in enumerate(jobs):
         elapsed = time.monotonic() - begin

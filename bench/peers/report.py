@@ -15,6 +15,7 @@ import pathlib
 import sys
 
 BEGIN, END = "<!-- begin: bench/peers/report.py -->", "<!-- end: bench/peers/report.py -->"
+QUIET_LOAD = 0.3
 DOCS = pathlib.Path(__file__).resolve().parent.parent.parent / "docs" / "benchmarks.md"
 COLOURS = {"elek": "#d1242f", "onnxruntime": "#0969da", "openvino": "#8250df", "ncnn": "#1a7f37", "pytorch": "#bf8700",
            "pytorch-channels-last": "#7d4e00"}
@@ -43,7 +44,7 @@ def ratios(rounds, above, below):
 
 
 def summary(result):
-    """Of one cell: each engine's ms a batch, the best peer, elek's speed over it with its range, the verdict, the price of statistics."""
+    """Of one cell: each engine's ms a batch, the best peer, elek's speed over it, the verdict, the price of statistics."""
     rounds = result["rounds_us"]
     ms = {peer: spread([us / 1e3 for turn in turns for us in turn]) for peer, turns in rounds.items()}
     peers = [peer for peer in rounds if not peer.startswith("elek")]
@@ -125,7 +126,8 @@ def first_table(results):
         times = {peer: spread(figures["seconds"]) for peer, figures in result["engines"].items()}
         peers = [peer for peer in times if not peer.startswith("elek")]
         best = min(peers, key=lambda peer: times[peer]["p50"], default=None)
-        word = "" if best is None or "elek" not in times else verdict(times["elek"], times[best]).replace("faster", "sooner").replace("slower", "later")
+        word = "" if best is None or "elek" not in times else verdict(times["elek"], times[best])
+        word = {"faster": "sooner", "slower": "later"}.get(word, word)
         rows.append([result["arch"], *(ranged(times[p]) if p in times else "" for p in names), word])
     return grid(["seconds to the first result", *names, "elek"], rows)
 
@@ -149,11 +151,11 @@ def observe_table(result):
 
 def tables(data):
     machine = data["machine"]
-    parts = [f"{machine['cpu']}, {data['threads']} threads of {machine['cores']} cores, f32, elek {machine['sha']}"
-             f"{' (with changes not committed)' if machine['dirty'] else ''}, load before {machine['load_before']}; "
-             + ", ".join(f"{peer} {version}" for peer, version in data["versions"].items())
+    versions = [f"{peer} {version.split('-')[0]}" for peer, version in data["versions"].items() if peer != "pytorch-channels-last"]
+    parts = [f"{machine['cpu']}, {data['threads']} threads of {machine['cores']} cores, f32, load before {machine['load_before']}; "
+             + ", ".join([f"elek {machine['sha']}{' (with changes not committed)' if machine['dirty'] else ''}", *versions])
              + ". Medians, 10-90 % ranges in brackets."]
-    if machine["load_before"] > 0.3:
+    if machine["load_before"] > QUIET_LOAD:
         parts.append("**The machine was not quiet: these figures show the form, not the speed.**")
     results = data["results"]
     parts += [speed_table(results)] if results else []
