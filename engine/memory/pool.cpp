@@ -73,20 +73,21 @@ void* Pool::do_allocate(size_t bytes, std::string_view label, Stream stream) {
 
 void Pool::do_deallocate(void* block, size_t bytes, Stream stream) noexcept {
   const std::lock_guard lock(mutex_);
-  const Index index = look_up(block);
-  if (index == kNil) {
+  const size_t slot = find(block);
+  if (slot == kNoSlot) {
     ++figures_.misuses;
     warn_without_throwing("a block that this pool has not handed out (or has back already) was given back", bytes);
     return;
   }
-  Block& b = blocks_[index];
-  if (b.asked_bytes != bytes) {
+  const Index index = table_[slot].index;
+  const size_t asked = tags_[index].asked_bytes;
+  if (asked != bytes) {
     ++figures_.misuses;
     warn_without_throwing("a block was given back with another size than it was asked with", bytes);
   }
-  strike(block);
-  figures_.live_bytes -= b.asked_bytes;
-  figures_.used_bytes -= b.bytes;
+  strike(slot);
+  figures_.live_bytes -= asked;
+  figures_.used_bytes -= blocks_[index].bytes;
   ++figures_.deallocations;
   StreamOrder::Mark mark = order_.mark(stream);
   int32_t lane = mark == StreamOrder::kPassed ? 0 : lane_of(stream);
@@ -140,30 +141,19 @@ Pool::Index Pool::add_segment(size_t bytes, std::string_view label) {
 }
 
 void* Pool::take(Index index, size_t bytes, size_t asked, std::string_view label) noexcept {
-  unfile(index);
-  Block& b = blocks_[index];
-  if (b.bytes > bytes) {
-    const Index rest = new_block();
-    Block& r = blocks_[rest];
-    r.offset = b.offset + bytes;
-    r.bytes = b.bytes - bytes;
-    r.segment = b.segment;
-    r.lane = b.lane;
-    r.mark = b.mark;  // what is left over waits as before
-    r.before = index;
-    r.after = b.after;
-    if (b.after != kNil) blocks_[b.after].before = rest;
-    b.after = rest;
-    b.bytes = bytes;
-    file(rest);
-  } else if (b.mark != StreamOrder::kPassed) {
-    order_.forget(b.mark);
+  if (blocks_[index].bytes > bytes) {
+    index = carve(index, bytes);
+  } else {
+    unfile(index);
+    if (blocks_[index].mark != StreamOrder::kPassed) order_.forget(blocks_[index].mark);
+    blocks_[index].mark = StreamOrder::kPassed;
   }
-  b.mark = StreamOrder::kPassed;
-  b.asked_bytes = asked;
+  const Block& b = blocks_[index];
+  Tag& tag = tags_[index];
+  tag.asked_bytes = asked;
   const size_t kept = std::min(label.size(), kLabelBytes - 1);
-  std::copy_n(label.data(), kept, b.label.data());
-  b.label[kept] = '\0';
+  std::copy_n(label.data(), kept, tag.label.data());
+  tag.label[kept] = '\0';
   figures_.live_bytes += asked;
   figures_.used_bytes += bytes;
   figures_.peak_live_bytes = std::max(figures_.peak_live_bytes, figures_.live_bytes);
@@ -177,15 +167,40 @@ void* Pool::take(Index index, size_t bytes, size_t asked, std::string_view label
 void Pool::give_back(Index index, int32_t lane, StreamOrder::Mark mark) noexcept {
   blocks_[index].lane = lane;
   blocks_[index].mark = mark;
-  for (const Index other : {blocks_[index].before, blocks_[index].after}) {
-    if (other == kNil || !blocks_[other].free || blocks_[other].lane != lane) continue;
-    unfile(other);
-    index = blocks_[index].offset < blocks_[other].offset ? join(index, other) : join(other, index);
+  const auto joins = [&](Index other) { return other != kNil && blocks_[other].free && blocks_[other].lane == lane; };
+  const Index left = blocks_[index].before, right = blocks_[index].after;
+  if (lane != 0) {  // the later mark covers both: out of the queue and in again
+    for (const Index other : {left, right}) {
+      if (!joins(other)) continue;
+      unfile(other);
+      index = blocks_[index].offset < blocks_[other].offset ? join(index, other) : join(other, index);
+    }
+    file(index);
+    return;
   }
-  file(index);
-  if (empty_bytes_ > options_.keep_bytes && lane == 0 && spans_segment(index)) {
-    (void)release_segment(blocks_[index].segment);
+  // Everybody's: the neighbour that is filed already grows, and mostly stays in its class.
+  if (joins(left)) {
+    if (joins(right)) {
+      unfile(right);
+      index = join(index, right);
+    }
+    const size_t bytes = blocks_[left].bytes + blocks_[index].bytes;
+    blocks_[left].after = blocks_[index].after;
+    if (blocks_[left].after != kNil) blocks_[blocks_[left].after].before = left;
+    drop_block(index);
+    resize(left, blocks_[left].offset, bytes);
+    index = left;
+  } else if (joins(right)) {
+    const Block& b = blocks_[index];
+    blocks_[right].before = b.before;
+    (b.before == kNil ? segments_[static_cast<size_t>(b.segment)].first : blocks_[b.before].after) = right;
+    drop_block(index);
+    resize(right, b.offset, blocks_[right].bytes + b.bytes);
+    index = right;
+  } else {
+    file(index);
   }
+  if (empty_bytes_ > options_.keep_bytes && spans_segment(index)) (void)release_segment(blocks_[index].segment);
 }
 
 void Pool::settle(bool wait) noexcept {

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <limits>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -72,9 +73,10 @@ class Pool final : public MemoryResource {
   /// Gives wholly free segments back to the upstream; bytes given back. Blocks that wait for a mark stay.
   size_t trim();
   [[nodiscard]] Figures figures() const;
-  void reset_peaks();                                 // peaks become the values of now
-  [[nodiscard]] std::vector<Region> regions() const;  // by segment and offset
-  [[nodiscard]] std::string leaks() const;            // "name (bytes) …" of the blocks in use, in order
+  void reset_peaks();                                                      // peaks become the values of now
+  [[nodiscard]] std::vector<Region> regions() const;                       // by segment and offset
+  [[nodiscard]] std::vector<std::span<const std::byte>> segments() const;  // as the upstream gave them
+  [[nodiscard]] std::string leaks() const;                                 // "name (bytes) …" of the blocks in use, in order
   [[nodiscard]] Device device() const noexcept override { return upstream_.device(); }
 
  private:
@@ -85,10 +87,9 @@ class Pool final : public MemoryResource {
   static constexpr size_t kClasses = kExactClasses + kSubclasses * 52;
   static constexpr size_t kWords = (kClasses + 63) / 64;
 
-  struct Block {
+  struct Block {  // one cache line: what only users of the block need lies in its Tag
     size_t offset = 0;
     size_t bytes = 0;
-    size_t asked_bytes = 0;
     StreamOrder::Mark mark = StreamOrder::kPassed;
     Index before = kNil, after = kNil;             // neighbours in the segment
     Index class_before = kNil, class_next = kNil;  // in the list of its size class, if free
@@ -96,6 +97,9 @@ class Pool final : public MemoryResource {
     int32_t segment = -1;
     int32_t lane = 0;
     bool free = false;
+  };
+  struct Tag {  // of a block in use
+    size_t asked_bytes = 0;
     std::array<char, kLabelBytes> label{};
   };
   struct Segment {
@@ -108,7 +112,8 @@ class Pool final : public MemoryResource {
     void* stream = nullptr;
     std::array<Index, kClasses> head;
     std::array<uint64_t, kWords> filled{};  // bit c: class c has blocks
-    Index oldest = kNil, newest = kNil;     // queue of marks
+    size_t blocks = 0;
+    Index oldest = kNil, newest = kNil;  // queue of marks
   };
 
   void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
@@ -127,9 +132,13 @@ class Pool final : public MemoryResource {
   void* take(Index index, size_t bytes, size_t asked, std::string_view label) noexcept;
   void give_back(Index index, int32_t lane, StreamOrder::Mark mark) noexcept;
   Index join(Index left, Index right) noexcept;
-  void file(Index index) noexcept;    // into its lane's classes (and queue)
-  void unfile(Index index) noexcept;  // out of them
-  void settle(bool wait) noexcept;    // moves blocks whose mark has passed to lane 0
+  void file(Index index) noexcept;                                 // into its lane's classes (and queue)
+  void unfile(Index index) noexcept;                               // out of them
+  void link(Index index, size_t size_class) noexcept;              // into one class of its lane
+  void unlink(Index index, size_t size_class) noexcept;            // out of it
+  void resize(Index index, size_t offset, size_t bytes) noexcept;  // of a filed block; moves it to another class if need be
+  Index carve(Index index, size_t bytes) noexcept;                 // the first bytes of a filed block, as a block of its own
+  void settle(bool wait) noexcept;                                 // moves blocks whose mark has passed to lane 0
   size_t trim_locked() noexcept;
   size_t release_segment(int32_t segment) noexcept;
   [[nodiscard]] bool spans_segment(Index index) const noexcept;
@@ -138,14 +147,16 @@ class Pool final : public MemoryResource {
   void drop_block(Index index) noexcept { spare_.push_back(index); }
   [[nodiscard]] size_t slot_of(const void* address) const noexcept;
   void enter(const void* address, Index index) noexcept;
-  [[nodiscard]] Index look_up(const void* address) const noexcept;
-  void strike(const void* address) noexcept;
+  [[nodiscard]] size_t find(const void* address) const noexcept;  // its slot, or kNoSlot
+  void strike(size_t slot) noexcept;
+  static constexpr size_t kNoSlot = std::numeric_limits<size_t>::max();
 
   MemoryResource& upstream_;
   StreamOrder& order_;
   const PoolOptions options_;
   mutable std::mutex mutex_;
   std::vector<Block> blocks_;
+  std::vector<Tag> tags_;     // of the same index
   std::vector<Index> spare_;  // vacant entries of blocks_
   std::vector<Segment> segments_;
   std::vector<Lane> lanes_;

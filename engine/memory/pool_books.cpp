@@ -21,6 +21,7 @@ void Pool::make_room_in_books(Stream stream) {
     const size_t before = blocks_.size();
     const size_t after = 2 * before + 64;
     spare_.reserve(after);
+    tags_.resize(after);
     blocks_.resize(after);
     for (size_t i = after; i-- > before;) spare_.push_back(static_cast<Index>(i));  // the lowest is taken first
   }
@@ -59,6 +60,7 @@ bool Pool::fits_better(Index a, Index b) const noexcept {
 /// The smallest block of the lane with at least `bytes`. Of several that fit exactly the one given back last: it may still be
 /// in a cache. Otherwise the lowest.
 Pool::Index Pool::best_fit(const Lane& lane, size_t bytes) const noexcept {
+  if (lane.blocks == 0) return kNil;
   const size_t own = class_of(bytes);
   Index best = kNil;
   for (Index i = lane.head[own]; i != kNil; i = blocks_[i].class_next) {
@@ -118,16 +120,30 @@ Pool::Index Pool::join(Index left, Index right) noexcept {
   return left;
 }
 
+void Pool::link(Index index, size_t size_class) noexcept {
+  Block& b = blocks_[index];
+  Lane& lane = lanes_[static_cast<size_t>(b.lane)];
+  b.class_before = kNil;
+  b.class_next = lane.head[size_class];
+  if (b.class_next != kNil) blocks_[b.class_next].class_before = index;
+  lane.head[size_class] = index;
+  lane.filled[size_class / 64] |= uint64_t{1} << (size_class % 64);
+}
+
+void Pool::unlink(Index index, size_t size_class) noexcept {
+  const Block& b = blocks_[index];
+  Lane& lane = lanes_[static_cast<size_t>(b.lane)];
+  (b.class_before == kNil ? lane.head[size_class] : blocks_[b.class_before].class_next) = b.class_next;
+  if (b.class_next != kNil) blocks_[b.class_next].class_before = b.class_before;
+  if (lane.head[size_class] == kNil) lane.filled[size_class / 64] &= ~(uint64_t{1} << (size_class % 64));
+}
+
 void Pool::file(Index index) noexcept {
   Block& b = blocks_[index];
   Lane& lane = lanes_[static_cast<size_t>(b.lane)];
   b.free = true;
-  const size_t c = class_of(b.bytes);
-  b.class_before = kNil;
-  b.class_next = lane.head[c];
-  if (b.class_next != kNil) blocks_[b.class_next].class_before = index;
-  lane.head[c] = index;
-  lane.filled[c / 64] |= uint64_t{1} << (c % 64);
+  ++lane.blocks;
+  link(index, class_of(b.bytes));
   if (b.lane == 0) {
     if (spans_segment(index)) empty_bytes_ += b.bytes;
     return;
@@ -143,16 +159,42 @@ void Pool::unfile(Index index) noexcept {
   Block& b = blocks_[index];
   Lane& lane = lanes_[static_cast<size_t>(b.lane)];
   b.free = false;
-  const size_t c = class_of(b.bytes);
-  (b.class_before == kNil ? lane.head[c] : blocks_[b.class_before].class_next) = b.class_next;
-  if (b.class_next != kNil) blocks_[b.class_next].class_before = b.class_before;
-  if (lane.head[c] == kNil) lane.filled[c / 64] &= ~(uint64_t{1} << (c % 64));
+  --lane.blocks;
+  unlink(index, class_of(b.bytes));
   if (b.lane == 0) {
     if (spans_segment(index)) empty_bytes_ -= b.bytes;
     return;
   }
   (b.queue_before == kNil ? lane.oldest : blocks_[b.queue_before].queue_next) = b.queue_next;
   (b.queue_next == kNil ? lane.newest : blocks_[b.queue_next].queue_before) = b.queue_before;
+}
+
+/// Its place in the queue of marks does not depend on its size.
+void Pool::resize(Index index, size_t offset, size_t bytes) noexcept {
+  Block& b = blocks_[index];
+  const size_t before = class_of(b.bytes), after = class_of(bytes);
+  if (b.lane == 0 && spans_segment(index)) empty_bytes_ -= b.bytes;
+  if (before != after) unlink(index, before);
+  b.offset = offset;
+  b.bytes = bytes;
+  if (before != after) link(index, after);
+  if (b.lane == 0 && spans_segment(index)) empty_bytes_ += b.bytes;
+}
+
+/// What is left over keeps its place in the books, and waits as before.
+Pool::Index Pool::carve(Index index, size_t bytes) noexcept {
+  const Index made = new_block();
+  Block& b = blocks_[index];
+  Block& first = blocks_[made];
+  first.offset = b.offset;
+  first.bytes = bytes;
+  first.segment = b.segment;
+  first.before = b.before;
+  first.after = index;
+  (b.before == kNil ? segments_[static_cast<size_t>(b.segment)].first : blocks_[b.before].after) = made;
+  b.before = made;
+  resize(index, b.offset + bytes, b.bytes - bytes);
+  return made;
 }
 
 Pool::Index Pool::new_block() noexcept {
@@ -174,19 +216,17 @@ void Pool::enter(const void* address, Index index) noexcept {
   ++in_use_;
 }
 
-Pool::Index Pool::look_up(const void* address) const noexcept {
-  if (table_.empty()) return kNil;
+size_t Pool::find(const void* address) const noexcept {
+  if (table_.empty()) return kNoSlot;
   for (size_t slot = slot_of(address);; slot = (slot + 1) & (table_.size() - 1)) {
-    if (table_[slot].address == nullptr) return kNil;
-    if (table_[slot].address == address) return table_[slot].index;
+    if (table_[slot].address == nullptr) return kNoSlot;
+    if (table_[slot].address == address) return slot;
   }
 }
 
 /// Takes the entry out and moves later ones of the same run up, so that no search stops too early.
-void Pool::strike(const void* address) noexcept {
+void Pool::strike(size_t hole) noexcept {
   const size_t mask = table_.size() - 1;
-  size_t hole = slot_of(address);
-  while (table_[hole].address != address) hole = (hole + 1) & mask;
   for (size_t slot = (hole + 1) & mask; table_[slot].address != nullptr; slot = (slot + 1) & mask) {
     const size_t home = slot_of(table_[slot].address);
     if (((slot - home) & mask) >= ((slot - hole) & mask)) {  // its home is not behind the hole
@@ -205,8 +245,18 @@ std::vector<Pool::Region> Pool::regions() const {
     if (segments_[s].base == nullptr) continue;
     for (Index i = segments_[s].first; i != kNil; i = blocks_[i].after) {
       const Block& b = blocks_[i];
-      made.push_back({static_cast<int32_t>(s), b.offset, b.bytes, b.free, b.free && b.lane != 0, b.free ? "" : b.label.data()});
+      made.push_back(
+          {static_cast<int32_t>(s), b.offset, b.bytes, b.free, b.free && b.lane != 0, b.free ? "" : tags_[i].label.data()});
     }
+  }
+  return made;
+}
+
+std::vector<std::span<const std::byte>> Pool::segments() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::span<const std::byte>> made;
+  for (const Segment& s : segments_) {
+    if (s.base != nullptr) made.emplace_back(s.base, s.bytes);
   }
   return made;
 }
@@ -218,7 +268,7 @@ std::string Pool::leaks() const {
     if (segment.base == nullptr) continue;
     for (Index i = segment.first; i != kNil; i = blocks_[i].after) {
       if (!blocks_[i].free)
-        text += std::string(blocks_[i].label.data()) + " (" + std::to_string(blocks_[i].asked_bytes) + " bytes) ";
+        text += std::string(tags_[i].label.data()) + " (" + std::to_string(tags_[i].asked_bytes) + " bytes) ";
     }
   }
   return text;
