@@ -92,6 +92,7 @@ Parameters load_weights(const SafetensorsFile& file, const Graph& graph, MemoryR
     }
     auto tensor = std::make_shared<Tensor>(spec.shape, DType::kF32, resource, spec.name);
     to_f32(entry, file.where(), tensor->f32());
+    file.forget(entry);
     parameters.emplace(spec.name, std::move(tensor));
     given.erase(found);
   }

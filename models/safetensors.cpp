@@ -424,6 +424,14 @@ const std::map<std::string, SafetensorsFile::Entry>& SafetensorsFile::entries() 
 const std::map<std::string, std::string>& SafetensorsFile::metadata() const noexcept { return impl_->metadata; }
 const std::string& SafetensorsFile::where() const noexcept { return impl_->where; }
 
+void SafetensorsFile::forget(const Entry& entry) const noexcept {
+  if (impl_->map == nullptr || entry.bytes.empty()) return;
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(entry.bytes.data()) / page * page;  // a neighbour's bytes in it are read again
+  const uintptr_t end = reinterpret_cast<uintptr_t>(entry.bytes.data()) + entry.bytes.size();
+  (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // NOLINT(performance-no-int-to-ptr)
+}
+
 const SafetensorsFile::Entry& SafetensorsFile::at(const std::string& name) const {
   const auto found = impl_->entries.find(name);
   if (found == impl_->entries.end()) {

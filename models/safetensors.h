@@ -33,6 +33,9 @@ class SafetensorsFile {
   [[nodiscard]] const std::string& where() const noexcept;
   /// InputError if there is no such tensor.
   [[nodiscard]] const Entry& at(const std::string& name) const;
+  /// The entry has been read: its pages need no memory any more. They stay readable, from the file again. So a file is loaded
+  /// with one tensor of it resident at a time. Does nothing for bytes in memory.
+  void forget(const Entry& entry) const noexcept;
 
  private:
   struct Impl;
