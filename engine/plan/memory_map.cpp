@@ -68,7 +68,7 @@ std::string rectangle(double x, double y, double w, double h, const std::string&
 std::string title_of(Strategy strategy) {
   switch (strategy) {
     case Strategy::kSeparate:
-      return "Naive, a place for every tensor";
+      return "Naive, nothing reused";
     case Strategy::kCaching:
       return "Caching allocator";
     case Strategy::kPool:
@@ -95,9 +95,9 @@ std::string stage_of(const std::string& step) { return step.substr(0, step.find(
 
 class Panel {
  public:
-  Panel(const Trace& trace, const Replay& replay, size_t bound, double x, double y)
-      : trace_(trace), replay_(replay), bound_(bound), x_(x), y_(y) {
-    top_bytes_ = static_cast<double>(std::max({replay.peak_reserved_bytes, bound, size_t{1}})) * 1.04;
+  Panel(const Trace& trace, const Replay& replay, const MapOptions& options, double x, double y)
+      : trace_(trace), replay_(replay), bound_(options.lower_bound_bytes), peak_step_(options.peak_step), x_(x), y_(y) {
+    top_bytes_ = static_cast<double>(std::max({replay.peak_reserved_bytes, bound_, size_t{1}})) * 1.04;
   }
   [[nodiscard]] std::string draw() const {
     std::string svg = text(x_, y_ - 10, 19,
@@ -108,14 +108,27 @@ class Panel {
     svg += rectangle(x_, y_ + kPanelHeight - reserved, kPanelWidth, reserved, "fill=\"#efefef\"");
     svg += axes();
     for (size_t i = 0; i < trace_.blocks.size(); ++i) svg += block(i);
-    const double at = y_ + kPanelHeight - height_of(static_cast<double>(bound_));
+    const double at = bound_at();
     svg += line(x_ - 6, at, x_ + kPanelWidth + 6, at, "stroke=\"#ffffff\" stroke-width=\"4.5\"");
     svg += line(x_ - 6, at, x_ + kPanelWidth + 6, at, "stroke=\"#000000\" stroke-width=\"2.2\" stroke-dasharray=\"9 5\"");
     for (size_t i = 0; i < trace_.blocks.size(); ++i) svg += name(i);  // over everything else
+    if (replay_.strategy == Strategy::kArena) svg += peak();
     return svg;
   }
 
  private:
+  [[nodiscard]] double bound_at() const { return y_ + kPanelHeight - height_of(static_cast<double>(bound_)); }
+
+  /// Which step sets the bound: a triangle that stands on the dashed line, and its name.
+  [[nodiscard]] std::string peak() const {
+    if (peak_step_ < 0 || static_cast<size_t>(peak_step_) >= trace_.steps.size()) return {};
+    const double x = x_of(peak_step_ + 0.5), y = bound_at() - 2;
+    const std::string words = trace_.steps[static_cast<size_t>(peak_step_)] + " sets the bound";
+    const bool left = x + 8 + static_cast<double>(words.size()) * 12 * kLetter > x_ + kPanelWidth;
+    return "<path d=\"M" + number(x) + " " + number(y) + " l-5 -9 h10 z\"/>\n" +
+           text(left ? x - 8 : x + 8, y - 1, 12, words, left ? "text-anchor=\"end\"" : "");
+  }
+
   [[nodiscard]] double height_of(double bytes) const { return bytes / top_bytes_ * kPanelHeight; }
   [[nodiscard]] double x_of(double step) const { return x_ + step / static_cast<double>(trace_.steps.size()) * kPanelWidth; }
 
@@ -162,7 +175,8 @@ class Panel {
                             "</title>";
     std::string svg;
     if (kept && right < x_ + kPanelWidth) {
-      svg += rectangle(right, y, x_ + kPanelWidth - right, h, "fill=\"#dadada\" stroke=\"#b5b5b5\" stroke-width=\"0.4\"", tip);
+      svg +=
+          rectangle(right, y, x_ + kPanelWidth - right, h, "fill=\"url(#dots)\" stroke=\"#b5b5b5\" stroke-width=\"0.4\"", tip);
     }
     svg +=
         rectangle(left, y, right - left, h, "class=\"t\" fill=\"" + fill + "\" stroke=\"#15304a\" stroke-width=\"0.7\"", tip);
@@ -173,9 +187,14 @@ class Panel {
   [[nodiscard]] std::string name(size_t i) const {
     const Trace::Block& b = trace_.blocks[i];
     if (b.bytes == 0 || b.workspace) return {};
-    const double h = height_of(static_cast<double>(replay_.bytes[i]));
+    double h = height_of(static_cast<double>(replay_.bytes[i]));
     const double x = x_of(b.first_step), w = x_of(b.last_step + 1) - x;
-    const double y = y_ + kPanelHeight - height_of(static_cast<double>(replay_.offsets[i])) - h;
+    double y = y_ + kPanelHeight - height_of(static_cast<double>(replay_.offsets[i])) - h;
+    if (const double at = bound_at(); at > y && at < y + h) {  // the dashed line crosses it: in the larger part of the two
+      const double above = at - y, below = y + h - at;
+      if (below > above) y = at;
+      h = std::max(above, below);
+    }
     const bool on_dark = b.last_step - b.first_step >= kLasting;
     const std::string first = b.label.substr(0, b.label.find(" .. "));
     const std::string color = on_dark ? "fill=\"#ffffff\"" : "fill=\"#000000\"";
@@ -199,6 +218,7 @@ class Panel {
   const Trace& trace_;
   const Replay& replay_;
   size_t bound_;
+  int32_t peak_step_;
   double x_;
   double y_;
   double top_bytes_ = 1;
@@ -229,11 +249,14 @@ std::string legend(double x, double y) {
   const std::array<std::pair<const char*, const char*>, 5> entries{{{"#cfe3f4", "read soon after"},
                                                                     {"#3d6f9e", "lives 5 steps or more"},
                                                                     {"url(#hatch)", "workspace of a step"},
-                                                                    {"#dadada", "kept, read by nobody"},
+                                                                    {"url(#dots)", "kept, read by nobody"},
                                                                     {"#efefef", "reserved, empty"}}};
   for (const auto& [fill, meaning] : entries) {
     y += 28;
     svg += rectangle(x, y - 15, 26, 18, std::string("fill=\"") + fill + "\" stroke=\"#15304a\" stroke-width=\"0.7\"");
+    if (fill == entries.front().first) {  // two tones in turn, so that neighbours can be told apart
+      svg += rectangle(x + 13, y - 15, 13, 18, "fill=\"#9cc3e6\" stroke=\"#15304a\" stroke-width=\"0.7\"");
+    }
     svg += text(x + 36, y, 15, meaning);
   }
   y += 28;
@@ -248,12 +271,15 @@ std::string memory_map_svg(const Trace& trace, std::span<const Replay> replays, 
   for (const Replay& r : replays) {
     if (!r.offsets.empty() && drawn.size() < 4) drawn.push_back(r);
   }
-  std::string svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + number(kWidth, 0) + " " + number(kHeight, 0) +
-                    "\" font-family=\"DejaVu Sans, Verdana, sans-serif\">\n<title>" + escaped(options.title) + "</title>\n" +
-                    "<style>.n{pointer-events:none} .t:hover{stroke:#000;stroke-width:3}</style>\n"
-                    "<defs><pattern id=\"hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" "
-                    "patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" fill=\"#ffffff\"/><line x1=\"0\" y1=\"0\" "
-                    "x2=\"0\" y2=\"6\" stroke=\"#333\" stroke-width=\"2\"/></pattern></defs>\n";
+  std::string svg =
+      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + number(kWidth, 0) + " " + number(kHeight, 0) +
+      "\" font-family=\"DejaVu Sans, Verdana, sans-serif\">\n<title>" + escaped(options.title) + "</title>\n" +
+      "<style>.n{pointer-events:none} .t:hover{stroke:#000;stroke-width:3}</style>\n"
+      "<defs><pattern id=\"hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" "
+      "patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" fill=\"#ffffff\"/><line x1=\"0\" y1=\"0\" "
+      "x2=\"0\" y2=\"6\" stroke=\"#333\" stroke-width=\"2\"/></pattern>"
+      "<pattern id=\"dots\" width=\"5\" height=\"5\" patternUnits=\"userSpaceOnUse\"><rect width=\"5\" height=\"5\" "
+      "fill=\"#fbfbfb\"/><circle cx=\"2.5\" cy=\"2.5\" r=\"0.8\" fill=\"#999\"/></pattern></defs>\n";
   svg += rectangle(0, 0, kWidth, kHeight, "fill=\"#ffffff\"");
   svg += text(30, 44, 30, options.title, "font-weight=\"bold\"");
   svg += text(30, 74, 17,
@@ -263,7 +289,7 @@ std::string memory_map_svg(const Trace& trace, std::span<const Replay> replays, 
     const size_t column = i % 2, row = i / 2;
     const double x = 62 + static_cast<double>(column) * (kPanelWidth + 62);
     const double y = 128 + static_cast<double>(row) * (kPanelHeight + 82);
-    svg += Panel(trace, drawn[i], options.lower_bound_bytes, x, y).draw();
+    svg += Panel(trace, drawn[i], options, x, y).draw();
   }
   if (!drawn.empty()) {
     svg += bars(drawn, options.lower_bound_bytes, 1350, 128, 225, kPanelHeight);

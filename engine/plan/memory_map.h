@@ -15,6 +15,7 @@ namespace elek {
 struct MapOptions {
   std::string title;
   size_t lower_bound_bytes = 0;
+  int32_t peak_step = -1;  // the step that sets the bound: marked where it is met; -1: none
 };
 
 /// One SVG document of 1600 x 900 units, up to four panels in the order given. Replays without offsets (malloc) are left out.

@@ -133,7 +133,8 @@ TEST(MemoryMap, DrawsEveryBlockInEveryPanelAndEscapesNames) {
   const Trace trace = trace_of(two_blocks());
   const std::vector<Replay> replays{replay(trace, Strategy::kSeparate), replay(trace, Strategy::kMalloc),
                                     replay(trace, Strategy::kArena)};
-  const std::string svg = memory_map_svg(trace, replays, {"a <b> & c", replays[0].peak_live_bytes});
+  const std::string svg = memory_map_svg(trace, replays, {"a <b> & c", replays[0].peak_live_bytes, 0});
+  EXPECT_EQ(count(svg, "sets the bound"), 1U) << "in the arena's panel";
   EXPECT_EQ(count(svg, "class=\"t\""), 2 * trace.blocks.size()) << "malloc has no offsets and no panel";
   EXPECT_THAT(svg, ::testing::HasSubstr("a &lt;b&gt; &amp; c"));
   EXPECT_THAT(svg, ::testing::Not(::testing::HasSubstr("<&>")));
