@@ -69,7 +69,7 @@ Trace recorded_trace() {
     SessionOptions options;
     options.batch = 8;
     options.memory = &tracker;
-    for (const Model* model : {&dense, &pruned}) {
+    for (const Model* model : {static_cast<const Model*>(&dense), &pruned}) {
       Session session(*model, options);
       Slot& slot = session.slots().front();
       slot.count = slot.capacity;
