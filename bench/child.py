@@ -4,6 +4,7 @@ only."""
 import json
 import os
 import subprocess
+import time
 
 
 class Child:
@@ -52,6 +53,20 @@ def peak_resident():
     return {"resident_bytes": kilobytes["VmRSS"] * 1024, "peak_resident_bytes": kilobytes["VmHWM"] * 1024}
 
 
+def busy_cores(seconds=2.0):
+    """How many cores other work keeps busy just now (the load average still counts what has ended)."""
+
+    def read():
+        with open("/proc/stat") as file:
+            times = [int(word) for word in file.readline().split()[1:9]]
+        return sum(times), times[3] + times[4]  # all, and idle with waiting for the disk
+
+    total, idle = read()
+    time.sleep(seconds)
+    later, idle_later = read()
+    return round(os.cpu_count() * (1 - (idle_later - idle) / max(1, later - total)), 2)
+
+
 def machine():
     """What a figure is worth nothing without."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -66,6 +81,7 @@ def machine():
         "cpu": model,
         "cores": os.cpu_count(),
         "load_before": round(os.getloadavg()[0], 2),
+        "busy_cores_before": busy_cores(),
         "sha": git("rev-parse", "--short=12", "HEAD"),
         "dirty": bool(git("status", "--porcelain")),
     }

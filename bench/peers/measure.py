@@ -27,17 +27,18 @@ TOLERANCE = 1e-4  # of the largest logit, between any engine and ONNX Runtime (e
 PAUSE_S = 0.1  # before a turn: lets the threads of the one before stop spinning
 MOST_RUNS = 300  # a turn; keeps the JSON of the small networks small
 PEERS = "elek,elek+statistics,onnxruntime,openvino,ncnn,pytorch,pytorch-channels-last"
-OBSERVERS = ["elek", "elek+std-consumer", "elek+wanda", "pytorch", "pytorch+seed-sums", "pytorch+sums", "pytorch+store"]
+OBSERVERS = ["elek", "elek+std-consumer", "pytorch", "pytorch+seed-sums", "pytorch+store"]
 OBSERVE_BATCH = 50  # ResNet-18 with the CIFAR stem
 QUICK = {  # most wanted first: --minutes ends the list early
     "cells": [("resnet50", "dense", 16), ("resnet50", "dense", 1), ("resnet18", "dense", 16), ("resnet18", "dense", 1),
               ("resnet34", "dense", 16), ("resnet34", "dense", 1)],
-    "first": ["resnet50", "resnet18"],
+    "first": ["resnet50"],
     "later": [("resnet50", "pruned-50", 16), ("resnet18-cifar", "dense", 16), ("fashion-mnist", "dense", 16),
               ("resnet50", "pruned-30", 16)],
-    "rounds": 7, "turn": 0.35, "processes": 3}
+    "rounds": 7, "turn": 0.35, "processes": 3, "observers": OBSERVERS}
 FULL = {"cells": [(n, v, b) for v in networks.VARIANTS for n in networks.NETWORKS for b in (1, 16, 64)],
-        "first": networks.NETWORKS, "later": [], "rounds": 15, "turn": 0.6, "processes": 5}
+        "first": networks.NETWORKS, "later": [], "rounds": 15, "turn": 0.6, "processes": 5,
+        "observers": [*OBSERVERS, "elek+wanda", "pytorch+sums"]}
 
 
 def start(args, files, peer, name, variant, batch):
@@ -154,17 +155,17 @@ def observe(args, files):
     """{"engines": {peer: {batches: [a process's figures, …]}}, "left_out": {"peer batches": why}}"""
     write_pixels(args, files, networks.CIFAR, "dense", OBSERVE_BATCH)
     logits = {}
-    for peer in OBSERVERS:
+    for peer in args.observers:
         one = start(args, files, peer, networks.CIFAR, "dense", OBSERVE_BATCH)
         one.ask(f"pixels {args.pixels}")
         logits[peer] = logits_of(args, one)
         one.close()
     compare(logits)
     few, many = args.observe_batches
-    result, left_out = {peer: {few: [], many: []} for peer in OBSERVERS}, {}
+    result, left_out = {peer: {few: [], many: []} for peer in args.observers}, {}
     for batches, processes in ((few, args.processes), (many, max(1, args.processes - 2))):
         for _ in range(processes):
-            for peer in OBSERVERS:
+            for peer in args.observers:
                 if peer == "pytorch+store" and batches == many:  # it grows by the same bytes every batch
                     grown = report.median([f["peak_resident_bytes"] for f in result[peer][few]])
                     plain = report.median([f["peak_resident_bytes"] for f in result["pytorch"][few]])
@@ -194,7 +195,7 @@ def jobs_of(args, files):
         batch_s = run_s(networks.CIFAR, "dense", OBSERVE_BATCH)
         few, many = args.observe_batches
         batches = args.processes * (few + 1) + max(1, args.processes - 2) * (many + 1)
-        seconds = len(OBSERVERS) * (1.3 * batches * batch_s + 2.0 * (2 * args.processes))
+        seconds = len(args.observers) * (1.3 * batches * batch_s + 2.0 * (2 * args.processes))
         return "statistics", seconds, lambda: ("observe", observe(args, files))
 
     jobs = [speed_job(*cell) for cell in args.cells] + [first_job(name) for name in args.first]
@@ -227,6 +228,7 @@ def options():
     for name in ("rounds", "turn", "processes"):
         if getattr(args, name) is None:
             setattr(args, name, preset[name])
+    args.observers = preset["observers"]
     if args.docs and args.json is None:
         parser.error("--docs needs --json FILE: the tables say of which file they are made")
     args.peers, kinds = args.peers.split(","), args.only.split(",")
@@ -269,9 +271,9 @@ def main():
         return
     data = {"machine": child.machine(), "threads": args.threads, "rounds": args.rounds, "turn_s": args.turn, "versions": {},
             "results": [], "first": [], "observe": [], "not_measured": []}
-    load = data["machine"]["load_before"]
-    if load > report.QUIET_LOAD:
-        print(f"warning: the machine is not quiet (load {load}): do not quote these figures", file=sys.stderr)
+    if not report.was_quiet(data["machine"]):
+        busy = data["machine"]["busy_cores_before"]
+        print(f"warning: other work keeps {busy} cores busy: do not quote these figures", file=sys.stderr)
     begin = time.monotonic()
     for index, (name, seconds, function) in enumerate(jobs):
         elapsed = time.monotonic() - begin

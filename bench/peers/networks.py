@@ -55,8 +55,9 @@ class Files:
         if not self._stale(out):
             return out
         if variant != "dense":
-            self._elek("coverage", "--model", self.model(name, "dense"), "--calibrate", "synthetic:2:1", "--evaluate", "synthetic:2:2",
-                       "--batch", 2, "--metric", "magnitude", "--repair", "none", "--channels", VARIANTS[variant], "--out", out)
+            self._elek("coverage", "--model", self.model(name, "dense"), "--calibrate", "synthetic:2:1",
+                       "--evaluate", "synthetic:2:2", "--batch", 2, "--metric", "magnitude", "--repair", "none",
+                       "--channels", VARIANTS[variant], "--out", out)
         elif name == FASHION:
             self._elek("prepare", "--arch", "resnet20", "--input", "1,28,28", "--weights", SHIPPED, "--mean", 0.286, "--std", 0.353,
                        "--out", out)
@@ -82,7 +83,8 @@ class Files:
         script = self.path(name, variant, "pt")
         with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
             warnings.simplefilter("ignore")
-            torch.onnx.export(net, (example,), onnx, dynamo=False, opset_version=17, input_names=["pixels"], output_names=["logits"])
+            torch.onnx.export(net, (example,), onnx, dynamo=False, opset_version=17,
+                              input_names=["pixels"], output_names=["logits"])
             torch.jit.trace(net, example).save(script)
         shape = ",".join(map(str, example.shape))
         pnnx = pathlib.Path(sys.executable).parent / "pnnx"

@@ -15,7 +15,6 @@ import pathlib
 import sys
 
 BEGIN, END = "<!-- begin: bench/peers/report.py -->", "<!-- end: bench/peers/report.py -->"
-QUIET_LOAD = 0.3
 DOCS = pathlib.Path(__file__).resolve().parent.parent.parent / "docs" / "benchmarks.md"
 COLOURS = {"elek": "#d1242f", "onnxruntime": "#0969da", "openvino": "#8250df", "ncnn": "#1a7f37", "pytorch": "#bf8700",
            "pytorch-channels-last": "#7d4e00"}
@@ -69,8 +68,10 @@ def grid(head, rows):
     """A table that reads well both as markdown and on a terminal."""
     rows = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    lines = ["| " + " | ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))) + " |"
-             for row in [head, *rows]]
+    def line(row):
+        return "| " + " | ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))) + " |"
+
+    lines = [line(row) for row in [head, *rows]]
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|",
                       *lines[1:]])
 
@@ -149,13 +150,18 @@ def observe_table(result):
     return grid([f"{result['arch']}, batches of {result['batch']}", *head], rows)
 
 
+def was_quiet(machine):
+    """Whether what else ran took less than a tenth of a core (the first files know the load average only)."""
+    return machine["busy_cores_before"] <= 0.1 if "busy_cores_before" in machine else machine["load_before"] <= 0.3
+
+
 def tables(data):
     machine = data["machine"]
     versions = [f"{peer} {version.split('-')[0]}" for peer, version in data["versions"].items() if peer != "pytorch-channels-last"]
-    parts = [f"{machine['cpu']}, {data['threads']} threads of {machine['cores']} cores, f32, load before {machine['load_before']}; "
+    parts = [f"{machine['cpu']}, {data['threads']} threads of {machine['cores']} cores, f32; "
              + ", ".join([f"elek {machine['sha']}{' (with changes not committed)' if machine['dirty'] else ''}", *versions])
              + ". Medians, 10-90 % ranges in brackets."]
-    if machine["load_before"] > QUIET_LOAD:
+    if not was_quiet(machine):
         parts.append("**The machine was not quiet: these figures show the form, not the speed.**")
     results = data["results"]
     parts += [speed_table(results)] if results else []
@@ -176,8 +182,10 @@ def svg(data):
     """A row a cell: each engine's images/s over those of the fastest peer (1.0), with its 10-90 % range, on a log axis."""
     cells = [(label(r) + f", batch {r['batch']}", summary(r)) for r in data["results"]]
     cells = [(name, s) for name, s in cells if "best" in s]
-    relative = [(name, {peer: {q: s["ms"][s["best"]]["p50"] / ms[q] for q in ms} for peer, ms in s["ms"].items() if peer in COLOURS})
-                for name, s in cells]
+    relative = []
+    for name, s in cells:
+        best = s["ms"][s["best"]]["p50"]
+        relative.append((name, {peer: {q: best / ms[q] for q in ms} for peer, ms in s["ms"].items() if peer in COLOURS}))
     values = [v[q] for _, by in relative for v in by.values() for q in v] or [1.0]
     low, high = min(values) / 1.05, max(values) * 1.05
     height = TOP + ROW * len(cells) + 40

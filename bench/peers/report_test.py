@@ -7,7 +7,8 @@ import report
 
 def cell(**ms):
     """Every engine runs three rounds of these times."""
-    return {"arch": "net", "batch": 2, "rounds_us": {peer.replace("_", "+"): [[1e3 * v for v in values]] * 3 for peer, values in ms.items()}}
+    rounds = {peer.replace("_", "+"): [[1e3 * v for v in values]] * 3 for peer, values in ms.items()}
+    return {"arch": "net", "batch": 2, "rounds_us": rounds}
 
 
 def data(*results):
@@ -40,6 +41,10 @@ class ReportTest(unittest.TestCase):
         loud = data(cell(elek=[1], ncnn=[1]))
         self.assertNotIn("not quiet", report.tables(loud))
         loud["machine"]["load_before"] = 2.0
+        self.assertIn("not quiet", report.tables(loud))
+        loud["machine"]["busy_cores_before"] = 0.0  # the load average still counted what had ended
+        self.assertNotIn("not quiet", report.tables(loud))
+        loud["machine"]["busy_cores_before"] = 0.5
         self.assertIn("not quiet", report.tables(loud))
 
     def test_only_the_part_between_the_markers_changes(self):
