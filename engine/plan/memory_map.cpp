@@ -1,68 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-// Drawing the memory map. All numbers go through number(): two decimals, a point whatever the locale.
+// Drawing the memory map.
 // Tests: tests/cli/memory_test.cpp
 #include "engine/plan/memory_map.h"
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <cmath>
+
+#include "engine/base/svg.h"
 
 namespace elek {
 namespace {
 
+using svg::escaped;
+using svg::kLetter;
+using svg::line;
+using svg::number;
+using svg::rectangle;
+using svg::text;
+
 constexpr double kWidth = 1600, kHeight = 900;
 constexpr double kPanelWidth = 590, kPanelHeight = 318;
-constexpr int32_t kLasting = 4;   // a block whose last step is this far from its first is drawn dark
-constexpr double kLetter = 0.58;  // width of a letter, in font sizes (a cautious mean of sans-serif)
-
-std::string number(double value, int digits = 2) {
-  std::array<char, 64> text{};
-  const auto end = std::to_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed, digits).ptr;
-  return {text.data(), end};
-}
+constexpr int32_t kLasting = 4;  // a block whose last step is this far from its first is drawn dark
 
 std::string megabytes(size_t bytes) {
   const double mb = static_cast<double>(bytes) / 1e6;
   return number(mb, mb < 1 ? 3 : mb < 100 ? 2 : 1) + " MB";
-}
-
-std::string escaped(const std::string& text) {
-  std::string made;
-  for (const char c : text) {
-    switch (c) {
-      case '<':
-        made += "&lt;";
-        break;
-      case '>':
-        made += "&gt;";
-        break;
-      case '&':
-        made += "&amp;";
-        break;
-      case '"':
-        made += "&quot;";
-        break;
-      default:
-        made += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-    }
-  }
-  return made;
-}
-
-std::string line(double x1, double y1, double x2, double y2, const std::string& style) {
-  return "<line x1=\"" + number(x1) + "\" y1=\"" + number(y1) + "\" x2=\"" + number(x2) + "\" y2=\"" + number(y2) + "\" " +
-         style + "/>\n";
-}
-
-std::string text(double x, double y, double size, const std::string& content, const std::string& more = "") {
-  return "<text x=\"" + number(x) + "\" y=\"" + number(y) + "\" font-size=\"" + number(size, 1) + "\" " + more + ">" +
-         escaped(content) + "</text>\n";
-}
-
-std::string rectangle(double x, double y, double w, double h, const std::string& style, const std::string& inside = "") {
-  return "<rect x=\"" + number(x) + "\" y=\"" + number(y) + "\" width=\"" + number(w) + "\" height=\"" + number(h) + "\" " +
-         style + (inside.empty() ? "/>\n" : ">" + inside + "</rect>\n");
 }
 
 std::string title_of(Strategy strategy) {
@@ -78,16 +40,6 @@ std::string title_of(Strategy strategy) {
     default:
       return std::string(name_of(strategy));
   }
-}
-
-/// 1, 2 or 5 times a power of ten, so that the axis has three to seven ticks.
-double tick_of(double most) {
-  const double raw = most / 5;
-  const double power = std::pow(10.0, std::floor(std::log10(raw)));
-  for (const double factor : {1.0, 2.0, 5.0}) {
-    if (raw <= factor * power) return factor * power;
-  }
-  return 10 * power;
 }
 
 /// What separates the stages of a network: "layer1" of "layer1.0.relu1".
@@ -134,7 +86,7 @@ class Panel {
 
   [[nodiscard]] std::string axes() const {
     std::string svg;
-    const double tick = tick_of(top_bytes_ / 1e6);
+    const double tick = svg::tick(top_bytes_ / 1e6);
     const int digits = tick >= 1 ? 0 : tick >= 0.1 ? 1 : 2;
     for (double mb = 0; mb * 1e6 <= top_bytes_; mb += tick) {
       const double y = y_ + kPanelHeight - height_of(mb * 1e6);
@@ -272,15 +224,13 @@ std::string memory_map_svg(const Trace& trace, std::span<const Replay> replays, 
     if (!r.offsets.empty() && drawn.size() < 4) drawn.push_back(r);
   }
   std::string svg =
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + number(kWidth, 0) + " " + number(kHeight, 0) +
-      "\" font-family=\"DejaVu Sans, Verdana, sans-serif\">\n<title>" + escaped(options.title) + "</title>\n" +
+      svg::begin(kWidth, kHeight, options.title) +
       "<style>.n{pointer-events:none} .t:hover{stroke:#000;stroke-width:3}</style>\n"
       "<defs><pattern id=\"hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" "
       "patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" fill=\"#ffffff\"/><line x1=\"0\" y1=\"0\" "
       "x2=\"0\" y2=\"6\" stroke=\"#333\" stroke-width=\"2\"/></pattern>"
       "<pattern id=\"dots\" width=\"5\" height=\"5\" patternUnits=\"userSpaceOnUse\"><rect width=\"5\" height=\"5\" "
       "fill=\"#fbfbfb\"/><circle cx=\"2.5\" cy=\"2.5\" r=\"0.8\" fill=\"#999\"/></pattern></defs>\n";
-  svg += rectangle(0, 0, kWidth, kHeight, "fill=\"#ffffff\"");
   svg += text(30, 44, 30, options.title, "font-weight=\"bold\"");
   svg += text(30, 74, 17,
               "Up: offset in memory. Right: time, step after step. One rectangle is one tensor. Dashed: the lower bound, " +
