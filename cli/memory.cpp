@@ -3,7 +3,6 @@
 // allocator lab and lessons of docs/memory.md. Tests: tests/cli/memory_test.cpp
 #include "cli/memory.h"
 
-#include <fstream>
 #include <map>
 
 #include "cli/commands.h"
@@ -89,9 +88,7 @@ void write_map(const std::string& path, const std::string& name, const SessionEs
   const MapOptions map{name + ", " + std::to_string(session.program.micro_batch) +
                            (session.program.micro_batch == 1 ? " image" : " images") + " a pass, f32",
                        session.memory.lower_bound_bytes};
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << (html ? memory_map_html(trace, replays, map) : memory_map_svg(trace, replays, map));
-  if (!file.flush()) throw InputError(path + ": could not be written; is the disk full?");
+  write_whole_file(path, html ? memory_map_html(trace, replays, map) : memory_map_svg(trace, replays, map));
 }
 
 std::string orders_text(double orders) {  // beyond 2^53 a double counts no longer by ones

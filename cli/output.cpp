@@ -114,10 +114,11 @@ void Output::json(const Json& object) const {
   if (json_) std::cout << object.dump(2, ' ', false, Json::error_handler_t::replace) << std::endl;
 }
 
-ProgressBar::ProgressBar(const Output& output, std::string label)
+ProgressBar::ProgressBar(const Output& output, std::string label, Counts counts)
     : quiet_(output.quiet()),
       terminal_(isatty(STDERR_FILENO) == 1),
       label_(std::move(label)),
+      counts_(counts),
       start_(Clock::now()),
       last_(start_) {}
 
@@ -138,7 +139,9 @@ void ProgressBar::draw(int64_t done, int64_t total, Clock::time_point now) {
   drawn_ = true;
   const std::chrono::duration<double> elapsed = now - start_;
   const double rate = elapsed.count() > 0 ? static_cast<double>(done) / elapsed.count() : 0;
-  std::string figures = with_commas(done) + "/" + with_commas(total) + " images  " + decimal(rate, 0) + "/s  ";
+  std::string figures = counts_ == Counts::kImages
+                            ? with_commas(done) + "/" + with_commas(total) + " images  " + decimal(rate, 0) + "/s  "
+                            : percent(static_cast<double>(done) / static_cast<double>(total), 0) + "  ";
   if (done >= total) {
     figures += duration(elapsed);
   } else if (rate > 0) {

@@ -53,14 +53,17 @@ class Output {
   bool quiet_;
 };
 
-/// A bar with rate and time left on a terminal; elsewhere a plain line every ten seconds and one at the end.
+/// A bar with rate and time left on a terminal; elsewhere a plain line every ten seconds and one at the end. kWork: what is
+/// counted means nothing to a reader, so that its share is shown.
 class ProgressBar {
  public:
-  ProgressBar(const Output& output, std::string label);
+  enum class Counts : uint8_t { kImages, kWork };
+  ProgressBar(const Output& output, std::string label, Counts counts = Counts::kImages);
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
   ~ProgressBar();  // ends the line
   void update(int64_t done, int64_t total);
+  void set_label(std::string label) { label_ = std::move(label); }
   [[nodiscard]] std::function<void(int64_t, int64_t)> callback() {
     return [this](int64_t done, int64_t total) { update(done, total); };
   }
@@ -71,6 +74,7 @@ class ProgressBar {
   bool quiet_;
   bool terminal_;
   std::string label_;
+  Counts counts_;
   Clock::time_point start_;
   Clock::time_point last_;
   bool drawn_ = false;

@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/base/types.h"
@@ -53,5 +54,7 @@ struct SafetensorsEntry {
 /// and InputError says why (no space, not writable, …).
 void write_safetensors(const std::string& path, const std::vector<SafetensorsEntry>& entries,
                        const std::map<std::string, std::string>& metadata);
+/// Any other file (a table, a drawing) in the same way, with the same errors.
+void write_whole_file(const std::string& path, std::string_view bytes);
 
 }  // namespace elek

@@ -238,4 +238,11 @@ void write_safetensors(const std::string& path, const std::vector<SafetensorsEnt
   file.commit();
 }
 
+void write_whole_file(const std::string& path, std::string_view bytes) {
+  const FileSizeSignalBlocked blocked;
+  Temporary file(resolve_target(path));
+  file.write(std::as_bytes(std::span(bytes)));
+  file.commit();
+}
+
 }  // namespace elek

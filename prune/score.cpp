@@ -277,6 +277,12 @@ Criterion criterion_from_name(const std::string& name) {
   throw UsageError("unknown criterion '" + name + "'; there are " + names);
 }
 
+std::vector<Criterion> all_criteria() {
+  std::vector<Criterion> all;
+  for (const auto& [criterion, text] : kNames) all.push_back(criterion);
+  return all;
+}
+
 std::string name_of(Criterion criterion) {
   for (const auto& [known, text] : kNames) {
     if (known == criterion) return text;

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// elek sweep: accuracy against size for many shares and criteria from one calibration; with --sensitivity, group by group.
+#include <algorithm>
+#include <set>
+
+#include "cli/commands.h"
+#include "cli/sweep.h"
+#include "engine/base/error.h"
+#include "models/safetensors.h"
+
+namespace elek::cli {
+namespace {
+
+struct SweepOptions {
+  Common common;
+  CutInput input;
+  Selection selection;
+  std::vector<std::string> metrics{"std-consumer", "wanda", "magnitude"};
+  std::vector<double> shares{0.1, 0.3, 0.5, 0.7};
+  std::vector<std::string> repairs{"refit"};
+  int draws = 5;
+  bool sensitivity = false;
+  std::string csv;
+  std::string plot;
+};
+
+std::vector<Criterion> criteria_of(const std::vector<std::string>& names) {
+  std::vector<Criterion> criteria;
+  const auto add = [&criteria](Criterion criterion) {
+    if (std::find(criteria.begin(), criteria.end(), criterion) == criteria.end()) criteria.push_back(criterion);
+  };
+  for (const std::string& name : names) {
+    if (name != "all") {
+      add(criterion_from_name(name));
+      continue;
+    }
+    for (const Criterion each : all_criteria()) add(each);
+  }
+  return criteria;
+}
+
+SweepSpec spec_of(const SweepOptions& options) {
+  SweepSpec spec;
+  resolve(options.selection, spec.target);
+  spec.criteria = criteria_of(options.metrics);
+  const std::set<double> shares(options.shares.begin(), options.shares.end());
+  for (const double share : shares) {
+    if (!(share > 0 && share < 1)) {
+      throw UsageError("--channels " + share_text(share) + ": expected shares above 0 and below 1, as 0.1,0.3,0.5");
+    }
+    spec.shares.push_back(share);
+  }
+  spec.repairs = {Repair::kNone};
+  for (const std::string& name : options.repairs) {
+    const Repair repair = repair_from_name(name);
+    if (std::find(spec.repairs.begin(), spec.repairs.end(), repair) == spec.repairs.end()) spec.repairs.push_back(repair);
+  }
+  spec.draws = options.draws;
+  spec.sensitivity = options.sensitivity;
+  if (spec.sensitivity && spec.target.scope == Scope::kGlobal) {
+    throw UsageError("--sensitivity cuts one group at a time; --scope global has nothing to share out there");
+  }
+  return spec;
+}
+
+void sweep(const SweepOptions& options) {
+  const SweepSpec spec = spec_of(options);
+  if (!options.plot.empty() && !options.plot.ends_with(".svg")) {
+    throw UsageError("--plot " + options.plot + ": expected a name that ends in .svg");
+  }
+  Context context(options.common);
+  for (const std::string& path : {options.csv, options.plot}) {
+    if (!path.empty()) check_output_path(path);
+  }
+  const Sweep made = run_sweep(options.input, spec, context);
+  context.output().result("\n" + sweep_table(made, spec));
+  context.output().result("statistics: " + readable_bytes(made.statistics_bytes) + " held over " +
+                          with_commas(made.dense.calibration->size()) + " images, for every criterion at once\n");
+  context.print_phases();
+  if (!options.csv.empty()) write_whole_file(options.csv, sweep_csv(made));
+  if (!options.plot.empty()) write_whole_file(options.plot, plot_svg(sweep_plot(made, spec)));
+  Json json = sweep_json(made, spec);
+  json["seed"] = options.common.seed;
+  json["peak_rss_bytes"] = context.peak_rss_bytes();
+  json["phases"] = context.phases_json();
+  context.output().json(json);
+}
+
+}  // namespace
+
+void add_sweep(CLI::App& app, Run& run) {
+  auto options = std::make_shared<SweepOptions>();
+  CLI::App* command = app.add_subcommand("sweep", "Accuracy against size for many shares and criteria from one calibration");
+  add_cut_input(*command, options->input);
+  command
+      ->add_option("--metric", options->metrics,
+                   "Criteria, as std-consumer,positions,wanda,random (mean and spread of --draws), or all")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--channels", options->shares, "Shares of the channels to remove, as 0.1,0.3,0.5")
+      ->delimiter(',')
+      ->capture_default_str();
+  command
+      ->add_option("--repair", options->repairs,
+                   "Repairs to measure beside just pruned: refit,bn,refit+bn; none for just pruned alone")
+      ->delimiter(',')
+      ->capture_default_str();
+  command->add_option("--draws", options->draws, "Draws of random")->check(CLI::Range(2, 1000))->capture_default_str();
+  command->add_flag("--sensitivity", options->sensitivity, "Cut each group alone, to see which layers can give");
+  add_selection(*command, options->selection);
+  command->add_option("--csv", options->csv, "Write the figures to this file");
+  command->add_option("--plot", options->plot, "Draw them into this .svg file");
+  add_common(*command, options->common);
+  command->footer(
+      "Examples:\n"
+      "  elek sweep --model net.safetensors --calibrate images:train --evaluate images:val --plot sweep.svg\n"
+      "  elek sweep --model net.safetensors --calibrate idx:data/fashion-mnist:train --evaluate idx:data/fashion-mnist:test "
+      "\\\n"
+      "             --metric all --channels 0.3,0.5,0.7 --repair bn --csv sweep.csv\n"
+      "  elek sweep --model net.safetensors --calibrate images:train --evaluate images:val --sensitivity \\\n"
+      "             --metric std-consumer --channels 0.5 --repair bn --plot layers.svg");
+  command->callback([&run, options] { run = [options] { sweep(*options); }; });
+}
+
+}  // namespace elek::cli

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+// A sweep as table, JSON, CSV and plot.
+#include <algorithm>
+#include <cmath>
+
+#include "cli/sweep.h"
+#include "engine/base/error.h"
+
+namespace elek::cli {
+namespace {
+
+std::string column_of(Repair repair) { return repair == Repair::kNone ? "just pruned" : name_of(repair); }
+
+std::string title_of(Repair repair) {
+  switch (repair) {
+    case Repair::kNone:
+      return "just pruned";
+    case Repair::kBatchNorm:
+      return "batch norm re-estimated";
+    case Repair::kRefit:
+      return "refitted by least squares";
+    default:
+      return "refitted and re-estimated";
+  }
+}
+
+/// In points of a percent, with its error: "91.60 +-0.28".
+std::string points(const Estimate& estimate, const std::string& sign = "") {
+  return (estimate.value >= 0 ? sign : "") + decimal(100 * estimate.value, 2) + " +-" +
+         decimal(100 * estimate.standard_error, 2);
+}
+
+double kept_macs(const Sweep& sweep, const SweepPoint& point) {
+  return static_cast<double>(point.macs) / static_cast<double>(macs(sweep.dense.model.graph));
+}
+
+std::string megabytes_of(size_t bytes) { return decimal(static_cast<double>(bytes) / 1e6, 2); }
+
+/// Of a random criterion the spread of its draws is what one has to expect; it goes beside the mean instead of the error.
+Estimate shown(const SweepResult& result) {
+  Estimate estimate = accuracy_of(result.judged);
+  if (!result.judged.draws.empty()) estimate.standard_error = spread_of(result.judged.draws);
+  return estimate;
+}
+
+std::string accuracies_table(const Sweep& sweep, const SweepSpec& spec) {
+  std::vector<std::string> header{"top-1 in %", "cut", "MACs kept", "parameters", "MB"};
+  for (const Repair repair : spec.repairs) header.push_back(column_of(repair) + " ");
+  Table table(header);
+  const Dense& dense = sweep.dense;
+  table.add({"dense", "", "100.0 %", with_commas(parameter_count(dense.model)), megabytes_of(parameter_bytes(dense.model)),
+             points(accuracy_of(judged_dense(dense))) + " "});
+  double share = 0;
+  for (const SweepPoint& point : sweep.points) {
+    if (point.share != share) table.add_rule();
+    share = point.share;
+    std::vector<std::string> row{name_of(point.criterion), percent(point.share, 0), percent(kept_macs(sweep, point), 1),
+                                 with_commas(point.parameters), megabytes_of(point.parameter_bytes)};
+    for (size_t r = 0; r < point.results.size(); ++r) {
+      const SweepResult& result = point.results[r];
+      const Rivals rivals = rivals_of(sweep, point, r);
+      const bool leads = spec.criteria.size() > 1 && !difference(result.judged, rivals.best->judged).is_significant();
+      row.push_back(points(shown(result)) + (leads ? "*" : " "));
+    }
+    table.add(row);
+  }
+  return table.text();
+}
+
+std::string sensitivity_table(const Sweep& sweep, const SweepSpec& spec) {
+  std::vector<std::string> header{"top-1, points from dense", "criterion", "cut", "MACs saved"};
+  for (const Repair repair : spec.repairs) header.push_back(column_of(repair));
+  Table table(header);
+  const Judged dense = judged_dense(sweep.dense);
+  double share = 0;
+  for (const SweepPoint& point : sweep.points) {
+    if (point.share != share && share > 0) table.add_rule();
+    share = point.share;
+    std::vector<std::string> row{point.group, name_of(point.criterion), percent(point.share, 0),
+                                 percent(1 - kept_macs(sweep, point), 1)};
+    for (const SweepResult& result : point.results) row.push_back(points(difference(result.judged, dense), "+"));
+    table.add(row);
+  }
+  return table.text();
+}
+
+/// Criteria that do worse than drawing at random, beyond doubt; empty if there are none, or no draws to compare with.
+std::string worse_than_random(const Sweep& sweep) {
+  std::string list;
+  for (const SweepPoint& point : sweep.points) {
+    for (size_t r = 0; r < point.results.size(); ++r) {
+      const Rivals rivals = rivals_of(sweep, point, r);
+      if (rivals.random == nullptr || rivals.random == &point.results[r]) continue;
+      const Estimate by = difference(point.results[r].judged, rivals.random->judged);
+      if (!by.is_significant() || by.value >= 0) continue;
+      list += (list.empty() ? "" : "; ") + name_of(point.criterion) + " " + percent(point.share, 0) +
+              (point.group.empty() ? "" : " of " + point.group) + ", " + column_of(point.results[r].repair);
+    }
+  }
+  return list;
+}
+
+std::string footer(const Sweep& sweep, const SweepSpec& spec) {
+  const bool random = std::find(spec.criteria.begin(), spec.criteria.end(), Criterion::kRandom) != spec.criteria.end();
+  std::string text = "\n+-: one standard error over " + with_commas(sweep.dense.accuracy.samples) + " images" +
+                     (spec.sensitivity ? ", paired with dense" : "");
+  if (random && !spec.sensitivity) {
+    text += "; of random, mean and spread of " + std::to_string(spec.draws) + " draws";
+  }
+  text += ".\n";
+  if (!spec.sensitivity && spec.criteria.size() > 1) {
+    text += "* the best of its cut, or within two standard errors of it (paired, image by image).\n";
+  }
+  const std::string worse = worse_than_random(sweep);
+  if (!worse.empty()) text += "Worse than random by more than two standard errors: " + worse + ".\n";
+  return text;
+}
+
+Json estimate_json(const Estimate& estimate) {
+  return {{"difference", estimate.value}, {"standard_error", estimate.standard_error}};
+}
+
+Json result_json(const Sweep& sweep, const SweepPoint& point, size_t r) {
+  const SweepResult& result = point.results[r];
+  const Estimate accuracy = accuracy_of(result.judged);
+  const Rivals rivals = rivals_of(sweep, point, r);
+  Json json = {{"repair", name_of(result.repair)},
+               {"accuracy", result.accuracy.top1},
+               {"standard_error", accuracy.standard_error},
+               {"top5", result.accuracy.top5},
+               {"loss", result.accuracy.loss}};
+  if (!result.judged.draws.empty()) {
+    json["draws"] = result.judged.draws;
+    json["spread"] = spread_of(result.judged.draws);
+  }
+  json["against_dense"] = estimate_json(difference(result.judged, judged_dense(sweep.dense)));
+  json["against_best"] = estimate_json(difference(result.judged, rivals.best->judged));
+  json["against_random"] = nullptr;
+  if (rivals.random != nullptr) json["against_random"] = estimate_json(difference(result.judged, rivals.random->judged));
+  return json;
+}
+
+std::string field(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
+  std::string quoted = "\"";
+  for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
+  return quoted + "\"";
+}
+
+/// All digits that a double has, so that the table can be computed with.
+std::string exact(double value) { return std::isfinite(value) ? share_text(value) : ""; }
+
+PlotPoint plot_point(double x, const SweepResult& result) {
+  const Estimate accuracy = accuracy_of(result.judged);
+  PlotPoint point{x, 100 * accuracy.value, 0, 0};
+  const std::vector<double>& draws = result.judged.draws;
+  if (draws.empty()) {
+    point.low = 100 * (accuracy.value - 2 * accuracy.standard_error);
+    point.high = 100 * (accuracy.value + 2 * accuracy.standard_error);
+  } else {
+    point.low = 100 * *std::min_element(draws.begin(), draws.end());
+    point.high = 100 * *std::max_element(draws.begin(), draws.end());
+  }
+  return point;
+}
+
+PlotPanel panel_of(const Sweep& sweep, const SweepSpec& spec, size_t r, const std::vector<std::string>& categories) {
+  PlotPanel panel{title_of(spec.repairs[r]), {}};
+  const auto add_series = [&](const std::string& name, const auto& is_of) {
+    PlotSeries series{name, {}};
+    for (const SweepPoint& point : sweep.points) {
+      if (!is_of(point)) continue;
+      const auto category = std::find(categories.begin(), categories.end(), point.group) - categories.begin();
+      series.points.push_back(
+          plot_point(categories.empty() ? 100 * kept_macs(sweep, point) : static_cast<double>(category), point.results[r]));
+    }
+    panel.series.push_back(std::move(series));
+  };
+  for (const Criterion criterion : spec.criteria) {
+    if (!spec.sensitivity) {
+      add_series(name_of(criterion), [&](const SweepPoint& point) { return point.criterion == criterion; });
+      continue;
+    }
+    for (const double share : spec.shares) {
+      add_series(name_of(criterion) + " " + percent(share, 0),
+                 [&](const SweepPoint& point) { return point.criterion == criterion && point.share == share; });
+    }
+  }
+  return panel;
+}
+
+}  // namespace
+
+std::string sweep_table(const Sweep& sweep, const SweepSpec& spec) {
+  return (spec.sensitivity ? sensitivity_table(sweep, spec) : accuracies_table(sweep, spec)) + footer(sweep, spec);
+}
+
+Json sweep_json(const Sweep& sweep, const SweepSpec& spec) {
+  const Dense& dense = sweep.dense;
+  Json points = Json::array();
+  for (const SweepPoint& point : sweep.points) {
+    Json results = Json::array();
+    for (size_t r = 0; r < point.results.size(); ++r) results.push_back(result_json(sweep, point, r));
+    Json json = {{"criterion", name_of(point.criterion)}, {"share", point.share}};
+    if (!point.group.empty()) json["group"] = point.group;
+    json.update({{"target", point.target},
+                 {"parameters", point.parameters},
+                 {"macs", point.macs},
+                 {"parameter_bytes", point.parameter_bytes},
+                 {"equivalence", {{"difference", point.equivalence.difference}, {"bound", point.equivalence.bound}}},
+                 {"results", results}});
+    points.push_back(json);
+  }
+  return {{"command", "sweep"},
+          {"model", dense.path},
+          {"calibrate", dense.input.calibrate},
+          {"evaluate", dense.input.evaluate},
+          {"samples",
+           {{"calibration", dense.calibration->size()}, {"evaluation", dense.accuracy.samples}, {"overlap", dense.overlap}}},
+          {"dense",
+           {{"accuracy", dense.accuracy.top1},
+            {"standard_error", accuracy_of(judged_dense(dense)).standard_error},
+            {"top5", dense.accuracy.top5},
+            {"loss", dense.accuracy.loss},
+            {"parameters", parameter_count(dense.model)},
+            {"macs", macs(dense.model.graph)},
+            {"parameter_bytes", parameter_bytes(dense.model)}}},
+          {"sensitivity", spec.sensitivity},
+          {"statistics_bytes", sweep.statistics_bytes},
+          {"points", points}};
+}
+
+std::string sweep_csv(const Sweep& sweep) {
+  std::string csv =
+      "criterion,share,group,target,repair,macs,macs_kept,parameters,parameter_bytes,accuracy,standard_error,spread,top5,loss,"
+      "against_dense,against_dense_error,against_best,against_best_error\n";
+  const Judged dense = judged_dense(sweep.dense);
+  for (const SweepPoint& point : sweep.points) {
+    for (size_t r = 0; r < point.results.size(); ++r) {
+      const SweepResult& result = point.results[r];
+      const Estimate from_dense = difference(result.judged, dense);
+      const Estimate from_best = difference(result.judged, rivals_of(sweep, point, r).best->judged);
+      const std::vector<std::string> fields{name_of(point.criterion),
+                                            exact(point.share),
+                                            point.group,
+                                            point.target,
+                                            name_of(result.repair),
+                                            std::to_string(point.macs),
+                                            exact(kept_macs(sweep, point)),
+                                            std::to_string(point.parameters),
+                                            std::to_string(point.parameter_bytes),
+                                            exact(result.accuracy.top1),
+                                            exact(accuracy_of(result.judged).standard_error),
+                                            result.judged.draws.empty() ? "" : exact(spread_of(result.judged.draws)),
+                                            exact(result.accuracy.top5),
+                                            exact(result.accuracy.loss),
+                                            exact(from_dense.value),
+                                            exact(from_dense.standard_error),
+                                            exact(from_best.value),
+                                            exact(from_best.standard_error)};
+      for (size_t f = 0; f < fields.size(); ++f) csv += (f > 0 ? "," : "") + field(fields[f]);
+      csv += "\n";
+    }
+  }
+  return csv;
+}
+
+Plot sweep_plot(const Sweep& sweep, const SweepSpec& spec) {
+  const Dense& dense = sweep.dense;
+  Plot plot;
+  if (spec.sensitivity) {
+    for (const SweepPoint& point : sweep.points) {
+      if (std::find(plot.categories.begin(), plot.categories.end(), point.group) == plot.categories.end()) {
+        plot.categories.push_back(point.group);
+      }
+    }
+  }
+  plot.title = dense.model.architecture +
+               (spec.sensitivity ? ": accuracy when one group alone is cut" : ": accuracy against the work that is left");
+  plot.subtitle = "Top-1 on " + with_commas(dense.accuracy.samples) + " images; watched and repaired on " +
+                  with_commas(dense.calibration->size()) + ", without labels. Bars: two standard errors";
+  if (std::find(spec.criteria.begin(), spec.criteria.end(), Criterion::kRandom) != spec.criteria.end()) {
+    plot.subtitle += "; random: lowest to highest of " + std::to_string(spec.draws) + " draws";
+  }
+  plot.x_label = spec.sensitivity ? "the group that is cut, in the network's order" : "MACs kept, in % of the dense network's";
+  plot.y_label = "top-1, %";
+  plot.level = 100 * dense.accuracy.top1;
+  plot.level_name = "dense, " + decimal(plot.level, 2) + " %";
+  for (size_t r = 0; r < spec.repairs.size(); ++r) plot.panels.push_back(panel_of(sweep, spec, r, plot.categories));
+  return plot;
+}
+
+}  // namespace elek::cli
