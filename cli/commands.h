@@ -17,6 +17,7 @@ void add_coverage(CLI::App& app, Run& run);
 void add_wanda(CLI::App& app, Run& run);
 void add_merge(CLI::App& app, Run& run);
 void add_sweep(CLI::App& app, Run& run);
+void add_compare(CLI::App& app, Run& run);
 void add_info(CLI::App& app, Run& run);
 void add_memory(CLI::App& app, Run& run);
 void add_bench(CLI::App& app, Run& run);

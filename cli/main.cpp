@@ -52,6 +52,7 @@ int run_command(int argc, char** argv) {
   elek::cli::add_wanda(app, run);
   elek::cli::add_merge(app, run);
   elek::cli::add_sweep(app, run);
+  elek::cli::add_compare(app, run);
   elek::cli::add_info(app, run);
   elek::cli::add_memory(app, run);
   elek::cli::add_bench(app, run);
