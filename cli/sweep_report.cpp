@@ -150,8 +150,10 @@ std::string field(const std::string& text) {
 /// All digits that a double has, so that the table can be computed with.
 std::string exact(double value) { return std::isfinite(value) ? share_text(value) : ""; }
 
-PlotPoint plot_point(double x, const SweepResult& result) {
-  const Estimate accuracy = accuracy_of(result.judged);
+/// With sensitivity the question is what a cut costs, so that the bars are those of the paired difference to dense.
+PlotPoint plot_point(double x, const SweepResult& result, const SweepSpec& spec, const Dense& dense) {
+  Estimate accuracy = accuracy_of(result.judged);
+  if (spec.sensitivity) accuracy.standard_error = difference(result.judged, judged_dense(dense)).standard_error;
   PlotPoint point{x, 100 * accuracy.value, 0, 0};
   const std::vector<double>& draws = result.judged.draws;
   if (draws.empty()) {
@@ -171,8 +173,8 @@ PlotPanel panel_of(const Sweep& sweep, const SweepSpec& spec, size_t r, const st
     for (const SweepPoint& point : sweep.points) {
       if (!is_of(point)) continue;
       const auto category = std::find(categories.begin(), categories.end(), point.group) - categories.begin();
-      series.points.push_back(
-          plot_point(categories.empty() ? 100 * kept_macs(sweep, point) : static_cast<double>(category), point.results[r]));
+      series.points.push_back(plot_point(categories.empty() ? 100 * kept_macs(sweep, point) : static_cast<double>(category),
+                                         point.results[r], spec, sweep.dense));
     }
     panel.series.push_back(std::move(series));
   };
@@ -278,7 +280,8 @@ Plot sweep_plot(const Sweep& sweep, const SweepSpec& spec) {
   plot.title = dense.model.architecture +
                (spec.sensitivity ? ": accuracy when one group alone is cut" : ": accuracy against the work that is left");
   plot.subtitle = "Top-1 on " + with_commas(dense.accuracy.samples) + " images; watched and repaired on " +
-                  with_commas(dense.calibration->size()) + ", without labels. Bars: two standard errors";
+                  with_commas(dense.calibration->size()) + ", without labels. Bars: two standard errors" +
+                  (spec.sensitivity ? " of the difference to dense" : "");
   if (std::find(spec.criteria.begin(), spec.criteria.end(), Criterion::kRandom) != spec.criteria.end()) {
     plot.subtitle += "; random: lowest to highest of " + std::to_string(spec.draws) + " draws";
   }
