@@ -9,6 +9,7 @@
 #include "cli/context.h"
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
+#include "engine/memory/process_memory.h"
 #include "models/model_file.h"
 
 namespace elek::cli {
@@ -18,6 +19,7 @@ struct BenchOptions {
   Common common;
   std::string model;
   int64_t batch = 1;
+  int64_t micro_batch = 0;
   double seconds = 5;
 };
 
@@ -54,7 +56,9 @@ std::vector<double> measure(Session& session, double seconds, uint64_t seed) {
 void bench(const BenchOptions& options) {
   Context context(options.common);
   const Model model = load_model(options.model, context.memory());
-  Session session(model, context.session_options(options.batch));
+  SessionOptions session_options = context.session_options(options.batch);
+  session_options.micro_batch = options.micro_batch;
+  Session session(model, session_options);
   const std::vector<double> samples = measure(session, options.seconds, options.common.seed);
   double total_ms = 0;
   for (const double sample : samples) total_ms += sample;
@@ -84,6 +88,8 @@ void bench(const BenchOptions& options) {
                          {"latency_ms", {{"p10", p10}, {"p50", p50}, {"p90", p90}}},
                          {"runs", samples.size()},
                          {"peak_rss_bytes", context.peak_rss_bytes()},
+                         {"address_space_bytes", process_memory().address_space_bytes},
+                         {"pool_bytes", context.pool().figures().reserved_bytes},
                          {"tensors_peak_bytes", context.tracker().figures().peak_bytes},
                          {"session_peak_bytes", context.session_tracker().figures().peak_bytes},
                          {"memory", memory_json(memory)}});
@@ -96,6 +102,9 @@ void add_bench(CLI::App& app, Run& run) {
   CLI::App* command = app.add_subcommand("bench", "Steady throughput, latency and memory of one model");
   command->add_option("--model", options->model, "Model file")->required();
   command->add_option("--batch", options->batch, "Images a run")->check(CLI::Range(1, 65536))->capture_default_str();
+  command->add_option("--micro-batch", options->micro_batch, "Images a pass through the steps; 0 = the plan's choice")
+      ->check(CLI::Range(0, 65536))
+      ->capture_default_str();
   command->add_option("--seconds", options->seconds, "How long to measure, after three runs to warm up")
       ->check(CLI::Range(0.0, 3600.0))
       ->capture_default_str();

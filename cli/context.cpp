@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <string_view>
 #include <thread>
 
@@ -94,6 +95,30 @@ Precision parse_precision(const std::string& text) {
   throw UsageError("--precision '" + text + "': expected f32, tf32, bf16 or f16");
 }
 
+PoolOptions command_pool(size_t limit_bytes) {
+  return {.segment_bytes = std::min(size_t{2} << 20, limit_bytes / 64),
+          .keep_bytes = std::min(size_t{4} << 20, limit_bytes / 32)};
+}
+
+namespace {
+
+Json uses_json(const UseBytes& bytes) {
+  Json json;
+  for (size_t i = 0; i < kUses; ++i) json[std::string(name_of(static_cast<Use>(i))) + "_bytes"] = bytes[i];
+  return json;
+}
+
+/// The system says when the process held most, not where: what is not tensors then is one figure. The two peaks need not be of
+/// one moment.
+Json peak_json(const UseBytes& bytes, size_t resident_bytes) {
+  Json json = uses_json(bytes);
+  json["library_and_rest_bytes"] = static_cast<int64_t>(resident_bytes) - static_cast<int64_t>(total(bytes));
+  json["resident_bytes"] = resident_bytes;
+  return json;
+}
+
+}  // namespace
+
 void not_built_yet(const std::string& what, const std::string& instead) {
   throw UsageError(what + ": not built yet in this version; use " + instead);
 }
@@ -104,8 +129,9 @@ TensorMemory::TensorMemory(MemoryResource& upstream, StreamOrder& order, std::op
             if (!limit_bytes) return upstream;
             return limit_.emplace(upstream, *limit_bytes);
           }(),
-          kCommandPool, order),
-      tracker_(pool_) {}
+          command_pool(limit_bytes.value_or(std::numeric_limits<size_t>::max())), order),
+      ledger_(pool_),
+      tracker_(ledger_) {}
 
 namespace {
 
@@ -122,6 +148,7 @@ Context::Context(const Common& common)
       limit_bytes_(limit_of(common)),
       device_(parse_device(common.device)),
       host_(host_resource(), host_order(), limit_bytes_ && device().kind == DeviceKind::kCpu ? limit_bytes_ : std::nullopt) {
+  output_.add_to_json([this](Json& json) { add_ledger(json); });
   const Precision precision = parse_precision(common_.precision);
   if (device_ && device_->kind == DeviceKind::kCuda) {
     if (const std::string why = why_not(*device_); !why.empty()) throw DeviceError(why);
@@ -160,6 +187,10 @@ SessionOptions Context::session_options(int64_t batch) {
   options.threads = common_.threads;
   options.deterministic = common_.deterministic;
   options.memory = &session_tracker();
+  options.on_plan = [this](const MemoryPlan& plan) {
+    Ledger& ledger = on_device_ != nullptr ? on_device_->ledger() : host_.ledger();
+    ledger.announce_arena(plan.arena_bytes, plan.activations_at_peak_bytes);
+  };
   return options;
 }
 
@@ -185,6 +216,8 @@ void Context::begin_phase(const std::string& name) {
     on_device_->tracker().reset_peak();
     current_.device_before_bytes = on_device_->tracker().figures().live_bytes;
   }
+  host_.ledger().reset_peak();
+  current_.before = account();
   phase_start_ = std::chrono::steady_clock::now();
 }
 
@@ -200,6 +233,8 @@ void Context::end_phase() {
   current_.tensors_peak_bytes = tensors.peak_bytes;
   current_.device_after_bytes = device.live_bytes;
   current_.device_peak_bytes = device.peak_bytes;
+  current_.uses_at_peak = host_.ledger().figures().at_peak;
+  current_.after = account();
   phases_.push_back(current_);
 }
 
@@ -228,8 +263,37 @@ void Context::print_phases() const {
     table.add(std::move(row));
   }
   output_.result("\n" + table.text());
+  print_ledger();
   if (of_process)
     output_.result("(this system does not let a process reset its peak: process peaks are those since the start)\n");
+}
+
+/// One column a phase, what each use held when the tensors held most. A phase that came before (inference) adds nothing new.
+void Context::print_ledger() const {
+  std::vector<const Phase*> shown;
+  std::vector<std::string> header{"at its peak (MB)"};
+  for (const Phase& phase : phases_) {
+    if (std::find(header.begin(), header.end(), phase.name) != header.end()) continue;
+    header.push_back(phase.name);
+    shown.push_back(&phase);
+  }
+  Table table(header);
+  const auto mb = [](int64_t bytes) { return decimal(static_cast<double>(bytes) / 1e6, 1); };
+  for (size_t use = 0; use < kUses; ++use) {
+    std::vector<std::string> row{std::string(name_of(static_cast<Use>(use)))};
+    for (const Phase* phase : shown) row.push_back(mb(static_cast<int64_t>(phase->uses_at_peak[use])));
+    table.add(std::move(row));
+  }
+  std::vector<std::string> rest{"library and the rest"}, all{"process"};
+  for (const Phase* phase : shown) {
+    const auto resident = static_cast<int64_t>(phase->rss_peak_bytes);
+    rest.push_back(mb(resident - static_cast<int64_t>(total(phase->uses_at_peak))));
+    all.push_back(mb(resident));
+  }
+  table.add(std::move(rest));
+  table.add_rule();
+  table.add(std::move(all));
+  output_.result("\n" + table.text());
 }
 
 Json Context::phases_json() const {
@@ -246,9 +310,31 @@ Json Context::phases_json() const {
                       {"device_after_bytes", phase.device_after_bytes},
                       {"device_peak_bytes", phase.device_peak_bytes},
                       {"tensors_after_bytes", phase.tensors_after_bytes},
+                      {"ledger",
+                       {{"before", account_json(phase.before)},
+                        {"peak", peak_json(phase.uses_at_peak, phase.rss_peak_bytes)},
+                        {"after", account_json(phase.after)}}},
                       {"time_ms", phase.time_ms}});
   }
   return phases;
+}
+
+void Context::add_ledger(Json& json) const {
+  UseBytes most = host_.ledger().figures().at_peak;
+  for (const Phase& phase : phases_) {
+    if (total(phase.uses_at_peak) > total(most)) most = phase.uses_at_peak;
+  }
+  json["ledger"] = {{"now", account_json(account())}, {"peak", peak_json(most, peak_rss_bytes())}};
+}
+
+Json account_json(const Account& account) {
+  Json json = uses_json(account.uses);
+  json["pool_bytes"] = account.pool_bytes;
+  json["untouched_bytes"] = account.untouched_bytes;
+  json["library_bytes"] = account.library_bytes;
+  json["rest_bytes"] = account.rest_bytes;
+  json["resident_bytes"] = account.resident_bytes;
+  return json;
 }
 
 Json memory_json(const SessionMemory& memory) {

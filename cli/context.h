@@ -15,6 +15,7 @@
 #include "cli/output.h"
 #include "data/dataset.h"
 #include "engine/batch_source.h"
+#include "engine/memory/ledger.h"
 #include "engine/memory/pool.h"
 #include "engine/memory/resource.h"
 #include "engine/session.h"
@@ -56,21 +57,29 @@ struct Phase {
   size_t device_before_bytes = 0;  // tensors in a GPU's memory
   size_t device_after_bytes = 0;
   size_t device_peak_bytes = 0;
+  Account before, after;
+  UseBytes uses_at_peak{};  // when the tensors held most
   double time_ms = 0;
 };
 
-/// The command's pool keeps little: large blocks go back to the system as soon as they are free, small ones are reused.
-inline constexpr PoolOptions kCommandPool{.segment_bytes = size_t{2} << 20, .keep_bytes = size_t{4} << 20};
+/// The command's pool keeps little: large blocks go back to the system as soon as they are free, small ones are reused. Under a
+/// limit its segments are a 64th of it at most, so that what lies free in a begun segment refuses nobody who would fit.
+[[nodiscard]] PoolOptions command_pool(size_t limit_bytes);
 
-/// Where tensors of one device come from: a tracker, over a pool, over a limit where one is asked for, over the device's own.
+/// Where tensors of one device come from: a tracker, over a ledger, over a pool, over a limit where one is asked for, over the
+/// device's own.
 class TensorMemory {
  public:
   TensorMemory(MemoryResource& upstream, StreamOrder& order, std::optional<size_t> limit_bytes);
   [[nodiscard]] Tracker& tracker() noexcept { return tracker_; }
+  [[nodiscard]] Ledger& ledger() noexcept { return ledger_; }
+  [[nodiscard]] const Ledger& ledger() const noexcept { return ledger_; }
+  [[nodiscard]] const Pool& pool() const noexcept { return pool_; }
 
  private:
   std::optional<Limit> limit_;
   Pool pool_;
+  Ledger ledger_;
   Tracker tracker_;
 };
 
@@ -83,6 +92,9 @@ class Context {
   /// Host memory: models, results.
   [[nodiscard]] MemoryResource& memory() noexcept { return host_.tracker(); }
   [[nodiscard]] Tracker& tracker() noexcept { return host_.tracker(); }
+  [[nodiscard]] const Pool& pool() const noexcept { return host_.pool(); }
+  /// Where the process's bytes are now, for --json and for people. Of the host: a GPU's memory is no part of the process.
+  [[nodiscard]] Account account() const { return elek::account(host_.ledger(), host_.pool()); }
   /// Where sessions run. --device auto looks for a GPU now and, if it finds none, says why in one line.
   [[nodiscard]] Device device();
   /// What sessions allocate from: the device's memory, which is the host's on the CPU. --memory-limit counts here alone.
@@ -116,6 +128,8 @@ class Context {
  private:
   void begin_phase(const std::string& name);
   void end_phase();
+  void print_ledger() const;
+  void add_ledger(Json& json) const;
   size_t rss_peak_before_bytes_ = 0;
   Common common_;
   Output output_;
@@ -128,6 +142,7 @@ class Context {
   std::vector<Phase> phases_;
 };
 
+[[nodiscard]] Json account_json(const Account& account);
 /// The session's own account of its bytes.
 [[nodiscard]] Json memory_json(const SessionMemory& memory);
 

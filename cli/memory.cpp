@@ -3,6 +3,8 @@
 // allocator lab and lessons of docs/memory.md. Tests: tests/cli/memory_test.cpp
 #include "cli/memory.h"
 
+#include <algorithm>
+#include <filesystem>
 #include <map>
 
 #include "cli/commands.h"
@@ -27,6 +29,7 @@ struct MemoryOptions {
   bool watch = false;
   bool lab = false;
   bool max_batch = false;
+  bool measure = false;
 };
 
 constexpr int64_t kMostSamples = 65536;
@@ -85,9 +88,9 @@ void write_map(const std::string& path, const std::string& name, const SessionEs
   for (const Strategy s : {Strategy::kSeparate, Strategy::kCaching, Strategy::kPool, Strategy::kArena}) {
     replays.push_back(replay(trace, s));
   }
-  const MapOptions map{name + ", " + std::to_string(session.program.micro_batch) +
+  const MapOptions map{std::filesystem::path(name).stem().string() + ", " + std::to_string(session.program.micro_batch) +
                            (session.program.micro_batch == 1 ? " image" : " images") + " a pass, f32",
-                       session.memory.lower_bound_bytes};
+                       session.memory.lower_bound_bytes, session.plan.peak_step};
   write_whole_file(path, html ? memory_map_html(trace, replays, map) : memory_map_svg(trace, replays, map));
 }
 
@@ -124,6 +127,32 @@ Json report(const Output& output, const std::string& name, const SessionEstimate
   json["packing_bytes"] = session.packing_bytes;
   json["orders"] = orders;
   return json;
+}
+
+/// Builds the session, runs one batch of black images, and sets what everybody holds beside what the system says.
+Json measure(Context& context, const MemoryOptions& options, const Model& model) {
+  if (options.model.empty()) throw UsageError("--measure: runs the network; give --model FILE instead of --arch");
+  Session session(model, session_options(options, context, model));
+  Slot& slot = session.slots().front();
+  std::fill_n(slot.pixels, slot.capacity * slot.shape.elements(), uint8_t{0});
+  slot.count = slot.capacity;
+  (void)session.run(slot);
+  const Account a = context.account();
+  Table table({"measured after a run", "MB", "bytes"});
+  const auto row = [&](const std::string& what, int64_t bytes) {
+    table.add({what, decimal(static_cast<double>(bytes) / 1e6, 3), with_commas(bytes)});
+  };
+  for (size_t use = 0; use < kUses; ++use) {
+    row(std::string(name_of(static_cast<Use>(use))), static_cast<int64_t>(a.uses[use]));
+  }
+  row("pool: free, and rounding", static_cast<int64_t>(a.pool_bytes));
+  row("  never written: no page", -static_cast<int64_t>(a.untouched_bytes));
+  row("program and libraries", static_cast<int64_t>(a.library_bytes));
+  row("the rest: heap, stacks", a.rest_bytes);
+  table.add_rule();
+  row("resident, says the system", static_cast<int64_t>(a.resident_bytes));
+  context.output().result("\n" + table.text());
+  return account_json(a);
 }
 
 Json solve(Context& context, const MemoryOptions& options, const Model& model, const std::string& name) {
@@ -169,6 +198,7 @@ void memory(const MemoryOptions& options) {
     context.output().result("map: " + options.map + "\n");
     json["map"] = options.map;
   }
+  if (options.measure) json["measured"] = measure(context, options, model);
   if (options.lab) {
     Json labs = Json::array();
     labs.push_back(lab(context.output(), "one pass of " + name + ", tensor by tensor", trace_of(session.program)));
@@ -187,7 +217,7 @@ void memory(const MemoryOptions& options) {
 bool fits(std::span<const Tracker::Event> loaded, const SessionEstimate& session, size_t limit_bytes) {
   Phantom host;
   Limit limit(host, limit_bytes);
-  Pool pool(limit, kCommandPool);
+  Pool pool(limit, command_pool(limit_bytes));
   Holder blocks(pool);
   try {
     for (const Tracker::Event& event : loaded) {
@@ -258,6 +288,7 @@ void add_memory(CLI::App& app, Run& run) {
   command->add_flag("--watch", options->watch, "With the sums of every convolution's output, as coverage collects them");
   command->add_option("--map", options->map, "Draw the memory map into this .svg or .html file");
   command->add_flag("--max-batch", options->max_batch, "Solve for the largest batch under --memory-limit");
+  command->add_flag("--measure", options->measure, "Build the session, run a batch, and reconcile with the system's figure");
   command->add_flag("--lab", options->lab,
                     "Replay the allocations through malloc, a caching allocator, our pool and the arena");
   command->add_option("--show", options->show, "A run that goes wrong on purpose: out-of-memory, fragmentation or stream-race")

@@ -111,7 +111,10 @@ void Output::result(const std::string& text) const {
 }
 
 void Output::json(const Json& object) const {
-  if (json_) std::cout << object.dump(2, ' ', false, Json::error_handler_t::replace) << std::endl;
+  if (!json_) return;
+  Json whole = object;
+  if (add_to_json_) add_to_json_(whole);
+  std::cout << whole.dump(2, ' ', false, Json::error_handler_t::replace) << std::endl;
 }
 
 ProgressBar::ProgressBar(const Output& output, std::string label, Counts counts)

@@ -9,6 +9,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace elek::cli {
@@ -45,12 +46,15 @@ class Output {
   void note(const std::string& line) const;    // standard error, unless quiet
   void result(const std::string& text) const;  // standard output; with --json standard error, and not at all when quiet
   void json(const Json& object) const;         // standard output with --json, else nowhere
+  /// What every object gets before it is printed (the ledger).
+  void add_to_json(std::function<void(Json&)> add) { add_to_json_ = std::move(add); }
   [[nodiscard]] bool is_json() const noexcept { return json_; }
   [[nodiscard]] bool quiet() const noexcept { return quiet_; }
 
  private:
   bool json_;
   bool quiet_;
+  std::function<void(Json&)> add_to_json_;
 };
 
 /// A bar with rate and time left on a terminal; elsewhere a plain line every ten seconds and one at the end. kWork: what is

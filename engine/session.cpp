@@ -120,6 +120,7 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
     Lowered lowered = lower_and_plan(i.model, tried);
     MemoryResource& memory = tried.memory != nullptr ? *tried.memory : lowered.backend->default_memory();
     i.program = lowered.lowering->program();
+    if (tried.on_plan) tried.on_plan(lowered.plan);
     try {
       i.executable = lowered.lowering->bind(i.model, lowered.plan, memory);
     } catch (const OutOfMemory& error) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -38,6 +39,8 @@ struct SessionOptions {
   /// whole batch then runs in one slice and nothing is computed in place.
   bool keep_values = false;
   MemoryResource* memory = nullptr;  // null = host_resource() (or the device's own)
+  /// Told the plan that is about to be bound, before its memory is asked for: for ledgers.
+  std::function<void(const MemoryPlan&)> on_plan;
 };
 
 struct SessionMemory {

@@ -48,13 +48,13 @@ std::vector<Range> ranges_of(const Program& program) {
   return ranges;
 }
 
-/// Largest sum of bytes alive at one step among the first `count` ranges.
-size_t live_peak(const std::vector<Range>& ranges, size_t count, size_t steps) {
+/// Bytes alive at each step among the first `count` ranges.
+std::vector<size_t> live_bytes(const std::vector<Range>& ranges, size_t count, size_t steps) {
   std::vector<size_t> live(steps, 0);
   for (size_t i = 0; i < count; ++i) {
     for (int32_t s = ranges[i].first; s <= ranges[i].last; ++s) live[static_cast<size_t>(s)] += ranges[i].bytes;
   }
-  return live.empty() ? 0 : *std::max_element(live.begin(), live.end());
+  return live;
 }
 
 /// Places the ranges in this order, each into the smallest hole that takes it (the lowest of equal ones), else on top.
@@ -130,8 +130,15 @@ MemoryPlan plan(const Program& program) {
   const size_t steps = program.steps.size();
   const auto storages = static_cast<std::ptrdiff_t>(program.storages.size());
   MemoryPlan result;
-  result.lower_bound_bytes = live_peak(ranges, ranges.size(), steps);
-  result.activations_bound_bytes = live_peak(ranges, program.storages.size(), steps);
+  const std::vector<size_t> live = live_bytes(ranges, ranges.size(), steps);
+  const std::vector<size_t> activations = live_bytes(ranges, program.storages.size(), steps);
+  if (steps > 0) {
+    const auto peak = std::max_element(live.begin(), live.end());
+    result.lower_bound_bytes = *peak;
+    result.activations_bound_bytes = *std::max_element(activations.begin(), activations.end());
+    result.peak_step = static_cast<int32_t>(peak - live.begin());
+    result.activations_at_peak_bytes = activations[static_cast<size_t>(result.peak_step)];
+  }
   const Placement placement = best_placement(ranges, result.lower_bound_bytes);
   result.storage_offsets.assign(placement.offsets.begin(), placement.offsets.begin() + storages);
   result.workspace_offsets.assign(placement.offsets.begin() + storages, placement.offsets.end());

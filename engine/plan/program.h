@@ -59,9 +59,11 @@ struct MemoryPlan {
   std::vector<size_t> storage_offsets;    // one a storage
   std::vector<size_t> workspace_offsets;  // one a step
   size_t arena_bytes = 0;
-  size_t lower_bound_bytes = 0;        // largest sum of aligned bytes alive at one step, workspace included
-  size_t activations_bound_bytes = 0;  // the same without workspace
-  double orders = 1;                   // legal orders of the steps of which this one needs least (engine/plan/order.h)
+  size_t lower_bound_bytes = 0;          // largest sum of aligned bytes alive at one step, workspace included
+  size_t activations_bound_bytes = 0;    // the same without workspace
+  int32_t peak_step = 0;                 // the first step that reaches the lower bound
+  size_t activations_at_peak_bytes = 0;  // of the bound, what is not that step's workspace
+  double orders = 1;                     // legal orders of the steps of which this one needs least (engine/plan/order.h)
 };
 
 /// Offsets, each a multiple of kAlignment, such that no two ranges alive at one step overlap. Pure.

@@ -15,6 +15,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <thread>
+#include <utility>
 
 namespace elek::test {
 namespace {
@@ -22,8 +23,7 @@ namespace {
 constexpr std::chrono::minutes kPatience{5};
 
 // Between fork and exec: only calls that are safe there.
-[[noreturn]] void become(const std::vector<char*>& argv, const std::string& out, const std::string& err,
-                         uint64_t file_bytes_limit) {
+[[noreturn]] void become(const std::vector<char*>& argv, const std::string& out, const std::string& err, const How& how) {
   const int in_file = open("/dev/null", O_RDONLY);
   const int out_file = open(out.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   const int err_file = open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -31,9 +31,9 @@ constexpr std::chrono::minutes kPatience{5};
   (void)dup2(in_file, STDIN_FILENO);
   (void)dup2(out_file, STDOUT_FILENO);
   (void)dup2(err_file, STDERR_FILENO);
-  if (file_bytes_limit > 0) {
-    const rlimit limit{file_bytes_limit, file_bytes_limit};
-    if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(126);
+  for (const auto& [what, bytes] : {std::pair{RLIMIT_FSIZE, how.file_bytes_limit}, {RLIMIT_AS, how.address_space_limit}}) {
+    const rlimit limit{bytes, bytes};
+    if (bytes > 0 && setrlimit(what, &limit) != 0) _exit(126);
   }
   (void)execv(argv.front(), argv.data());
   _exit(127);
@@ -94,7 +94,7 @@ Outcome elek_command(const std::vector<std::string>& words, const How& how) {
   const std::string err = folder / "err";
   const pid_t child = fork();
   if (child < 0) throw std::runtime_error("no child process");
-  if (child == 0) become(argv, out, err, how.file_bytes_limit);
+  if (child == 0) become(argv, out, err, how);
   Outcome outcome;
   outcome.exit_code = wait_for(child, how.interrupt_when);
   if (how.out_path.empty()) outcome.out = read_text(out);

@@ -38,6 +38,7 @@ struct Outcome {
 
 struct How {
   uint64_t file_bytes_limit = 0;         // RLIMIT_FSIZE; 0 = none
+  uint64_t address_space_limit = 0;      // RLIMIT_AS; 0 = none
   std::string out_path;                  // standard output goes to this file (and is not shown); empty = a pipe's stand-in
   std::function<bool()> interrupt_when;  // SIGINT is sent once this says yes; asked every millisecond
 };

@@ -2,7 +2,11 @@
 // elek memory as a user runs it: the table's figures are those of a real session, the largest batch runs and the next does not,
 // the map is written, and the runs that go wrong on purpose go wrong.
 #include <algorithm>
+#include <cstdlib>
+#include <set>
 
+#include "models/model_file.h"
+#include "models/resnet.h"
 #include "tests/cli/command.h"
 
 namespace elek::test {
@@ -41,6 +45,122 @@ TEST(MemoryCommand, TheLargestBatchRunsAndTheNextIsRefused) {
     EXPECT_EQ(refused.exit_code, 4) << "batch " << batch + 1 << " under " << limit;
     EXPECT_THAT(refused.err, ::testing::HasSubstr("plan: weights")) << "refused by us, with the plan";
   }
+}
+
+/// The proof: the batch that --max-batch finds runs in a process that the system allows no more address space than an idle one
+/// of its kind and the limit. The next batch is refused by us; without our limit the system refuses what is far beyond.
+TEST(MemoryCommand, TheLargestBatchRunsUnderTheSystemsOwnLimit) {
+  const Folder folder;
+  const std::string model = tiny_model(folder);
+  const std::string limit_text = "5MB";
+  const uint64_t limit = 5'000'000;
+  const auto bench = [&](int64_t n, const std::string& memory_limit, const How& how) {
+    std::vector<std::string> words{"bench", "--model",   model, "--batch", std::to_string(n), "--micro-batch",
+                                   "1",     "--threads", "1",   "--json",  "--seconds",       "0"};
+    if (!memory_limit.empty()) words.insert(words.end(), {"--memory-limit", memory_limit});
+    return elek_command(words, how);
+  };
+  const Outcome one = bench(1, limit_text, {});
+  ASSERT_EQ(one.exit_code, 0) << one.err;
+  const auto idle = one.json().at("address_space_bytes").get<uint64_t>() - one.json().at("pool_bytes").get<uint64_t>();
+  const auto solved = elek_command({"memory", "--model", model, "--max-batch", "--memory-limit", limit_text, "--micro-batch",
+                                    "1", "--threads", "1", "--json"})
+                          .json();
+  const auto batch = solved.at("max_batch").get<int64_t>();
+  EXPECT_GT(batch, 1000);
+  How confined;
+  constexpr uint64_t kPages = 64 << 10;  // the system gives whole pages: a few at the ends of segments
+  confined.address_space_limit = idle + limit + kPages;
+  const Outcome fits = bench(batch, limit_text, confined);
+  EXPECT_EQ(fits.exit_code, 0) << "batch " << batch << "\n" << fits.err;
+  EXPECT_GT(fits.json().at("pool_bytes").get<uint64_t>(), limit * 9 / 10) << "the limit is used, not just kept";
+  const Outcome refused = bench(batch + 1, limit_text, confined);
+  EXPECT_EQ(refused.exit_code, 4);
+  EXPECT_THAT(refused.err, ::testing::HasSubstr("plan: weights"));
+  EXPECT_THAT(refused.err, ::testing::HasSubstr("the memory limit leaves no room")) << "by us";
+  const Outcome by_system = bench(4 * batch, "", confined);
+  EXPECT_EQ(by_system.exit_code, 4);
+  EXPECT_THAT(by_system.err, ::testing::HasSubstr("the system has no memory")) << "the system's limit is a real one";
+}
+
+/// A begun segment of the pool must not refuse who would fit: what a tiny network's session needs, and a little, is enough.
+TEST(MemoryCommand, ASmallNetworkRunsUnderASmallLimit) {
+  const Folder folder;
+  const std::string model = tiny_model(folder);
+  const auto memory = elek_command({"memory", "--model", model, "--threads", "2", "--json"}).json();
+  const size_t needed = memory.at("session_bytes").get<size_t>() +
+                        memory.at("ledger").at("peak").at("model_bytes").get<size_t>() +
+                        memory.at("packing_bytes").get<size_t>();
+  const std::string limit = std::to_string(needed * 21 / 20) + "B";  // and a twentieth for rounding
+  const Outcome outcome = elek_command(
+      {"bench", "--model", model, "--batch", "1", "--memory-limit", limit, "--threads", "2", "--seconds", "0", "--json"});
+  EXPECT_EQ(outcome.exit_code, 0) << limit << "\n" << outcome.err;
+}
+
+/// Loading streams: beside the weights themselves, little of the file is resident at any time.
+TEST(MemoryCommand, LoadingResNet152StaysNearItsWeights) {
+  const Folder folder;
+  const std::string model = folder / "resnet152.safetensors";
+  double weights = 0;
+  {
+    Model made;  // zeros: only bytes are counted
+    made.graph = build_resnet(resnet_spec("resnet152"));
+    made.preprocessing = default_preprocessing(3);
+    for (const ParameterSpec& spec : required_parameters(made.graph)) {
+      auto tensor = std::make_shared<Tensor>(spec.shape, DType::kF32, host_resource(), spec.name);
+      std::fill(tensor->f32().begin(), tensor->f32().end(), 0.0F);
+      made.parameters.emplace(spec.name, std::move(tensor));
+    }
+    save_model(made, model);
+    weights = static_cast<double>(parameter_bytes(made));
+  }
+  const auto loaded = elek_command({"memory", "--model", model, "--json"}).json();
+  const auto peak = loaded.at("ledger").at("peak").at("resident_bytes").get<double>();
+  EXPECT_GT(weights, 240e6);
+  EXPECT_LT(peak, 1.3 * weights);
+  EXPECT_GT(peak, weights) << "the figure is of a process that holds them";
+}
+
+/// Every command accounts for its bytes; the account adds up to what the system says.
+TEST(MemoryCommand, EveryCommandCarriesALedger) {
+  const Folder folder;
+  const std::string model = tiny_model(folder), out = folder / "out.safetensors";
+  const auto adds_up = [](const nlohmann::json& account) {
+    const auto of = [&](const char* key) { return account.at(key).get<int64_t>(); };
+    const int64_t ours = of("model_bytes") + of("weights_bytes") + of("activations_bytes") + of("workspace_bytes") +
+                         of("statistics_bytes") + of("staging_bytes") + of("other_bytes");
+    EXPECT_EQ(ours + of("pool_bytes") - of("untouched_bytes") + of("library_bytes") + of("rest_bytes"), of("resident_bytes"));
+    // 16 MB: stacks, thread-local heaps, what oneDNN and the command keep for themselves on a network this small.
+    EXPECT_LT(std::abs(of("rest_bytes")), 16'000'000) << account;
+    return ours;
+  };
+  const auto eval = elek_command({"eval", "--model", model, "--data", "synthetic:60:1", "--json"}).json();
+  const auto info = elek_command({"info", "--model", model, "--json"}).json();
+  const auto bench = elek_command({"bench", "--model", model, "--seconds", "0", "--json"}).json();
+  const auto cut = elek_command({"coverage", "--model", model, "--calibrate", "synthetic:60:1", "--evaluate", "synthetic:60:2",
+                                 "--channels", "0.3", "--repair", "bn", "--out", out, "--json"})
+                       .json();
+  for (const auto* json : {&eval, &info, &bench, &cut}) {
+    EXPECT_GT(adds_up(json->at("ledger").at("now")), 0);
+    EXPECT_GT(json->at("ledger").at("peak").at("model_bytes").get<int64_t>(), 0);
+  }
+  EXPECT_EQ(bench.at("ledger").at("now").at("weights_bytes"), bench.at("memory").at("weights_bytes"));
+  EXPECT_EQ(bench.at("ledger").at("now").at("staging_bytes"), bench.at("memory").at("staging_bytes"));
+  EXPECT_EQ(bench.at("ledger").at("now").at("activations_bytes").get<int64_t>() +
+                bench.at("ledger").at("now").at("workspace_bytes").get<int64_t>(),
+            bench.at("memory").at("arena_bytes").get<int64_t>());
+  std::set<std::string> phases;
+  for (const auto& phase : cut.at("phases")) {
+    phases.insert(phase.at("name").get<std::string>());
+    adds_up(phase.at("ledger").at("before"));
+    adds_up(phase.at("ledger").at("after"));
+    if (phase.at("name") == "collection") {
+      EXPECT_GT(phase.at("ledger").at("peak").at("statistics_bytes").get<int64_t>(), 0);
+      EXPECT_EQ(phase.at("ledger").at("after").at("statistics_bytes"), 0);
+    }
+  }
+  for (const char* name : {"load", "inference", "collection", "scoring", "pruning", "repair"})
+    EXPECT_TRUE(phases.contains(name)) << name;
 }
 
 TEST(MemoryCommand, ALimitBelowOneSampleIsRefusedWithThePlan) {

@@ -5,6 +5,9 @@
 
 #include "engine/session.h"
 #include "models/resnet.h"
+#include "prune/apply.h"
+#include "prune/groups.h"
+#include "prune/select.h"
 #include "tests/golden/session_support.h"
 
 namespace elek {
@@ -88,6 +91,37 @@ TEST(Memory, TheArenaMeetsTheLowerBound) {
     EXPECT_EQ(memory.arena_bytes, memory.lower_bound_bytes) << arch;
     RecordProperty(std::string(arch) + "_arena_bytes", std::to_string(memory.arena_bytes));
   }
+}
+
+/// Dense and pruned side by side: only what the cut changed is there twice, to the byte.
+TEST(Memory, APrunedModelSharesWhatTheCutDoesNotTouch) {
+  Tracker tracker(host_resource());
+  {
+    Model dense = test::tiny_resnet({.widths = {8, 16}}, tracker);
+    const size_t dense_bytes = tracker.figures().live_bytes;
+    EXPECT_EQ(dense_bytes, parameter_bytes(dense));
+    const std::vector<Group> groups = find_groups(dense.graph);
+    PrunePlan plan;
+    for (const Group& group : groups) {  // one group of the first block, a channel of it
+      if (!group.prunable || group.producers.size() != 1 || !plan.groups.empty()) continue;
+      GroupCut cut{group.name, group.channels, {}, std::vector<double>(static_cast<size_t>(group.channels), 1.0)};
+      for (int64_t c = 1; c < group.channels; ++c) cut.keep.push_back(c);
+      plan.groups.push_back(cut);
+    }
+    ASSERT_EQ(plan.groups.size(), 1U);
+    const Model pruned = apply(dense, plan, tracker);
+    size_t own = 0, shared = 0;
+    for (const auto& [name, tensor] : pruned.parameters) {
+      (tensor == dense.parameters.at(name) ? shared : own) += tensor->bytes();
+      EXPECT_EQ(tensor == dense.parameters.at(name), tensor->shape() == dense.parameters.at(name)->shape()) << name;
+    }
+    EXPECT_EQ(tracker.figures().live_bytes, dense_bytes + own) << "a shared tensor is held once";
+    EXPECT_GT(own, 0U);
+    EXPECT_GT(shared, own) << "one group of many";
+    dense.parameters.clear();
+    EXPECT_EQ(tracker.figures().live_bytes, own + shared) << "what the dense model alone used went with it";
+  }
+  EXPECT_EQ(tracker.figures().live_bytes, 0U);
 }
 
 /// A budget is honoured by thinner slices where the session may choose them, and refused with figures where it may not, with

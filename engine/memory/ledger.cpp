@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+// Labels are those of the backends' slabs and of model parameters. Tests: tests/unit/ledger_test.cpp
+#include "engine/memory/ledger.h"
+
+#include <algorithm>
+#include <new>
+#include <numeric>
+#include <string>
+
+#include "engine/base/error.h"
+#include "engine/memory/process_memory.h"
+
+namespace elek {
+namespace {
+
+Use use_of(std::string_view label) {
+  if (label == "weights") return Use::kWeights;
+  if (label == "arena") return Use::kActivations;
+  if (label == "statistics") return Use::kStatistics;
+  if (label == "staging") return Use::kStaging;
+  for (const std::string_view parameter : {".weight", ".bias", ".running_mean", ".running_var"}) {
+    if (label.ends_with(parameter)) return Use::kModel;
+  }
+  return Use::kOther;
+}
+
+size_t& of(UseBytes& bytes, Use use) { return bytes[static_cast<size_t>(use)]; }
+
+}  // namespace
+
+std::string_view name_of(Use use) {
+  static constexpr std::array<std::string_view, kUses> kNames{"model",      "weights", "activations", "workspace",
+                                                              "statistics", "staging", "other"};
+  return kNames[static_cast<size_t>(use)];
+}
+
+size_t total(const UseBytes& bytes) noexcept { return std::accumulate(bytes.begin(), bytes.end(), size_t{0}); }
+
+void Ledger::announce_arena(size_t arena_bytes, size_t activations_bytes) {
+  const std::lock_guard lock(mutex_);
+  announced_arena_ = arena_bytes;
+  announced_activations_ = std::min(activations_bytes, arena_bytes);
+}
+
+Ledger::Figures Ledger::figures() const {
+  const std::lock_guard lock(mutex_);
+  return figures_;
+}
+
+void Ledger::reset_peak() {
+  const std::lock_guard lock(mutex_);
+  figures_.at_peak = figures_.live;
+  peak_bytes_ = total(figures_.live);
+}
+
+void Ledger::book(const Entry& entry, bool in) noexcept {
+  const auto move = [in](size_t& to, size_t bytes) { to = in ? to + bytes : to - bytes; };
+  move(of(figures_.live, entry.use), entry.bytes - entry.workspace_bytes);
+  move(of(figures_.live, Use::kWorkspace), entry.workspace_bytes);
+  if (const size_t now = total(figures_.live); now > peak_bytes_) {
+    peak_bytes_ = now;
+    figures_.at_peak = figures_.live;
+  }
+}
+
+void* Ledger::do_allocate(size_t bytes, std::string_view label, Stream stream) {
+  void* block = upstream_.allocate(bytes, label, stream);
+  const std::lock_guard lock(mutex_);
+  Entry entry{use_of(label), bytes, 0};
+  if (entry.use == Use::kActivations && bytes == announced_arena_) entry.workspace_bytes = bytes - announced_activations_;
+  try {
+    blocks_.emplace(block, entry);
+  } catch (const std::bad_alloc&) {
+    upstream_.deallocate(block, bytes, stream);
+    throw OutOfMemory("no host memory to note the allocation of '" + std::string(label) + "'", {.requested_bytes = bytes});
+  }
+  book(entry, true);
+  return block;
+}
+
+void Ledger::do_deallocate(void* block, size_t bytes, Stream stream) noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = blocks_.find(block); found != blocks_.end()) {
+      book(found->second, false);
+      blocks_.erase(found);
+    }
+  }
+  upstream_.deallocate(block, bytes, stream);
+}
+
+Account account(const Ledger& ledger, const Pool& pool) {
+  Account made;
+  made.uses = ledger.figures().live;
+  const ProcessMemory process = process_memory();
+  made.resident_bytes = process.resident_bytes;
+  const size_t used = total(made.uses), reserved = pool.figures().reserved_bytes;
+  made.pool_bytes = reserved - std::min(reserved, used);
+  made.library_bytes = process.file_bytes;
+  size_t touched = 0;
+  for (const std::span<const std::byte> segment : pool.segments()) touched += resident_bytes_of(segment);
+  made.untouched_bytes = reserved - std::min(reserved, touched);
+  made.rest_bytes = static_cast<int64_t>(made.resident_bytes) - static_cast<int64_t>(process.file_bytes) -
+                    static_cast<int64_t>(used + made.pool_bytes - made.untouched_bytes);
+  return made;
+}
+
+}  // namespace elek
