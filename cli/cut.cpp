@@ -4,16 +4,22 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <optional>
 
 #include "cli/choose.h"
 #include "data/loader.h"
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
+#include "engine/memory/process_memory.h"
 #include "models/model_file.h"
 #include "prune/refit.h"
+#include "prune/trail.h"
 
 namespace elek::cli {
 namespace {
+
+/// A refit keeps no more activations than this without --memory-limit: enough for ResNet-50's second stage and 1,000 images.
+constexpr size_t kCheckpointBytes = size_t{4} << 30;
 
 /// Some samples of another data set, in an order of their own.
 class Sample final : public Dataset {
@@ -78,13 +84,32 @@ HistoryEntry history_entry(const Dense& dense, const Statistics& watched, const 
   return entry;
 }
 
+// What a refit may keep of activations. Under --memory-limit what is left beside moments and two sessions of the dense network
+// with a batch of values each (more than parts of it need); else a part of the machine's memory.
+size_t checkpoint_bytes(const Dense& dense, const Model& pruned, const PrunePlan& plan, Context& context) {
+  const SessionOptions options = context.session_options(dense.input.batch);
+  if (options.device.kind != DeviceKind::kCpu) return 0;
+  const std::optional<size_t> left = context.memory_left();
+  if (!left) return std::min(kCheckpointBytes, physical_memory_bytes() / 4);
+  const SessionEstimate session = estimate_memory(dense.model, options);
+  const SessionMemory& m = session.memory;
+  const size_t each = m.weights_bytes + m.arena_bytes + m.staging_bytes + session.packing_bytes + size_t{kTrailBatchBytes};
+  const size_t other =
+      plan_refit(dense.model, pruned, plan, options.threads, 1, 0).moments_bytes + 2 * each + parameter_bytes(dense.model);
+  return *left > other ? *left - other : 0;
+}
+
 /// What a refit will hold and take.
 void foretell_refit(const Dense& dense, const Model& pruned, const PrunePlan& plan, Context& context) {
-  const RefitPlan work = plan_refit(dense.model, pruned, plan, context.common().threads);
+  const RefitPlan work = plan_refit(dense.model, pruned, plan, context.common().threads, dense.calibration->size(),
+                                    checkpoint_bytes(dense, pruned, plan, context));
   const double ms = work.dense_passes * static_cast<double>(dense.calibration->size()) * dense.ms_an_image;
+  std::string kept = readable_bytes(work.kept_bytes) + " of activations kept";
+  if (work.recomputed > 0)
+    kept += " (there is no room for more: " + std::to_string(work.recomputed) + " layers start further back)";
   context.output().note("refit: " + std::to_string(work.layers.size()) + " layers, one after the other; up to " +
-                        readable_bytes(work.moments_bytes) + " of moments (" + work.moments_layer + "); the work of " +
-                        decimal(work.dense_passes, 1) + " dense passes over the calibration images, about " +
+                        readable_bytes(work.moments_bytes) + " of moments (" + work.moments_layer + ") and " + kept +
+                        "; the work of " + decimal(work.dense_passes, 1) + " dense passes over the calibration images, about " +
                         duration(std::chrono::duration<double>(ms / 1e3)));
 }
 
@@ -179,7 +204,8 @@ Model repaired(const Dense& dense, const Model& pruned, const PrunePlan& plan, R
   const SessionOptions options = context.session_options(dense.input.batch);
   const auto source = context.loader(dense.calibration, 0, dense.input.calibrate);
   if (refits(repair)) {
-    model = refit(dense.model, pruned, plan, *source, options, watch("refit"));
+    const RefitOptions how{kRidge, checkpoint_bytes(dense, pruned, plan, context)};
+    model = refit(dense.model, pruned, plan, *source, options, watch("refit"), how);
   }
   if (reestimates(repair)) {
     model = reestimate_batch_norm(model, *source, 0, options, watch("re-estimate"));

@@ -2,6 +2,8 @@
 // Reads VmRSS and VmHWM (proc(5)), and resets the latter by writing 5 to clear_refs. Tests: tests/unit/process_memory_test.cpp
 #include "engine/memory/process_memory.h"
 
+#include <unistd.h>
+
 #include <cstdint>
 #include <fstream>
 #include <sstream>
@@ -25,6 +27,11 @@ ProcessMemory process_memory() {
     }
   }
   return found;
+}
+
+size_t physical_memory_bytes() {
+  const long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+  return pages > 0 && page_bytes > 0 ? static_cast<size_t>(pages) * static_cast<size_t>(page_bytes) : 0;
 }
 
 bool reset_peak_resident() {

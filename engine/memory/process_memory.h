@@ -15,6 +15,9 @@ struct ProcessMemory {
 /// Figures of now; 0 where the platform has none. Costs one read of /proc/self/status.
 [[nodiscard]] ProcessMemory process_memory();
 
+/// Physical memory of the machine; 0 where the platform does not say.
+[[nodiscard]] size_t physical_memory_bytes();
+
 /// Makes the resident bytes of now the peak. False where the system cannot (then peaks are those since the start), which a
 /// report must say.
 [[nodiscard]] bool reset_peak_resident();
