@@ -104,9 +104,9 @@ void foretell_refit(const Dense& dense, const Model& pruned, const PrunePlan& pl
   const RefitPlan work = plan_refit(dense.model, pruned, plan, context.common().threads, dense.calibration->size(),
                                     checkpoint_bytes(dense, pruned, plan, context));
   const double ms = work.dense_passes * static_cast<double>(dense.calibration->size()) * dense.ms_an_image;
-  std::string kept = readable_bytes(work.kept_bytes) + " of activations kept";
-  if (work.recomputed > 0)
-    kept += " (there is no room for more: " + std::to_string(work.recomputed) + " layers start further back)";
+  std::string kept = readable_bytes(work.kept.bytes) + " of activations kept";
+  if (work.kept.recomputed > 0)
+    kept += " (there is no room for more: " + std::to_string(work.kept.recomputed) + " layers start further back)";
   context.output().note("refit: " + std::to_string(work.layers.size()) + " layers, one after the other; up to " +
                         readable_bytes(work.moments_bytes) + " of moments (" + work.moments_layer + ") and " + kept +
                         "; the work of " + decimal(work.dense_passes, 1) + " dense passes over the calibration images, about " +

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products in tiles and Cholesky solves on OpenBLAS. LAPACK's three routines are declared here as Fortran spells them (lengths of
-// the character arguments last): Debian's OpenBLAS brings the routines, but no header for them.
-// Tests: tests/prune/moments_test.cpp
+// Products in tiles and Cholesky solves on OpenBLAS. LAPACK's three routines are declared here as Fortran spells them (lengths
+// of the character arguments last): Debian's OpenBLAS brings the routines, but no header for them. Tests:
+// tests/prune/moments_test.cpp
 #include "prune/least_squares.h"
 
 #include <cblas.h>

@@ -18,7 +18,11 @@ namespace {
 
 size_t at(int64_t i) { return static_cast<size_t>(i); }
 
+}  // namespace
+
 int thread_count(int asked) { return asked > 0 ? asked : std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
+
+namespace {
 
 bool has_zeros(const Model& model, const std::string& name) {
   const std::span<const float> weights = model.parameter(name).f32();
@@ -35,19 +39,13 @@ ValueId bias_node(const Graph& graph, ValueId id) {
   return -1;
 }
 
-RefitLayer layer_of(const Model& dense, const Model& pruned, ValueId id, const std::vector<int64_t>& kept) {
-  const Node& node = pruned.graph.node(id);
-  RefitLayer layer;
-  layer.node = id;
-  layer.bias_node = bias_node(pruned.graph, id);
-  layer.sparse = has_zeros(pruned, node.name + ".weight");
-  FitShape& s = layer.shape;
+}  // namespace
+
+FitShape input_shape_of(const Graph& graph, ValueId id) {
+  const Node& node = graph.node(id);
+  FitShape s;
   s.name = node.name;
-  s.input = pruned.graph.node(node.inputs.at(0)).shape;
-  s.outputs = node.shape.channels;
-  s.bias = layer.bias_node >= 0;
-  s.targets = kept;
-  s.target_channels = dense.graph.node(id).shape.channels;
+  s.input = graph.node(node.inputs.at(0)).shape;
   if (node.is<Conv2dAttrs>()) {
     const auto& conv = node.as<Conv2dAttrs>();
     s.kernel = conv.kernel;
@@ -55,6 +53,22 @@ RefitLayer layer_of(const Model& dense, const Model& pruned, ValueId id, const s
     s.padding = conv.padding;
     s.groups = conv.groups;
   }
+  return s;
+}
+
+namespace {
+
+RefitLayer layer_of(const Model& dense, const Model& pruned, ValueId id, const std::vector<int64_t>& kept) {
+  const Node& node = pruned.graph.node(id);
+  RefitLayer layer;
+  layer.node = id;
+  layer.bias_node = bias_node(pruned.graph, id);
+  layer.sparse = has_zeros(pruned, node.name + ".weight");
+  FitShape& s = layer.shape = input_shape_of(pruned.graph, id);
+  s.outputs = node.shape.channels;
+  s.bias = layer.bias_node >= 0;
+  s.targets = kept;
+  s.target_channels = dense.graph.node(id).shape.channels;
   return layer;
 }
 
@@ -93,33 +107,19 @@ void solve_layer(Model& model, const Model& pruned, const RefitLayer& layer, Fit
   }
 }
 
-/// Where the way through both networks is kept, which pass starts where, and what that costs: the last narrow value before the
-/// layer's input whose activations fit. Early values, which are the largest, cost least to make again.
-void plan_checkpoints(const Graph& dense, const Graph& pruned, int64_t samples, size_t bytes, RefitPlan& plan) {
-  const std::vector<ValueId> narrow = narrow_values(dense);
-  std::vector<int64_t> floats{0, 0};
+/// Where the way through both networks is kept, which pass starts where, and what all that costs.
+void plan_trail(const Graph& dense, const Graph& pruned, int64_t samples, size_t bytes, RefitPlan& plan) {
+  std::vector<ValueId> inputs;
+  for (const RefitLayer& layer : plan.layers) inputs.push_back(dense.node(layer.node).inputs.at(0));
+  plan.kept = plan_kept_values({&dense, &pruned}, inputs, samples, bytes);
   ValueId from = -1;
-  for (RefitLayer& layer : plan.layers) {
-    const ValueId input = dense.node(layer.node).inputs.at(0);
-    const auto past = std::upper_bound(narrow.begin(), narrow.end(), input);
-    for (auto value = past; value != narrow.begin() && *--value > std::max<ValueId>(from, 0);) {
-      const std::vector<int64_t> wanted{std::max(floats[0], dense.node(*value).shape.elements()),
-                                        std::max(floats[1], pruned.node(*value).shape.elements())};
-      if (static_cast<double>(wanted[0] + wanted[1]) * static_cast<double>(samples) * sizeof(float) >
-          static_cast<double>(bytes))
-        continue;
-      plan.macs_an_image += static_cast<double>(macs_between(dense, from, *value) + macs_between(pruned, from, *value));
-      floats = wanted;
-      from = *value;
-      break;
-    }
-    layer.from = from;
-    if (*(past - 1) > std::max<ValueId>(from, 0)) ++plan.recomputed;
-    plan.macs_an_image += static_cast<double>(macs_between(dense, from, layer.node) + macs_between(pruned, from, input)) +
-                          product_macs(layer.shape);
+  for (size_t i = 0; i < plan.layers.size(); ++i) {
+    const ValueId now = plan.kept.from[i];
+    int64_t macs = macs_between(dense, now, plan.layers[i].node) + macs_between(pruned, now, inputs[i]);
+    if (now != from) macs += macs_between(dense, from, now) + macs_between(pruned, from, now);
+    plan.macs_an_image += static_cast<double>(macs) + product_macs(plan.layers[i].shape);
+    from = now;
   }
-  if (floats[0] > 0) plan.kept_floats = floats;
-  plan.kept_bytes = at((floats[0] + floats[1]) * samples) * sizeof(float);
 }
 
 }  // namespace
@@ -153,7 +153,7 @@ RefitPlan plan_refit(const Model& dense, const Model& pruned, const PrunePlan& p
       made.moments_layer = layer.shape.name;
     }
   }
-  plan_checkpoints(graph, pruned.graph, samples, checkpoint_bytes, made);
+  plan_trail(graph, pruned.graph, samples, checkpoint_bytes, made);
   made.dense_passes = made.macs_an_image / static_cast<double>(std::max<int64_t>(1, macs(graph)));
   return made;
 }
@@ -169,11 +169,13 @@ Model refit(const Model& dense, const Model& pruned, const PrunePlan& plan, Batc
   const RefitPlan work =
       plan_refit(dense, pruned, plan, threads, images, options.device.kind == DeviceKind::kCpu ? how.checkpoint_bytes : 0);
   Model model = pruned;
-  Trail trail(calibration, options, work.kept_floats, resource);
+  Trail trail(calibration, options, work.kept.floats, resource);
   const int64_t total = std::ssize(work.layers) * images;
   int64_t done = 0;
-  for (const RefitLayer& layer : work.layers) {
-    if (layer.from != trail.at()) trail.advance(std::array<const Model*, 2>{&dense, &model}, layer.from);
+  for (size_t i = 0; i < work.layers.size(); ++i) {
+    const RefitLayer& layer = work.layers[i];
+    const ValueId from = work.kept.from[i];
+    if (from != trail.at()) trail.advance(std::array<const Model*, 2>{&dense, &model}, from);
     FitMoments moments(layer.shape, layer.sparse, threads, resource);
     const std::array<Way, 2> ways{Way{&dense, 0, layer.node}, Way{&model, 1, model.graph.node(layer.node).inputs.at(0)}};
     trail.pass(ways, [&](int64_t samples, std::span<const std::span<const float>> values) {

@@ -21,13 +21,13 @@
 #include "engine/session.h"
 #include "prune/moments.h"
 #include "prune/select.h"
+#include "prune/trail.h"
 
 namespace elek {
 
 /// One layer of the repair, in order.
 struct RefitLayer {
   ValueId node = -1;
-  ValueId from = -1;       // the kept value that its pass starts from; -1: the images
   ValueId bias_node = -1;  // whose parameter takes the bias: a batch norm's running_mean, the layer's own bias, or none (-1)
   bool sparse = false;     // some of its weights are zero and stay so
   FitShape shape;
@@ -37,13 +37,15 @@ struct RefitPlan {
   std::vector<RefitLayer> layers;
   size_t moments_bytes = 0;   // of the layer that needs most, beside the two sessions
   std::string moments_layer;  // which one that is
-  /// Floats an image kept of the dense and of the pruned network (empty: none), and bytes of both over all images.
-  std::vector<int64_t> kept_floats;
-  size_t kept_bytes = 0;
-  int64_t recomputed = 0;    // layers whose pass starts before their block, because its activations did not fit
-  double macs_an_image = 0;  // of all passes and products
-  double dense_passes = 0;   // the same, in passes of the dense network
+  KeptValues kept;            // of the dense and the pruned network
+  double macs_an_image = 0;   // of all passes and products
+  double dense_passes = 0;    // the same, in passes of the dense network
 };
+/// How one layer reads its input, without outputs: a convolution, or a linear layer as a 1x1 kernel.
+[[nodiscard]] FitShape input_shape_of(const Graph& graph, ValueId node);
+/// `asked`, or the machine's.
+[[nodiscard]] int thread_count(int asked);
+
 struct RefitOptions {
   double ridge = kRidge;
   size_t checkpoint_bytes = 0;  // at most so many bytes of activations are kept

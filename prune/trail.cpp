@@ -98,6 +98,33 @@ int64_t macs_between(const Graph& graph, ValueId from, ValueId to) {
   return total;
 }
 
+KeptValues plan_kept_values(const std::vector<const Graph*>& graphs, std::span<const ValueId> inputs, int64_t samples,
+                            size_t bytes) {
+  const std::vector<ValueId> narrow = narrow_values(*graphs.at(0));
+  KeptValues kept;
+  std::vector<int64_t> floats(graphs.size(), 0);
+  ValueId from = -1;
+  for (const ValueId input : inputs) {
+    const auto past = std::upper_bound(narrow.begin(), narrow.end(), input);
+    const ValueId best = past == narrow.begin() ? -1 : *(past - 1);
+    for (auto next = past; next != narrow.begin() && *(next - 1) > std::max<ValueId>(from, 0); --next) {
+      std::vector<int64_t> wanted = floats;
+      int64_t all = 0;
+      for (size_t i = 0; i < graphs.size(); ++i)
+        all += wanted[i] = std::max(wanted[i], graphs[i]->node(*(next - 1)).shape.elements());
+      if (static_cast<double>(all) * static_cast<double>(samples) * sizeof(float) > static_cast<double>(bytes)) continue;
+      floats = wanted;
+      kept.bytes = index(all * samples) * sizeof(float);
+      from = *(next - 1);
+      break;
+    }
+    kept.from.push_back(from);
+    if (best > std::max<ValueId>(from, 0)) ++kept.recomputed;
+  }
+  if (from >= 0) kept.floats = floats;
+  return kept;
+}
+
 Trail::Trail(BatchSource& images, SessionOptions options, std::span<const int64_t> capacity, MemoryResource& resource)
     : images_(images), options_(std::move(options)), samples_(images.samples()), capacity_(capacity.begin(), capacity.end()) {
   options_.probes = {};
