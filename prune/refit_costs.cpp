@@ -58,6 +58,42 @@ std::vector<double> output_scales(const Model& model, ValueId node) {
   return scales;
 }
 
+/// Sum of gamma^2 over the batch norm that makes `value` (through nothing but itself): about the variance of what it makes, all
+/// channels together. 0 if no batch norm does.
+double norm_energy(const Model& model, ValueId value) {
+  const Node& node = model.graph.node(value);
+  if (!node.is<BatchNormAttrs>()) return 0;
+  double energy = 0;
+  for (const float gamma : model.parameter(node.name + ".weight").f32()) energy += double{gamma} * double{gamma};
+  return energy;
+}
+
+/// How much of a residual sum comes through the branch that the reader is in: the share of its variance, 1 outside of branches
+/// and where it cannot be told. `variance_of_value` holds what has been measured of values that layers read.
+double share_of_sum(const Model& model, ValueId node, const std::map<ValueId, double>& variance_of_value) {
+  const Graph& graph = model.graph;
+  ValueId value = node;
+  for (;;) {
+    const std::vector<ValueId> readers = graph.consumers(value);
+    if (readers.size() != 1) return 1;
+    if (graph.node(readers[0]).is<AddAttrs>()) break;
+    value = readers[0];
+    if (value == graph.output()) return 1;
+  }
+  const Node& sum = graph.node(graph.consumers(value)[0]);
+  double own = 0, others = 0;
+  for (const ValueId operand : sum.inputs) {
+    double energy = norm_energy(model, operand);
+    const Node& made = graph.node(operand);
+    const ValueId source = made.is<ChannelMapAttrs>() ? made.inputs.at(0) : operand;
+    if (const auto known = variance_of_value.find(source); energy == 0 && known != variance_of_value.end())
+      energy = known->second;
+    if (energy == 0) return 1;
+    (operand == value ? own : others) += energy;
+  }
+  return own / (own + others);
+}
+
 /// The fit of one slice of a reader: mean moments with the ridge on, weights transposed and scaled.
 ReaderFit fit_of(const Model& model, const Reader& reader, const FitMoments& moments, int64_t slice, double positions,
                  MemoryResource& resource) {
@@ -85,6 +121,21 @@ ReaderFit fit_of(const Model& model, const Reader& reader, const FitMoments& mom
     }
   }
   return fit;
+}
+
+/// Variance of the value that a reader reads, all channels together, from its columns' middle taps.
+double input_variance(const Reader& reader, const FitMoments& moments, double positions) {
+  const FitShape& s = reader.shape;
+  const int64_t n = s.unknowns(), taps = s.kernel * s.kernel;
+  double total = 0;
+  for (int64_t slice = 0; slice < s.groups; ++slice) {
+    const double* a = moments.second_moments(slice).data();
+    for (int64_t i = taps / 2; i < s.columns(); i += taps) {
+      const double mean = a[i * n + n - 1] / positions;
+      total += a[i * n + i] / positions - mean * mean;
+    }
+  }
+  return total;
 }
 
 /// Variance of what the fits make, all outputs together: sum over k of w_k' (A - m m') w_k, m the mean column.
@@ -115,7 +166,8 @@ void load_diagonal(ReaderFit& fit, double ridge) {
 
 /// One pass: the reader's fits, scaled so that costs are shares of the variance of its outputs.
 std::vector<ReaderFit> gather(const Model& model, const Reader& reader, Trail& trail, int threads, double ridge,
-                              const std::function<void(int64_t)>& progress, MemoryResource& resource) {
+                              std::map<ValueId, double>& variances, const std::function<void(int64_t)>& progress,
+                              MemoryResource& resource) {
   FitMoments moments(reader.shape, false, threads, resource);
   int64_t samples = 0;
   const std::array<Way, 1> ways{Way{&model, 0, reader.value}};
@@ -134,7 +186,9 @@ std::vector<ReaderFit> gather(const Model& model, const Reader& reader, Trail& t
     throw InputError("refit costs of '" + reader.shape.name +
                      "': its inputs hold NaN or infinite values; are the calibration images what the network expects?");
   }
-  const double scale = variance > 0 ? 1 / std::sqrt(variance) : 1;
+  variances.try_emplace(reader.value, input_variance(reader, moments, positions));
+  const double share = share_of_sum(model, reader.node, variances);
+  const double scale = variance > 0 ? std::sqrt(share / variance) : 1;
   for (ReaderFit& fit : fits) {
     auto* w = static_cast<double*>(fit.weights.data());
     for (int64_t i = 0; i < fit.columns() * fit.outputs; ++i) w[i] *= scale;
@@ -174,6 +228,7 @@ std::vector<std::vector<double>> refit_costs(const Model& model, const std::vect
   const KeptValues kept =
       plan_kept_values({&model.graph}, inputs, images, options.device.kind == DeviceKind::kCpu ? how.checkpoint_bytes : 0);
   Trail trail(calibration, options, kept.floats, resource);
+  std::map<ValueId, double> variances;
   std::vector<std::vector<double>> scores(groups.size());
   std::vector<std::vector<ReaderFit>> fits(groups.size());
   const int64_t total = std::ssize(readers) * images;
@@ -182,7 +237,7 @@ std::vector<std::vector<double>> refit_costs(const Model& model, const std::vect
     const Reader& reader = readers[r];
     if (kept.from[r] != trail.at()) trail.advance(std::array<const Model*, 1>{&model}, kept.from[r]);
     std::vector<ReaderFit> made = gather(
-        model, reader, trail, threads, how.ridge,
+        model, reader, trail, threads, how.ridge, variances,
         [&](int64_t count) {
           done += count;
           if (progress) progress(done, total);

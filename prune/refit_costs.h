@@ -18,9 +18,10 @@ namespace elek {
 
 /// scores[g][c]: cost of removing channel c of group g and all that went before it, so that costs grow in the order of going:
 /// the sum over the group's readers of (squared error of the reader's outputs after its batch norm's scale, least squares,
-/// ridge included) / (variance of those outputs), averaged over images and positions. Empty for groups that are not prunable.
-/// Depthwise readers cost nothing: their outputs go with the channel. Memory: the moments of all readers of the groups that are
-/// open at once, see plan_refit_costs(). `options`, `progress` and errors as refit().
+/// ridge included) / (variance of those outputs) * (share of the residual sum's variance that comes through the reader's
+/// branch; 1 outside of branches), averaged over images and positions. Empty for groups that are not prunable. Depthwise
+/// readers cost nothing: their outputs go with the channel. Memory: the moments of all readers of the groups that are open at
+/// once, see plan_refit_costs(). `options`, `progress` and errors as refit().
 [[nodiscard]] std::vector<std::vector<double>> refit_costs(const Model& model, const std::vector<Group>& groups,
                                                            BatchSource& calibration, SessionOptions options,
                                                            const Progress& progress, const RefitOptions& how = {});

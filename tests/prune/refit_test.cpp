@@ -316,6 +316,44 @@ TEST(Refit, MemoryDoesNotGrowWithTheImagesAndNothingIsLeft) {
   EXPECT_EQ(memory.figures().live_bytes, 0u);
 }
 
+TEST(Refit, IsTheSameWhereverItsPassesStart) {
+  TinyOptions small;
+  small.widths = {5, 8};
+  for (const Model& dense : {tiny_resnet(small), tiny_resnet(tiny_bottleneck_options()), tiny_option_a(3)}) {
+    const PrunePlan plan = channel_plan(dense, 2);
+    const Model pruned = apply(dense, plan, host_resource());
+    const std::vector<uint8_t> pixels = tiny_pixels(dense.graph.input_shape(), kSamples, 8);
+    const size_t all = plan_refit(dense, pruned, plan, 2, kSamples, size_t{1} << 30).kept.bytes;
+    ASSERT_GT(all, 0u);
+    Model from_images;
+    double passes = 0;
+    for (const size_t bytes : {size_t{0}, all / 2, all}) {
+      const RefitPlan work = plan_refit(dense, pruned, plan, 2, kSamples, bytes);
+      EXPECT_LE(work.kept.bytes, bytes);
+      EXPECT_EQ(work.kept.recomputed == 0, bytes == all);
+      Tracker memory(host_resource());
+      ArraySource source(pixels, kSamples);
+      const Model got = refit(dense, pruned, plan, source, options(&memory), {}, {0.1, bytes});
+      EXPECT_GE(memory.figures().peak_bytes, work.kept.bytes + work.moments_bytes / 2);
+      if (bytes == 0) {
+        from_images = got;
+        passes = work.dense_passes;
+        continue;
+      }
+      EXPECT_LT(work.dense_passes, bytes == all ? passes : passes + 1e-9);
+      for (const auto& [name, tensor] : from_images.parameters) {
+        const std::span<const float> expected = tensor->f32();
+        double scale = 0;
+        for (const float v : expected) scale = std::max(scale, std::fabs(static_cast<double>(v)));
+        // As in IsItsDefinitionOnWholeNetworks: parts of a network may add up in another order, in f32.
+        const Mismatch m =
+            compare(got.parameter(name).f32(), std::vector<double>(expected.begin(), expected.end()), 2e-3 * scale, 0);
+        EXPECT_EQ(m.count, 0) << name << ": " << m.message();
+      }
+    }
+  }
+}
+
 TEST(Refit, NamesTheLayerThatCannotBeFitted) {
   Model dense = tiny_resnet(TinyOptions{});
   const PrunePlan plan = channel_plan(dense, 2);
