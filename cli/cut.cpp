@@ -183,8 +183,8 @@ void add_refit_costs(Dense& dense, Context& context) {
   const std::vector<Group> groups = find_groups(dense.model.graph);
   const size_t moments_bytes = refit_costs_bytes(dense.model.graph, groups, thread_count(options.threads));
   const RefitOptions how{kRidge, checkpoint_bytes(dense, moments_bytes, context)};
-  context.output().note("refit costs: up to " + readable_bytes(moments_bytes) + " of moments and " +
-                        readable_bytes(how.checkpoint_bytes) + " of activations");
+  context.output().note("refit costs: " + readable_bytes(moments_bytes) + " of moments, and " +
+                        readable_bytes(how.checkpoint_bytes) + " of activations at most");
   dense.refit_costs = context.phase("collection", [&] {
     const auto source = context.loader(dense.calibration, 0, dense.input.calibrate);
     return refit_costs(dense.model, groups, *source, options, bars(context)("refit costs"), how);
