@@ -85,11 +85,6 @@ HistoryEntry history_entry(const Dense& dense, const Statistics& watched, const 
   return entry;
 }
 
-/// Bytes of moments that a refit holds at once.
-size_t moments_bytes(const Dense& dense, const Model& pruned, const PrunePlan& plan, const Context& context) {
-  return plan_refit(dense.model, pruned, plan, context.common().threads, 1, 0).moments_bytes;
-}
-
 // What a refit may keep of activations. Under --memory-limit what is left beside moments and two sessions of the dense network
 // with a batch of values each (more than parts of it need); else a part of the machine's memory.
 size_t checkpoint_bytes(const Dense& dense, size_t moments_bytes, Context& context) {
@@ -106,8 +101,7 @@ size_t checkpoint_bytes(const Dense& dense, size_t moments_bytes, Context& conte
 
 /// What a refit will hold and take.
 void foretell_refit(const Dense& dense, const Model& pruned, const PrunePlan& plan, Context& context) {
-  const RefitPlan work = plan_refit(dense.model, pruned, plan, context.common().threads, dense.calibration->size(),
-                                    checkpoint_bytes(dense, moments_bytes(dense, pruned, plan, context), context));
+  const RefitPlan work = refit_plan(dense, pruned, plan, context);
   const double ms = work.dense_passes * static_cast<double>(dense.calibration->size()) * dense.ms_an_image;
   std::string kept = readable_bytes(work.kept.bytes) + " of activations kept";
   if (work.kept.recomputed > 0)
@@ -178,6 +172,13 @@ Collected collect(const Dense& dense, const Probes& probes, Context& context) {
   });
 }
 
+RefitPlan refit_plan(const Dense& dense, const Model& pruned, const PrunePlan& plan, Context& context) {
+  const int threads = context.common().threads;
+  const size_t moments_bytes = plan_refit(dense.model, pruned, plan, threads, 1, 0).moments_bytes;
+  return plan_refit(dense.model, pruned, plan, threads, dense.calibration->size(),
+                    checkpoint_bytes(dense, moments_bytes, context));
+}
+
 void add_refit_costs(Dense& dense, Context& context) {
   const SessionOptions options = context.session_options(dense.input.batch);
   const std::vector<Group> groups = find_groups(dense.model.graph);
@@ -228,7 +229,7 @@ Model repaired(const Dense& dense, const Model& pruned, const PrunePlan& plan, R
   const SessionOptions options = context.session_options(dense.input.batch);
   const auto source = context.loader(dense.calibration, 0, dense.input.calibrate);
   if (refits(repair)) {
-    const RefitOptions how{kRidge, checkpoint_bytes(dense, moments_bytes(dense, pruned, plan, context), context)};
+    const RefitOptions how{kRidge, refit_plan(dense, pruned, plan, context).kept.bytes};
     model = refit(dense.model, pruned, plan, *source, options, watch("refit"), how);
   }
   if (reestimates(repair)) {

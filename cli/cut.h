@@ -16,6 +16,7 @@
 #include "engine/graph/model.h"
 #include "engine/statistics.h"
 #include "prune/apply.h"
+#include "prune/refit.h"
 #include "prune/repair.h"
 #include "prune/score.h"
 #include "prune/select.h"
@@ -47,6 +48,8 @@ struct Dense {
 };
 /// Takes what the metric refit goes by, over the calibration images (phase collection).
 void add_refit_costs(Dense& dense, Context& context);
+/// What refitting a cut of it will hold and take, within the memory there is.
+[[nodiscard]] RefitPlan refit_plan(const Dense& dense, const Model& pruned, const PrunePlan& plan, Context& context);
 /// Loads model and data, warns about images in both, measures the dense accuracy if there is data for it (phases load,
 /// inference).
 [[nodiscard]] Dense load_dense(const CutInput& input, Context& context);
