@@ -45,6 +45,7 @@ PrunePlan in_rounds(const Dense& dense, const Collected& collected, const CutSpe
     context.output().note("round " + std::to_string(step) + " of " + std::to_string(spec.steps) + ": " + part_text(all));
     if (step == spec.steps || all.removes_nothing()) continue;
     now.model = left_by(dense, all, spec, watch, context);
+    if (spec.criterion == Criterion::kRefit) add_refit_costs(now, context);
     if (const Probes probes = probes_of(spec, now.model.graph); !probes.empty()) sums = collect(now, probes, context);
   }
   if (!spec.weights) all.target = target_text(spec.channels);

@@ -179,6 +179,12 @@ Tracker& Context::session_tracker() {
   return on_device_->tracker();
 }
 
+std::optional<size_t> Context::memory_left() {
+  if (!limit_bytes_) return std::nullopt;
+  const size_t held = session_tracker().figures().live_bytes + kCommandPool.keep_bytes + kCommandPool.segment_bytes;
+  return *limit_bytes_ - std::min(*limit_bytes_, held);
+}
+
 SessionOptions Context::session_options(int64_t batch) {
   SessionOptions options;
   options.device = device();

@@ -99,6 +99,8 @@ class Context {
   [[nodiscard]] Device device();
   /// What sessions allocate from: the device's memory, which is the host's on the CPU. --memory-limit counts here alone.
   [[nodiscard]] Tracker& session_tracker();
+  /// Bytes that --memory-limit still allows sessions; nothing where there is no limit.
+  [[nodiscard]] std::optional<size_t> memory_left();
   /// Device, precision, batch, threads and memory as the command line asks.
   [[nodiscard]] SessionOptions session_options(int64_t batch);
   /// A loader that decodes on as many threads as the command may use.

@@ -27,10 +27,10 @@ void add_coverage(CLI::App& app, Run& run) {
   options->cut.spec.channels.share = 0.3;
   CLI::App* command = app.add_subcommand("coverage", "Watch, score channels by coverage, cut, repair, report");
   command
-      ->add_option(
-          "--metric", options->metric,
-          "std-consumer, positions, rms, std; frequency, normalized_mean, mean_absolute, combined (the seed's); magnitude, "
-          "magnitude-l1 or random")
+      ->add_option("--metric", options->metric,
+                   "std-consumer, positions, rms, std; refit (what repair cannot make good); frequency, normalized_mean, "
+                   "mean_absolute, combined (the seed's); magnitude, "
+                   "magnitude-l1 or random")
       ->capture_default_str();
   command->add_option("--channels", options->cut.spec.channels.share, "Share of the channels to remove")->capture_default_str();
   add_cut_options(*command, options->cut);

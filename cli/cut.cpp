@@ -4,16 +4,23 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <optional>
 
 #include "cli/choose.h"
 #include "data/loader.h"
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
+#include "engine/memory/process_memory.h"
 #include "models/model_file.h"
 #include "prune/refit.h"
+#include "prune/refit_costs.h"
+#include "prune/trail.h"
 
 namespace elek::cli {
 namespace {
+
+/// A refit keeps no more activations than this without --memory-limit: enough for ResNet-50's second stage and 1,000 images.
+constexpr size_t kCheckpointBytes = size_t{4} << 30;
 
 /// Some samples of another data set, in an order of their own.
 class Sample final : public Dataset {
@@ -78,13 +85,30 @@ HistoryEntry history_entry(const Dense& dense, const Statistics& watched, const 
   return entry;
 }
 
+// What a refit may keep of activations. Under --memory-limit what is left beside moments and two sessions of the dense network
+// with a batch of values each (more than parts of it need); else a part of the machine's memory.
+size_t checkpoint_bytes(const Dense& dense, size_t moments_bytes, Context& context) {
+  const SessionOptions options = context.session_options(dense.input.batch);
+  if (options.device.kind != DeviceKind::kCpu) return 0;
+  const std::optional<size_t> left = context.memory_left();
+  if (!left) return std::min(kCheckpointBytes, physical_memory_bytes() / 4);
+  const SessionEstimate session = estimate_memory(dense.model, options);
+  const SessionMemory& m = session.memory;
+  const size_t each = m.weights_bytes + m.arena_bytes + m.staging_bytes + session.packing_bytes + size_t{kTrailBatchBytes};
+  const size_t other = moments_bytes + 2 * each + parameter_bytes(dense.model);
+  return *left > other ? *left - other : 0;
+}
+
 /// What a refit will hold and take.
 void foretell_refit(const Dense& dense, const Model& pruned, const PrunePlan& plan, Context& context) {
-  const RefitPlan work = plan_refit(dense.model, pruned, plan, context.common().threads);
+  const RefitPlan work = refit_plan(dense, pruned, plan, context);
   const double ms = work.dense_passes * static_cast<double>(dense.calibration->size()) * dense.ms_an_image;
+  std::string kept = readable_bytes(work.kept.bytes) + " of activations kept";
+  if (work.kept.recomputed > 0)
+    kept += " (there is no room for more: " + std::to_string(work.kept.recomputed) + " layers start further back)";
   context.output().note("refit: " + std::to_string(work.layers.size()) + " layers, one after the other; up to " +
-                        readable_bytes(work.moments_bytes) + " of moments (" + work.moments_layer + "); the work of " +
-                        decimal(work.dense_passes, 1) + " dense passes over the calibration images, about " +
+                        readable_bytes(work.moments_bytes) + " of moments (" + work.moments_layer + ") and " + kept +
+                        "; the work of " + decimal(work.dense_passes, 1) + " dense passes over the calibration images, about " +
                         duration(std::chrono::duration<double>(ms / 1e3)));
 }
 
@@ -148,6 +172,26 @@ Collected collect(const Dense& dense, const Probes& probes, Context& context) {
   });
 }
 
+RefitPlan refit_plan(const Dense& dense, const Model& pruned, const PrunePlan& plan, Context& context) {
+  const int threads = context.common().threads;
+  const size_t moments_bytes = plan_refit(dense.model, pruned, plan, threads, 1, 0).moments_bytes;
+  return plan_refit(dense.model, pruned, plan, threads, dense.calibration->size(),
+                    checkpoint_bytes(dense, moments_bytes, context));
+}
+
+void add_refit_costs(Dense& dense, Context& context) {
+  const SessionOptions options = context.session_options(dense.input.batch);
+  const std::vector<Group> groups = find_groups(dense.model.graph);
+  const size_t moments_bytes = refit_costs_bytes(dense.model.graph, groups, thread_count(options.threads));
+  const RefitOptions how{kRidge, checkpoint_bytes(dense, moments_bytes, context)};
+  context.output().note("refit costs: " + readable_bytes(moments_bytes) + " of moments, and " +
+                        readable_bytes(how.checkpoint_bytes) + " of activations at most");
+  dense.refit_costs = context.phase("collection", [&] {
+    const auto source = context.loader(dense.calibration, 0, dense.input.calibrate);
+    return refit_costs(dense.model, groups, *source, options, bars(context)("refit costs"), how);
+  });
+}
+
 Probes probes_of(const CutSpec& spec, const Graph& graph) {
   return spec.weights ? probes_for_weights(graph) : probes_for(spec.criterion, graph, spec.tap);
 }
@@ -159,8 +203,14 @@ PrunePlan make_plan(const Dense& dense, const Statistics& statistics, const CutS
     return plan;
   }
   const std::vector<Group> groups = find_groups(dense.model.graph);
-  const auto scores = score_channels(dense.model, groups, spec.criterion, statistics, seed);
-  PrunePlan plan = select_channels(groups, scores, dense.model.graph, spec.channels);
+  const bool by_cost = spec.criterion == Criterion::kRefit;
+  if (by_cost && dense.refit_costs.empty()) {
+    throw UsageError("the metric refit looks at the images itself, which this command does not do; use elek coverage");
+  }
+  ChannelTarget target = spec.channels;
+  if (by_cost && target.scope == Scope::kGlobal) target.scope = Scope::kMacs;
+  const auto scores = by_cost ? dense.refit_costs : score_channels(dense.model, groups, spec.criterion, statistics, seed);
+  PrunePlan plan = select_channels(groups, scores, dense.model.graph, target);
   plan.criterion = name_of(spec.criterion);
   return plan;
 }
@@ -179,7 +229,8 @@ Model repaired(const Dense& dense, const Model& pruned, const PrunePlan& plan, R
   const SessionOptions options = context.session_options(dense.input.batch);
   const auto source = context.loader(dense.calibration, 0, dense.input.calibrate);
   if (refits(repair)) {
-    model = refit(dense.model, pruned, plan, *source, options, watch("refit"));
+    const RefitOptions how{kRidge, refit_plan(dense, pruned, plan, context).kept.bytes};
+    model = refit(dense.model, pruned, plan, *source, options, watch("refit"), how);
   }
   if (reestimates(repair)) {
     model = reestimate_batch_norm(model, *source, 0, options, watch("re-estimate"));

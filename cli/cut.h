@@ -16,6 +16,7 @@
 #include "engine/graph/model.h"
 #include "engine/statistics.h"
 #include "prune/apply.h"
+#include "prune/refit.h"
 #include "prune/repair.h"
 #include "prune/score.h"
 #include "prune/select.h"
@@ -43,7 +44,12 @@ struct Dense {
   std::vector<uint8_t> hits;  // one an evaluation image: 1 where the network was right
   double ms_an_image = 0;     // what the evaluation took: later work is foretold from it
   size_t arena_bytes = 0;
+  std::vector<std::vector<double>> refit_costs;  // of every group's channels, once add_refit_costs() has taken them
 };
+/// Takes what the metric refit goes by, over the calibration images (phase collection).
+void add_refit_costs(Dense& dense, Context& context);
+/// What refitting a cut of it will hold and take, within the memory there is.
+[[nodiscard]] RefitPlan refit_plan(const Dense& dense, const Model& pruned, const PrunePlan& plan, Context& context);
 /// Loads model and data, warns about images in both, measures the dense accuracy if there is data for it (phases load,
 /// inference).
 [[nodiscard]] Dense load_dense(const CutInput& input, Context& context);
@@ -82,7 +88,8 @@ struct CutSpec {
 };
 [[nodiscard]] Probes probes_of(const CutSpec& spec, const Graph& graph);
 
-/// What goes, by the spec's criterion and target; `seed` matters to random scores. Changes nothing.
+/// What goes, by the spec's criterion and target; `seed` matters to random scores. Changes nothing. The metric refit needs
+/// add_refit_costs() before, and takes the scope global as where MACs cost least (Scope::kMacs).
 [[nodiscard]] PrunePlan make_plan(const Dense& dense, const Statistics& statistics, const CutSpec& spec, uint64_t seed);
 
 /// The compact network, checked on a batch against the masked dense one.

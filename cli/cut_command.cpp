@@ -123,6 +123,10 @@ void check_what_is_wanted(const CutCommand& options) {
   if (options.spec.steps > 1 && options.spec.sparsity.m > 0) {
     throw UsageError("--steps: an n:m pattern has no parts to go by; use --steps with --sparsity or --channels");
   }
+  const bool sums_wanted = !(options.save_statistics + options.statistics).empty() || !options.why.empty();
+  if (options.spec.criterion == Criterion::kRefit && sums_wanted) {
+    throw UsageError("--metric refit looks at the images and has no sums: leave out --statistics, --save-statistics and --why");
+  }
   if (!options.why.empty() && options.spec.steps > 1) {
     throw UsageError(
         "--why explains one look at the sums; leave out --steps (elek info --history shows what each channel scored)");
@@ -199,7 +203,9 @@ void add_cut_input(CLI::App& command, CutInput& input) {
 }
 
 void add_selection(CLI::App& command, Selection& selection) {
-  command.add_option("--scope", selection.scope, "layer: the share of each group's channels; global: of all")
+  command
+      .add_option("--scope", selection.scope,
+                  "layer: the share of each group's channels; global: of all (--metric refit: the MACs that equal shares save)")
       ->check(CLI::IsMember({"layer", "global"}))
       ->capture_default_str();
   command.add_option("--round-to", selection.round_to, "auto (multiples of 8 from 64 channels on) or a number")
@@ -256,8 +262,8 @@ void resolve(CutCommand& options) {
   }
   if (options.tap != "relu" && options.tap != "conv") throw UsageError("--tap '" + options.tap + "': expected relu or conv");
   const Criterion criterion = options.spec.criterion;
-  if (options.tap == "conv" &&
-      (options.spec.weights || criterion == Criterion::kStdConsumer || criterion == Criterion::kWanda)) {
+  if (options.tap == "conv" && (options.spec.weights || criterion == Criterion::kStdConsumer ||
+                                criterion == Criterion::kWanda || criterion == Criterion::kRefit)) {
     throw UsageError("--tap conv: " + (options.spec.weights ? std::string("wanda") : name_of(criterion)) +
                      " looks at what layers read, the tap relu; take --metric positions, frequency or another of that kind");
   }
@@ -272,7 +278,9 @@ void run_cut(const std::string& name, CutCommand options) {
   Context context(options.common);
   if (!options.spec.out.empty()) check_output_path(options.spec.out);
   if (!options.save_statistics.empty()) check_output_path(options.save_statistics);
-  const Dense dense = load_dense(options.input, context);
+  Dense dense = load_dense(options.input, context);
+  const bool by_cost = options.spec.criterion == Criterion::kRefit && options.spec.replay.empty();
+  if (by_cost) add_refit_costs(dense, context);
   const Probes probes = options.spec.replay.empty() ? probes_of(options.spec, dense.model.graph) : Probes{};
   if (probes.empty() && !(options.save_statistics + options.statistics).empty()) {
     throw UsageError("--statistics and --save-statistics: " + name_of(options.spec.criterion) + " watches nothing");

@@ -82,7 +82,7 @@ Work Sweeper::work_of(const PrunePlan& plan) const {
   Work work{share * static_cast<double>(dense.accuracy.samples), {}};
   for (const Repair repair : spec_.repairs) {
     double passes = reestimates(repair) ? kReestimateCost * share : 0;
-    if (refits(repair)) passes += plan_refit(dense.model, model, plan, context_.common().threads).dense_passes;
+    if (refits(repair)) passes += refit_plan(dense, model, plan, context_).dense_passes;
     work.repairs.push_back(passes * calibration);
   }
   return work;

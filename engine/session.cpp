@@ -173,6 +173,11 @@ std::span<const float> Session::end() {
   return impl_->executable->end();
 }
 
+std::span<const float> Session::run_values(std::span<const float> x, int64_t samples) {
+  (void)impl_->at_rest();
+  return impl_->executable->run_values(x, samples);
+}
+
 Statistics Session::statistics() const {
   Statistics s;
   s.model_hash = impl_->model_hash;

@@ -92,6 +92,9 @@ class Session {
   /// Runs slot.count samples (1 … batch) and returns the logits [count, classes], f32, row-major, on the host; valid until the
   /// next run. Statistics are added up when something is watched.
   std::span<const float> run(const Slot& slot);
+  /// The same from values of the network's input in place of pixels: `x` [samples, C, H, W], row-major, on the host, 1 … batch
+  /// samples; preprocessing is left out. CPU only: ContractError elsewhere, or if the size is wrong.
+  std::span<const float> run_values(std::span<const float> x, int64_t samples);
 
   /// The same in two halves, so that a GPU copies a batch while it computes the one before: begin() starts it and returns once
   /// the slot may be filled again, end() waits for the oldest begun and gives its logits, valid until depth() more have been

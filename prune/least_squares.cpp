@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products in tiles and Cholesky solves on OpenBLAS. LAPACK's two routines are declared here as Fortran spells them (lengths of
-// the character arguments last): Debian's OpenBLAS brings the routines, but no header for them.
-// Tests: tests/prune/moments_test.cpp
+// Products in tiles and Cholesky solves on OpenBLAS. LAPACK's three routines are declared here as Fortran spells them (lengths
+// of the character arguments last): Debian's OpenBLAS brings the routines, but no header for them. Tests:
+// tests/prune/moments_test.cpp
 #include "prune/least_squares.h"
 
 #include <cblas.h>
@@ -17,6 +17,7 @@ extern "C" {
 void dpotrf_(const char* uplo, const int* n, double* a, const int* lda, int* info, size_t uplo_length);
 void dpotrs_(const char* uplo, const int* n, const int* nrhs, const double* a, const int* lda, double* b, const int* ldb,
              int* info, size_t uplo_length);
+void dpotri_(const char* uplo, const int* n, double* a, const int* lda, int* info, size_t uplo_length);
 }
 
 namespace elek {
@@ -61,6 +62,17 @@ void add_tile(const Tile& tile, float* scratch) {
   }
 }
 
+/// Cholesky factor in place; false if `a` is not positive definite.
+bool factorise(double* a, int64_t n) {
+  one_thread_a_call();
+  ELEK_CHECK(n > 0 && n <= std::numeric_limits<int>::max(), "a system of " + std::to_string(n) + " unknowns");
+  const int size = static_cast<int>(n);
+  int info = 0;
+  dpotrf_("L", &size, a, &size, &info, 1);  // row-major j >= i is column-major "lower"
+  ELEK_CHECK(info >= 0, "dpotrf: argument " + std::to_string(-info) + " is wrong");
+  return info == 0;
+}
+
 }  // namespace
 
 void run_tasks(int64_t count, int threads, const std::function<void(int64_t, int)>& task) {
@@ -81,19 +93,24 @@ void add_products(std::span<const Products> jobs, int threads, float* scratch) {
 }
 
 bool solve_in_place(double* a, int64_t n, double* b, int64_t columns) {
-  one_thread_a_call();
-  ELEK_CHECK(n > 0 && columns >= 0 && n <= std::numeric_limits<int>::max() && columns <= std::numeric_limits<int>::max(),
-             "solve_in_place: " + std::to_string(n) + " unknowns, " + std::to_string(columns) + " right-hand sides");
-  const int size = static_cast<int>(n);
-  const int sides = static_cast<int>(columns);
-  int info = 0;
-  dpotrf_("L", &size, a, &size, &info, 1);  // row-major j >= i is column-major "lower"
-  ELEK_CHECK(info >= 0, "dpotrf: argument " + std::to_string(-info) + " is wrong");
-  if (info > 0) return false;
+  ELEK_CHECK(columns >= 0 && columns <= std::numeric_limits<int>::max(),
+             "solve_in_place: " + std::to_string(columns) + " right-hand sides");
+  const auto size = static_cast<int>(n), sides = static_cast<int>(columns);
+  if (!factorise(a, n)) return false;
   if (sides == 0) return true;
+  int info = 0;
   dpotrs_("L", &size, &sides, a, &size, b, &size, &info, 1);
   ELEK_CHECK(info == 0, "dpotrs: argument " + std::to_string(-info) + " is wrong");
   return true;
+}
+
+bool invert_in_place(double* a, int64_t n) {
+  if (!factorise(a, n)) return false;
+  const int size = static_cast<int>(n);
+  int info = 0;
+  dpotri_("L", &size, a, &size, &info, 1);
+  ELEK_CHECK(info >= 0, "dpotri: argument " + std::to_string(-info) + " is wrong");
+  return info == 0;
 }
 
 }  // namespace elek

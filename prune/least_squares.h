@@ -38,4 +38,7 @@ void add_products(std::span<const Products> jobs, int threads, float* scratch);
 /// its factor; `b` [columns, n], a right-hand side a row, becomes the solutions. False if `a` is not positive definite.
 [[nodiscard]] bool solve_in_place(double* a, int64_t n, double* b, int64_t columns);
 
+/// The inverse of symmetric positive definite `a` [n, n] in place: a[i*n + j], j >= i, is read and written. False if it is not.
+[[nodiscard]] bool invert_in_place(double* a, int64_t n);
+
 }  // namespace elek

@@ -61,6 +61,10 @@ double* FitMoments::a(int64_t group) const {
 
 double* FitMoments::b(int64_t output) const { return a(shape_.groups) + output * shape_.unknowns(); }
 
+std::span<const double> FitMoments::second_moments(int64_t group) const {
+  return {a(group), at(shape_.unknowns() * shape_.unknowns())};
+}
+
 void FitMoments::fail(const std::string& what) const {
   throw InputError("refit of '" + shape_.name + "': " + what + "; --repair bn repairs without solving");
 }

@@ -42,7 +42,7 @@ class FitMoments {
   FitMoments(FitShape shape, bool sparse, int threads, MemoryResource& resource);
   [[nodiscard]] static size_t bytes(const FitShape& shape, bool sparse, int threads);
 
-  /// x [samples, C, H, W], z [samples, target_channels, P, Q], row-major.
+  /// x [samples, C, H, W], z [samples, target_channels, P, Q], row-major. A shape without outputs and targets sums A alone.
   void add(std::span<const float> x, std::span<const float> z, int64_t samples);
 
   /// Fits weights [outputs, C/groups, R, S] and bias [outputs] (not touched without one). On entry `weights` are the old ones:
@@ -50,6 +50,9 @@ class FitMoments {
   /// An input that was zero throughout gives zero weights and the mean of z as bias, with a warning. InputError naming the
   /// layer if a moment is NaN or infinite, nothing was added, or the system cannot be solved. Uses the moments up: call once.
   void solve(std::span<float> weights, std::span<float> bias, double ridge = kRidge);
+
+  /// A of one convolution group as added up so far, [unknowns, unknowns], of which j >= i is there.
+  [[nodiscard]] std::span<const double> second_moments(int64_t group) const;
 
  private:
   void fill_columns(const float* x, int64_t first_row, int64_t rows);

@@ -1,54 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layer by layer: two truncated sessions make x and z of each batch, FitMoments sums and solves, the new tensors go into the
-// model that the next layer's session is built from. Tests: tests/prune/refit_test.cpp
+// Layer by layer: a pass along the trail makes x and z of each batch, FitMoments sums and solves, the new tensors go into the
+// model that the next pass runs. Tests: tests/prune/refit_test.cpp
 #include "prune/refit.h"
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <thread>
 #include <utility>
 
 #include "engine/base/error.h"
-#include "engine/base/runtime.h"
 #include "prune/resolve.h"
+#include "prune/trail.h"
 
 namespace elek {
 namespace {
 
 size_t at(int64_t i) { return static_cast<size_t>(i); }
 
-/// A batch's x and z lie on the host at once: no more bytes than this each, whatever the images' size.
-constexpr int64_t kBatchBytes = int64_t{32} << 20;
+}  // namespace
 
 int thread_count(int asked) { return asked > 0 ? asked : std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 
-/// The network cut off after `value`, which becomes its answer. Tensors are shared; those of later layers are left out.
-Model ending_at(const Model& model, ValueId value) {
-  Model head;
-  head.architecture = model.architecture;
-  head.preprocessing = model.preprocessing;
-  for (ValueId id = 0; id <= value; ++id) {
-    const Node& node = model.graph.node(id);
-    head.graph.add(node.name, node.attrs, node.inputs);
-  }
-  head.graph.set_output(value);
-  for (const ParameterSpec& spec : required_parameters(head.graph)) head.parameters[spec.name] = model.parameters.at(spec.name);
-  return head;
-}
-
-/// MACs of the nodes that `value` is computed from, itself included.
-int64_t macs_up_to(const Graph& graph, ValueId value) {
-  std::vector<bool> needed(graph.nodes().size(), false);
-  needed[at(value)] = true;
-  int64_t total = 0;
-  for (ValueId id = value; id >= 0; --id) {
-    if (!needed[at(id)]) continue;
-    const Node& node = graph.node(id);
-    for (const ValueId input : node.inputs) needed[at(input)] = true;
-    total += macs(graph, node);
-  }
-  return total;
-}
+namespace {
 
 bool has_zeros(const Model& model, const std::string& name) {
   const std::span<const float> weights = model.parameter(name).f32();
@@ -65,19 +39,13 @@ ValueId bias_node(const Graph& graph, ValueId id) {
   return -1;
 }
 
-RefitLayer layer_of(const Model& dense, const Model& pruned, ValueId id, const std::vector<int64_t>& kept) {
-  const Node& node = pruned.graph.node(id);
-  RefitLayer layer;
-  layer.node = id;
-  layer.bias_node = bias_node(pruned.graph, id);
-  layer.sparse = has_zeros(pruned, node.name + ".weight");
-  FitShape& s = layer.shape;
+}  // namespace
+
+FitShape input_shape_of(const Graph& graph, ValueId id) {
+  const Node& node = graph.node(id);
+  FitShape s;
   s.name = node.name;
-  s.input = pruned.graph.node(node.inputs.at(0)).shape;
-  s.outputs = node.shape.channels;
-  s.bias = layer.bias_node >= 0;
-  s.targets = kept;
-  s.target_channels = dense.graph.node(id).shape.channels;
+  s.input = graph.node(node.inputs.at(0)).shape;
   if (node.is<Conv2dAttrs>()) {
     const auto& conv = node.as<Conv2dAttrs>();
     s.kernel = conv.kernel;
@@ -85,6 +53,22 @@ RefitLayer layer_of(const Model& dense, const Model& pruned, ValueId id, const s
     s.padding = conv.padding;
     s.groups = conv.groups;
   }
+  return s;
+}
+
+namespace {
+
+RefitLayer layer_of(const Model& dense, const Model& pruned, ValueId id, const std::vector<int64_t>& kept) {
+  const Node& node = pruned.graph.node(id);
+  RefitLayer layer;
+  layer.node = id;
+  layer.bias_node = bias_node(pruned.graph, id);
+  layer.sparse = has_zeros(pruned, node.name + ".weight");
+  FitShape& s = layer.shape = input_shape_of(pruned.graph, id);
+  s.outputs = node.shape.channels;
+  s.bias = layer.bias_node >= 0;
+  s.targets = kept;
+  s.target_channels = dense.graph.node(id).shape.channels;
   return layer;
 }
 
@@ -93,37 +77,6 @@ double product_macs(const FitShape& s) {
   const double n = static_cast<double>(s.unknowns());
   const double positions = static_cast<double>(s.output_height() * s.output_width());
   return positions * n * (static_cast<double>(s.groups) * (n + 1) / 2 + static_cast<double>(s.outputs));
-}
-
-class Pass {
- public:
-  Pass(BatchSource& source, Session& session) : source_(source) { source_.start(session.slots()); }
-  Pass(const Pass&) = delete;
-  Pass& operator=(const Pass&) = delete;
-  ~Pass() { source_.stop(); }
-
- private:
-  BatchSource& source_;
-};
-
-/// Runs both networks over the images and sums the layer's moments. Returns the samples seen.
-int64_t gather(const Model& dense, const Model& pruned, const RefitLayer& layer, BatchSource& calibration,
-               SessionOptions options, FitMoments& moments, const std::function<void(int64_t)>& progress) {
-  const int64_t widest = std::max({layer.shape.input.elements(), dense.graph.node(layer.node).shape.elements(), int64_t{1}});
-  const int64_t most = std::max<int64_t>(1, kBatchBytes / (widest * static_cast<int64_t>(sizeof(float))));
-  options.batch = std::min(options.batch, most);
-  Session targets(ending_at(dense, layer.node), options);
-  Session inputs(ending_at(pruned, pruned.graph.node(layer.node).inputs.at(0)), options);
-  const Pass pass(calibration, targets);
-  int64_t done = 0;
-  while (const Slot* slot = calibration.next()) {
-    throw_if_interrupted();
-    const std::span<const float> z = targets.run(*slot);
-    moments.add(inputs.run(*slot), z, slot->count);
-    done += slot->count;
-    progress(done);
-  }
-  return done;
 }
 
 /// running_mean - bias: (z + b - mean) is (z - (mean - b)).
@@ -154,9 +107,25 @@ void solve_layer(Model& model, const Model& pruned, const RefitLayer& layer, Fit
   }
 }
 
+/// Where the way through both networks is kept, which pass starts where, and what all that costs.
+void plan_trail(const Graph& dense, const Graph& pruned, int64_t samples, size_t bytes, RefitPlan& plan) {
+  std::vector<ValueId> inputs;
+  for (const RefitLayer& layer : plan.layers) inputs.push_back(dense.node(layer.node).inputs.at(0));
+  plan.kept = plan_kept_values({&dense, &pruned}, inputs, samples, bytes);
+  ValueId from = -1;
+  for (size_t i = 0; i < plan.layers.size(); ++i) {
+    const ValueId now = plan.kept.from[i];
+    int64_t macs = macs_between(dense, now, plan.layers[i].node) + macs_between(pruned, now, inputs[i]);
+    if (now != from) macs += macs_between(dense, from, now) + macs_between(pruned, from, now);
+    plan.macs_an_image += static_cast<double>(macs) + product_macs(plan.layers[i].shape);
+    from = now;
+  }
+}
+
 }  // namespace
 
-RefitPlan plan_refit(const Model& dense, const Model& pruned, const PrunePlan& plan, int threads) {
+RefitPlan plan_refit(const Model& dense, const Model& pruned, const PrunePlan& plan, int threads, int64_t samples,
+                     size_t checkpoint_bytes) {
   const Graph& graph = dense.graph;
   const size_t count = graph.nodes().size();
   ELEK_CHECK(pruned.graph.nodes().size() == count, "plan_refit: the pruned network has " +
@@ -183,35 +152,38 @@ RefitPlan plan_refit(const Model& dense, const Model& pruned, const PrunePlan& p
       made.moments_bytes = bytes;
       made.moments_layer = layer.shape.name;
     }
-    made.macs_an_image += static_cast<double>(macs_up_to(graph, layer.node)) + product_macs(layer.shape) +
-                          static_cast<double>(macs_up_to(pruned.graph, pruned.graph.node(layer.node).inputs.at(0)));
   }
+  plan_trail(graph, pruned.graph, samples, checkpoint_bytes, made);
   made.dense_passes = made.macs_an_image / static_cast<double>(std::max<int64_t>(1, macs(graph)));
   return made;
 }
 
 Model refit(const Model& dense, const Model& pruned, const PrunePlan& plan, BatchSource& calibration, SessionOptions options,
-            const Progress& progress, double ridge) {
-  options.probes = {};
-  options.batch_norm = BatchNorm::kFold;
-  options.batch_moments = false;
-  options.keep_values = false;
+            const Progress& progress, const RefitOptions& how) {
   const int threads = thread_count(options.threads);
-  // Moments and parameters live on the host whatever device runs the networks.
+  // Moments, kept activations and parameters live on the host whatever device runs the networks.
   const bool on_host = options.memory != nullptr && options.memory->device() == Device{};
   MemoryResource& resource = on_host ? *options.memory : host_resource();
-  const RefitPlan work = plan_refit(dense, pruned, plan, threads);
+  const int64_t images = calibration.samples();
+  if (images == 0) throw InputError("refit: '" + calibration.description() + "' gave no sample");
+  const RefitPlan work =
+      plan_refit(dense, pruned, plan, threads, images, options.device.kind == DeviceKind::kCpu ? how.checkpoint_bytes : 0);
   Model model = pruned;
-  const int64_t total = std::ssize(work.layers) * calibration.samples();
-  int64_t before = 0;
-  for (const RefitLayer& layer : work.layers) {
+  Trail trail(calibration, options, work.kept.floats, resource);
+  const int64_t total = std::ssize(work.layers) * images;
+  int64_t done = 0;
+  for (size_t i = 0; i < work.layers.size(); ++i) {
+    const RefitLayer& layer = work.layers[i];
+    const ValueId from = work.kept.from[i];
+    if (from != trail.at()) trail.advance(std::array<const Model*, 2>{&dense, &model}, from);
     FitMoments moments(layer.shape, layer.sparse, threads, resource);
-    const int64_t samples = gather(dense, model, layer, calibration, options, moments, [&](int64_t done) {
-      if (progress) progress(before + done, total);
+    const std::array<Way, 2> ways{Way{&dense, 0, layer.node}, Way{&model, 1, model.graph.node(layer.node).inputs.at(0)}};
+    trail.pass(ways, [&](int64_t samples, std::span<const std::span<const float>> values) {
+      moments.add(values[1], values[0], samples);
+      done += samples;
+      if (progress) progress(done, total);
     });
-    if (samples == 0) throw InputError("refit: '" + calibration.description() + "' gave no sample");
-    solve_layer(model, pruned, layer, moments, ridge, resource);
-    before += samples;
+    solve_layer(model, pruned, layer, moments, how.ridge, resource);
   }
   return model;
 }

@@ -19,7 +19,7 @@
 namespace elek {
 namespace {
 
-constexpr std::array<std::pair<Criterion, const char*>, 13> kNames{{{Criterion::kStdConsumer, "std-consumer"},
+constexpr std::array<std::pair<Criterion, const char*>, 14> kNames{{{Criterion::kStdConsumer, "std-consumer"},
                                                                     {Criterion::kPositions, "positions"},
                                                                     {Criterion::kRms, "rms"},
                                                                     {Criterion::kStd, "std"},
@@ -31,7 +31,8 @@ constexpr std::array<std::pair<Criterion, const char*>, 13> kNames{{{Criterion::
                                                                     {Criterion::kWandaSeed, "wanda-seed"},
                                                                     {Criterion::kMagnitude, "magnitude"},
                                                                     {Criterion::kMagnitudeL1, "magnitude-l1"},
-                                                                    {Criterion::kRandom, "random"}}};
+                                                                    {Criterion::kRandom, "random"},
+                                                                    {Criterion::kRefit, "refit"}}};
 
 size_t at(int64_t i) { return static_cast<size_t>(i); }
 
@@ -279,7 +280,9 @@ Criterion criterion_from_name(const std::string& name) {
 
 std::vector<Criterion> all_criteria() {
   std::vector<Criterion> all;
-  for (const auto& [criterion, text] : kNames) all.push_back(criterion);
+  for (const auto& [criterion, text] : kNames) {
+    if (criterion != Criterion::kRefit) all.push_back(criterion);
+  }
   return all;
 }
 
@@ -308,7 +311,8 @@ Probes probes_for(Criterion criterion, const Graph& graph, Tap tap) {
   }
   Probes probes;
   probes.tap = tap;
-  if (criterion == Criterion::kMagnitude || criterion == Criterion::kMagnitudeL1 || criterion == Criterion::kRandom)
+  if (criterion == Criterion::kMagnitude || criterion == Criterion::kMagnitudeL1 || criterion == Criterion::kRandom ||
+      criterion == Criterion::kRefit)
     return probes;
   const std::map<std::string, std::string> stored = stored_values(graph);
   for (const Group& group : find_groups(graph)) {
@@ -354,6 +358,7 @@ std::vector<std::vector<double>> score_channels(const Model& model, const std::v
     throw InputError("statistics: taken on raw convolutions (tap conv); std-consumer needs the values that layers read: take " +
                      std::string("them again with --tap relu"));
   }
+  ELEK_CHECK(criterion != Criterion::kRefit, "score_channels: the metric refit is no score of statistics; see refit_costs()");
   check_statistics(model, statistics, probes_for(criterion, model.graph));
   std::vector<std::vector<double>> scores(groups.size());
   for (size_t g = 0; g < groups.size(); ++g) {

@@ -27,17 +27,18 @@ enum class Criterion : uint8_t {
   kWandaSeed,  // the seed's Wanda on channels: a producer's weights times its mean activation
   kMagnitude,  // L2
   kMagnitudeL1,
-  kRandom
+  kRandom,
+  kRefit  // costs, not scores of statistics: prune/refit_costs.h
 };
 [[nodiscard]] Criterion criterion_from_name(const std::string& name);  // UsageError listing the names
 [[nodiscard]] std::string name_of(Criterion criterion);
-[[nodiscard]] std::vector<Criterion> all_criteria();  // in the order of the names
+[[nodiscard]] std::vector<Criterion> all_criteria();  // in the order of the names, but for kRefit
 
 /// The value to watch in place of `value`: the same numbers, where they are stored. A flatten of 1x1 moves nothing, so what it
 /// reads is watched instead.
 [[nodiscard]] ValueId watched_value(const Graph& graph, ValueId value);
 
-/// What to watch so that score_channels(criterion) has its sums. Empty for magnitude and random. Tap kConv looks at raw
+/// What to watch so that score_channels(criterion) has its sums. Empty for magnitude, random and refit. Tap kConv looks at raw
 /// convolutions, as the seed hooked them; criteria about what consumers read (std-consumer, wanda) have no such form:
 /// UsageError.
 [[nodiscard]] Probes probes_for(Criterion criterion, const Graph& graph, Tap tap = Tap::kRelu);
@@ -49,7 +50,7 @@ enum class Criterion : uint8_t {
 void check_statistics(const Model& model, const Statistics& statistics, const Probes& probes);
 
 /// scores[g][c] for every group; empty for groups that are not prunable. InputError as check_statistics(). `seed` matters to
-/// random only: each group draws from its own generator, seeded by its name.
+/// random only: each group draws from its own generator, seeded by its name. ContractError for kRefit.
 [[nodiscard]] std::vector<std::vector<double>> score_channels(const Model& model, const std::vector<Group>& groups,
                                                               Criterion criterion, const Statistics& statistics, uint64_t seed);
 

@@ -31,7 +31,7 @@ struct Wish {
 
 std::vector<Wish> read_wishes(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target) {
   check_share(target.share, "the share of channels");
-  std::vector<Wish> wishes(groups.size(), Wish{target.share, target.scope == Scope::kGlobal});
+  std::vector<Wish> wishes(groups.size(), Wish{target.share, target.scope != Scope::kLayer});
   for (size_t g = 0; g < groups.size(); ++g) {
     if (!groups[g].prunable) wishes[g] = {0, false};
   }
@@ -125,11 +125,17 @@ std::string share_text(double share) {
 
 std::string target_text(const ChannelTarget& target) {
   std::string text = "channels=" + share_text(target.share);
-  text += target.scope == Scope::kGlobal ? " scope=global" : " scope=layer";
+  text += target.scope == Scope::kLayer ? " scope=layer" : " scope=global";
   text += " round-to=" + (target.round_to == 0 ? std::string("auto") : std::to_string(target.round_to));
   for (const auto& [name, share] : target.overrides) text += " layer=" + name + "=" + share_text(share);
   for (const std::string& name : target.ignore) text += " ignore=" + name;
   return text;
+}
+
+int64_t kept_step(int64_t channels, int64_t slices, int64_t round_to) {
+  const int64_t multiple = round_to > 0 ? round_to : (channels >= 64 ? 8 : 1);
+  const int64_t step = std::lcm(multiple, slices);
+  return round_to == 0 && step > channels ? slices : step;  // auto is a preference: it does not keep a group whole
 }
 
 int64_t kept_count(int64_t channels, int64_t removed, int64_t slices, int64_t round_to) {
@@ -137,32 +143,53 @@ int64_t kept_count(int64_t channels, int64_t removed, int64_t slices, int64_t ro
              "kept_count: " + std::to_string(channels) + " channels in " + std::to_string(slices) + " slices, " +
                  std::to_string(removed) + " removed, multiples of " + std::to_string(round_to));
   if (removed == 0) return channels;
-  const int64_t multiple = round_to > 0 ? round_to : (channels >= 64 ? 8 : 1);
-  int64_t step = std::lcm(multiple, slices);
-  if (round_to == 0 && step > channels) step = slices;  // auto is a preference: it does not keep a group whole
+  const int64_t step = kept_step(channels, slices, round_to);
   const int64_t kept = channels - removed;
   const int64_t nearest = (2 * kept + step) / (2 * step) * step;
   return std::min(channels, std::max(step, nearest));
 }
+
+namespace {
+
+/// How many channels each group keeps.
+std::vector<int64_t> kept_counts(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores,
+                                 const Graph& graph, const std::vector<Wish>& wishes, const ChannelTarget& target) {
+  std::vector<int64_t> removed(groups.size(), 0);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (!wishes[g].pooled || target.scope == Scope::kMacs)
+      removed[g] = std::llround(wishes[g].share * static_cast<double>(groups[g].channels));
+  }
+  if (target.scope == Scope::kGlobal) take_from_pool(groups, scores, wishes, target.share, removed);
+  std::vector<int64_t> kept;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    const Group& group = groups[g];
+    kept.push_back(group.prunable ? kept_count(group.channels, removed[g], group.conv_groups, target.round_to)
+                                  : group.channels);
+  }
+  if (target.scope != Scope::kMacs) return kept;
+  const double macs = macs_with(groups, graph, kept);
+  std::vector<bool> pooled;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    pooled.push_back(wishes[g].pooled);
+    if (wishes[g].pooled) kept[g] = groups[g].channels;
+  }
+  return kept_by_cost(groups, scores, graph, pooled, std::move(kept), target.round_to, macs);
+}
+
+}  // namespace
 
 PrunePlan select_channels(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores, const Graph& graph,
                           const ChannelTarget& target) {
   if (target.round_to < 0) throw UsageError("round-to is " + std::to_string(target.round_to) + ", expected auto or at least 1");
   const std::vector<Wish> wishes = read_wishes(groups, graph, target);
   check_scores(groups, scores);
-  std::vector<int64_t> removed(groups.size(), 0);
-  for (size_t g = 0; g < groups.size(); ++g) {
-    if (!wishes[g].pooled) removed[g] = std::llround(wishes[g].share * static_cast<double>(groups[g].channels));
-  }
-  if (target.scope == Scope::kGlobal) take_from_pool(groups, scores, wishes, target.share, removed);
+  const std::vector<int64_t> kept = kept_counts(groups, scores, graph, wishes, target);
   PrunePlan plan;
   plan.target = target_text(target);
   for (size_t g = 0; g < groups.size(); ++g) {
     const Group& group = groups[g];
-    if (!group.prunable) continue;
-    const int64_t kept = kept_count(group.channels, removed[g], group.conv_groups, target.round_to);
-    if (kept == group.channels) continue;
-    plan.groups.push_back({group.name, group.channels, keep_highest(scores[g], group.conv_groups, kept), scores[g]});
+    if (!group.prunable || kept[g] == group.channels) continue;
+    plan.groups.push_back({group.name, group.channels, keep_highest(scores[g], group.conv_groups, kept[g]), scores[g]});
   }
   return plan;
 }

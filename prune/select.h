@@ -15,7 +15,9 @@
 
 namespace elek {
 
-enum class Scope : uint8_t { kLayer, kGlobal };
+/// kMacs: scores are costs that add up along the order of going (prune/refit_costs.h); as many MACs go as under kLayer, where
+/// they cost least.
+enum class Scope : uint8_t { kLayer, kGlobal, kMacs };
 enum class Compare : uint8_t { kOutput, kLayer };  // weights compete inside an output channel, or in the whole layer
 
 struct ChannelTarget {
@@ -32,6 +34,18 @@ struct ChannelTarget {
 /// ties up, at least one step, at most C. step = lcm(multiple, slices); multiple = round_to, or for auto (0) 8 in groups of 64
 /// channels and more, 1 below (and only `slices` where their lcm would keep the group whole). Nothing removed stays so.
 [[nodiscard]] int64_t kept_count(int64_t channels, int64_t removed, int64_t slices, int64_t round_to);
+
+/// Channels kept of each group under Scope::kMacs, from `kept` (what each may keep at most: all of them in the pool, its own
+/// count elsewhere): step by step the group goes down whose next steps save most MACs for their cost, until no more than `macs`
+/// are left or no pooled group can give (one step always stays). costs[g] as refit_costs(); a step is what kept_count() rounds
+/// to.
+[[nodiscard]] std::vector<int64_t> kept_by_cost(const std::vector<Group>& groups, const std::vector<std::vector<double>>& costs,
+                                                const Graph& graph, const std::vector<bool>& pooled, std::vector<int64_t> kept,
+                                                int64_t round_to, double macs);
+/// MACs of an image with so many channels kept of each group.
+[[nodiscard]] double macs_with(const std::vector<Group>& groups, const Graph& graph, const std::vector<int64_t>& kept);
+/// What kept counts of a group are multiples of, as kept_count() says.
+[[nodiscard]] int64_t kept_step(int64_t channels, int64_t slices, int64_t round_to);
 
 struct WeightTarget {
   double sparsity = 0;   // share of weights set to zero
@@ -62,7 +76,7 @@ struct PrunePlan {
 /// left for the caller, who scored. kGlobal: each group's scores are divided by their mean, then the lowest round(s * total) of
 /// all channels go, whatever their group, as long as it keeps one; counts are then rounded as in kLayer. Groups with an
 /// override keep their own share and are not in the pool. UsageError for a share out of range, or a name that is unknown, asked
-/// for twice, or (in an override) of a group that cannot be cut.
+/// for twice, or (in an override) of a group that cannot be cut. kMacs: see kept_by_cost().
 [[nodiscard]] PrunePlan select_channels(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores,
                                         const Graph& graph, const ChannelTarget& target);
 

@@ -60,6 +60,9 @@ class Executable {
   virtual void begin(const Slot& slot) = 0;
   /// Waits for the oldest batch begun; its output [count, elements] on the host, valid until depth() more have been begun.
   [[nodiscard]] virtual std::span<const float> end() = 0;
+  /// A whole run without the first step: `x` [samples, C, H, W], row-major on the host, is what it would have made of pixels.
+  /// ContractError where the backend starts from pixels only (the GPU's, so far).
+  [[nodiscard]] virtual std::span<const float> run_values(std::span<const float> x, int64_t samples);
   /// Writes `kernels`, samples, values and tap_norms of everything run since the last reset.
   virtual void read_statistics(Statistics& statistics) const = 0;
   /// Statistics and batch moments start again from nothing.

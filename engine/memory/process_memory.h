@@ -18,6 +18,9 @@ struct ProcessMemory {
 /// Figures of now; 0 where the platform has none. Costs one read of /proc/self/status.
 [[nodiscard]] ProcessMemory process_memory();
 
+/// Physical memory of the machine; 0 where the platform does not say.
+[[nodiscard]] size_t physical_memory_bytes();
+
 /// How much of this host memory the system holds pages for (mincore), whole pages; 0 where it does not say.
 [[nodiscard]] size_t resident_bytes_of(std::span<const std::byte> memory);
 

@@ -171,14 +171,13 @@ TEST(Refit, IsItsDefinitionOnWholeNetworks) {
     const std::vector<uint8_t> pixels = tiny_pixels(dense.graph.input_shape(), kSamples, 8);
     ArraySource source(pixels, kSamples);
     int64_t last = 0, total = 0;
-    const Model got = refit(
-        dense, pruned, plan, source, options(),
-        [&](int64_t done, int64_t all) {
-          EXPECT_GT(done, last);
-          last = done;
-          total = all;
-        },
-        ridge);
+    const Model got = refit(dense, pruned, plan, source, options(),
+                            [&](int64_t done, int64_t all) {
+                              EXPECT_GT(done, last);
+                              last = done;
+                              total = all;
+                            },
+                            {ridge, 0});
     EXPECT_EQ(last, total);
     EXPECT_FALSE(source.running());
     const Model want = refit_by_definition(dense, pruned, plan, pixels, ridge);
@@ -206,7 +205,7 @@ TEST(Refit, NamesItsLayersInOrderAndForetellsItsWork) {
   ASSERT_NE(found, groups.end());
   plan.groups.push_back({found->name, found->channels, {0, 1}, {}});
   const Model pruned = apply(dense, plan, host_resource());
-  const RefitPlan work = plan_refit(dense, pruned, plan, 1);
+  const RefitPlan work = plan_refit(dense, pruned, plan, 1, kSamples, 0);
   std::vector<std::string> names;
   size_t largest = 0;
   for (const RefitLayer& layer : work.layers) {
@@ -217,7 +216,7 @@ TEST(Refit, NamesItsLayersInOrderAndForetellsItsWork) {
   EXPECT_EQ(names.back(), "fc");
   EXPECT_EQ(work.moments_bytes, largest);
   EXPECT_GT(work.dense_passes, 0);
-  EXPECT_THROW((void)plan_refit(dense, dense, plan, 1), ContractError);
+  EXPECT_THROW((void)plan_refit(dense, dense, plan, 1, kSamples, 0), ContractError);
 }
 
 /// The stem's channel 1 becomes a copy of channel 0, batch norm included.
@@ -252,7 +251,7 @@ TEST(Refit, RecoversWhatOtherChannelsCanTell) {
   const Model pruned = apply(dense, plan, host_resource());
   const std::vector<uint8_t> pixels = tiny_pixels(graph.input_shape(), kSamples, 8);
   ArraySource source(pixels, kSamples);
-  const Model repaired = refit(dense, pruned, plan, source, options(), {}, 1e-7);
+  const Model repaired = refit(dense, pruned, plan, source, options(), {}, {1e-7, 0});
   const std::vector<double> want = run_reference(dense, pixels, kSamples).logits();
   const auto error = [&](const Model& model) {
     const std::vector<double> got = run_reference(model, pixels, kSamples).logits();
@@ -306,15 +305,53 @@ TEST(Refit, MemoryDoesNotGrowWithTheImagesAndNothingIsLeft) {
     }
     EXPECT_EQ(memory.figures().live_bytes, 0u);
     peaks[batches == 5] = memory.figures().peak_bytes;
-    EXPECT_GE(memory.figures().peak_bytes, plan_refit(dense, pruned, plan, 2).moments_bytes);
+    EXPECT_GE(memory.figures().peak_bytes, plan_refit(dense, pruned, plan, 2, 6, 0).moments_bytes);
   }
   EXPECT_EQ(peaks[0], peaks[1]);
   ArraySource source(tiny_pixels(dense.graph.input_shape(), 6, 8), 6);
   Tracker memory(host_resource());
-  Limit limit(memory, plan_refit(dense, pruned, plan, 2).moments_bytes - 1);  // sessions would make do with less
+  Limit limit(memory, plan_refit(dense, pruned, plan, 2, 6, 0).moments_bytes - 1);  // sessions would make do with less
   EXPECT_THROW((void)refit(dense, pruned, plan, source, options(&limit), {}), OutOfMemory);
   EXPECT_FALSE(source.running());
   EXPECT_EQ(memory.figures().live_bytes, 0u);
+}
+
+TEST(Refit, IsTheSameWhereverItsPassesStart) {
+  TinyOptions small;
+  small.widths = {5, 8};
+  for (const Model& dense : {tiny_resnet(small), tiny_resnet(tiny_bottleneck_options()), tiny_option_a(3)}) {
+    const PrunePlan plan = channel_plan(dense, 2);
+    const Model pruned = apply(dense, plan, host_resource());
+    const std::vector<uint8_t> pixels = tiny_pixels(dense.graph.input_shape(), kSamples, 8);
+    const size_t all = plan_refit(dense, pruned, plan, 2, kSamples, size_t{1} << 30).kept.bytes;
+    ASSERT_GT(all, 0u);
+    Model from_images;
+    double passes = 0;
+    for (const size_t bytes : {size_t{0}, all / 2, all}) {
+      const RefitPlan work = plan_refit(dense, pruned, plan, 2, kSamples, bytes);
+      EXPECT_LE(work.kept.bytes, bytes);
+      EXPECT_EQ(work.kept.recomputed == 0, bytes == all);
+      Tracker memory(host_resource());
+      ArraySource source(pixels, kSamples);
+      const Model got = refit(dense, pruned, plan, source, options(&memory), {}, {0.1, bytes});
+      EXPECT_GE(memory.figures().peak_bytes, work.kept.bytes + work.moments_bytes / 2);
+      if (bytes == 0) {
+        from_images = got;
+        passes = work.dense_passes;
+        continue;
+      }
+      EXPECT_LT(work.dense_passes, bytes == all ? passes : passes + 1e-9);
+      for (const auto& [name, tensor] : from_images.parameters) {
+        const std::span<const float> expected = tensor->f32();
+        double scale = 0;
+        for (const float v : expected) scale = std::max(scale, std::fabs(static_cast<double>(v)));
+        // As in IsItsDefinitionOnWholeNetworks: parts of a network may add up in another order, in f32.
+        const Mismatch m =
+            compare(got.parameter(name).f32(), std::vector<double>(expected.begin(), expected.end()), 2e-3 * scale, 0);
+        EXPECT_EQ(m.count, 0) << name << ": " << m.message();
+      }
+    }
+  }
 }
 
 TEST(Refit, NamesTheLayerThatCannotBeFitted) {

@@ -12,6 +12,7 @@
 #include "kernels/cpu/batch_moments.h"
 #include "kernels/cpu/channel_map.h"
 #include "kernels/cpu/epilogue.h"
+#include "kernels/cpu/parallel.h"
 #include "kernels/cpu/pool.h"
 #include "kernels/cpu/preprocess.h"
 
@@ -19,15 +20,34 @@ namespace elek::onednn {
 namespace {
 
 /// dst[n, c, h, w] = src, whatever src's layout: row-major without padding.
-void relayout(const ActivationView<float>& src, float* dst) {
+void relayout(const ActivationView<float>& src, float* dst, int threads) {
   const int64_t block = channel_block(src.layout), positions = src.shape.positions(), lanes = src.channel_pitch;
-  for (int64_t n = 0; n < src.samples; ++n) {
-    const float* sample = src.data + n * lanes * positions;
-    for (int64_t c = 0; c < src.shape.channels; ++c) {
-      const float* from = sample + c / block * block * positions + c % block;
-      for (int64_t p = 0; p < positions; ++p) *dst++ = from[p * block];
+  const int64_t planes = src.samples * src.shape.channels;
+  const int parts = kernels::parts_for(planes * positions, threads, 1 << 16);
+  kernels::for_parts(parts, [&](int part) {
+    for (int64_t i = kernels::part_begin(planes, parts, part, 1); i < kernels::part_begin(planes, parts, part + 1, 1); ++i) {
+      const int64_t n = i / src.shape.channels, c = i % src.shape.channels;
+      const float* from = src.data + n * lanes * positions + c / block * block * positions + c % block;
+      float* to = dst + i * positions;
+      for (int64_t p = 0; p < positions; ++p) to[p] = from[p * block];
     }
-  }
+  });
+}
+
+/// The way back; padding lanes become zero.
+void from_row_major(const float* src, const ActivationView<float>& dst, int threads) {
+  const int64_t block = channel_block(dst.layout), positions = dst.shape.positions(), lanes = dst.channel_pitch;
+  const int64_t planes = dst.samples * lanes;
+  const int parts = kernels::parts_for(planes * positions, threads, 1 << 16);
+  kernels::for_parts(parts, [&](int part) {
+    for (int64_t i = kernels::part_begin(planes, parts, part, 1); i < kernels::part_begin(planes, parts, part + 1, 1); ++i) {
+      const int64_t n = i / lanes, c = i % lanes;
+      float* to = dst.data + n * lanes * positions + c / block * block * positions + c % block;
+      const float* from = src + (n * dst.shape.channels + c) * positions;
+      const bool padding = c >= dst.shape.channels;
+      for (int64_t p = 0; p < positions; ++p) to[p * block] = padding ? 0.0F : from[p];
+    }
+  });
 }
 
 }  // namespace
@@ -55,25 +75,39 @@ void OneDnnExecutable::begin(const Slot& slot) {
   check_slot(slot, program_, notes_);
   const ThreadCount threads(notes_.threads);
   const int64_t pixels_each = notes_.input_shape.elements();
-  for (int64_t first = 0; first < slot.count; first += program_.micro_batch) {
-    const int64_t samples = std::min(program_.micro_batch, slot.count - first);
-    run_micro_batch(slot.pixels + first * pixels_each, samples);
-    copy_out(first, samples);
-  }
-  samples_ += slot.count;
-  batches_ += 1;
-  last_samples_ = slot.count;
+  run_batch(slot.count, [&](int64_t first, const View& input) {
+    kernels::preprocess(slot.pixels + first * pixels_each, floats_at(weights_, notes_.table_offset), input, notes_.threads);
+  });
 }
 
 std::span<const float> OneDnnExecutable::end() {
   return output_.first(output_.size() / static_cast<size_t>(program_.batch) * static_cast<size_t>(last_samples_));
 }
 
-void OneDnnExecutable::run_micro_batch(const uint8_t* pixels, int64_t samples) {
-  const View input = view(notes_.steps[0].output, samples);
-  kernels::preprocess(pixels, floats_at(weights_, notes_.table_offset), input, notes_.threads);
-  if (const kernels::ChannelSums* sums = sums_of(notes_.steps[0])) kernels::observe(input, *sums, notes_.threads);
-  for (size_t i = 1; i < notes_.steps.size(); ++i) run_step(i, samples);
+std::span<const float> OneDnnExecutable::run_values(std::span<const float> x, int64_t samples) {
+  const int64_t each = notes_.input_shape.elements();
+  ELEK_CHECK(samples >= 1 && samples <= program_.batch && std::ssize(x) == samples * each,
+             std::to_string(samples) + " samples in " + std::to_string(x.size()) + " values for a session of batch " +
+                 std::to_string(program_.batch) + " of a network that reads " + to_string(notes_.input_shape));
+  const ThreadCount threads(notes_.threads);
+  run_batch(samples, [&](int64_t first, const View& input) { from_row_major(x.data() + first * each, input, notes_.threads); });
+  return end();
+}
+
+/// fill_input(first, view) writes samples first … of the batch into the first step's output.
+template <typename FillInput>
+void OneDnnExecutable::run_batch(int64_t count, const FillInput& fill_input) {
+  for (int64_t first = 0; first < count; first += program_.micro_batch) {
+    const int64_t samples = std::min(program_.micro_batch, count - first);
+    const View input = view(notes_.steps[0].output, samples);
+    fill_input(first, input);
+    if (const kernels::ChannelSums* sums = sums_of(notes_.steps[0])) kernels::observe(input, *sums, notes_.threads);
+    for (size_t i = 1; i < notes_.steps.size(); ++i) run_step(i, samples);
+    copy_out(first, samples);
+  }
+  samples_ += count;
+  batches_ += 1;
+  last_samples_ = count;
 }
 
 void OneDnnExecutable::run_step(size_t index, int64_t samples) {
@@ -218,7 +252,7 @@ void OneDnnExecutable::run_simple(size_t index, int64_t samples) {
       return kernels::channel_map(x, a.source, a.stride, y, sums, notes_.threads);
     }
     case Kind::kRelayout:
-      relayout(x, y.data);
+      relayout(x, y.data, notes_.threads);
       break;
     default:
       break;
@@ -229,14 +263,14 @@ void OneDnnExecutable::run_simple(size_t index, int64_t samples) {
 /// A batch's part of the output, channel after channel as [samples, elements].
 void OneDnnExecutable::copy_out(int64_t first, int64_t samples) {
   const View y = view(notes_.output, samples);
-  relayout(y, output_.data() + first * y.shape.elements());
+  relayout(y, output_.data() + first * y.shape.elements(), notes_.threads);
 }
 
 std::vector<float> OneDnnExecutable::stored_value(int32_t index) const {
   ELEK_CHECK(notes_.options.keep_values, "stored values are kept only with keep_values");
   const View y = view(index, last_samples_);
   std::vector<float> values(static_cast<size_t>(y.samples * y.shape.elements()));
-  relayout(y, values.data());
+  relayout(y, values.data(), notes_.threads);
   return values;
 }
 

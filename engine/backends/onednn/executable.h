@@ -19,6 +19,7 @@ class OneDnnExecutable final : public Executable {
   [[nodiscard]] int depth() const noexcept override { return 1; }
   void begin(const Slot& slot) override;
   [[nodiscard]] std::span<const float> end() override;
+  [[nodiscard]] std::span<const float> run_values(std::span<const float> x, int64_t samples) override;
   void read_statistics(Statistics& statistics) const override;
   void reset_statistics() override;
   [[nodiscard]] std::vector<BatchMoments> batch_moments() const override;
@@ -33,7 +34,8 @@ class OneDnnExecutable final : public Executable {
   void load_kernel(const Model& model, const Step& step, const FusedNode& node, MemoryResource& memory);
   void load_normalisation(const Model& model, const Step& step);
   // Running (executable.cpp).
-  void run_micro_batch(const uint8_t* pixels, int64_t samples);
+  template <typename FillInput>
+  void run_batch(int64_t samples, const FillInput& fill_input);
   void run_step(size_t index, int64_t samples);
   void run_kernel(size_t index, int64_t samples);
   void run_own(size_t index, int64_t samples);

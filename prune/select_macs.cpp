@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Unequal shares: which group gives the next channels, by the cost of their going against the MACs that it saves.
+// Tests: tests/prune/select_macs_test.cpp
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "engine/base/error.h"
+#include "prune/select.h"
+
+namespace elek {
+namespace {
+
+size_t at(int64_t i) { return static_cast<size_t>(i); }
+
+/// MACs of one layer with everything kept, and the groups whose kept shares they shrink with.
+struct LayerMacs {
+  double macs = 0;
+  size_t input = 0;
+  size_t output = 0;
+  bool depthwise = false;
+};
+
+std::vector<LayerMacs> layers_of(const std::vector<Group>& groups, const Graph& graph) {
+  const std::vector<size_t> group_of = group_of_values(graph, groups);
+  std::vector<LayerMacs> layers;
+  for (size_t i = 0; i < graph.nodes().size(); ++i) {
+    const Node& node = graph.nodes()[i];
+    const int64_t count = macs(graph, node);
+    if (count == 0) continue;
+    layers.push_back({static_cast<double>(count), group_of[at(node.inputs.at(0))], group_of[i],
+                      is_depthwise(graph, static_cast<ValueId>(i))});
+  }
+  return layers;
+}
+
+/// Changes of one group's count touch only the layers on either side of it.
+class Budget {
+ public:
+  Budget(const std::vector<Group>& groups, const Graph& graph, std::vector<int64_t> kept)
+      : groups_(groups), layers_(layers_of(groups, graph)), kept_(std::move(kept)), touching_(groups.size()) {
+    for (size_t l = 0; l < layers_.size(); ++l) {
+      touching_[layers_[l].input].push_back(l);
+      if (layers_[l].output != layers_[l].input) touching_[layers_[l].output].push_back(l);
+    }
+  }
+  [[nodiscard]] double total() const {
+    double sum = 0;
+    for (size_t l = 0; l < layers_.size(); ++l) sum += layer(l);
+    return sum;
+  }
+  /// MACs saved if group g kept only so many.
+  [[nodiscard]] double saved(size_t g, int64_t kept) {
+    double before = 0, after = 0;
+    for (const size_t l : touching_[g]) before += layer(l);
+    const int64_t old = std::exchange(kept_[g], kept);
+    for (const size_t l : touching_[g]) after += layer(l);
+    kept_[g] = old;
+    return before - after;
+  }
+  [[nodiscard]] std::vector<int64_t>& kept() noexcept { return kept_; }
+
+ private:
+  [[nodiscard]] double share(size_t g) const {
+    return static_cast<double>(kept_[g]) / static_cast<double>(groups_[g].channels);
+  }
+  [[nodiscard]] double layer(size_t l) const {
+    const LayerMacs& a = layers_[l];
+    return a.macs * share(a.output) * (a.depthwise ? 1.0 : share(a.input));
+  }
+
+  const std::vector<Group>& groups_;
+  std::vector<LayerMacs> layers_;
+  std::vector<int64_t> kept_;
+  std::vector<std::vector<size_t>> touching_;
+};
+
+/// Where the group would go next: the count that saves most MACs for the cost of getting there.
+struct Offer {
+  double rate = std::numeric_limits<double>::infinity();  // cost a MAC
+  int64_t kept = 0;
+};
+
+Offer best_offer(const Group& group, size_t g, const std::vector<double>& sorted, int64_t round_to, double wanted,
+                 Budget& budget) {
+  Offer best;
+  const int64_t now = budget.kept()[g], step = kept_step(group.channels, group.conv_groups, round_to);
+  const auto cost_at = [&](int64_t kept) { return kept == group.channels ? 0.0 : sorted[at(group.channels - kept - 1)]; };
+  for (int64_t kept = (now - 1) / step * step; kept >= step; kept -= step) {
+    const double saved = budget.saved(g, kept);
+    const double rate = (cost_at(kept) - cost_at(now)) / saved;
+    if (saved > 0 && rate < best.rate) best = {rate, kept};
+    if (saved >= wanted) break;
+  }
+  return best;
+}
+
+}  // namespace
+
+double macs_with(const std::vector<Group>& groups, const Graph& graph, const std::vector<int64_t>& kept) {
+  return Budget(groups, graph, kept).total();
+}
+
+std::vector<int64_t> kept_by_cost(const std::vector<Group>& groups, const std::vector<std::vector<double>>& costs,
+                                  const Graph& graph, const std::vector<bool>& pooled, std::vector<int64_t> kept,
+                                  int64_t round_to, double macs) {
+  Budget budget(groups, graph, std::move(kept));
+  std::vector<std::vector<double>> sorted = costs;
+  for (std::vector<double>& list : sorted) std::sort(list.begin(), list.end());
+  for (double left = budget.total() - macs; left > 0; left = budget.total() - macs) {
+    Offer best;
+    size_t giver = groups.size();
+    for (size_t g = 0; g < groups.size(); ++g) {
+      if (!pooled[g]) continue;
+      const Offer offer = best_offer(groups[g], g, sorted[g], round_to, left, budget);
+      if (offer.rate < best.rate) {
+        best = offer;
+        giver = g;
+      }
+    }
+    if (giver == groups.size()) break;
+    budget.kept()[giver] = best.kept;
+  }
+  return budget.kept();
+}
+
+}  // namespace elek

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sessions of the part between what is kept and what is asked for. Values that grow are moved from the last batch to the first,
+// values that shrink from the first to the last, so that a batch never overwrites what is still to be read.
+// Tests: tests/prune/trail_test.cpp
+#include "prune/trail.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "engine/base/error.h"
+#include "engine/base/runtime.h"
+
+namespace elek {
+namespace {
+
+size_t index(int64_t i) { return static_cast<size_t>(i); }
+
+/// Which nodes `to` is computed from, as far back as `from` (not included).
+std::vector<bool> needed_nodes(const Graph& graph, ValueId from, ValueId to) {
+  std::vector<bool> needed(graph.nodes().size(), false);
+  needed[index(to)] = true;
+  for (ValueId id = to; id > from; --id) {
+    if (!needed[index(id)]) continue;
+    for (const ValueId input : graph.node(id).inputs) needed[index(input)] = true;
+  }
+  return needed;
+}
+
+/// Samples a batch, so that no value has more than kTrailBatchBytes.
+int64_t batch_of(std::span<const Way> ways, int64_t most) {
+  for (const Way& way : ways) {
+    const int64_t bytes = way.model->graph.node(way.to).shape.elements() * static_cast<int64_t>(sizeof(float));
+    most = std::min(most, std::max<int64_t>(1, kTrailBatchBytes / bytes));
+  }
+  return most;
+}
+
+/// Stops the source however a pass ends.
+class Pass {
+ public:
+  Pass(BatchSource& source, Session& session) : source_(source) { source_.start(session.slots()); }
+  Pass(const Pass&) = delete;
+  Pass& operator=(const Pass&) = delete;
+  ~Pass() { source_.stop(); }
+
+ private:
+  BatchSource& source_;
+};
+
+}  // namespace
+
+std::vector<ValueId> narrow_values(const Graph& graph) {
+  const auto count = static_cast<ValueId>(graph.nodes().size());
+  std::vector<ValueId> narrow;
+  ValueId reach = 0;  // the last node that reads a value before the one looked at
+  for (ValueId v = 0; v < count; ++v) {
+    if (reach <= v) narrow.push_back(v);
+    for (const ValueId reader : graph.consumers(v)) reach = std::max(reach, reader);
+  }
+  return narrow;
+}
+
+Model part_of(const Model& model, ValueId from, ValueId to) {
+  const std::vector<bool> needed = needed_nodes(model.graph, from, to);
+  Model part;
+  part.architecture = model.architecture;
+  part.preprocessing = model.preprocessing;
+  std::vector<ValueId> moved(needed.size(), -1);
+  if (from >= 0) {
+    const Node& node = model.graph.node(from);
+    moved[index(from)] = part.graph.add(node.name, InputAttrs{node.shape}, {});
+    part.preprocessing = {std::vector<float>(index(node.shape.channels), 0.0F),
+                          std::vector<float>(index(node.shape.channels), 1.0F)};
+  }
+  for (ValueId id = from + 1; id <= to; ++id) {
+    if (!needed[index(id)]) continue;
+    const Node& node = model.graph.node(id);
+    std::vector<ValueId> inputs;
+    for (const ValueId input : node.inputs) {
+      ELEK_CHECK(moved[index(input)] >= 0,
+                 "'" + node.name + "' reads past '" + model.graph.node(from).name + "': a network cannot be cut there");
+      inputs.push_back(moved[index(input)]);
+    }
+    moved[index(id)] = part.graph.add(node.name, node.attrs, std::move(inputs));
+  }
+  part.graph.set_output(moved[index(to)]);
+  for (const ParameterSpec& spec : required_parameters(part.graph)) part.parameters[spec.name] = model.parameters.at(spec.name);
+  return part;
+}
+
+int64_t macs_between(const Graph& graph, ValueId from, ValueId to) {
+  const std::vector<bool> needed = needed_nodes(graph, from, to);
+  int64_t total = 0;
+  for (ValueId id = from + 1; id <= to; ++id) {
+    if (needed[index(id)]) total += macs(graph, graph.node(id));
+  }
+  return total;
+}
+
+KeptValues plan_kept_values(const std::vector<const Graph*>& graphs, std::span<const ValueId> inputs, int64_t samples,
+                            size_t bytes) {
+  const std::vector<ValueId> narrow = narrow_values(*graphs.at(0));
+  KeptValues kept;
+  std::vector<int64_t> floats(graphs.size(), 0);
+  ValueId from = -1;
+  for (const ValueId input : inputs) {
+    const auto past = std::upper_bound(narrow.begin(), narrow.end(), input);
+    const ValueId best = past == narrow.begin() ? -1 : *(past - 1);
+    for (auto next = past; next != narrow.begin() && *(next - 1) > std::max<ValueId>(from, 0); --next) {
+      std::vector<int64_t> wanted = floats;
+      int64_t all = 0;
+      for (size_t i = 0; i < graphs.size(); ++i)
+        all += wanted[i] = std::max(wanted[i], graphs[i]->node(*(next - 1)).shape.elements());
+      if (static_cast<double>(all) * static_cast<double>(samples) * sizeof(float) > static_cast<double>(bytes)) continue;
+      floats = wanted;
+      kept.bytes = index(all * samples) * sizeof(float);
+      from = *(next - 1);
+      break;
+    }
+    kept.from.push_back(from);
+    if (best > std::max<ValueId>(from, 0)) ++kept.recomputed;
+  }
+  if (from >= 0) kept.floats = floats;
+  return kept;
+}
+
+Trail::Trail(BatchSource& images, SessionOptions options, std::span<const int64_t> capacity, MemoryResource& resource)
+    : images_(images), options_(std::move(options)), samples_(images.samples()), capacity_(capacity.begin(), capacity.end()) {
+  options_.probes = {};
+  options_.batch_norm = BatchNorm::kFold;
+  options_.batch_moments = false;
+  options_.keep_values = false;
+  for (const int64_t floats : capacity_)
+    kept_.emplace_back(index(floats * samples_) * sizeof(float), resource, "kept activations");
+  each_.resize(capacity_.size(), 0);
+}
+
+void Trail::each_batch(int64_t size, Session* first, bool backwards, const std::function<void(const Batch&)>& f) {
+  if (at_ < 0) {
+    const Pass pass(images_, *first);
+    int64_t done = 0;
+    while (const Slot* slot = images_.next()) {
+      throw_if_interrupted();
+      f({done, slot->count, slot});
+      done += slot->count;
+    }
+    return;
+  }
+  const int64_t batches = (samples_ + size - 1) / size;
+  for (int64_t i = 0; i < batches; ++i) {
+    throw_if_interrupted();
+    const int64_t begin = (backwards ? batches - 1 - i : i) * size;
+    f({begin, std::min(size, samples_ - begin), nullptr});
+  }
+}
+
+std::unique_ptr<Session> Trail::session(const Model& model, ValueId to, int64_t batch) const {
+  SessionOptions options = options_;
+  options.batch = batch;
+  return std::make_unique<Session>(part_of(model, at_, to), options);
+}
+
+std::span<const float> Trail::run(Session& session, size_t network, const Batch& batch) const {
+  if (batch.slot != nullptr) return session.run(*batch.slot);
+  const int64_t each = each_[network];
+  return session.run_values({kept(network) + batch.first * each, index(batch.samples * each)}, batch.samples);
+}
+
+int64_t Trail::pass(std::span<const Way> ways, const Visit& visit) {
+  ELEK_CHECK(!ways.empty(), "a pass that is to make nothing");
+  const int64_t size = batch_of(ways, options_.batch);
+  std::vector<std::unique_ptr<Session>> sessions;  // null where the value is what is kept
+  for (const Way& way : ways) sessions.push_back(at_ >= 0 && way.to == at_ ? nullptr : session(*way.model, way.to, size));
+  std::vector<std::span<const float>> values(ways.size());
+  int64_t done = 0;
+  each_batch(size, sessions[0].get(), false, [&](const Batch& batch) {
+    for (size_t i = 0; i < ways.size(); ++i) {
+      const int64_t each = sessions[i] == nullptr ? each_[ways[i].network] : 0;
+      values[i] = sessions[i] != nullptr
+                      ? run(*sessions[i], ways[i].network, batch)
+                      : std::span<const float>(kept(ways[i].network) + batch.first * each, index(batch.samples * each));
+    }
+    visit(batch.samples, values);
+    done += batch.samples;
+  });
+  return done;
+}
+
+void Trail::advance(std::span<const Model* const> models, ValueId to) {
+  ELEK_CHECK(models.size() == kept_.size() && to > at_, "advance: " + std::to_string(models.size()) + " networks of " +
+                                                            std::to_string(kept_.size()) + ", to value " + std::to_string(to));
+  std::vector<Way> ways;
+  std::vector<int64_t> each;
+  for (size_t i = 0; i < models.size(); ++i) {
+    const Node& node = models[i]->graph.node(to);
+    ways.push_back({models[i], i, to});
+    each.push_back(node.shape.elements());
+    ELEK_CHECK(each[i] <= capacity_[i], "'" + node.name + "' has " + std::to_string(each[i]) + " elements, there is room for " +
+                                            std::to_string(capacity_[i]));
+  }
+  const int64_t size = batch_of(ways, options_.batch);
+  std::vector<std::unique_ptr<Session>> sessions;
+  for (const Model* model : models) sessions.push_back(session(*model, to, size));
+  int64_t done = 0;
+  const auto move = [&](size_t i, const Batch& batch) {
+    ELEK_CHECK(batch.first + batch.samples <= samples_,
+               "'" + images_.description() + "' gave more than its " + std::to_string(samples_) + " samples");
+    const std::span<const float> values = run(*sessions[i], i, batch);
+    std::copy(values.begin(), values.end(), kept(i) + batch.first * each[i]);
+    done += batch.samples;
+  };
+  if (at_ < 0) {  // the images come once for all networks
+    each_batch(size, sessions[0].get(), false, [&](const Batch& batch) {
+      for (size_t i = 0; i < models.size(); ++i) move(i, batch);
+    });
+  } else {
+    for (size_t i = 0; i < models.size(); ++i)
+      each_batch(size, nullptr, each[i] > each_[i], [&](const Batch& batch) { move(i, batch); });
+  }
+  if (done != samples_ * std::ssize(models)) {
+    throw InputError("'" + images_.description() + "' gave fewer than its " + std::to_string(samples_) + " samples");
+  }
+  each_ = std::move(each);
+  at_ = to;
+}
+
+}  // namespace elek

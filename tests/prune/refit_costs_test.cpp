@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// Costs of the metric refit against its definition: every activation of the dense network kept, normal equations in double,
+// each removal tried by elimination. Then what holds for any network, and that nothing stays behind.
+#include "prune/refit_costs.h"
+
+#include <gmock/gmock.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/base/error.h"
+#include "tests/prune/array_source.h"
+#include "tests/prune/networks.h"
+#include "tests/support/models.h"
+
+namespace elek::test {
+namespace {
+
+size_t at(int64_t i) { return static_cast<size_t>(i); }
+
+constexpr int64_t kSamples = 14;
+
+SessionOptions options(MemoryResource* memory = nullptr) {
+  SessionOptions made;
+  made.batch = 6;  // 6, 6, 2
+  made.threads = 2;
+  made.memory = memory;
+  return made;
+}
+
+/// conv1 (3x3, 4 channels, batch norm, ReLU) -> conv2 (3x3, batch norm) -> pool -> fc: two groups with one reader each.
+Model chain() {
+  Graph graph;
+  ValueId x = graph.add("input", InputAttrs{{3, 8, 8}}, {});
+  x = graph.add("conv1", Conv2dAttrs{4, 3, 1, 1, 1, false}, {x});
+  x = graph.add("bn1", BatchNormAttrs{}, {x});
+  x = graph.add("relu1", ReluAttrs{}, {x});
+  x = graph.add("conv2", Conv2dAttrs{3, 3, 2, 1, 1, false}, {x});
+  x = graph.add("bn2", BatchNormAttrs{}, {x});
+  x = graph.add("pool", GlobalAvgPoolAttrs{}, {x});
+  x = graph.add("flatten", FlattenAttrs{}, {x});
+  x = graph.add("fc", LinearAttrs{5, true}, {x});
+  graph.set_output(x);
+  Model model;
+  model.graph = graph;
+  model.parameters = tiny_parameters(graph, 4);
+  model.preprocessing = {{0.5F, 0.5F, 0.5F}, {0.25F, 0.25F, 0.25F}};
+  return model;
+}
+
+using Matrix = std::vector<std::vector<double>>;
+
+/// conv2's columns with a 1 appended: mean of u u' over images and positions.
+Matrix conv2_moments(const std::vector<double>& x) {
+  Matrix a(37, std::vector<double>(37, 0.0));
+  for (int64_t n = 0; n < kSamples; ++n) {
+    for (int64_t p = 0; p < 16; ++p) {
+      std::vector<double> u;
+      for (int64_t i = 0; i < 36; ++i) {
+        const int64_t h = p / 4 * 2 - 1 + i % 9 / 3, w = p % 4 * 2 - 1 + i % 3;
+        const bool inside = h >= 0 && w >= 0 && h < 8 && w < 8;
+        u.push_back(inside ? x[at(((n * 4 + i / 9) * 8 + h) * 8 + w)] : 0);
+      }
+      u.push_back(1);
+      for (size_t r = 0; r < 37; ++r) {
+        for (size_t c = 0; c < 37; ++c) a[r][c] += u[r] * u[c] / static_cast<double>(kSamples * 16);
+      }
+    }
+  }
+  return a;
+}
+
+std::vector<double> solve(Matrix a, std::vector<double> b) {
+  for (size_t i = 0; i < a.size(); ++i) {  // positive definite: no pivoting
+    for (size_t r = 0; r < a.size(); ++r) {
+      const double f = r == i ? 0 : a[r][i] / a[i][i];
+      for (size_t c = i; f != 0 && c < a.size(); ++c) a[r][c] -= f * a[i][c];
+      b[r] -= f * b[i];
+    }
+  }
+  for (size_t i = 0; i < a.size(); ++i) b[i] /= a[i][i];
+  return b;
+}
+
+/// (v - w)' A (v - w), v the best on the columns of the channels that stay.
+double loss(const Matrix& a, const std::vector<double>& w, const std::vector<bool>& gone) {
+  std::vector<size_t> stay;
+  for (size_t i = 0; i < w.size(); ++i) {
+    if (i == 36 || !gone[i / 9]) stay.push_back(i);
+  }
+  Matrix sub;
+  std::vector<double> side;
+  for (const size_t r : stay) {
+    sub.emplace_back();
+    for (const size_t c : stay) sub.back().push_back(a[r][c]);
+    side.push_back(0);
+    for (size_t c = 0; c < w.size(); ++c) side.back() += a[r][c] * w[c];
+  }
+  const std::vector<double> v = solve(sub, side);
+  std::vector<double> d(w.size());
+  for (size_t i = 0; i < w.size(); ++i) d[i] = -w[i];
+  for (size_t i = 0; i < stay.size(); ++i) d[stay[i]] += v[i];
+  double total = 0;
+  for (size_t i = 0; i < d.size(); ++i) {
+    for (size_t j = 0; j < d.size(); ++j) total += d[i] * a[i][j] * d[j];
+  }
+  return total;
+}
+
+TEST(RefitCosts, AreTheirDefinitionStepByStep) {
+  const Model model = chain();
+  const std::vector<uint8_t> pixels = tiny_pixels(model.graph.input_shape(), kSamples, 8);
+  ArraySource source(pixels, kSamples);
+  const std::vector<Group> groups = find_groups(model.graph);
+  const RefitOptions how{0.05, 0};
+  const auto got = refit_costs(model, groups, source, options(), {}, how);
+  Matrix a = conv2_moments(run_reference(model, pixels, kSamples).at("relu1"));
+  const std::span<const float> w = model.parameter("conv2.weight").f32();
+  Matrix rows;  // scaled by the batch norm
+  double variance = 0;
+  for (size_t k = 0; k < 3; ++k) {
+    const double scale =
+        double{model.parameter("bn2.weight").f32()[k]} / std::sqrt(double{model.parameter("bn2.running_var").f32()[k]} + 1e-5);
+    rows.emplace_back();
+    for (size_t i = 0; i < 36; ++i) rows.back().push_back(scale * double{w[k * 36 + i]});
+    rows.back().push_back(0);
+    for (size_t i = 0; i < 36; ++i) {
+      for (size_t j = 0; j < 36; ++j) variance += rows[k][i] * rows[k][j] * (a[i][j] - a[i][36] * a[j][36]);
+    }
+  }
+  double mean = 0;
+  for (size_t i = 0; i < 36; ++i) mean += a[i][i] / 36;
+  for (size_t i = 0; i < 36; ++i) a[i][i] += how.ridge * mean;
+  const std::vector<double>& costs = got.at(group_of_values(model.graph, groups)[at(model.graph.at("relu1"))]);
+  ASSERT_EQ(costs.size(), 4u);
+  std::vector<bool> gone(4, false);
+  for (int step = 0; step < 4; ++step) {
+    size_t best = 4;
+    double least = 0;
+    for (size_t c = 0; c < 4; ++c) {
+      if (gone[c]) continue;
+      std::vector<bool> tried = gone;
+      tried[c] = true;
+      double all = 0;
+      for (const auto& row : rows) all += loss(a, row, tried) / variance;
+      if (best == 4 || all < least) {
+        best = c;
+        least = all;
+      }
+    }
+    // Activations in f32, errors of 1e-6 in the moments, times a condition below 37 / 0.05.
+    EXPECT_NEAR(costs[best], least, 1e-3 * least) << "step " << step;
+    gone[best] = true;
+  }
+}
+
+TEST(RefitCosts, HoldForEveryKindOfNetworkWithAndWithoutKeptActivations) {
+  for (const Model& model : {tiny_basic(1), tiny_bottleneck(2), tiny_option_a(3), tiny_resnext(4), depthwise_and_flatten(5)}) {
+    const std::vector<uint8_t> pixels = tiny_pixels(model.graph.input_shape(), kSamples, 8);
+    const std::vector<Group> groups = find_groups(model.graph);
+    std::vector<std::vector<double>> first;
+    for (const size_t bytes : {size_t{0}, size_t{1} << 24}) {
+      Tracker memory(host_resource());
+      ArraySource source(pixels, kSamples);
+      const auto got = refit_costs(model, groups, source, options(&memory), {}, {kRidge, bytes});
+      EXPECT_EQ(memory.figures().live_bytes, 0u);
+      EXPECT_GE(memory.figures().peak_bytes, refit_costs_bytes(model.graph, groups, 2));
+      ASSERT_EQ(got.size(), groups.size());
+      for (size_t g = 0; g < groups.size(); ++g) {
+        EXPECT_EQ(std::ssize(got[g]), groups[g].prunable ? groups[g].channels : 0) << groups[g].name;
+        for (const double cost : got[g]) EXPECT_TRUE(std::isfinite(cost) && cost >= 0) << groups[g].name << " " << cost;
+        for (size_t c = 0; bytes > 0 && c < got[g].size(); ++c) {
+          EXPECT_NEAR(got[g][c], first[g][c], 1e-3 * first[g][c] + 1e-9) << groups[g].name << " " << c;
+        }
+      }
+      if (bytes == 0) first = got;
+    }
+  }
+}
+
+TEST(RefitCosts, RefuseNothingToLookAtAndTooLittleMemory) {
+  const Model model = tiny_basic(1);
+  const std::vector<Group> groups = find_groups(model.graph);
+  ArraySource empty({}, 0);
+  EXPECT_THROW((void)refit_costs(model, groups, empty, options(), {}), InputError);
+  ArraySource source(tiny_pixels(model.graph.input_shape(), kSamples, 8), kSamples);
+  Tracker memory(host_resource());
+  Limit limit(memory, refit_costs_bytes(model.graph, groups, 2) - 1);
+  EXPECT_THROW((void)refit_costs(model, groups, source, options(&limit), {}), OutOfMemory);
+  EXPECT_EQ(memory.figures().live_bytes, 0u);
+  EXPECT_FALSE(source.running());
+}
+
+}  // namespace
+}  // namespace elek::test
