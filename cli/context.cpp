@@ -181,7 +181,8 @@ Tracker& Context::session_tracker() {
 
 std::optional<size_t> Context::memory_left() {
   if (!limit_bytes_) return std::nullopt;
-  const size_t held = session_tracker().figures().live_bytes + kCommandPool.keep_bytes + kCommandPool.segment_bytes;
+  const PoolOptions pool = command_pool(*limit_bytes_);
+  const size_t held = session_tracker().figures().live_bytes + pool.keep_bytes + pool.segment_bytes;
   return *limit_bytes_ - std::min(*limit_bytes_, held);
 }
 
