@@ -11,6 +11,7 @@ constexpr size_t kWidth = 100;
 
 std::vector<std::string> names(const Graph& graph, const std::vector<ValueId>& nodes) {
   std::vector<std::string> found;
+  found.reserve(nodes.size());
   for (const ValueId node : nodes) found.push_back(graph.node(node).name);
   return found;
 }
