@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <optional>
 
 #include "cli/commands.h"
 #include "engine/base/error.h"
@@ -214,26 +215,45 @@ void memory(const MemoryOptions& options) {
 
 }  // namespace
 
-bool fits(std::span<const Tracker::Event> loaded, const SessionEstimate& session, size_t limit_bytes) {
+namespace {
+
+/// Which of a session's attempts is the first that finds room, all in one pool as a session makes them: what a refused one has
+/// given back need not lie as if it had never been asked for. None: no attempt does.
+std::optional<size_t> first_that_fits(std::span<const Tracker::Event> loaded, std::span<const SessionEstimate> attempts,
+                                      size_t limit_bytes) {
   Phantom host;
   Limit limit(host, limit_bytes);
   Pool pool(limit, command_pool(limit_bytes));
-  Holder blocks(pool);
+  Holder model(pool);
   try {
     for (const Tracker::Event& event : loaded) {
-      event.allocation ? blocks.hold(event.block, event.bytes, event.label) : blocks.give_back(event.block);
+      event.allocation ? model.hold(event.block, event.bytes, event.label) : model.give_back(event.block);
     }
-    const SessionMemory& m = session.memory;  // keys 1 to 5: no block of the recording starts so low
-    blocks.hold(1, m.weights_bytes, "weights");
-    blocks.hold(2, session.packing_bytes, "packing");
-    blocks.give_back(2);
-    blocks.hold(3, m.arena_bytes, "arena");
-    blocks.hold(4, m.statistics_bytes, "statistics");
-    blocks.hold(5, m.staging_bytes, "staging");
   } catch (const OutOfMemory&) {
-    return false;
+    return std::nullopt;
   }
-  return true;
+  for (size_t i = 0; i < attempts.size(); ++i) {
+    const SessionMemory& m = attempts[i].memory;
+    Holder blocks(pool);
+    try {
+      blocks.hold(1, m.weights_bytes, "weights");
+      blocks.hold(2, attempts[i].packing_bytes, "packing");
+      blocks.give_back(2);
+      blocks.hold(3, m.arena_bytes, "arena");
+      blocks.hold(4, m.statistics_bytes, "statistics");
+      blocks.hold(5, m.staging_bytes, "staging");
+      return i;
+    } catch (const OutOfMemory&) {
+      continue;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool fits(std::span<const Tracker::Event> loaded, const SessionEstimate& session, size_t limit_bytes) {
+  return first_that_fits(loaded, {&session, 1}, limit_bytes).has_value();
 }
 
 LargestBatch largest_batch(const Model& model, const SessionOptions& options, std::span<const Tracker::Event> loaded,
@@ -260,17 +280,17 @@ LargestBatch largest_batch(const Model& model, const SessionOptions& options, st
     const int64_t middle = good + (bad - good) / 2;
     (fits(loaded, estimate(middle, thinnest), limit_bytes) ? good : bad) = middle;
   }
-  LargestBatch found{good, thinnest, estimate(good, thinnest)};
-  for (int64_t slice = options.micro_batch;;) {  // as a session does: its own choice first, then half of it
-    SessionEstimate session = estimate(good, slice);
-    slice = session.program.micro_batch;
-    if (!fits(loaded, session, limit_bytes) && slice > 1) {
-      slice /= 2;
-      continue;
+  for (;; --good) {
+    std::vector<SessionEstimate> attempts{
+        estimate(good, options.micro_batch)};  // as a session: its own choice, then half of it
+    while (options.micro_batch == 0 && attempts.back().program.micro_batch > 1)
+      attempts.push_back(estimate(good, attempts.back().program.micro_batch / 2));
+    const std::optional<size_t> which = first_that_fits(loaded, attempts, limit_bytes);
+    // A sample less where the refused attempts stand in the way of the last.
+    if (which || good == 1) {
+      SessionEstimate& taken = attempts[which.value_or(attempts.size() - 1)];
+      return {good, taken.program.micro_batch, std::move(taken)};
     }
-    found.micro_batch = slice;
-    found.session = std::move(session);
-    return found;
   }
 }
 

@@ -7,9 +7,35 @@
 #include "engine/backends/onednn/executable.h"
 #include "engine/backends/onednn/thread_count.h"
 #include "engine/backends/parameters.h"
+#include "engine/base/error.h"
 #include "kernels/cpu/preprocess.h"
 
 namespace elek::onednn {
+namespace {
+
+/// The room that packing one layer's weights takes, as one block that every layer uses again: what is reckoned beforehand
+/// (BoundMemory::packing_bytes) is then exactly what is asked of the memory, whatever pool lies under it.
+class PackingRoom final : public MemoryResource {
+ public:
+  PackingRoom(size_t bytes, MemoryResource& upstream) : block_(bytes, upstream, "packing"), device_(upstream.device()) {}
+  [[nodiscard]] Device device() const noexcept override { return device_; }
+  void empty() noexcept { used_ = 0; }
+
+ private:
+  void* do_allocate(size_t bytes, std::string_view label, Stream /*stream*/) override {
+    const size_t offset = reserve(used_, bytes);
+    ELEK_CHECK(used_ <= block_.bytes(), "packing '" + std::string(label) + "' needs " + std::to_string(used_) +
+                                            " bytes, reckoned were " + std::to_string(block_.bytes()));
+    return static_cast<std::byte*>(block_.data()) + offset;
+  }
+  void do_deallocate(void* /*block*/, size_t /*bytes*/, Stream /*stream*/) noexcept override {}
+
+  Buffer block_;
+  Device device_;
+  size_t used_ = 0;
+};
+
+}  // namespace
 OneDnnExecutable::OneDnnExecutable(Program program, Notes notes, const Model& model, const MemoryPlan& plan,
                                    MemoryResource& memory)
     : program_(std::move(program)), notes_(std::move(notes)), plan_(plan) {
@@ -44,9 +70,11 @@ void OneDnnExecutable::load_weights(const Model& model, MemoryResource& memory) 
   const Preprocessing& p = model.preprocessing;
   backends::check_preprocessing(p, channels);
   kernels::fill_preprocess_table(channels, p.mean.data(), p.stddev.data(), floats_at(weights_, notes_.table_offset));
+  PackingRoom room(notes_.packing_bytes, memory);
   for (size_t i = 0; i < notes_.steps.size(); ++i) {
     const Step& step = notes_.steps[i];
-    if (step.has_weights()) load_kernel(model, step, program_.steps[i].node, memory);
+    room.empty();
+    if (step.has_weights()) load_kernel(model, step, program_.steps[i].node, room);
     if (step.scale != kNone) load_normalisation(model, step);
   }
   for (const WatchedMoments& m : notes_.batch_moments) backends::moment_parameters(model, m, at(weights_, m.parameters));
