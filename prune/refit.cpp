@@ -158,8 +158,8 @@ RefitPlan plan_refit(const Model& dense, const Model& pruned, const PrunePlan& p
   return made;
 }
 
-Model refit(const Model& dense, const Model& pruned, const PrunePlan& plan, BatchSource& calibration, SessionOptions options,
-            const Progress& progress, const RefitOptions& how) {
+Model refit(const Model& dense, const Model& pruned, const PrunePlan& plan, BatchSource& calibration,
+            const SessionOptions& options, const Progress& progress, const RefitOptions& how) {
   const int threads = thread_count(options.threads);
   // Moments, kept activations and parameters live on the host whatever device runs the networks.
   const bool on_host = options.memory != nullptr && options.memory->device() == Device{};

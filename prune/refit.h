@@ -64,6 +64,6 @@ struct RefitOptions {
 /// are set here. `progress` counts samples over all layers.
 /// InputError naming the layer if a moment is NaN or infinite or the system cannot be solved, or if no batch came.
 [[nodiscard]] Model refit(const Model& dense, const Model& pruned, const PrunePlan& plan, BatchSource& calibration,
-                          SessionOptions options, const Progress& progress, const RefitOptions& how = {});
+                          const SessionOptions& options, const Progress& progress, const RefitOptions& how = {});
 
 }  // namespace elek

@@ -216,7 +216,7 @@ size_t refit_costs_bytes(const Graph& graph, const std::vector<Group>& groups, i
 }
 
 std::vector<std::vector<double>> refit_costs(const Model& model, const std::vector<Group>& groups, BatchSource& calibration,
-                                             SessionOptions options, const Progress& progress, const RefitOptions& how) {
+                                             const SessionOptions& options, const Progress& progress, const RefitOptions& how) {
   const int threads = thread_count(options.threads);
   const bool on_host = options.memory != nullptr && options.memory->device() == Device{};
   MemoryResource& resource = on_host ? *options.memory : host_resource();
@@ -224,6 +224,7 @@ std::vector<std::vector<double>> refit_costs(const Model& model, const std::vect
   if (images == 0) throw InputError("refit costs: '" + calibration.description() + "' gave no sample");
   const std::vector<Reader> readers = readers_of(model.graph, groups);
   std::vector<ValueId> inputs;
+  inputs.reserve(readers.size());
   for (const Reader& reader : readers) inputs.push_back(reader.value);
   const KeptValues kept =
       plan_kept_values({&model.graph}, inputs, images, options.device.kind == DeviceKind::kCpu ? how.checkpoint_bytes : 0);

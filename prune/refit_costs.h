@@ -23,7 +23,7 @@ namespace elek {
 /// readers cost nothing: their outputs go with the channel. Memory: the moments of all readers of the groups that are open at
 /// once, see plan_refit_costs(). `options`, `progress` and errors as refit().
 [[nodiscard]] std::vector<std::vector<double>> refit_costs(const Model& model, const std::vector<Group>& groups,
-                                                           BatchSource& calibration, SessionOptions options,
+                                                           BatchSource& calibration, const SessionOptions& options,
                                                            const Progress& progress, const RefitOptions& how = {});
 
 /// What refit_costs() holds of moments at once, beside a session and how.checkpoint_bytes of activations.
