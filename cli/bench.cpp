@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/context.h"
+#include "cli/timing.h"
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
 #include "engine/memory/process_memory.h"
@@ -26,20 +27,10 @@ struct BenchOptions {
 constexpr int kWarmUps = 3;
 constexpr size_t kFewestSamples = 5;
 
-/// Nearest-rank percentile of sorted values.
-double percentile(const std::vector<double>& sorted, double share) {
-  const auto rank = static_cast<size_t>(share * static_cast<double>(sorted.size() - 1) + 0.5);
-  return sorted[std::min(rank, sorted.size() - 1)];
-}
-
 std::vector<double> measure(Session& session, double seconds, uint64_t seed) {
   using Clock = std::chrono::steady_clock;
   Slot& slot = session.slots()[0];
-  slot.count = slot.capacity;
-  Random random(seed);
-  const int64_t pixels = slot.count * slot.shape.elements();
-  std::generate_n(slot.pixels, pixels, [&random] { return static_cast<uint8_t>(random.next() >> 56U); });
-  std::fill_n(slot.labels, slot.count, -1);
+  fill_with_random_pixels(slot, seed);
   for (int i = 0; i < kWarmUps; ++i) (void)session.run(slot);
   std::vector<double> samples_ms;
   const Clock::time_point start = Clock::now();

@@ -21,6 +21,7 @@ void add_compare(CLI::App& app, Run& run);
 void add_info(CLI::App& app, Run& run);
 void add_memory(CLI::App& app, Run& run);
 void add_bench(CLI::App& app, Run& run);
+void add_profile(CLI::App& app, Run& run);
 void add_demo(CLI::App& app, Run& run);
 
 }  // namespace elek::cli

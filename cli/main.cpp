@@ -56,6 +56,7 @@ int run_command(int argc, char** argv) {
   elek::cli::add_info(app, run);
   elek::cli::add_memory(app, run);
   elek::cli::add_bench(app, run);
+  elek::cli::add_profile(app, run);
   elek::cli::add_demo(app, run);
   try {
     app.parse(argc, argv);

@@ -146,6 +146,14 @@ SessionEstimate estimate_memory(const Model& model, SessionOptions options) {
   return made;
 }
 
+Peaks measure_peaks(const SessionOptions& options) {
+  check_precision(options.device, options.precision);
+  const std::unique_ptr<Backend> backend = make_backend(options.device);
+  LowerOptions lowered = lower_options(options);
+  if (lowered.memory == nullptr) lowered.memory = &backend->default_memory();
+  return backend->measure_peaks(lowered);
+}
+
 Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 Session::~Session() = default;
@@ -171,6 +179,10 @@ std::span<const float> Session::end() {
   ELEK_CHECK(impl_->under_way > 0, "no batch is under way: begin() one first");
   --impl_->under_way;  // its own failure ends it too
   return impl_->executable->end();
+}
+
+std::span<const float> Session::run_timed(const Slot& slot, StepTimes& times) {
+  return impl_->at_rest().run_timed(slot, times);
 }
 
 std::span<const float> Session::run_values(std::span<const float> x, int64_t samples) {

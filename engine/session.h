@@ -19,6 +19,7 @@
 #include "engine/memory/stream_order.h"
 #include "engine/plan/program.h"
 #include "engine/statistics.h"
+#include "engine/step_times.h"
 
 namespace elek {
 
@@ -76,6 +77,10 @@ struct SessionEstimate {
 /// Lowers and plans; packs nothing, runs nothing, needs no parameters. Errors as Session's, but for OutOfMemory.
 [[nodiscard]] SessionEstimate estimate_memory(const Model& model, SessionOptions options);
 
+/// What options.device does at most in options.precision with options.threads, measured now: a few tenths of a second. Memory,
+/// up to 128 MiB, comes from options.memory. DeviceError if the device is not there.
+[[nodiscard]] Peaks measure_peaks(const SessionOptions& options);
+
 class Session {
  public:
   /// Lowers, plans and binds. OutOfMemory if the memory resource refuses, DeviceError if the device is not there; nothing is
@@ -92,6 +97,9 @@ class Session {
   /// Runs slot.count samples (1 … batch) and returns the logits [count, classes], f32, row-major, on the host; valid until the
   /// next run. Statistics are added up when something is watched.
   std::span<const float> run(const Slot& slot);
+  /// The same with the time of every step, in the program's order: for `elek profile`. On a GPU the steps are launched one by
+  /// one, not as a graph.
+  std::span<const float> run_timed(const Slot& slot, StepTimes& times);
   /// The same from values of the network's input in place of pixels: `x` [samples, C, H, W], row-major, on the host, 1 … batch
   /// samples; preprocessing is left out. CPU only: ContractError elsewhere, or if the size is wrong.
   std::span<const float> run_values(std::span<const float> x, int64_t samples);

@@ -18,6 +18,7 @@
 #include "engine/memory/stream_order.h"
 #include "engine/plan/program.h"
 #include "engine/statistics.h"
+#include "engine/step_times.h"
 
 namespace elek {
 
@@ -60,6 +61,9 @@ class Executable {
   virtual void begin(const Slot& slot) = 0;
   /// Waits for the oldest batch begun; its output [count, elements] on the host, valid until depth() more have been begun.
   [[nodiscard]] virtual std::span<const float> end() = 0;
+  /// begin() and end() in one, with the time of each step. What is measured is the steps one by one: where they would be one
+  /// launch (a CUDA graph) they are not. Costs two clock readings or events a step; runs that are not timed pay nothing.
+  [[nodiscard]] virtual std::span<const float> run_timed(const Slot& slot, StepTimes& times) = 0;
   /// A whole run without the first step: `x` [samples, C, H, W], row-major on the host, is what it would have made of pixels.
   /// ContractError where the backend starts from pixels only (the GPU's, so far).
   [[nodiscard]] virtual std::span<const float> run_values(std::span<const float> x, int64_t samples);
@@ -100,6 +104,9 @@ class Backend {
   /// ContractError if the probes name what is not there, or the options contradict each other.
   [[nodiscard]] virtual std::unique_ptr<Lowering> lower(const Model& model, const FusedGraph& fused,
                                                         const LowerOptions& options) = 0;
+  /// Runs loops that only compute, copy and read, for a few tenths of a second. Their memory comes from options.memory; sets
+  /// that it refuses are not measured, unless it refuses all (OutOfMemory).
+  [[nodiscard]] virtual Peaks measure_peaks(const LowerOptions& options) = 0;
 };
 
 /// The device's own memory, for the length of the process. DeviceError as make_backend.

@@ -42,6 +42,8 @@ struct ProgramStep {
   int32_t residual = -1;
   int32_t output = -1;
   size_t workspace_bytes = 0;  // alive during this step only
+  size_t weights_bytes = 0;    // what the kernel reads beside activations, as packed
+  double arithmetic = 1;       // of the definition's multiply-adds, the share that the kernel must do: Winograd's are fewer
   bool observed = false;
   std::string kernel;  // "oneDNN jit:avx512_core", "winograd F(4x4) avx512", …
   std::string choice;  // why this kernel and not another, with times, where there was a choice; for `elek profile`

@@ -12,7 +12,7 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 
 TEST(Help, EveryCommandShowsItsOptionsAndExamples) {
-  for (const std::string command : {"prepare", "eval", "run", "coverage", "wanda", "merge", "info", "bench", "demo"}) {
+  for (const std::string command : {"prepare", "eval", "run", "coverage", "wanda", "merge", "info", "bench", "profile", "demo"}) {
     const Outcome help = elek_command({command, "--help"});
     EXPECT_EQ(help.exit_code, 0) << command;
     EXPECT_THAT(help.out, HasSubstr("Examples:")) << command;
@@ -66,6 +66,10 @@ TEST(Usage, WhatCannotBeMeantIsExitCode2) {
       {{"prepare", "--arch", "resnet18", "--random", "1", "--input", "3,32", "--out", "o"}, "--input"},
       {{"run", "--model", "m"}, "image files"},
       {{"run", "--model", "m", "--data", "synthetic:1"}, "--out"},
+      {{"profile"}, "--model"},
+      {{"profile", "--model", "m", "--batch", "0"}, "--batch"},
+      {{"profile", "--model", "m", "--statistics", "file"}, "--statistics"},
+      {{"profile", "--model", "m", "--seconds", "-1"}, "--seconds"},
       {with(cut, {"--metric", "beauty"}), "beauty"},
       {with(cut, {"--metric", "wanda"}), "elek wanda"},
       {with(cut, {"--repair", "prayer"}), "prayer"},

@@ -11,6 +11,7 @@
 #include "engine/backends/cudnn/executable.h"
 #include "engine/backends/cudnn/in_place.h"
 #include "engine/backends/cudnn/lower.h"
+#include "engine/backends/cudnn/measure_peaks.h"
 #include "engine/base/error.h"
 
 namespace elek::cudnn {
@@ -88,6 +89,12 @@ class CudnnBackend final : public Backend {
     lowerer.lower();
     ELEK_CUDA_CALL(cudaStreamSynchronize(stream.get()));
     return std::make_unique<CudnnLowering>(facts_.index, std::move(lowerer.program), std::move(lowerer.notes));
+  }
+  [[nodiscard]] Peaks measure_peaks(const LowerOptions& options) override {
+    check_memory(*options.memory, facts_.index);
+    const DeviceGuard guard(facts_.index);
+    const CudaStream stream;
+    return cudnn::measure_peaks(options.precision, *options.memory, stream.get());
   }
 
  private:

@@ -75,11 +75,12 @@ void CudnnExecutable::run_slice(const uint8_t* pixels, int64_t samples, float* o
       cudaMemcpyAsync(at(staging_, staged_.pixels[buffer]), pixels, pixel_bytes, cudaMemcpyHostToDevice, copies_->get()));
   copied_[buffer]->record(copies_->get());
   copied_[buffer]->make_wait(stream_->get());
-  if (samples == program_.micro_batch && graphs_[buffer].recorded()) {
+  if (times_ == nullptr && samples == program_.micro_batch && graphs_[buffer].recorded()) {
     graphs_[buffer].launch(stream_->get());
   } else {
     enqueue_pass(buffer, samples, samples == program_.micro_batch ? Pass::kFull : Pass::kPartial);
   }
+  if (times_ != nullptr) add_laps();
   consumed_[buffer]->record(stream_->get());
   const size_t output_bytes = outputs_[0].size_bytes() / static_cast<size_t>(program_.batch) * static_cast<size_t>(samples);
   ELEK_CUDA_CALL(cudaMemcpyAsync(output, at(staging_, staged_.output), output_bytes, cudaMemcpyDeviceToHost, stream_->get()));
@@ -89,17 +90,54 @@ void CudnnExecutable::run_slice(const uint8_t* pixels, int64_t samples, float* o
 /// be recorded.
 void CudnnExecutable::enqueue_pass(size_t buffer, int64_t samples, Pass pass) {
   const bool fused = pass == Pass::kFull && tied_sums_ > 0;
+  mark(0);
   if (fused) ELEK_CUDA_CALL(cudaMemsetAsync(statistics_.data(), 0, notes_.fused_bytes, stream_->get()));
   const View input = view(notes_.steps[0].output, samples);
   k::launch_preprocess(typed<const uint8_t>(staging_, staged_.pixels[buffer]),
                        typed<const float>(weights_, notes_.table_offset), input, stream_->get());
   observe(0, input);
-  for (size_t i = 1; i < notes_.steps.size(); ++i) run_step(i, samples, pass);
+  mark(1);
+  for (size_t i = 1; i < notes_.steps.size(); ++i) {
+    run_step(i, samples, pass);
+    mark(i + 1);
+  }
   if (fused) {
     k::launch_accumulate_slab(typed<const k::SlabEntry>(statistics_, notes_.slab_entries_offset), tied_sums_,
                               most_fused_channels_, stream_->get());
   }
   k::launch_to_nchw(view(notes_.output, samples), typed<float>(staging_, staged_.output), stream_->get());
+  mark(notes_.steps.size() + 1);
+}
+
+/// Event `at` of a timed run: 0 before the first step, i + 1 after step i, the last after the pass.
+void CudnnExecutable::mark(size_t at) {
+  if (times_ != nullptr) marks_[at]->record(stream_->get());
+}
+
+/// Waits for the pass and adds what lies between its marks. What is launched between the first steps (clearing the slab of
+/// sums) counts with preprocessing.
+void CudnnExecutable::add_laps() {
+  check(cudaEventSynchronize(marks_.back()->get()), "timing a pass");
+  for (size_t i = 0; i + 1 < marks_.size(); ++i) {
+    float ms = 0;
+    ELEK_CUDA_CALL(cudaEventElapsedTime(&ms, marks_[i]->get(), marks_[i + 1]->get()));
+    (i < times_->step_us.size() ? times_->step_us[i] : times_->rest_us) += 1e3 * static_cast<double>(ms);
+  }
+}
+
+std::span<const float> CudnnExecutable::run_timed(const Slot& slot, StepTimes& times) {
+  const DeviceGuard guard(device_);
+  while (marks_.size() < notes_.steps.size() + 2) marks_.push_back(std::make_unique<CudaEvent>(Timing::kOn));
+  times = {std::vector<double>(notes_.steps.size(), 0.0), 0.0};
+  times_ = &times;
+  try {
+    begin(slot);
+  } catch (...) {
+    times_ = nullptr;
+    throw;
+  }
+  times_ = nullptr;
+  return end();
 }
 
 void CudnnExecutable::run_step(size_t index, int64_t samples, Pass pass) {

@@ -26,6 +26,7 @@ class CudnnExecutable final : public Executable {
   [[nodiscard]] int depth() const noexcept override { return kDepth; }
   void begin(const Slot& slot) override;
   [[nodiscard]] std::span<const float> end() override;
+  [[nodiscard]] std::span<const float> run_timed(const Slot& slot, StepTimes& times) override;
   void read_statistics(Statistics& statistics) const override;
   void reset_statistics() override;
   [[nodiscard]] std::vector<BatchMoments> batch_moments() const override;
@@ -48,6 +49,8 @@ class CudnnExecutable final : public Executable {
   void run_slice(const uint8_t* pixels, int64_t samples, float* output);
   void enqueue_pass(size_t buffer, int64_t samples, Pass pass);
   void run_step(size_t index, int64_t samples, Pass pass);
+  void mark(size_t at);
+  void add_laps();
   void run_convolution(size_t index, int64_t samples, Pass pass);
   void run_linear(size_t index, int64_t samples);
   void finish(size_t index, const View& z, const View& y, const float* scale, const float* shift);
@@ -105,6 +108,9 @@ class CudnnExecutable final : public Executable {
   std::unique_ptr<CudaEvent> pixels_read_;  // of the batch begun last
   std::array<std::unique_ptr<CudaEvent>, kDepth> outputs_there_;
   std::array<CudaGraph, 2> graphs_;
+  StepTimes* times_ = nullptr;  // of the run under way, if it is timed
+  // Timed runs: before the first step, after each, after the pass. Made by the first of them.
+  std::vector<std::unique_ptr<CudaEvent>> marks_;
 };
 
 }  // namespace elek::cudnn

@@ -285,6 +285,7 @@ void Lowerer::reserve_parameters(size_t i) {
   }
   if (step.weights != kNone) {
     step.bias = reserve(weights, floats(y.channel_pitch));
+    program.steps[i].weights_bytes = weights - step.weights;
     size_t packing = 0;
     (void)reserve(packing, as_stored);
     (void)reserve(packing, sizeof(int64_t));  // weights that overflow

@@ -84,6 +84,27 @@ std::span<const float> OneDnnExecutable::end() {
   return output_.first(output_.size() / static_cast<size_t>(program_.batch) * static_cast<size_t>(last_samples_));
 }
 
+/// Adds the time since the last lap, and starts the next.
+void OneDnnExecutable::lap(double& us) {
+  const auto now = std::chrono::steady_clock::now();
+  us += std::chrono::duration<double, std::micro>(now - lap_start_).count();
+  lap_start_ = now;
+}
+
+std::span<const float> OneDnnExecutable::run_timed(const Slot& slot, StepTimes& times) {
+  times = {std::vector<double>(notes_.steps.size(), 0.0), 0.0};
+  times_ = &times;
+  lap_start_ = std::chrono::steady_clock::now();
+  try {
+    begin(slot);
+  } catch (...) {
+    times_ = nullptr;
+    throw;
+  }
+  times_ = nullptr;
+  return end();
+}
+
 std::span<const float> OneDnnExecutable::run_values(std::span<const float> x, int64_t samples) {
   const int64_t each = notes_.input_shape.elements();
   ELEK_CHECK(samples >= 1 && samples <= program_.batch && std::ssize(x) == samples * each,
@@ -102,8 +123,13 @@ void OneDnnExecutable::run_batch(int64_t count, const FillInput& fill_input) {
     const View input = view(notes_.steps[0].output, samples);
     fill_input(first, input);
     if (const kernels::ChannelSums* sums = sums_of(notes_.steps[0])) kernels::observe(input, *sums, notes_.threads);
-    for (size_t i = 1; i < notes_.steps.size(); ++i) run_step(i, samples);
+    lap_step(0);
+    for (size_t i = 1; i < notes_.steps.size(); ++i) {
+      run_step(i, samples);
+      lap_step(i);
+    }
     copy_out(first, samples);
+    if (times_ != nullptr) lap(times_->rest_us);
   }
   samples_ += count;
   batches_ += 1;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 
 #include "engine/backends/onednn/steps.h"
 #include "engine/memory/tensor.h"
@@ -19,6 +20,7 @@ class OneDnnExecutable final : public Executable {
   [[nodiscard]] int depth() const noexcept override { return 1; }
   void begin(const Slot& slot) override;
   [[nodiscard]] std::span<const float> end() override;
+  [[nodiscard]] std::span<const float> run_timed(const Slot& slot, StepTimes& times) override;
   [[nodiscard]] std::span<const float> run_values(std::span<const float> x, int64_t samples) override;
   void read_statistics(Statistics& statistics) const override;
   void reset_statistics() override;
@@ -44,6 +46,10 @@ class OneDnnExecutable final : public Executable {
   void normalise_by_own_moments(size_t index, const View& z, const View& y, const float* residual);
   void run_simple(size_t index, int64_t samples);
   void copy_out(int64_t first, int64_t samples);
+  void lap(double& us);
+  void lap_step(size_t index) {
+    if (times_ != nullptr) lap(times_->step_us[index]);
+  }
 
   [[nodiscard]] View view(int32_t tensor, int64_t samples, int64_t first = 0) const;
   [[nodiscard]] const kernels::ChannelSums* sums_of(const Step& step) const;
@@ -66,7 +72,9 @@ class OneDnnExecutable final : public Executable {
   std::vector<kernels::ChannelSums> sums_;  // one a watched value
   int64_t samples_ = 0;                     // since the last reset
   int64_t batches_ = 0;
-  int64_t last_samples_ = 0;  // of the last run
+  int64_t last_samples_ = 0;    // of the last run
+  StepTimes* times_ = nullptr;  // of the run under way, if it is timed
+  std::chrono::steady_clock::time_point lap_start_;
 };
 
 }  // namespace elek::onednn

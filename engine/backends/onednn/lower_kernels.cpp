@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "engine/backends/onednn/lower.h"
+#include "engine/backends/onednn/measure_peaks.h"
 #include "engine/backends/onednn/thread_count.h"
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
@@ -42,6 +43,7 @@ class OneDnnLowering final : public Lowering {
 
 class OneDnnBackend final : public Backend {
  public:
+  [[nodiscard]] Peaks measure_peaks(const LowerOptions& options) override { return onednn::measure_peaks(options); }
   [[nodiscard]] MemoryResource& default_memory() override { return host_resource(); }
   [[nodiscard]] std::unique_ptr<Lowering> lower(const Model& model, const FusedGraph& fused,
                                                 const LowerOptions& options) override {
@@ -161,6 +163,7 @@ void Lowerer::build_kernels() {
     size_t workspace = 0;
     if (step.own) {
       made.kernel = step.own->name();
+      made.arithmetic = step.own->arithmetic();
       workspace = step.own->scratch_bytes();
     } else if (step.whole != nullptr) {
       made.kernel = "oneDNN " + step.whole->kernel() + (step.epilogue ? " + epilogue" : "");
@@ -203,11 +206,13 @@ void Lowerer::reserve_slabs() {
   size_t& statistics = notes.statistics_bytes;
   const auto floats = [](int64_t count) { return static_cast<size_t>(count) * sizeof(float); };
   notes.table_offset = reserve(weights, floats(notes.input_shape.channels * kernels::kPixelValues));
-  for (Step& step : notes.steps) {
+  for (size_t i = 0; i < notes.steps.size(); ++i) {
+    Step& step = notes.steps[i];
     const int64_t lanes = lanes_of(tensor(step.output));
     if (step.has_weights()) {
       step.weights = reserve(weights, step.own ? step.own->packed_bytes() : step.whole->packed_bytes());
       step.bias = reserve(weights, floats(lanes));
+      program.steps[i].weights_bytes = weights - step.weights;
       notes.packing_bytes = std::max(notes.packing_bytes, packing_bytes(step));
     }
     if (!step.batch_norm.empty() && !step.own_moments) {

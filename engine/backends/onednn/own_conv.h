@@ -23,6 +23,13 @@ class OwnConv {
   [[nodiscard]] size_t scratch_bytes() const {
     return std::visit([](const auto& plan) { return plan.scratch_bytes; }, plan_);
   }
+  /// Of the definition's multiply-adds, the share that it does: (m + 2)^2 for 9 m^2 with Winograd's tile m.
+  [[nodiscard]] double arithmetic() const {
+    const auto* winograd = std::get_if<kernels::WinogradPlan>(&plan_);
+    if (winograd == nullptr) return 1;
+    const auto m = static_cast<double>(winograd->problem.tile);
+    return (m + 2) * (m + 2) / (9 * m * m);
+  }
   /// "winograd F(4x4) AVX3", "direct AVX3"
   [[nodiscard]] std::string name() const {
     const auto* winograd = std::get_if<kernels::WinogradPlan>(&plan_);

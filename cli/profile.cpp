@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+// elek profile: where the time of a run goes, step by step, beside what the machine could do at most, measured in the same
+// call. Whole runs and runs with every step timed take turns, so that the table can be held against an undisturbed run.
+// Tests: tests/cli/profile_test.cpp
+#include "engine/profile.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/context.h"
+#include "cli/timing.h"
+#include "engine/base/runtime.h"
+#include "models/model_file.h"
+#include "prune/score.h"
+
+namespace elek::cli {
+namespace {
+
+struct ProfileOptions {
+  Common common;
+  std::string model;
+  std::string statistics = "off";
+  int64_t batch = 1;
+  int64_t micro_batch = 0;
+  double seconds = 3;
+  bool why = false;
+};
+
+constexpr int kWarmUps = 3;
+constexpr size_t kFewestRounds = 5;
+
+/// What was measured: medians over the rounds.
+struct Measured {
+  std::vector<double> runs_ms;  // whole runs, sorted
+  std::vector<double> step_us;
+  double rest_us = 0;
+};
+
+Measured measure(Session& session, double seconds, uint64_t seed) {
+  using Clock = std::chrono::steady_clock;
+  Slot& slot = session.slots()[0];
+  fill_with_random_pixels(slot, seed);
+  StepTimes times;
+  for (int i = 0; i < kWarmUps; ++i) (void)session.run_timed(slot, times);
+  std::vector<std::vector<double>> steps(session.program().steps.size());
+  std::vector<double> rests;
+  Measured made;
+  const Clock::time_point start = Clock::now();
+  while (rests.size() < kFewestRounds || std::chrono::duration<double>(Clock::now() - start).count() < seconds) {
+    throw_if_interrupted();
+    const Clock::time_point before = Clock::now();
+    (void)session.run(slot);
+    made.runs_ms.push_back(std::chrono::duration<double, std::milli>(Clock::now() - before).count());
+    (void)session.run_timed(slot, times);
+    for (size_t i = 0; i < steps.size(); ++i) steps[i].push_back(times.step_us[i]);
+    rests.push_back(times.rest_us);
+  }
+  std::sort(made.runs_ms.begin(), made.runs_ms.end());
+  for (std::vector<double>& one : steps) made.step_us.push_back(median(std::move(one)));
+  made.rest_us = median(std::move(rests));
+  return made;
+}
+
+/// One step as it is told.
+struct Row {
+  const ProgramStep* step = nullptr;
+  double us = 0;
+  StepWork work;
+  Roof roof;
+  [[nodiscard]] double flops_per_second() const { return us > 0 ? 1e6 * work.flops / us : 0; }
+  [[nodiscard]] double share_of_peak() const { return us > 0 ? roof.us / us : 0; }
+};
+
+std::vector<Row> rows_of(const Session& session, const Measured& measured, const Peaks& peaks) {
+  const Program& program = session.program();
+  const SessionMemory memory = session.memory();
+  const auto session_bytes = static_cast<double>(memory.weights_bytes + memory.arena_bytes);
+  const int64_t slices = (program.batch + program.micro_batch - 1) / program.micro_batch;
+  std::vector<Row> rows;
+  for (size_t i = 0; i < program.steps.size(); ++i) {
+    Row row{&program.steps[i], measured.step_us[i], work_of(session.model().graph, program, i, program.batch), {}};
+    row.roof = roof_of(row.work, slices, session_bytes, peaks);
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+double total_us(const std::vector<Row>& rows) {
+  double total = 0;
+  for (const Row& row : rows) total += row.us;
+  return total;
+}
+
+/// A kernel's name without the instruction set, which is the same for all: "oneDNN jit + epilogue", "winograd F(4x4)".
+std::string short_kernel(const std::string& kernel) {
+  std::string text;
+  for (size_t i = 0; i < kernel.size(); ++i) {
+    if (kernel[i] == ':') i = std::min(kernel.find_first_of(" ,", i), kernel.size());
+    if (i < kernel.size()) text += kernel[i];
+  }
+  const size_t last = text.rfind(' ');
+  const auto is_set = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'; };
+  if (last != std::string::npos && std::all_of(text.begin() + static_cast<std::ptrdiff_t>(last) + 1, text.end(), is_set))
+    text.resize(last);
+  return text;
+}
+
+/// At most `width` characters, the beginning of what is too long left out.
+std::string fit(const std::string& text, size_t width) {
+  return text.size() <= width ? text : ".." + text.substr(text.size() - width + 2);
+}
+
+std::string figures_or_dash(double value, int digits) { return value > 0 ? decimal(value, digits) : "-"; }
+
+std::vector<std::string> cells(const std::string& name, const std::string& kernel, const Row& row, double all_us) {
+  constexpr size_t kNameWidth = 21, kKernelWidth = 21;
+  const std::string roof = row.roof.bound == Bound::kNothing
+                               ? "-"
+                               : std::string(name_of(row.roof.bound)) + " " + decimal(100 * row.share_of_peak(), 0) + " %";
+  return {fit(name, kNameWidth),
+          fit(kernel, kKernelWidth),
+          decimal(row.us / 1e3, 3),
+          decimal(100 * row.us / all_us, 1),
+          figures_or_dash(row.work.flops / 1e9, 3),
+          figures_or_dash(row.flops_per_second() / 1e9, 1),
+          figures_or_dash(row.work.bytes() / 1e6, 2),
+          roof};
+}
+
+std::string layers_text(const std::vector<Row>& rows) {
+  const double all = total_us(rows);
+  Table table({"step", "kernel", "ms", "% time", "GFLOP", "GFLOP/s", "MB", "bound, of peak"});
+  Row total;
+  for (const Row& row : rows) {
+    table.add(cells(row.step->node.node.name, short_kernel(row.step->kernel), row, all));
+    total.us += row.us;
+    total.work.flops += row.work.flops;
+    total.work.activation_bytes += row.work.bytes();
+    total.roof.us += row.roof.us;
+  }
+  table.add_rule();
+  std::vector<std::string> last = cells("all steps", "", total, all);
+  last.back() = decimal(100 * total.share_of_peak(), 0) + " %";
+  table.add(std::move(last));
+  return table.text();
+}
+
+std::string kernels_text(const std::vector<Row>& rows) {
+  struct Sum {
+    int64_t steps = 0;
+    double us = 0, flops = 0, roof_us = 0;
+  };
+  std::map<std::string, Sum> sums;
+  for (const Row& row : rows) {
+    Sum& sum = sums[short_kernel(row.step->kernel)];
+    sum.steps += 1;
+    sum.us += row.us;
+    sum.flops += row.work.flops;
+    sum.roof_us += row.roof.us;
+  }
+  std::vector<std::pair<std::string, Sum>> order(sums.begin(), sums.end());
+  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.second.us > b.second.us; });
+  const double all = total_us(rows);
+  Table table({"by kernel", "steps", "ms", "% time", "GFLOP/s", "of peak"});
+  for (const auto& [kernel, sum] : order) {
+    table.add({fit(kernel, 40), std::to_string(sum.steps), decimal(sum.us / 1e3, 3), decimal(100 * sum.us / all, 1),
+               figures_or_dash(sum.flops / sum.us / 1e3, 1), percent(sum.us > 0 ? sum.roof_us / sum.us : 0, 0)});
+  }
+  return table.text();
+}
+
+std::string why_text(const std::vector<Row>& rows) {
+  std::string text;
+  for (const Row& row : rows) {
+    text += row.step->node.node.name + ": " + row.step->kernel + "\n";
+    if (!row.step->choice.empty()) text += "  " + row.step->choice + "\n";
+  }
+  return text;
+}
+
+std::string machine_text(const Peaks& peaks, const Session& session) {
+  std::string text = to_string(session.options().device) + ", measured in this call: " + decimal(peaks.flops / 1e9, 0) +
+                     " GFLOP/s; GB/s copied (read) in sets of";
+  for (const Bandwidth& b : peaks.bandwidths) {
+    text += (&b == &peaks.bandwidths.front() ? " " : ", ") + readable_bytes(b.set_bytes) + ": " + decimal(b.copy / 1e9, 0) +
+            " (" + decimal(b.read / 1e9, 0) + ")";
+  }
+  return text + "\n";
+}
+
+Json peaks_json(const Peaks& peaks) {
+  Json bandwidths = Json::array();
+  for (const Bandwidth& b : peaks.bandwidths) {
+    bandwidths.push_back({{"set_bytes", b.set_bytes}, {"copy_bytes_per_second", b.copy}, {"read_bytes_per_second", b.read}});
+  }
+  return {{"flops_per_second", peaks.flops}, {"bandwidths", bandwidths}};
+}
+
+Json shape_json(const Program& program, int32_t tensor) {
+  if (tensor < 0) return nullptr;
+  const ImageShape& s = program.tensors[static_cast<size_t>(tensor)].shape;
+  return {s.channels, s.height, s.width};
+}
+
+Json steps_json(const std::vector<Row>& rows, const Program& program) {
+  const double all = total_us(rows);
+  Json steps = Json::array();
+  for (const Row& row : rows) {
+    steps.push_back({{"name", row.step->node.node.name},
+                     {"op", op_name(row.step->node.node)},
+                     {"kernel", row.step->kernel},
+                     {"choice", row.step->choice},
+                     {"input", shape_json(program, row.step->input)},
+                     {"output", shape_json(program, row.step->output)},
+                     {"observed", row.step->observed},
+                     {"time_ms", row.us / 1e3},
+                     {"time_share", row.us / all},
+                     {"flops", row.work.flops},
+                     {"kernel_flops", row.work.kernel_flops},
+                     {"flops_per_second", row.flops_per_second()},
+                     {"activation_bytes", row.work.activation_bytes},
+                     {"weight_bytes", row.work.weight_bytes},
+                     {"bound", row.roof.bound == Bound::kNothing ? Json() : Json(name_of(row.roof.bound))},
+                     {"roof_ms", row.roof.us / 1e3},
+                     {"share_of_peak", row.share_of_peak()}});
+  }
+  return steps;
+}
+
+void report(const ProfileOptions& options, const Context& context, const Session& session, const Measured& measured,
+            const Peaks& peaks) {
+  const std::vector<Row> rows = rows_of(session, measured, peaks);
+  const double p10 = percentile(measured.runs_ms, 0.1), p50 = percentile(measured.runs_ms, 0.5),
+               p90 = percentile(measured.runs_ms, 0.9);
+  const Output& out = context.output();
+  out.result(layers_text(rows) + "\n" + kernels_text(rows) + "\n");
+  if (options.why) out.result(why_text(rows) + "\n");
+  out.result("A run of " + std::to_string(options.batch) + (options.batch == 1 ? " image" : " images") + ": " +
+             decimal(p50, 3) + " ms (10 to 90 %: " + decimal(p10, 3) + " to " + decimal(p90, 3) + ", " +
+             with_commas(std::ssize(measured.runs_ms)) +
+             " runs); its steps one by one: " + decimal((total_us(rows) + measured.rest_us) / 1e3, 3) + " ms.\n");
+  out.result(machine_text(peaks, session));
+  out.result(
+      "GFLOP: two a multiply-add of the definition. MB: what must be read and written, each once. Bound, of\n"
+      "peak: what a step would wait for at best, and that least time over its time; Winograd's multiply-adds\n"
+      "are fewer than the definition's and counted as they are. Over 100 %: better than the model's caches.\n");
+  out.json({{"command", "profile"},
+            {"model", options.model},
+            {"device", to_string(session.options().device)},
+            {"precision", name_of(session.options().precision)},
+            {"batch", options.batch},
+            {"micro_batch", session.program().micro_batch},
+            {"threads", options.common.threads},
+            {"statistics", options.statistics == "on"},
+            {"runs", measured.runs_ms.size()},
+            {"latency_ms", {{"p10", p10}, {"p50", p50}, {"p90", p90}}},
+            {"steps_ms", total_us(rows) / 1e3},
+            {"rest_ms", measured.rest_us / 1e3},
+            {"peaks", peaks_json(peaks)},
+            {"steps", steps_json(rows, session.program())},
+            {"peak_rss_bytes", context.peak_rss_bytes()},
+            {"memory", memory_json(session.memory())}});
+}
+
+void profile(const ProfileOptions& options) {
+  Context context(options.common);
+  const Model model = load_model(options.model, context.memory());
+  SessionOptions session_options = context.session_options(options.batch);
+  session_options.micro_batch = options.micro_batch;
+  if (options.statistics == "on") session_options.probes = probes_for(Criterion::kStdConsumer, model.graph);
+  const Peaks peaks = measure_peaks(session_options);
+  Session session(model, session_options);
+  const Measured measured = measure(session, options.seconds, options.common.seed);
+  report(options, context, session, measured, peaks);
+}
+
+}  // namespace
+
+void add_profile(CLI::App& app, Run& run) {
+  auto options = std::make_shared<ProfileOptions>();
+  CLI::App* command =
+      app.add_subcommand("profile", "Where the time goes: each step's time, work, kernel and share of the peak");
+  command->add_option("--model", options->model, "Model file")->required();
+  command->add_option("--batch", options->batch, "Images a run")->check(CLI::Range(1, 65536))->capture_default_str();
+  command->add_option("--micro-batch", options->micro_batch, "Images a pass through the steps; 0 = the plan's choice")
+      ->check(CLI::Range(0, 65536))
+      ->capture_default_str();
+  command->add_option("--statistics", options->statistics, "on: watch what the default criterion of coverage watches")
+      ->check(CLI::IsMember({"on", "off"}))
+      ->capture_default_str();
+  command->add_option("--seconds", options->seconds, "How long to measure, after three runs to warm up")
+      ->check(CLI::Range(0.0, 3600.0))
+      ->capture_default_str();
+  command->add_flag("--why", options->why, "Every step's kernel in full, and why it and no other");
+  add_common(*command, options->common);
+  command->footer(
+      "Examples:\n"
+      "  elek profile --model net.safetensors\n"
+      "  elek profile --model net.safetensors --batch 16 --statistics on --why\n"
+      "  elek profile --model net.safetensors --json > profile.json");
+  command->callback([&run, options] { run = [options] { profile(*options); }; });
+}
+
+}  // namespace elek::cli

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/timing.h"
+
+#include <algorithm>
+
+#include "engine/base/error.h"
+#include "engine/base/runtime.h"
+
+namespace elek::cli {
+
+void fill_with_random_pixels(Slot& slot, uint64_t seed) {
+  slot.count = slot.capacity;
+  Random random(seed);
+  const int64_t pixels = slot.count * slot.shape.elements();
+  std::generate_n(slot.pixels, pixels, [&random] { return static_cast<uint8_t>(random.next() >> 56U); });
+  std::fill_n(slot.labels, slot.count, -1);
+}
+
+double percentile(const std::vector<double>& sorted, double share) {
+  ELEK_CHECK(!sorted.empty(), "a percentile of nothing");
+  const auto rank = static_cast<size_t>(share * static_cast<double>(sorted.size() - 1) + 0.5);
+  return sorted[std::min(rank, sorted.size() - 1)];
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return percentile(values, 0.5);
+}
+
+}  // namespace elek::cli

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// The three loops of peaks.h, compiled for every instruction set (Google Highway). Tests: tests/kernels/peaks_test.cpp
+#include "kernels/cpu/targets.h"
+// targets.h before any Highway header
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/peaks.cpp"
+#include <hwy/foreach_target.h>
+// foreach_target.h first
+#include <hwy/highway.h>
+
+#include <cstring>
+#include <vector>
+
+#include "engine/base/error.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/peaks.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace elek::kernels::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Latency (4 or 5 cycles) times multiply-adds a cycle (2): ten chains keep the units busy, twelve leave room, and all of them
+// with both factors fit sixteen registers.
+constexpr int kChains = 12;
+
+/// Chain i starts at `kept`[i], which the compiler does not know, so that it cannot take two chains for one; each converges to
+/// 1: no denormals, nothing infinite, whatever the number of steps. Leaves their sum in `kept`, gives the operations done.
+double MultiplyAdds(int64_t steps, float* kept) {
+  const hn::ScalableTag<float> d;
+  const auto half = hn::Set(d, 0.5F);
+  auto a0 = hn::Set(d, kept[0]), a1 = hn::Set(d, kept[1]), a2 = hn::Set(d, kept[2]), a3 = hn::Set(d, kept[3]);
+  auto a4 = hn::Set(d, kept[4]), a5 = hn::Set(d, kept[5]), a6 = hn::Set(d, kept[6]), a7 = hn::Set(d, kept[7]);
+  auto a8 = hn::Set(d, kept[8]), a9 = hn::Set(d, kept[9]), a10 = hn::Set(d, kept[10]), a11 = hn::Set(d, kept[11]);
+  for (int64_t i = 0; i < steps; ++i) {
+    a0 = hn::MulAdd(a0, half, half);
+    a1 = hn::MulAdd(a1, half, half);
+    a2 = hn::MulAdd(a2, half, half);
+    a3 = hn::MulAdd(a3, half, half);
+    a4 = hn::MulAdd(a4, half, half);
+    a5 = hn::MulAdd(a5, half, half);
+    a6 = hn::MulAdd(a6, half, half);
+    a7 = hn::MulAdd(a7, half, half);
+    a8 = hn::MulAdd(a8, half, half);
+    a9 = hn::MulAdd(a9, half, half);
+    a10 = hn::MulAdd(a10, half, half);
+    a11 = hn::MulAdd(a11, half, half);
+  }
+  const auto low = hn::Add(hn::Add(hn::Add(a0, a1), hn::Add(a2, a3)), hn::Add(a4, a5));
+  const auto high = hn::Add(hn::Add(hn::Add(a6, a7), hn::Add(a8, a9)), hn::Add(a10, a11));
+  kept[0] = hn::GetLane(hn::Add(low, high));
+  return 2.0 * kChains * static_cast<double>(hn::Lanes(d)) * static_cast<double>(steps);
+}
+
+/// Four sums, so that the additions do not hold up the loads. Gives the total, so that nothing is left out.
+float ReadAll(const float* HWY_RESTRICT from, int64_t floats) {
+  const hn::ScalableTag<float> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  auto a = hn::Zero(d), b = a, c = a, e = a;
+  int64_t i = 0;
+  for (; i + 4 * lanes <= floats; i += 4 * lanes) {
+    a = hn::Add(a, hn::LoadU(d, from + i));
+    b = hn::Add(b, hn::LoadU(d, from + i + lanes));
+    c = hn::Add(c, hn::LoadU(d, from + i + 2 * lanes));
+    e = hn::Add(e, hn::LoadU(d, from + i + 3 * lanes));
+  }
+  for (; i + lanes <= floats; i += lanes) a = hn::Add(a, hn::LoadU(d, from + i));
+  return hn::GetLane(hn::Add(hn::Add(a, b), hn::Add(c, e)));
+}
+
+}  // namespace elek::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace elek::kernels {
+HWY_EXPORT(MultiplyAdds);
+HWY_EXPORT(ReadAll);
+
+namespace {
+
+/// Takes a number where the compiler must suppose that somebody reads it.
+void use(float value) {
+  static volatile float kept = 0;
+  kept = value;
+}
+
+/// Whole cache lines a part.
+int64_t byte_of(size_t bytes, int parts, int part) { return part_begin(static_cast<int64_t>(bytes), parts, part, 64); }
+
+}  // namespace
+
+double run_multiply_adds(int64_t steps, int threads) {
+  ELEK_CHECK(steps >= 1 && threads >= 1, "steps and threads must be positive");
+  std::vector<double> done(static_cast<size_t>(threads));
+  for_parts(threads, [&](int part) {
+    alignas(64) float kept[16];
+    for (int i = 0; i < 16; ++i) kept[i] = static_cast<float>(part + i) / 64;
+    done[static_cast<size_t>(part)] = HWY_DYNAMIC_DISPATCH(MultiplyAdds)(steps, kept);
+    if (!(kept[0] > 0)) use(kept[0]);
+  });
+  double total = 0;
+  for (const double operations : done) total += operations;
+  return total;
+}
+
+void copy_memory(const void* src, void* dst, size_t bytes, int64_t rounds, int threads) {
+  for_parts(threads, [&](int part) {
+    const int64_t begin = byte_of(bytes, threads, part), end = byte_of(bytes, threads, part + 1);
+    for (int64_t i = 0; i < rounds; ++i) {
+      std::memcpy(static_cast<char*>(dst) + begin, static_cast<const char*>(src) + begin, static_cast<size_t>(end - begin));
+    }
+  });
+}
+
+void read_memory(const float* src, size_t bytes, int64_t rounds, int threads) {
+  for_parts(threads, [&](int part) {
+    const int64_t begin = byte_of(bytes, threads, part), end = byte_of(bytes, threads, part + 1);
+    float total = 0;
+    for (int64_t i = 0; i < rounds; ++i) total += HWY_DYNAMIC_DISPATCH(ReadAll)(src + begin / 4, (end - begin) / 4);
+    if (!(total >= 0)) use(total);
+  });
+}
+
+}  // namespace elek::kernels
+#endif  // HWY_ONCE

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the machine can do at most: loops that only multiply-add, only copy or only read. A roofline is drawn through their
+// times. The caller takes the time; nothing here knows a clock. Tests: tests/kernels/peaks_test.cpp
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace elek::kernels {
+
+/// Runs `steps` rounds of independent f32 multiply-adds in registers on each of `threads` threads.
+/// Returns the operations done by all threads, a multiply-add counted as two. The loop cannot be optimised away: its result is
+/// kept where the compiler cannot see that nobody reads it.
+[[nodiscard]] double run_multiply_adds(int64_t steps, int threads);
+
+/// dst = src, `bytes` of each, `rounds` times, every thread its own part; as memcpy does it on this machine.
+/// Aliasing  src and dst overlap nothing
+void copy_memory(const void* src, void* dst, size_t bytes, int64_t rounds, int threads);
+
+/// Reads `bytes` bytes (what is left over of whole vectors is not read) `rounds` times, every thread its own part.
+void read_memory(const float* src, size_t bytes, int64_t rounds, int threads);
+
+}  // namespace elek::kernels
