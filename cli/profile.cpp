@@ -181,14 +181,19 @@ std::string why_text(const std::vector<Row>& rows) {
   return text;
 }
 
+/// A size that is a power of two.
+std::string set_size(size_t bytes) {
+  constexpr size_t kMiB = size_t{1} << 20;
+  return bytes < kMiB ? std::to_string(bytes >> 10) + " KiB" : std::to_string(bytes / kMiB) + " MiB";
+}
+
 std::string machine_text(const Peaks& peaks, const Session& session) {
-  std::string text = to_string(session.options().device) + ", measured in this call: " + decimal(peaks.flops / 1e9, 0) +
-                     " GFLOP/s; GB/s copied (read) in sets of";
+  Table table({"GB/s, by what is gone through", "copied", "read"});
   for (const Bandwidth& b : peaks.bandwidths) {
-    text += (&b == &peaks.bandwidths.front() ? " " : ", ") + readable_bytes(b.set_bytes) + ": " + decimal(b.copy / 1e9, 0) +
-            " (" + decimal(b.read / 1e9, 0) + ")";
+    table.add({set_size(b.set_bytes), decimal(b.copy / 1e9, 0), decimal(b.read / 1e9, 0)});
   }
-  return text + "\n";
+  return to_string(session.options().device) + ", measured in this call: " + decimal(peaks.flops / 1e9, 0) + " GFLOP/s\n" +
+         table.text();
 }
 
 Json peaks_json(const Peaks& peaks) {
@@ -244,9 +249,9 @@ void report(const ProfileOptions& options, const Context& context, const Session
              " runs); its steps one by one: " + decimal((total_us(rows) + measured.rest_us) / 1e3, 3) + " ms.\n");
   out.result(machine_text(peaks, session));
   out.result(
-      "GFLOP: two a multiply-add of the definition. MB: what must be read and written, each once. Bound, of\n"
-      "peak: what a step would wait for at best, and that least time over its time; Winograd's multiply-adds\n"
-      "are fewer than the definition's and counted as they are. Over 100 %: better than the model's caches.\n");
+      "\nGFLOP: two a multiply-add of the definition. MB: what must be read and written, each once. Bound,\n"
+      "of peak: what a step waits for at best, and that least time over its time; of Winograd only the\n"
+      "multiply-adds that it does are counted. Over 100 %: the caches did better than they were measured.\n");
   out.json({{"command", "profile"},
             {"model", options.model},
             {"device", to_string(session.options().device)},
@@ -261,7 +266,6 @@ void report(const ProfileOptions& options, const Context& context, const Session
             {"rest_ms", measured.rest_us / 1e3},
             {"peaks", peaks_json(peaks)},
             {"steps", steps_json(rows, session.program())},
-            {"peak_rss_bytes", context.peak_rss_bytes()},
             {"memory", memory_json(session.memory())}});
 }
 

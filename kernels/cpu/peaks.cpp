@@ -8,6 +8,7 @@
 // foreach_target.h first
 #include <hwy/highway.h>
 
+#include <atomic>
 #include <cstring>
 #include <vector>
 
@@ -79,8 +80,8 @@ namespace {
 
 /// Takes a number where the compiler must suppose that somebody reads it.
 void use(float value) {
-  static volatile float kept = 0;
-  kept = value;
+  static std::atomic<float> kept{0};
+  kept.store(value, std::memory_order_relaxed);
 }
 
 /// Whole cache lines a part.
