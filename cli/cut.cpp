@@ -204,9 +204,7 @@ PrunePlan make_plan(const Dense& dense, const Statistics& statistics, const CutS
   }
   const std::vector<Group> groups = find_groups(dense.model.graph);
   const bool by_cost = spec.criterion == Criterion::kRefit;
-  if (by_cost && dense.refit_costs.empty()) {
-    throw UsageError("the metric refit looks at the images itself, which this command does not do; use elek coverage");
-  }
+  ELEK_CHECK(!by_cost || !dense.refit_costs.empty(), "make_plan: the metric refit without add_refit_costs()");
   ChannelTarget target = spec.channels;
   if (by_cost && target.scope == Scope::kGlobal) target.scope = Scope::kMacs;
   const auto scores = by_cost ? dense.refit_costs : score_channels(dense.model, groups, spec.criterion, statistics, seed);

@@ -211,6 +211,8 @@ Sweep Sweeper::run(const CutInput& input) {
     collected = collect(sweep_.dense, probes, context_);
   }
   sweep_.statistics_bytes = collected.statistics_bytes;
+  const std::vector<Criterion>& asked = spec_.criteria;
+  if (std::find(asked.begin(), asked.end(), Criterion::kRefit) != asked.end()) add_refit_costs(sweep_.dense, context_);
   context_.phase("scoring", [&] { plan_all(collected.statistics); });
   context_.phase("sweep", [&] { measure_all(); });
   return std::move(sweep_);

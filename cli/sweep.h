@@ -62,6 +62,9 @@ struct Rivals {
 [[nodiscard]] Json sweep_json(const Sweep& sweep, const SweepSpec& spec);
 /// RFC 4180: a header, one line a cut and repair, fields quoted where they must be; accuracies are fractions.
 [[nodiscard]] std::string sweep_csv(const Sweep& sweep);
+/// The same format, a line an image of the evaluation data, a column a result, dense first: 1 where the network was right (of
+/// random the share of its draws). Two sweeps over the same images can be paired by it.
+[[nodiscard]] std::string images_csv(const Sweep& sweep);
 [[nodiscard]] Plot sweep_plot(const Sweep& sweep, const SweepSpec& spec);
 
 }  // namespace elek::cli

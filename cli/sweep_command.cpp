@@ -21,6 +21,7 @@ struct SweepOptions {
   int draws = 5;
   bool sensitivity = false;
   std::string csv;
+  std::string images;
   std::string plot;
 };
 
@@ -69,7 +70,7 @@ void sweep(const SweepOptions& options) {
     throw UsageError("--plot " + options.plot + ": expected a name that ends in .svg");
   }
   Context context(options.common);
-  for (const std::string& path : {options.csv, options.plot}) {
+  for (const std::string& path : {options.csv, options.images, options.plot}) {
     if (!path.empty()) check_output_path(path);
   }
   const Sweep made = run_sweep(options.input, spec, context);
@@ -78,6 +79,7 @@ void sweep(const SweepOptions& options) {
                           with_commas(made.dense.calibration->size()) + " images, for every criterion at once\n");
   context.print_phases();
   if (!options.csv.empty()) write_whole_file(options.csv, sweep_csv(made));
+  if (!options.images.empty()) write_whole_file(options.images, images_csv(made));
   if (!options.plot.empty()) write_whole_file(options.plot, plot_svg(sweep_plot(made, spec)));
   Json json = sweep_json(made, spec);
   json["seed"] = options.common.seed;
@@ -94,7 +96,7 @@ void add_sweep(CLI::App& app, Run& run) {
   add_cut_input(*command, options->input);
   command
       ->add_option("--metric", options->metrics,
-                   "Criteria, as std-consumer,positions,wanda,random (mean and spread of --draws), or all")
+                   "Criteria, as std-consumer,refit,wanda,random (mean and spread of --draws), or all")
       ->delimiter(',')
       ->capture_default_str();
   command->add_option("--channels", options->shares, "Shares of the channels to remove, as 0.1,0.3,0.5")
@@ -109,6 +111,8 @@ void add_sweep(CLI::App& app, Run& run) {
   command->add_flag("--sensitivity", options->sensitivity, "Cut each group alone, to see which layers can give");
   add_selection(*command, options->selection);
   command->add_option("--csv", options->csv, "Write the figures to this file");
+  command->add_option("--images", options->images,
+                      "Write for each image which networks were right, as CSV: sweeps can be paired by it");
   command->add_option("--plot", options->plot, "Draw them into this .svg file");
   add_common(*command, options->common);
   command->footer(

@@ -267,6 +267,26 @@ std::string sweep_csv(const Sweep& sweep) {
   return csv;
 }
 
+std::string images_csv(const Sweep& sweep) {
+  const Judged dense = judged_dense(sweep.dense);
+  std::string csv = "image,dense";
+  std::vector<const Judged*> columns{&dense};
+  for (const SweepPoint& point : sweep.points) {
+    for (const SweepResult& result : point.results) {
+      csv += "," + field(name_of(point.criterion) + " " + share_text(point.share) +
+                         (point.group.empty() ? "" : " " + point.group) + " " + name_of(result.repair));
+      columns.push_back(&result.judged);
+    }
+  }
+  csv += "\n";
+  for (size_t i = 0; i < dense.right.size(); ++i) {
+    csv += std::to_string(i);
+    for (const Judged* column : columns) csv += "," + significant(double{column->right[i]});
+    csv += "\n";
+  }
+  return csv;
+}
+
 Plot sweep_plot(const Sweep& sweep, const SweepSpec& spec) {
   const Dense& dense = sweep.dense;
   Plot plot;

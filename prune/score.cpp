@@ -280,9 +280,7 @@ Criterion criterion_from_name(const std::string& name) {
 
 std::vector<Criterion> all_criteria() {
   std::vector<Criterion> all;
-  for (const auto& [criterion, text] : kNames) {
-    if (criterion != Criterion::kRefit) all.push_back(criterion);
-  }
+  for (const auto& [criterion, text] : kNames) all.push_back(criterion);
   return all;
 }
 

@@ -32,7 +32,7 @@ enum class Criterion : uint8_t {
 };
 [[nodiscard]] Criterion criterion_from_name(const std::string& name);  // UsageError listing the names
 [[nodiscard]] std::string name_of(Criterion criterion);
-[[nodiscard]] std::vector<Criterion> all_criteria();  // in the order of the names, but for kRefit
+[[nodiscard]] std::vector<Criterion> all_criteria();  // in the order of the names
 
 /// The value to watch in place of `value`: the same numbers, where they are stored. A flatten of 1x1 moves nothing, so what it
 /// reads is watched instead.

@@ -4,7 +4,10 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <map>
+#include <set>
 
+#include "models/model_file.h"
 #include "models/safetensors.h"
 #include "tests/cli/command.h"
 
@@ -132,14 +135,61 @@ TEST(Flow, WandaZeroesTheShareAskedFor) {
       weights - kept);
 }
 
-TEST(Flow, WandaCutsChannelsAndPatterns) {
+TEST(Flow, WandaCutsChannels) {
   const Folder folder;
   const std::string model = tiny_model(folder);
   const auto channels = run_json(cut_words("wanda", model, folder / "c.safetensors", {"--channels", "0.5"}));
   EXPECT_LT(channels.at("macs").at("pruned").get<int64_t>(), channels.at("macs").at("dense").get<int64_t>());
-  const auto pattern = run_json(cut_words("wanda", model, folder / "p.safetensors", {"--pattern", "2:4"}));
-  EXPECT_LT(pattern.at("nonzero_parameters").at("pruned").get<int64_t>(),
-            pattern.at("nonzero_parameters").at("dense").get<int64_t>());
+}
+
+TEST(Flow, PatternsKeepNOfMInputChannelsInTheFile) {
+  const Folder folder;
+  const std::string model = tiny_model(folder), out = folder / "p.safetensors";
+  const std::vector<std::pair<int, int>> patterns{{1, 2}, {2, 4}, {4, 8}};
+  for (const auto& [n, m] : patterns) {
+    const std::string pattern = std::to_string(n) + ":" + std::to_string(m);
+    const auto report = run_json(cut_words("wanda", model, out, {"--pattern", pattern, "--repair", n == 2 ? "refit" : "none"}));
+    const Model sparse = load_model(out, host_resource());
+    for (const auto& cut : report.at("cuts")) {
+      const Tensor& weight = sparse.parameter(cut.at("name").get<std::string>() + ".weight");
+      const std::span<const float> w = weight.f32();
+      const auto inputs = static_cast<size_t>(weight.shape()[1]), taps = w.size() / inputs / static_cast<size_t>(weight.shape()[0]);
+      for (size_t row = 0; row < w.size(); row += inputs * taps) {  // one output's weights
+        for (size_t tap = 0; tap < taps; ++tap) {
+          for (size_t c = 0; c + static_cast<size_t>(m) <= inputs; c += static_cast<size_t>(m)) {
+            int kept = 0;
+            for (size_t i = c; i < c + static_cast<size_t>(m); ++i) kept += w[row + i * taps + tap] != 0.0F ? 1 : 0;
+            ASSERT_EQ(kept, n) << pattern << " of " << cut.at("name") << " from channel " << c;
+          }
+        }
+      }
+    }
+    EXPECT_GE(report.at("cuts").size(), 18U) << "every convolution but the stem's three channels";
+  }
+}
+
+TEST(Flow, LayersMayHaveSharesOfTheirOwnOrStayWhole) {
+  const Folder folder;
+  const std::string model = tiny_model(folder);
+  // layer2.0.conv1 and layer3.1.relu1 name groups by a value in them; the rest loses a half.
+  const auto report = run_json(cut_words("coverage", model, folder / "o.safetensors",
+                                         {"--channels", "0.5", "--repair", "none", "--layer", "layer2.0.conv1=0.25", "--ignore",
+                                          "layer3.1.relu1", "--ignore", "relu1"}));
+  std::map<std::string, std::pair<int64_t, int64_t>> cuts;  // name -> before, after
+  for (const auto& cut : report.at("cuts")) cuts[cut.at("name")] = {cut.at("channels"), cut.at("kept")};
+  const Model dense = load_model(model, host_resource()), cut = load_model(folder / "o.safetensors", host_resource());
+  const auto channels = [](const Model& m, const std::string& value) { return m.graph.node(m.graph.at(value)).shape.channels; };
+  EXPECT_EQ(channels(cut, "layer2.0.relu1"), 12);  // of 16
+  EXPECT_EQ(channels(cut, "layer2.1.relu1"), 8);
+  EXPECT_EQ(channels(cut, "layer3.1.relu1"), 32);
+  EXPECT_EQ(channels(cut, "relu1"), channels(dense, "relu1"));
+  EXPECT_EQ(channels(cut, "layer3.0.relu1"), 16);
+  EXPECT_EQ(cuts.size(), 10U);  // nine blocks' inner groups and three residual ones, less two
+
+  const auto sparse = run_json(cut_words(
+      "wanda", model, folder / "w.safetensors", {"--sparsity", "0.5", "--repair", "none", "--ignore", "layer2.0.conv1"}));
+  EXPECT_EQ(sparse.at("cuts").size(), 18U);  // of nineteen convolutions
+  for (const auto& layer : sparse.at("cuts")) EXPECT_NE(layer.at("name"), "layer2.0.conv1");
 }
 
 TEST(Flow, SavedStatisticsGiveTheSameNetwork) {
@@ -231,6 +281,36 @@ TEST(Shipped, CoverageIsRepaired) {
   EXPECT_LT(accuracy.at("pruned").get<double>(), accuracy.at("dense").get<double>());
   EXPECT_GT(accuracy.at("repaired").get<double>(), accuracy.at("dense").get<double>() - 0.04);
   EXPECT_EQ(report.at("samples").at("overlap"), 0);
+}
+
+/// The channels that each group keeps, as shares.
+std::set<double> shares_kept(const nlohmann::json& report) {
+  std::set<double> shares;
+  for (const auto& cut : report.at("cuts")) shares.insert(cut.at("kept").get<double>() / cut.at("channels").get<double>());
+  return shares;
+}
+
+TEST(Shipped, TheMetricRefitCutsWithBothScopes) {
+  const Folder folder;
+  const std::string model = shipped_model(folder);
+  const auto cut = [&](const std::string& scope) {
+    return run_json({"coverage", "--model", model, "--calibrate", "idx:" + shipped_data() + ":train[0:150]", "--evaluate",
+                     "idx:" + shipped_data() + ":test[0:200]", "--metric", "refit", "--scope", scope, "--channels", "0.5",
+                     "--repair", "bn", "--out", folder / (scope + ".safetensors")});
+  };
+  const auto layer = cut("layer"), global = cut("global");
+  EXPECT_EQ(shares_kept(layer), (std::set<double>{0.5}));
+  EXPECT_GT(shares_kept(global).size(), 3U);
+  EXPECT_EQ(layer.at("statistics_bytes"), 0);  // it looks at images, not at sums
+  for (const auto& report : {layer, global}) {
+    EXPECT_EQ(report.at("criterion"), "refit");
+    EXPECT_LE(report.at("equivalence").at("difference").get<double>(), report.at("equivalence").at("bound").get<double>());
+  }
+  // The budget is the MACs that equal shares leave; the last step overshoots by less than a group's eight channels.
+  EXPECT_LE(global.at("macs").at("pruned").get<double>(), layer.at("macs").at("pruned").get<double>());
+  EXPECT_GT(global.at("macs").at("pruned").get<double>(), 0.9 * layer.at("macs").at("pruned").get<double>());
+  // Chance is 0.1, and so is what the cut leaves before its repair.
+  for (const auto& report : {layer, global}) EXPECT_GT(report.at("accuracy").at("repaired").get<double>(), 0.4);
 }
 
 }  // namespace

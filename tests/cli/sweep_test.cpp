@@ -175,6 +175,31 @@ TEST(Sweep, ErrorsAreThoseOfTheImagesAndDifferencesArePaired) {
   EXPECT_GE(told_apart, 2) << "networks that answer alike everywhere would test nothing";
 }
 
+TEST(Sweep, TheMetricRefitCutsAsCoverageDoesFromTheOneCalibration) {
+  const Folder folder;
+  const std::string model = tiny_model(folder);
+  for (const std::string scope : {"layer", "global"}) {
+    const json sweep = run_json(words_of("sweep", model,
+                                         {"--metric", "refit,std-consumer", "--scope", scope, "--channels", "0.25,0.5",
+                                          "--repair", "none", "--images", folder / "images.csv"}));
+    ASSERT_EQ(sweep.at("points").size(), 4U);
+    std::vector<double> losses;
+    for (const double share : {0.25, 0.5}) {
+      const json alone = run_json(words_of("coverage", model,
+                                           {"--metric", "refit", "--scope", scope, "--channels", share == 0.5 ? "0.5" : "0.25",
+                                            "--repair", "none", "--out", folder / "out.safetensors"}));
+      const json& point = point_of(sweep, "refit", share);
+      EXPECT_EQ(point.at("macs"), alone.at("macs").at("pruned")) << scope << share;
+      EXPECT_EQ(point.at("parameters"), alone.at("parameters").at("pruned")) << scope << share;
+      EXPECT_EQ(point.at("results").at(0).at("loss"), alone.at("loss").at("pruned")) << scope << share;
+      losses.push_back(point.at("results").at(0).at("loss"));
+      losses.push_back(point_of(sweep, "std-consumer", share).at("results").at(0).at("loss"));
+    }
+    std::sort(losses.begin(), losses.end());
+    EXPECT_EQ(std::unique(losses.begin(), losses.end()), losses.end()) << "two cuts alike would test nothing";
+  }
+}
+
 TEST(Sweep, SensitivityCutsOneGroupAlone) {
   const Folder folder;
   const std::string model = tiny_model(folder);
@@ -228,6 +253,28 @@ size_t count(const std::string& text, const std::string& part) {
   size_t found = 0;
   for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size())) ++found;
   return found;
+}
+
+TEST(Sweep, TheImagesFileSaysWhichNetworksWereRight) {
+  const Folder folder;
+  const json sweep = run_json(words_of("sweep", tiny_model(folder),
+                                       {"--metric", "std-consumer,random", "--draws", "4", "--channels", "0.5", "--repair", "bn",
+                                        "--images", folder / "images.csv"}));
+  const std::vector<Words> lines = parse_csv(read_text(folder / "images.csv"));
+  ASSERT_EQ(lines.size(), 51U);
+  EXPECT_EQ(lines[0], (Words{"image", "dense", "std-consumer 0.5 none", "std-consumer 0.5 bn", "random 0.5 none",
+                             "random 0.5 bn"}));
+  std::vector<double> means(lines[0].size(), 0.0);
+  for (size_t i = 1; i < lines.size(); ++i) {
+    EXPECT_EQ(lines[i][0], std::to_string(i - 1));
+    for (size_t c = 1; c < means.size(); ++c) means[c] += std::stod(lines[i][c]) / 50;
+  }
+  const auto accuracy = [&](const std::string& criterion, size_t r) {
+    return point_of(sweep, criterion, 0.5).at("results").at(r).at("accuracy").get<double>();
+  };
+  EXPECT_NEAR(means[1], sweep.at("dense").at("accuracy").get<double>(), 1e-12);
+  EXPECT_NEAR(means[3], accuracy("std-consumer", 1), 1e-12);
+  EXPECT_NEAR(means[5], accuracy("random", 1), 1e-12);  // quarters are exact
 }
 
 TEST(Sweep, TheFilesHoldWhatTheJsonSaysWhateverTheNames) {

@@ -12,13 +12,12 @@
 
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
+#include "tests/prune/double_fit.h"
 
 namespace elek::test {
 namespace {
 
 size_t at(int64_t i) { return static_cast<size_t>(i); }
-
-using Matrix = std::vector<std::vector<double>>;
 
 /// One reader as plain numbers: columns u of `samples` samples, the last one 1, and its fit w [n][outputs].
 struct Problem {
@@ -56,25 +55,7 @@ Matrix moments(const Problem& p) {
   return a;
 }
 
-std::vector<double> solve(Matrix a, std::vector<double> b) {
-  const size_t n = a.size();
-  for (size_t i = 0; i < n; ++i) {
-    size_t pivot = i;
-    for (size_t r = i + 1; r < n; ++r) pivot = std::fabs(a[r][i]) > std::fabs(a[pivot][i]) ? r : pivot;
-    std::swap(a[i], a[pivot]);
-    std::swap(b[i], b[pivot]);
-    for (size_t r = 0; r < n; ++r) {
-      const double f = r == i ? 0 : a[r][i] / a[i][i];
-      for (size_t c = i; f != 0 && c < n; ++c) a[r][c] -= f * a[i][c];
-      b[r] -= f * b[i];
-    }
-  }
-  for (size_t i = 0; i < n; ++i) b[i] /= a[i][i];
-  return b;
-}
-
-/// (v - w)' A (v - w) summed over outputs, v the best weights on the channels that stay: the quadratic of which w is the
-/// minimum.
+/// What the best fit without the channels that are gone loses, over all outputs.
 double loss_without(const Problem& p, const std::vector<bool>& gone) {
   const Matrix a = moments(p);
   std::vector<size_t> stay;
@@ -83,22 +64,9 @@ double loss_without(const Problem& p, const std::vector<bool>& gone) {
   }
   double loss = 0;
   for (int64_t k = 0; k < p.outputs; ++k) {
-    Matrix sub;
-    std::vector<double> side;
-    for (const size_t r : stay) {
-      sub.emplace_back();
-      for (const size_t c : stay) sub.back().push_back(a[r][c]);
-      double b = 0;
-      for (size_t c = 0; c < a.size(); ++c) b += a[r][c] * p.w[c][at(k)];
-      side.push_back(b);
-    }
-    const std::vector<double> v = solve(sub, side);
-    std::vector<double> d(a.size());
-    for (size_t i = 0; i < a.size(); ++i) d[i] = -p.w[i][at(k)];
-    for (size_t i = 0; i < stay.size(); ++i) d[stay[i]] += v[i];
-    for (size_t i = 0; i < a.size(); ++i) {
-      for (size_t j = 0; j < a.size(); ++j) loss += d[i] * a[i][j] * d[j];
-    }
+    std::vector<double> w;
+    for (const std::vector<double>& row : p.w) w.push_back(row[at(k)]);
+    loss += loss_on(stay, a, w);
   }
   return loss;
 }

@@ -13,6 +13,7 @@
 #include "engine/base/runtime.h"
 #include "engine/memory/resource.h"
 #include "prune/least_squares.h"
+#include "tests/prune/double_fit.h"
 
 namespace elek::test {
 namespace {
@@ -44,32 +45,11 @@ std::vector<double> column(const FitShape& s, const std::vector<float>& x, int64
   return u;
 }
 
-/// Gaussian elimination with partial pivoting: no Cholesky, no BLAS.
-std::vector<double> eliminate(std::vector<std::vector<double>> a, std::vector<double> b) {
-  const size_t n = b.size();
-  for (size_t i = 0; i < n; ++i) {
-    size_t pivot = i;
-    for (size_t r = i + 1; r < n; ++r) pivot = std::fabs(a[r][i]) > std::fabs(a[pivot][i]) ? r : pivot;
-    std::swap(a[i], a[pivot]);
-    std::swap(b[i], b[pivot]);
-    for (size_t r = i + 1; r < n; ++r) {
-      const double f = a[r][i] / a[i][i];
-      for (size_t c = i; c < n; ++c) a[r][c] -= f * a[i][c];
-      b[r] -= f * b[i];
-    }
-  }
-  for (size_t i = n; i-- > 0;) {
-    for (size_t c = i + 1; c < n; ++c) b[i] -= a[i][c] * b[c];
-    b[i] /= a[i][i];
-  }
-  return b;
-}
-
 /// The definition, output by output, on the columns whose old weight is not zero.
 std::vector<double> fit(const FitShape& s, const std::vector<float>& x, const std::vector<float>& z, int64_t samples,
                         int64_t output, const std::vector<float>& old) {
   const auto columns = static_cast<size_t>(s.columns()), n = static_cast<size_t>(s.unknowns());
-  std::vector<std::vector<double>> a(n, std::vector<double>(n, 0.0));
+  Matrix a(n, std::vector<double>(n, 0.0));
   std::vector<double> b(n, 0.0);
   const int64_t height = s.output_height(), width = s.output_width();
   for (int64_t i = 0; i < samples; ++i) {
@@ -93,16 +73,7 @@ std::vector<double> fit(const FitShape& s, const std::vector<float>& x, const st
     if (c < columns) a[c][c] += kRidge * mean;
     if (c == columns || old[static_cast<size_t>(output) * columns + c] != 0.0F) kept.push_back(c);
   }
-  std::vector<std::vector<double>> sub;
-  std::vector<double> side, solution(n, 0.0);
-  for (const size_t r : kept) {
-    side.push_back(b[r]);
-    sub.emplace_back();
-    for (const size_t c : kept) sub.back().push_back(a[r][c]);
-  }
-  const std::vector<double> solved = eliminate(sub, side);
-  for (size_t r = 0; r < kept.size(); ++r) solution[kept[r]] = solved[r];
-  return solution;
+  return solve_on(kept, a, b);
 }
 
 struct Case {

@@ -6,6 +6,7 @@
 
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
+#include "tests/support/models.h"
 
 namespace elek::test {
 namespace {
@@ -201,6 +202,32 @@ Model depthwise_and_flatten(uint64_t seed) {
   v = graph.add("fc", LinearAttrs{3, true}, {v});
   graph.set_output(v);
   return with_parameters(std::move(graph), seed);
+}
+
+Model two_layer_chain(int64_t stride) {
+  Graph graph;
+  ValueId x = graph.add("input", InputAttrs{{3, 8, 8}}, {});
+  x = graph.add("conv1", Conv2dAttrs{4, 3, 1, 1, 1, false}, {x});
+  x = graph.add("bn1", BatchNormAttrs{}, {x});
+  x = graph.add("relu1", ReluAttrs{}, {x});
+  x = graph.add("conv2", Conv2dAttrs{3, 3, stride, 1, 1, false}, {x});
+  x = graph.add("bn2", BatchNormAttrs{}, {x});
+  x = graph.add("pool", GlobalAvgPoolAttrs{}, {x});
+  x = graph.add("flatten", FlattenAttrs{}, {x});
+  graph.set_output(graph.add("fc", LinearAttrs{5, true}, {x}));
+  Model model;
+  model.graph = graph;
+  model.parameters = tiny_parameters(graph, 4);
+  model.preprocessing = {{0.5F, 0.5F, 0.5F}, {0.25F, 0.25F, 0.25F}};
+  return model;
+}
+
+SessionOptions six_at_a_time(MemoryResource* memory) {
+  SessionOptions made;
+  made.batch = 6;
+  made.threads = 2;
+  made.memory = memory;
+  return made;
 }
 
 Graph random_graph(uint64_t seed) { return Gardener(seed).grow(); }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/graph/model.h"
+#include "engine/session.h"
 #include "engine/statistics.h"
 #include "models/resnet.h"
 #include "prune/groups.h"
@@ -26,6 +27,12 @@ namespace elek::test {
 [[nodiscard]] Model tiny_resnext(uint64_t seed);     // grouped 3x3: 12 channels in 3 slices
 /// conv 6 -> depthwise 3x3 -> conv 4 -> flatten of 4x4 positions -> linear 5 -> relu -> linear 3.
 [[nodiscard]] Model depthwise_and_flatten(uint64_t seed);
+/// conv1 (3x3, 4 channels of 8x8, batch norm, ReLU) -> conv2 (3x3, 3 channels, batch norm) -> pool -> fc, on small fractions:
+/// two groups with one reader each.
+[[nodiscard]] Model two_layer_chain(int64_t stride);
+
+/// How the refit's tests run them: two threads, batches of six.
+[[nodiscard]] SessionOptions six_at_a_time(MemoryResource* memory = nullptr);
 
 /// A random graph of convolutions (plain, grouped, depthwise), batch norms, ReLUs, pools, residual sums, projections and
 /// channel maps, ending in pooling or flattening and one or two linear layers.

@@ -10,6 +10,7 @@
 
 #include "engine/base/error.h"
 #include "tests/prune/array_source.h"
+#include "tests/prune/double_fit.h"
 #include "tests/prune/networks.h"
 #include "tests/support/models.h"
 
@@ -18,37 +19,7 @@ namespace {
 
 size_t at(int64_t i) { return static_cast<size_t>(i); }
 
-constexpr int64_t kSamples = 14;
-
-SessionOptions options(MemoryResource* memory = nullptr) {
-  SessionOptions made;
-  made.batch = 6;  // 6, 6, 2
-  made.threads = 2;
-  made.memory = memory;
-  return made;
-}
-
-/// conv1 (3x3, 4 channels, batch norm, ReLU) -> conv2 (3x3, batch norm) -> pool -> fc: two groups with one reader each.
-Model chain() {
-  Graph graph;
-  ValueId x = graph.add("input", InputAttrs{{3, 8, 8}}, {});
-  x = graph.add("conv1", Conv2dAttrs{4, 3, 1, 1, 1, false}, {x});
-  x = graph.add("bn1", BatchNormAttrs{}, {x});
-  x = graph.add("relu1", ReluAttrs{}, {x});
-  x = graph.add("conv2", Conv2dAttrs{3, 3, 2, 1, 1, false}, {x});
-  x = graph.add("bn2", BatchNormAttrs{}, {x});
-  x = graph.add("pool", GlobalAvgPoolAttrs{}, {x});
-  x = graph.add("flatten", FlattenAttrs{}, {x});
-  x = graph.add("fc", LinearAttrs{5, true}, {x});
-  graph.set_output(x);
-  Model model;
-  model.graph = graph;
-  model.parameters = tiny_parameters(graph, 4);
-  model.preprocessing = {{0.5F, 0.5F, 0.5F}, {0.25F, 0.25F, 0.25F}};
-  return model;
-}
-
-using Matrix = std::vector<std::vector<double>>;
+constexpr int64_t kSamples = 14;  // in batches of 6, 6, 2
 
 /// conv2's columns with a 1 appended: mean of u u' over images and positions.
 Matrix conv2_moments(const std::vector<double>& x) {
@@ -70,50 +41,21 @@ Matrix conv2_moments(const std::vector<double>& x) {
   return a;
 }
 
-std::vector<double> solve(Matrix a, std::vector<double> b) {
-  for (size_t i = 0; i < a.size(); ++i) {  // positive definite: no pivoting
-    for (size_t r = 0; r < a.size(); ++r) {
-      const double f = r == i ? 0 : a[r][i] / a[i][i];
-      for (size_t c = i; f != 0 && c < a.size(); ++c) a[r][c] -= f * a[i][c];
-      b[r] -= f * b[i];
-    }
-  }
-  for (size_t i = 0; i < a.size(); ++i) b[i] /= a[i][i];
-  return b;
-}
-
-/// (v - w)' A (v - w), v the best on the columns of the channels that stay.
 double loss(const Matrix& a, const std::vector<double>& w, const std::vector<bool>& gone) {
   std::vector<size_t> stay;
   for (size_t i = 0; i < w.size(); ++i) {
     if (i == 36 || !gone[i / 9]) stay.push_back(i);
   }
-  Matrix sub;
-  std::vector<double> side;
-  for (const size_t r : stay) {
-    sub.emplace_back();
-    for (const size_t c : stay) sub.back().push_back(a[r][c]);
-    side.push_back(0);
-    for (size_t c = 0; c < w.size(); ++c) side.back() += a[r][c] * w[c];
-  }
-  const std::vector<double> v = solve(sub, side);
-  std::vector<double> d(w.size());
-  for (size_t i = 0; i < w.size(); ++i) d[i] = -w[i];
-  for (size_t i = 0; i < stay.size(); ++i) d[stay[i]] += v[i];
-  double total = 0;
-  for (size_t i = 0; i < d.size(); ++i) {
-    for (size_t j = 0; j < d.size(); ++j) total += d[i] * a[i][j] * d[j];
-  }
-  return total;
+  return loss_on(stay, a, w);
 }
 
 TEST(RefitCosts, AreTheirDefinitionStepByStep) {
-  const Model model = chain();
+  const Model model = two_layer_chain(2);
   const std::vector<uint8_t> pixels = tiny_pixels(model.graph.input_shape(), kSamples, 8);
   ArraySource source(pixels, kSamples);
   const std::vector<Group> groups = find_groups(model.graph);
   const RefitOptions how{0.05, 0};
-  const auto got = refit_costs(model, groups, source, options(), {}, how);
+  const auto got = refit_costs(model, groups, source, six_at_a_time(), {}, how);
   Matrix a = conv2_moments(run_reference(model, pixels, kSamples).at("relu1"));
   const std::span<const float> w = model.parameter("conv2.weight").f32();
   Matrix rows;  // scaled by the batch norm
@@ -162,7 +104,7 @@ TEST(RefitCosts, HoldForEveryKindOfNetworkWithAndWithoutKeptActivations) {
     for (const size_t bytes : {size_t{0}, size_t{1} << 24}) {
       Tracker memory(host_resource());
       ArraySource source(pixels, kSamples);
-      const auto got = refit_costs(model, groups, source, options(&memory), {}, {kRidge, bytes});
+      const auto got = refit_costs(model, groups, source, six_at_a_time(&memory), {}, {kRidge, bytes});
       EXPECT_EQ(memory.figures().live_bytes, 0u);
       EXPECT_GE(memory.figures().peak_bytes, refit_costs_bytes(model.graph, groups, 2));
       ASSERT_EQ(got.size(), groups.size());
@@ -182,11 +124,11 @@ TEST(RefitCosts, RefuseNothingToLookAtAndTooLittleMemory) {
   const Model model = tiny_basic(1);
   const std::vector<Group> groups = find_groups(model.graph);
   ArraySource empty({}, 0);
-  EXPECT_THROW((void)refit_costs(model, groups, empty, options(), {}), InputError);
+  EXPECT_THROW((void)refit_costs(model, groups, empty, six_at_a_time(), {}), InputError);
   ArraySource source(tiny_pixels(model.graph.input_shape(), kSamples, 8), kSamples);
   Tracker memory(host_resource());
   Limit limit(memory, refit_costs_bytes(model.graph, groups, 2) - 1);
-  EXPECT_THROW((void)refit_costs(model, groups, source, options(&limit), {}), OutOfMemory);
+  EXPECT_THROW((void)refit_costs(model, groups, source, six_at_a_time(&limit), {}), OutOfMemory);
   EXPECT_EQ(memory.figures().live_bytes, 0u);
   EXPECT_FALSE(source.running());
 }

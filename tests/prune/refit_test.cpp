@@ -13,6 +13,7 @@
 #include "engine/base/error.h"
 #include "prune/apply.h"
 #include "tests/prune/array_source.h"
+#include "tests/prune/double_fit.h"
 #include "tests/prune/networks.h"
 #include "tests/support/compare.h"
 #include "tests/support/models.h"
@@ -24,36 +25,7 @@ using testing::HasSubstr;
 
 size_t at(int64_t i) { return static_cast<size_t>(i); }
 
-constexpr int64_t kSamples = 14;
-
-SessionOptions options(MemoryResource* memory = nullptr) {
-  SessionOptions made;
-  made.batch = 6;  // 6, 6, 2
-  made.threads = 2;
-  made.memory = memory;
-  return made;
-}
-
-using Matrix = std::vector<std::vector<double>>;
-
-void eliminate(Matrix a, Matrix& b) {  // b: a right-hand side a column; becomes the solutions
-  const size_t n = a.size();
-  for (size_t i = 0; i < n; ++i) {
-    size_t pivot = i;
-    for (size_t r = i + 1; r < n; ++r) pivot = std::fabs(a[r][i]) > std::fabs(a[pivot][i]) ? r : pivot;
-    std::swap(a[i], a[pivot]);
-    std::swap(b[i], b[pivot]);
-    for (size_t r = 0; r < n; ++r) {
-      const double f = r == i ? 0 : a[r][i] / a[i][i];
-      if (f == 0) continue;
-      for (size_t c = i; c < n; ++c) a[r][c] -= f * a[i][c];
-      for (size_t c = 0; c < b[r].size(); ++c) b[r][c] -= f * b[i][c];
-    }
-  }
-  for (size_t i = 0; i < n; ++i) {
-    for (double& value : b[i]) value /= a[i][i];
-  }
-}
+constexpr int64_t kSamples = 14;  // in batches of 6, 6, 2
 
 std::vector<int64_t> kept_of(const Model& dense, const PrunePlan& plan, ValueId id) {
   const std::vector<Group> groups = find_groups(dense.graph);
@@ -171,7 +143,7 @@ TEST(Refit, IsItsDefinitionOnWholeNetworks) {
     const std::vector<uint8_t> pixels = tiny_pixels(dense.graph.input_shape(), kSamples, 8);
     ArraySource source(pixels, kSamples);
     int64_t last = 0, total = 0;
-    const Model got = refit(dense, pruned, plan, source, options(),
+    const Model got = refit(dense, pruned, plan, source, six_at_a_time(),
                             [&](int64_t done, int64_t all) {
                               EXPECT_GT(done, last);
                               last = done;
@@ -230,28 +202,14 @@ Model with_twin_channels(Model model) {
 }
 
 TEST(Refit, RecoversWhatOtherChannelsCanTell) {
-  Graph graph;
-  ValueId x = graph.add("input", InputAttrs{{3, 8, 8}}, {});
-  x = graph.add("conv1", Conv2dAttrs{4, 3, 1, 1, 1, false}, {x});
-  x = graph.add("bn1", BatchNormAttrs{}, {x});
-  x = graph.add("relu1", ReluAttrs{}, {x});
-  x = graph.add("conv2", Conv2dAttrs{3, 3, 1, 1, 1, false}, {x});
-  x = graph.add("bn2", BatchNormAttrs{}, {x});
-  x = graph.add("pool", GlobalAvgPoolAttrs{}, {x});
-  x = graph.add("flatten", FlattenAttrs{}, {x});
-  x = graph.add("fc", LinearAttrs{5, true}, {x});
-  graph.set_output(x);
-  Model dense;
-  dense.graph = graph;
-  dense.parameters = tiny_parameters(graph, 4);
-  dense.preprocessing = {{0.5F, 0.5F, 0.5F}, {0.25F, 0.25F, 0.25F}};
-  dense = with_twin_channels(dense);
+  const Model dense = with_twin_channels(two_layer_chain(1));
+  const Graph& graph = dense.graph;
   PrunePlan plan;
   plan.groups.push_back({find_groups(graph)[group_of_values(graph, find_groups(graph))[1]].name, 4, {0, 2, 3}, {}});
   const Model pruned = apply(dense, plan, host_resource());
   const std::vector<uint8_t> pixels = tiny_pixels(graph.input_shape(), kSamples, 8);
   ArraySource source(pixels, kSamples);
-  const Model repaired = refit(dense, pruned, plan, source, options(), {}, {1e-7, 0});
+  const Model repaired = refit(dense, pruned, plan, source, six_at_a_time(), {}, {1e-7, 0});
   const std::vector<double> want = run_reference(dense, pixels, kSamples).logits();
   const auto error = [&](const Model& model) {
     const std::vector<double> got = run_reference(model, pixels, kSamples).logits();
@@ -271,7 +229,7 @@ TEST(Refit, MaskedWeightsStayZeroAndTheOthersFitBetter) {
   const Model pruned = apply(dense, plan, host_resource());
   const std::vector<uint8_t> pixels = tiny_pixels(dense.graph.input_shape(), kSamples, 8);
   ArraySource source(pixels, kSamples);
-  const Model repaired = refit(dense, pruned, plan, source, options(), {});
+  const Model repaired = refit(dense, pruned, plan, source, six_at_a_time(), {});
   for (const WeightCut& cut : plan.weights) {
     const std::span<const float> got = repaired.parameter(cut.node + ".weight").f32();
     const std::span<const float> old = pruned.parameter(cut.node + ".weight").f32();
@@ -300,7 +258,7 @@ TEST(Refit, MemoryDoesNotGrowWithTheImagesAndNothingIsLeft) {
     ArraySource source(tiny_pixels(dense.graph.input_shape(), samples, 8), samples);
     Tracker memory(host_resource());
     {
-      const Model repaired = refit(dense, pruned, plan, source, options(&memory), {});
+      const Model repaired = refit(dense, pruned, plan, source, six_at_a_time(&memory), {});
       EXPECT_GT(memory.figures().live_bytes, 0u);  // the new tensors
     }
     EXPECT_EQ(memory.figures().live_bytes, 0u);
@@ -311,7 +269,7 @@ TEST(Refit, MemoryDoesNotGrowWithTheImagesAndNothingIsLeft) {
   ArraySource source(tiny_pixels(dense.graph.input_shape(), 6, 8), 6);
   Tracker memory(host_resource());
   Limit limit(memory, plan_refit(dense, pruned, plan, 2, 6, 0).moments_bytes - 1);  // sessions would make do with less
-  EXPECT_THROW((void)refit(dense, pruned, plan, source, options(&limit), {}), OutOfMemory);
+  EXPECT_THROW((void)refit(dense, pruned, plan, source, six_at_a_time(&limit), {}), OutOfMemory);
   EXPECT_FALSE(source.running());
   EXPECT_EQ(memory.figures().live_bytes, 0u);
 }
@@ -333,7 +291,7 @@ TEST(Refit, IsTheSameWhereverItsPassesStart) {
       EXPECT_EQ(work.kept.recomputed == 0, bytes == all);
       Tracker memory(host_resource());
       ArraySource source(pixels, kSamples);
-      const Model got = refit(dense, pruned, plan, source, options(&memory), {}, {0.1, bytes});
+      const Model got = refit(dense, pruned, plan, source, six_at_a_time(&memory), {}, {0.1, bytes});
       EXPECT_GE(memory.figures().peak_bytes, work.kept.bytes + work.moments_bytes / 2);
       if (bytes == 0) {
         from_images = got;
@@ -362,14 +320,14 @@ TEST(Refit, NamesTheLayerThatCannotBeFitted) {
   const Model pruned = apply(dense, plan, host_resource());
   ArraySource source(pixels, kSamples);
   try {
-    (void)refit(dense, pruned, plan, source, options(), {});
+    (void)refit(dense, pruned, plan, source, six_at_a_time(), {});
     FAIL() << "nothing was refused";
   } catch (const InputError& error) {
     EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("layer1.0.conv1"), HasSubstr("infinite")));
   }
   EXPECT_FALSE(source.running());
   ArraySource empty({}, 0);
-  EXPECT_THROW((void)refit(dense, pruned, plan, empty, options(), {}), InputError);
+  EXPECT_THROW((void)refit(dense, pruned, plan, empty, six_at_a_time(), {}), InputError);
 }
 
 }  // namespace
