@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek compare: results side by side, one column a file, one row a metric, with the difference to the first file. A file is a
-// model, or what a command printed with --json. Rows are what at least two of the files tell. Tests: tests/cli/compare_test.cpp
+// model, or what a command printed with --json; of a model's accuracy the file's history tells. Rows are what at least two
+// files tell. Tests: tests/cli/compare_test.cpp
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -37,6 +38,7 @@ struct Source {
   std::string path;
   std::string kind;  // "model", or the command that printed it
   std::vector<Metric> metrics;
+  std::optional<Evaluation> evaluation = std::nullopt;  // of a model file: what its history says of its accuracy
   [[nodiscard]] const Metric* find(const std::string& name) const {
     const auto found = std::find_if(metrics.begin(), metrics.end(), [&](const Metric& m) { return m.name == name; });
     return found == metrics.end() ? nullptr : &*found;
@@ -49,13 +51,15 @@ void take(Source& source, const Json& json, const std::string& pointer, const st
   if (json.contains(at) && json.at(at).is_number()) source.metrics.push_back({name, unit, json.at(at).get<double>(), NAN});
 }
 
+double accuracy_error(double value, double samples) { return std::sqrt(value * (1 - value) / samples); }
+
 /// The same for an accuracy on `samples` images.
 void take_accuracy(Source& source, const Json& json, const std::string& pointer, const std::string& name, double samples) {
   const size_t before = source.metrics.size();
   take(source, json, pointer, name, Unit::kFraction);
   if (source.metrics.size() == before || !(samples > 0)) return;
   Metric& made = source.metrics.back();
-  made.standard_error = std::sqrt(made.value * (1 - made.value) / samples);
+  made.standard_error = accuracy_error(made.value, samples);
 }
 
 double number_at(const Json& json, const std::string& pointer) {
@@ -96,6 +100,7 @@ void read_cut(Source& source, const Json& json) {
   take_accuracy(source, json, "/accuracy/" + last, "top-1", samples);
   take_accuracy(source, json, "/accuracy/dense", "top-1 dense", samples);
   take_accuracy(source, json, "/accuracy/pruned", "top-1 just pruned", samples);
+  take_accuracy(source, json, "/accuracy/repaired", "top-1 repaired", samples);
   take_accuracy(source, json, "/top5/" + last, "top-5", samples);
   take(source, json, "/loss/" + last, "mean loss", Unit::kPlain);
   take(source, json, "/samples/evaluation", "evaluation images", Unit::kCount);
@@ -126,9 +131,25 @@ void read_sweep(Source& source, const Json& json) {
 
 void read_info(Source& source, const Json& json) { take_sizes(source, json, ""); }
 
+/// What was measured of it when it was made, where its last change was measured.
+void take_history(Source& source, const History& history) {
+  if (history.empty() || !history.back().evaluation) return;
+  const Evaluation& e = *(source.evaluation = history.back().evaluation);
+  const auto samples = static_cast<double>(e.samples);
+  const auto add = [&](const std::string& name, double value) {
+    source.metrics.push_back({name, Unit::kFraction, value, accuracy_error(value, samples)});
+  };
+  add("top-1", e.saved());
+  add("top-1 dense", e.dense);
+  if (e.pruned) add("top-1 just pruned", *e.pruned);
+  if (e.repaired) add("top-1 repaired", *e.repaired);
+  source.metrics.push_back({"evaluation images", Unit::kCount, samples, NAN});
+}
+
 void read_model(Source& source, Context& context) {
   const Model model = load_model(source.path, context.memory());
   source.kind = "model";
+  take_history(source, model.history);
   const auto add = [&source](const std::string& name, Unit unit, auto value) {
     source.metrics.push_back({name, unit, static_cast<double>(value), NAN});
   };
@@ -161,7 +182,7 @@ void read_json(Source& source, const std::string& text) {
 }
 
 Source read(const std::string& path, Context& context) {
-  Source source{path, "", {}};
+  Source source{path, "", {}, std::nullopt};
   std::ifstream file(path, std::ios::binary);
   char first = 0;
   const bool is_text = !path.ends_with(".safetensors") && file >> first && first == '{';
@@ -236,6 +257,20 @@ std::vector<std::string> headings(const std::vector<Source>& sources) {
   return made;
 }
 
+/// A warning where model files were measured on different images; empty where not.
+std::string other_images(const std::vector<Source>& sources) {
+  const Source* first = nullptr;
+  for (const Source& source : sources) {
+    if (!source.evaluation) continue;
+    if (first == nullptr) first = &source;
+    if (source.evaluation->hash == first->evaluation->hash) continue;
+    return "\nThe accuracies are not of the same images: " + first->path + " was measured on " + first->evaluation->data +
+           " (" + first->evaluation->hash + "), " + source.path + " on " + source.evaluation->data + " (" +
+           source.evaluation->hash + ").\n";
+  }
+  return "";
+}
+
 void report(const std::vector<Source>& sources, const std::vector<std::string>& names, const Context& context) {
   std::vector<std::string> header{""};
   for (const std::string& heading : headings(sources)) header.push_back(heading);
@@ -266,8 +301,13 @@ void report(const std::vector<Source>& sources, const std::vector<std::string>& 
         "\n~ within two standard errors, taken as if the images were different ones; for a finer answer on "
         "the same images use elek sweep.\n");
   }
+  context.output().result(other_images(sources));
   Json files = Json::array();
-  for (const Source& source : sources) files.push_back({{"path", source.path}, {"kind", source.kind}});
+  for (const Source& source : sources) {
+    Json evaluation;
+    if (const auto& e = source.evaluation) evaluation = {{"data", e->data}, {"hash", e->hash}, {"samples", e->samples}};
+    files.push_back({{"path", source.path}, {"kind", source.kind}, {"evaluation", evaluation}});
+  }
   context.output().json({{"command", "compare"}, {"files", files}, {"rows", rows}});
 }
 

@@ -85,6 +85,17 @@ HistoryEntry history_entry(const Dense& dense, const Statistics& watched, const 
   return entry;
 }
 
+Evaluation evaluation_of(const Dense& dense, const CutResult& result) {
+  Evaluation made;
+  made.data = dense.input.evaluate;
+  made.hash = to_hex(content_hash(*dense.evaluation));
+  made.samples = dense.accuracy.samples;
+  made.dense = dense.accuracy.top1;
+  made.pruned = result.pruned.top1;
+  if (result.repaired) made.repaired = result.repaired->top1;
+  return made;
+}
+
 // What a refit may keep of activations. Under --memory-limit what is left beside moments and two sessions of the dense network
 // with a batch of values each (more than parts of it need); else a part of the machine's memory.
 size_t checkpoint_bytes(const Dense& dense, size_t moments_bytes, Context& context) {
@@ -262,7 +273,9 @@ CutResult cut(const Dense& dense, const Collected& collected, const CutSpec& spe
     result.repaired =
         context.phase("inference", [&] { return measure(result.model, dense, watch("repaired"), context).accuracy; });
   }
-  result.model.history.push_back(history_entry(dense, collected.statistics, choice, spec, context));
+  HistoryEntry entry = history_entry(dense, collected.statistics, choice, spec, context);
+  entry.evaluation = evaluation_of(dense, result);
+  result.model.history.push_back(std::move(entry));
   throw_if_interrupted();
   save_model(result.model, spec.out);
   result.dense_file_bytes = std::filesystem::file_size(dense.path);

@@ -37,6 +37,13 @@ std::string cuts_text(const HistoryEntry& entry) {
 
 std::string images(int64_t samples, const std::string& data) { return with_commas(samples) + " images of " + data; }
 
+std::string scores_text(const Evaluation& e) {
+  std::string text = percent(e.dense);
+  if (e.pruned) text += " dense, " + percent(*e.pruned) + " just pruned";
+  if (e.repaired) text += ", " + percent(*e.repaired) + " repaired";
+  return text + " on " + images(e.samples, e.data) + " (" + e.hash + ")";
+}
+
 }  // namespace
 
 std::string ranges(const std::vector<int64_t>& ascending) {
@@ -81,6 +88,7 @@ std::string history_text(const History& history) {
     line("  kernels ", entry.kernels);
     line("  repair  ",
          entry.repair + (entry.repair_data.empty() ? "" : " over " + images(entry.repair_samples, entry.repair_data)));
+    line("  scored  ", entry.evaluation ? scores_text(*entry.evaluation) : "");
     line("  seed    ", std::to_string(entry.seed));
     text += cuts_text(entry);
   }

@@ -81,6 +81,8 @@ void prepare(const PrepareOptions& options) {
       ProgressBar bar(context.output(), "evaluate");
       return evaluate(session, *source, bar.callback());
     });
+    model.history.back().evaluation =
+        Evaluation{options.evaluate, to_hex(content_hash(*data)), measured.samples, measured.top1, {}, {}};
     accuracy = {{"top1", measured.top1}, {"top5", measured.top5}, {"loss", measured.loss}, {"samples", measured.samples}};
     context.output().result("top-1 " + percent(measured.top1) + ", top-5 " + percent(measured.top5) + ", loss " +
                             decimal(measured.loss, 4) + " on " + with_commas(measured.samples) + " images\n");

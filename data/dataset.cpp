@@ -3,6 +3,7 @@
 // Tests: tests/data/dataset_test.cpp
 #include "data/dataset.h"
 
+#include <array>
 #include <charconv>
 #include <limits>
 #include <optional>
@@ -138,6 +139,16 @@ std::shared_ptr<const Dataset> parse_data(const std::string& data, const ImageSh
     throw UsageError("data '" + data + "': '" + std::string(kind) + "' is no kind of data; expected " + kForms);
   }
   return range ? cut(std::move(dataset), *range, data) : dataset;
+}
+
+uint64_t content_hash(const Dataset& dataset) {
+  uint64_t hash = kHashSeed;
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    throw_if_interrupted();
+    const std::array<uint64_t, 2> sample{dataset.content_hash(i), static_cast<uint64_t>(int64_t{dataset.label(i)})};
+    hash = hash_bytes(sample.data(), sizeof(sample), hash);
+  }
+  return hash;
 }
 
 int64_t overlap(const Dataset& a, const Dataset& b) {

@@ -42,6 +42,9 @@ class Dataset {
 /// Image files given one by one, without labels (elek run photo.jpg …).
 [[nodiscard]] std::shared_ptr<const Dataset> image_files(const std::vector<std::string>& paths);
 
+/// Names all of it: contents and labels, in order.
+[[nodiscard]] uint64_t content_hash(const Dataset& dataset);
+
 /// How many samples of `a` have the content of a sample of `b`.
 [[nodiscard]] int64_t overlap(const Dataset& a, const Dataset& b);
 

@@ -64,6 +64,13 @@ ordered_json graph_to_json(const Graph& graph) {
   return {{"output", graph.node(graph.output()).name}, {"nodes", std::move(nodes)}};
 }
 
+ordered_json to_json(const Evaluation& evaluation) {
+  ordered_json top1 = {{"dense", evaluation.dense}};
+  if (evaluation.pruned) top1["pruned"] = *evaluation.pruned;
+  if (evaluation.repaired) top1["repaired"] = *evaluation.repaired;
+  return {{"data", evaluation.data}, {"hash", evaluation.hash}, {"samples", evaluation.samples}, {"top1", std::move(top1)}};
+}
+
 ordered_json history_to_json(const History& history) {
   ordered_json list = ordered_json::array();
   for (const HistoryEntry& entry : history) {
@@ -92,6 +99,7 @@ ordered_json history_to_json(const History& history) {
                     {"seed", entry.seed},
                     {"version", entry.version},
                     {"cuts", std::move(cuts)}});
+    if (entry.evaluation) list.back()["evaluation"] = to_json(*entry.evaluation);
   }
   return list;
 }
@@ -202,6 +210,26 @@ Cut read_cut(detail::JsonObject& json) {
   return cut;
 }
 
+double read_share(detail::JsonObject& json, const char* field) {
+  const double share = json.number(field);
+  if (!(share >= 0 && share <= 1)) json.fail(field, "a share from 0 to 1");
+  return share;
+}
+
+Evaluation read_evaluation(detail::JsonObject json) {
+  Evaluation evaluation;
+  evaluation.data = json.text("data");
+  evaluation.hash = json.text("hash");
+  evaluation.samples = json.integer("samples", 1, kMaxCount);
+  detail::JsonObject top1 = json.object("top1");
+  evaluation.dense = read_share(top1, "dense");
+  if (top1.has("pruned")) evaluation.pruned = read_share(top1, "pruned");
+  if (top1.has("repaired")) evaluation.repaired = read_share(top1, "repaired");
+  top1.done();
+  json.done();
+  return evaluation;
+}
+
 HistoryEntry read_history_entry(detail::JsonObject& json) {
   HistoryEntry entry;
   entry.action = json.text("action");
@@ -220,6 +248,7 @@ HistoryEntry read_history_entry(detail::JsonObject& json) {
   }
   entry.seed = json.unsigned_integer("seed");
   entry.version = json.text("version");
+  if (json.has("evaluation")) entry.evaluation = read_evaluation(json.object("evaluation"));
   json.objects("cuts", [&](detail::JsonObject& cut) { entry.cuts.push_back(read_cut(cut)); });
   return entry;
 }

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,17 @@ struct Cut {
   std::vector<double> scores;  // one a channel; empty for weight masks
 };
 
+/// Top-1 of the networks of one entry, as fractions of the same images.
+struct Evaluation {
+  std::string data;  // DATA, as given
+  std::string hash;  // of its images and labels, in order, hex
+  int64_t samples = 0;
+  double dense = 0;                // before the entry's action; of an imported network its own
+  std::optional<double> pruned;    // just after it
+  std::optional<double> repaired;  // as saved, where it was repaired
+  [[nodiscard]] double saved() const { return repaired.value_or(pruned.value_or(dense)); }
+};
+
 /// One thing done to the network, in the order done.
 struct HistoryEntry {
   std::string action;       // "prune channels", "prune weights", "repair", …
@@ -45,7 +57,8 @@ struct HistoryEntry {
   std::string repair_data;  // DATA that the repair saw
   int64_t repair_samples = 0;
   uint64_t seed = 0;
-  std::string version;  // of elek
+  std::string version;                   // of elek
+  std::optional<Evaluation> evaluation;  // where it was measured
   std::vector<Cut> cuts;
 };
 using History = std::vector<HistoryEntry>;

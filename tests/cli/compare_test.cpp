@@ -59,6 +59,53 @@ TEST(Compare, ModelsAndCutsAndSweepsSayTheSameOfOneCut) {
   EXPECT_THAT(sweep.dump(), HasSubstr("rms"));
 }
 
+TEST(Compare, ModelFilesTellTheAccuraciesOfTheirHistory) {
+  const Folder folder;
+  const std::string dense = folder / "dense.safetensors", small = folder / "small.safetensors", plain = tiny_model(folder);
+  ASSERT_EQ(elek_command({"prepare", "--arch", "cifar_resnet20", "--width", "8", "--input", "3,16,16", "--random", "1",
+                          "--evaluate", "synthetic:50:2", "--out", dense})
+                .exit_code,
+            0);
+  const auto cut = [&](const std::string& data, const std::string& repair, const std::string& out) {
+    return elek_command({"coverage", "--model", dense, "--calibrate", "synthetic:60:1", "--evaluate", data, "--channels", "0.5",
+                         "--repair", repair, "--out", out, "--json"})
+        .json();
+  };
+  const json made = cut("synthetic:50:2", "bn", small);
+  const json& accuracy = made.at("accuracy");
+  const Outcome table = elek_command({"compare", dense, small});
+  EXPECT_EQ(table.exit_code, 0) << table.err;
+  EXPECT_THAT(table.out, ::testing::Not(HasSubstr("same images")));
+  const json two = elek_command({"compare", dense, small, "--json"}).json();
+  EXPECT_EQ(row_of(two, "top-1").at("values"), json({accuracy.at("dense"), accuracy.at("repaired")}));
+  EXPECT_EQ(row_of(two, "top-1 dense").at("values"), json({accuracy.at("dense"), accuracy.at("dense")}));
+  EXPECT_EQ(row_of(two, "evaluation images").at("values"), json({50, 50}));
+  const json& evaluation = two.at("files").at(1).at("evaluation");
+  EXPECT_EQ(evaluation, two.at("files").at(0).at("evaluation"));
+  EXPECT_EQ(evaluation.at("data"), "synthetic:50:2");
+  EXPECT_EQ(evaluation.at("samples"), 50);
+
+  // The history says the same, and so does elek info; a cut's report beside its file agrees in every row.
+  const json entry = elek_command({"info", "--model", small, "--json"}).json().at("history").back().at("evaluation");
+  EXPECT_EQ(entry.at("top1"), accuracy);
+  EXPECT_EQ(entry.at("hash"), evaluation.at("hash"));
+  write_text(folder / "cut.json", made.dump());
+  const json same = elek_command({"compare", small, folder / "cut.json", "--json"}).json();
+  for (const char* metric : {"top-1", "top-1 dense", "top-1 just pruned", "top-1 repaired"}) {
+    EXPECT_EQ(row_of(same, metric).at("differences").at(1), 0) << metric;
+  }
+
+  // Unrepaired, on other images, and without any: what is there is shown, what is not the same is said.
+  const json unrepaired = cut("synthetic:50:3", "none", folder / "other.safetensors");
+  const Outcome other = elek_command({"compare", small, folder / "other.safetensors", plain});
+  EXPECT_THAT(other.out, HasSubstr("not of the same images"));
+  EXPECT_THAT(other.out, HasSubstr("synthetic:50:3"));
+  const json three = elek_command({"compare", small, folder / "other.safetensors", plain, "--json"}).json();
+  EXPECT_EQ(row_of(three, "top-1").at("values"),
+            json({accuracy.at("repaired"), unrepaired.at("accuracy").at("pruned"), nullptr}));
+  EXPECT_THAT(three.at("rows").dump(), ::testing::Not(HasSubstr("top-1 repaired"))) << "only one of them was";
+}
+
 TEST(Compare, DifferencesWithinTheNoiseAreMarked) {
   const Folder folder;
   const auto eval = [&](const std::string& name, double top1, int samples) {

@@ -153,7 +153,8 @@ TEST(Flow, PatternsKeepNOfMInputChannelsInTheFile) {
     for (const auto& cut : report.at("cuts")) {
       const Tensor& weight = sparse.parameter(cut.at("name").get<std::string>() + ".weight");
       const std::span<const float> w = weight.f32();
-      const auto inputs = static_cast<size_t>(weight.shape()[1]), taps = w.size() / inputs / static_cast<size_t>(weight.shape()[0]);
+      const auto inputs = static_cast<size_t>(weight.shape()[1]),
+                 taps = w.size() / inputs / static_cast<size_t>(weight.shape()[0]);
       for (size_t row = 0; row < w.size(); row += inputs * taps) {  // one output's weights
         for (size_t tap = 0; tap < taps; ++tap) {
           for (size_t c = 0; c + static_cast<size_t>(m) <= inputs; c += static_cast<size_t>(m)) {
@@ -186,8 +187,8 @@ TEST(Flow, LayersMayHaveSharesOfTheirOwnOrStayWhole) {
   EXPECT_EQ(channels(cut, "layer3.0.relu1"), 16);
   EXPECT_EQ(cuts.size(), 10U);  // nine blocks' inner groups and three residual ones, less two
 
-  const auto sparse = run_json(cut_words(
-      "wanda", model, folder / "w.safetensors", {"--sparsity", "0.5", "--repair", "none", "--ignore", "layer2.0.conv1"}));
+  const auto sparse = run_json(cut_words("wanda", model, folder / "w.safetensors",
+                                         {"--sparsity", "0.5", "--repair", "none", "--ignore", "layer2.0.conv1"}));
   EXPECT_EQ(sparse.at("cuts").size(), 18U);  // of nineteen convolutions
   for (const auto& layer : sparse.at("cuts")) EXPECT_NE(layer.at("name"), "layer2.0.conv1");
 }

@@ -258,12 +258,12 @@ size_t count(const std::string& text, const std::string& part) {
 TEST(Sweep, TheImagesFileSaysWhichNetworksWereRight) {
   const Folder folder;
   const json sweep = run_json(words_of("sweep", tiny_model(folder),
-                                       {"--metric", "std-consumer,random", "--draws", "4", "--channels", "0.5", "--repair", "bn",
-                                        "--images", folder / "images.csv"}));
+                                       {"--metric", "std-consumer,random", "--draws", "4", "--channels", "0.5", "--repair",
+                                        "bn", "--images", folder / "images.csv"}));
   const std::vector<Words> lines = parse_csv(read_text(folder / "images.csv"));
   ASSERT_EQ(lines.size(), 51U);
-  EXPECT_EQ(lines[0], (Words{"image", "dense", "std-consumer 0.5 none", "std-consumer 0.5 bn", "random 0.5 none",
-                             "random 0.5 bn"}));
+  EXPECT_EQ(lines[0],
+            (Words{"image", "dense", "std-consumer 0.5 none", "std-consumer 0.5 bn", "random 0.5 none", "random 0.5 bn"}));
   std::vector<double> means(lines[0].size(), 0.0);
   for (size_t i = 1; i < lines.size(); ++i) {
     EXPECT_EQ(lines[i][0], std::to_string(i - 1));

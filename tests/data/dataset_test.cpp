@@ -135,5 +135,22 @@ TEST(Overlap, ComparesContentsNotNames) {
   EXPECT_EQ(overlap(*idx_data(ramp(6), 2, 3), *idx_data(ramp(6), 3, 2)), 0);  // the same bytes in another shape
 }
 
+TEST(ContentHash, NamesContentsLabelsAndTheirOrder) {
+  const auto of = [](const std::string& data) { return content_hash(*parse_data(data, kShape)); };
+  EXPECT_EQ(of("synthetic:20:1"), of("synthetic:20:1"));
+  EXPECT_EQ(of("synthetic:20:1"), of("synthetic:60:1[0:20]"));
+  EXPECT_NE(of("synthetic:20:1"), of("synthetic:20:2"));
+  EXPECT_NE(of("synthetic:20:1"), of("synthetic:20:1[0:19]"));
+  TempFolder folder;
+  const auto second_in = [&](const std::string& label) {
+    const std::string root = "second_in_" + label + "/";
+    write_file(folder.path(root + "a/1.png"), png(1, 1, 3, {1, 2, 3}));
+    write_file(folder.path(root + label + "/2.png"), png(1, 1, 3, {4, 5, 6}));
+    write_file(folder.path(root + "b/3.png"), png(1, 1, 3, {7, 8, 9}));
+    return of("images:" + folder.path(root));
+  };
+  EXPECT_NE(second_in("a"), second_in("b"));  // the same images in the same order
+}
+
 }  // namespace
 }  // namespace elek::test

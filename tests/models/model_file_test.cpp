@@ -56,6 +56,7 @@ Model every_operator() {
                    .repair_samples = 77,
                    .seed = std::numeric_limits<uint64_t>::max(),
                    .version = "0.1.0",
+                   .evaluation = Evaluation{"idx:/d:test", "beef", 33, 0.9, 0.1, 1.0 / 3},
                    .cuts = {}};
   cut.cuts.push_back({"conv",
                       8,
@@ -123,6 +124,17 @@ TEST(ModelFile, HistoryComesBackWithItsCuts) {
   }
   EXPECT_TRUE(got.cuts[1].scores.empty());
   EXPECT_EQ(read.history[1].repair, "refit");
+  ASSERT_TRUE(got.evaluation);
+  EXPECT_EQ(got.evaluation->data, "idx:/d:test");
+  EXPECT_EQ(got.evaluation->hash, "beef");
+  EXPECT_EQ(got.evaluation->samples, 33);
+  EXPECT_EQ(got.evaluation->dense, 0.9);
+  EXPECT_EQ(got.evaluation->pruned, 0.1);
+  EXPECT_EQ(got.evaluation->repaired, 1.0 / 3);
+  EXPECT_EQ(got.evaluation->saved(), 1.0 / 3);
+  EXPECT_FALSE(read.history[1].evaluation);
+  EXPECT_EQ((Evaluation{"", "", 1, 0.5, 0.25, {}}.saved()), 0.25);
+  EXPECT_EQ((Evaluation{"", "", 1, 0.5, {}, {}}.saved()), 0.5);
 }
 
 TEST(ModelFile, HistoriesOfTheFirstFilesAreRead) {
@@ -273,16 +285,18 @@ INSTANTIATE_TEST_SUITE_P(
         WrongField{"shape_two", "\"shape\":[3,9,8]", "\"shape\":[3,9]", "graph.nodes[0].shape"},                      //
         WrongField{"shape_zero", "\"shape\":[3,9,8]", "\"shape\":[3,0,8]", "graph.nodes[0].shape[1]"},                //
         WrongField{"shape_overflows", "\"shape\":[3,9,8]", "\"shape\":[2147483647,2147483647,2147483647]",
-                   "graph.nodes[0]"},                                                                        //
-        WrongField{"source_range", "\"source\":[-1,2,", "\"source\":[-1,3,", "graph.nodes[4]"},              //
-        WrongField{"source_below", "\"source\":[-1,2,", "\"source\":[-2,2,", "graph.nodes[4].source[0]"},    //
-        WrongField{"output", "\"output\":\"fc\"", "\"output\":\"cf\"", "graph.output"},                      //
-        WrongField{"nodes_object", "\"nodes\":[", "\"nodes\":3,\"x\":[", "graph.nodes: expected a list"},    //
-        WrongField{"mean_count", "\"mean\":[", "\"mean\":[0.5,", "preprocessing.mean"},                      //
-        WrongField{"mean_text", "\"mean\":[", "\"mean\":[\"half\",", "preprocessing.mean[0]"},               //
-        WrongField{"history_object", "\"history\":[", "\"history\":[1,", "history[0]: expected an object"},  //
-        WrongField{"seed_negative", "\"seed\":18446744073709551615", "\"seed\":-1", "history[0].seed"},      //
-        WrongField{"removed_many", "\"removed\":2", "\"removed\":9", "history[0].cuts[0].removed"},          //
+                   "graph.nodes[0]"},                                                                           //
+        WrongField{"source_range", "\"source\":[-1,2,", "\"source\":[-1,3,", "graph.nodes[4]"},                 //
+        WrongField{"source_below", "\"source\":[-1,2,", "\"source\":[-2,2,", "graph.nodes[4].source[0]"},       //
+        WrongField{"output", "\"output\":\"fc\"", "\"output\":\"cf\"", "graph.output"},                         //
+        WrongField{"nodes_object", "\"nodes\":[", "\"nodes\":3,\"x\":[", "graph.nodes: expected a list"},       //
+        WrongField{"mean_count", "\"mean\":[", "\"mean\":[0.5,", "preprocessing.mean"},                         //
+        WrongField{"mean_text", "\"mean\":[", "\"mean\":[\"half\",", "preprocessing.mean[0]"},                  //
+        WrongField{"history_object", "\"history\":[", "\"history\":[1,", "history[0]: expected an object"},     //
+        WrongField{"seed_negative", "\"seed\":18446744073709551615", "\"seed\":-1", "history[0].seed"},         //
+        WrongField{"removed_many", "\"removed\":2", "\"removed\":9", "history[0].cuts[0].removed"},             //
+        WrongField{"accuracy_above_1", "\"dense\":0.9", "\"dense\":1.5", "history[0].evaluation.top1.dense"},   //
+        WrongField{"evaluation_unknown", "\"top1\":{", "\"top2\":3,\"top1\":{", "history[0].evaluation.top2"},  //
         WrongField{"score_null", "\"scores\":[0.1", "\"scores\":[null", "history[0].cuts[0].scores[0]"}),
     [](const ::testing::TestParamInfo<WrongField>& field) { return std::string(field.param.name); });
 
