@@ -85,10 +85,10 @@ TEST(Compare, ModelFilesTellTheAccuraciesOfTheirHistory) {
   EXPECT_EQ(evaluation.at("data"), "synthetic:50:2");
   EXPECT_EQ(evaluation.at("samples"), 50);
 
-  // The history says the same, and so does elek info; a cut's report beside its file agrees in every row.
-  const json entry = elek_command({"info", "--model", small, "--json"}).json().at("history").back().at("evaluation");
-  EXPECT_EQ(entry.at("top1"), accuracy);
-  EXPECT_EQ(entry.at("hash"), evaluation.at("hash"));
+  // The history tells it to people too; a cut's report beside its file agrees in every row.
+  const Outcome told = elek_command({"info", "--model", small, "--history"});
+  EXPECT_THAT(told.out, HasSubstr("just pruned"));
+  EXPECT_THAT(told.out, HasSubstr(evaluation.at("hash").get<std::string>()));
   write_text(folder / "cut.json", made.dump());
   const json same = elek_command({"compare", small, folder / "cut.json", "--json"}).json();
   for (const char* metric : {"top-1", "top-1 dense", "top-1 just pruned", "top-1 repaired"}) {

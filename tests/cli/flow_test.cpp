@@ -148,7 +148,9 @@ TEST(Flow, PatternsKeepNOfMInputChannelsInTheFile) {
   const std::vector<std::pair<int, int>> patterns{{1, 2}, {2, 4}, {4, 8}};
   for (const auto& [n, m] : patterns) {
     const std::string pattern = std::to_string(n) + ":" + std::to_string(m);
-    const auto report = run_json(cut_words("wanda", model, out, {"--pattern", pattern, "--repair", n == 2 ? "refit" : "none"}));
+    const bool refitted = n == 2;
+    const auto report =
+        run_json(cut_words("wanda", model, out, {"--pattern", pattern, "--repair", refitted ? "refit" : "none"}));
     const Model sparse = load_model(out, host_resource());
     for (const auto& cut : report.at("cuts")) {
       const Tensor& weight = sparse.parameter(cut.at("name").get<std::string>() + ".weight");
@@ -160,7 +162,9 @@ TEST(Flow, PatternsKeepNOfMInputChannelsInTheFile) {
           for (size_t c = 0; c + static_cast<size_t>(m) <= inputs; c += static_cast<size_t>(m)) {
             int kept = 0;
             for (size_t i = c; i < c + static_cast<size_t>(m); ++i) kept += w[row + i * taps + tap] != 0.0F ? 1 : 0;
-            ASSERT_EQ(kept, n) << pattern << " of " << cut.at("name") << " from channel " << c;
+            // The refit makes zeros of its own, of inputs that are zero on every image.
+            ASSERT_TRUE(refitted ? kept <= n : kept == n)
+                << kept << " of " << pattern << " in " << cut.at("name") << " at " << c;
           }
         }
       }
@@ -175,7 +179,7 @@ TEST(Flow, LayersMayHaveSharesOfTheirOwnOrStayWhole) {
   // layer2.0.conv1 and layer3.1.relu1 name groups by a value in them; the rest loses a half.
   const auto report = run_json(cut_words("coverage", model, folder / "o.safetensors",
                                          {"--channels", "0.5", "--repair", "none", "--layer", "layer2.0.conv1=0.25", "--ignore",
-                                          "layer3.1.relu1", "--ignore", "relu1"}));
+                                          "layer3.1.relu1", "--ignore", "relu"}));
   std::map<std::string, std::pair<int64_t, int64_t>> cuts;  // name -> before, after
   for (const auto& cut : report.at("cuts")) cuts[cut.at("name")] = {cut.at("channels"), cut.at("kept")};
   const Model dense = load_model(model, host_resource()), cut = load_model(folder / "o.safetensors", host_resource());
@@ -183,7 +187,7 @@ TEST(Flow, LayersMayHaveSharesOfTheirOwnOrStayWhole) {
   EXPECT_EQ(channels(cut, "layer2.0.relu1"), 12);  // of 16
   EXPECT_EQ(channels(cut, "layer2.1.relu1"), 8);
   EXPECT_EQ(channels(cut, "layer3.1.relu1"), 32);
-  EXPECT_EQ(channels(cut, "relu1"), channels(dense, "relu1"));
+  EXPECT_EQ(channels(cut, "relu"), channels(dense, "relu"));
   EXPECT_EQ(channels(cut, "layer3.0.relu1"), 16);
   EXPECT_EQ(cuts.size(), 10U);  // nine blocks' inner groups and three residual ones, less two
 
