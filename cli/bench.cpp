@@ -22,6 +22,7 @@ struct BenchOptions {
   int64_t batch = 1;
   int64_t micro_batch = 0;
   double seconds = 5;
+  std::string kernels = "rule";
 };
 
 constexpr int kWarmUps = 3;
@@ -49,7 +50,9 @@ void bench(const BenchOptions& options) {
   const Model model = load_model(options.model, context.memory());
   SessionOptions session_options = context.session_options(options.batch);
   session_options.micro_batch = options.micro_batch;
+  session_options.kernels = kernel_choice(options.kernels);
   Session session(model, session_options);
+  note_kernels(context.output(), session.program());
   const std::vector<double> samples = measure(session, options.seconds, options.common.seed);
   double total_ms = 0;
   for (const double sample : samples) total_ms += sample;
@@ -75,6 +78,7 @@ void bench(const BenchOptions& options) {
                          {"precision", name_of(session.options().precision)},
                          {"batch", options.batch},
                          {"threads", options.common.threads},
+                         {"kernels", options.kernels},
                          {"images_per_second", rate},
                          {"latency_ms", {{"p10", p10}, {"p50", p50}, {"p90", p90}}},
                          {"runs", samples.size()},
@@ -99,6 +103,7 @@ void add_bench(CLI::App& app, Run& run) {
   command->add_option("--seconds", options->seconds, "How long to measure, after three runs to warm up")
       ->check(CLI::Range(0.0, 3600.0))
       ->capture_default_str();
+  add_kernels(*command, options->kernels);
   add_common(*command, options->common);
   command->footer(
       "Examples:\n  elek bench --model net.safetensors\n  elek bench --model net.safetensors --batch 16 --threads 2 --json");

@@ -23,6 +23,7 @@ struct ProfileOptions {
   Common common;
   std::string model;
   std::string statistics = "off";
+  std::string kernels = "rule";
   int64_t batch = 1;
   int64_t micro_batch = 0;
   double seconds = 3;
@@ -260,6 +261,7 @@ void report(const ProfileOptions& options, const Context& context, const Session
             {"micro_batch", session.program().micro_batch},
             {"threads", options.common.threads},
             {"statistics", options.statistics == "on"},
+            {"kernels", options.kernels},
             {"runs", measured.runs_ms.size()},
             {"latency_ms", {{"p10", p10}, {"p50", p50}, {"p90", p90}}},
             {"steps_ms", total_us(rows) / 1e3},
@@ -274,9 +276,11 @@ void profile(const ProfileOptions& options) {
   const Model model = load_model(options.model, context.memory());
   SessionOptions session_options = context.session_options(options.batch);
   session_options.micro_batch = options.micro_batch;
+  session_options.kernels = kernel_choice(options.kernels);
   if (options.statistics == "on") session_options.probes = probes_for(Criterion::kStdConsumer, model.graph);
   const Peaks peaks = measure_peaks(session_options);
   Session session(model, session_options);
+  note_kernels(context.output(), session.program());
   const Measured measured = measure(session, options.seconds, options.common.seed);
   report(options, context, session, measured, peaks);
 }
@@ -298,6 +302,7 @@ void add_profile(CLI::App& app, Run& run) {
   command->add_option("--seconds", options->seconds, "How long to measure, after three runs to warm up")
       ->check(CLI::Range(0.0, 3600.0))
       ->capture_default_str();
+  add_kernels(*command, options->kernels);
   command->add_flag("--why", options->why, "Every step's kernel in full, and why it and no other");
   add_common(*command, options->common);
   command->footer(

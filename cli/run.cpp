@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/context.h"
+#include "cli/timing.h"
 #include "data/dataset.h"
 #include "engine/base/error.h"
 #include "engine/evaluate.h"
@@ -24,6 +25,7 @@ struct RunOptions {
   std::string out;
   std::vector<std::string> images;
   int64_t batch = 50;
+  std::string kernels = "rule";
 };
 
 struct Guess {
@@ -53,7 +55,9 @@ void run_images(const RunOptions& options) {
   const Model model = load_model(options.model, context.memory());
   const auto data = image_files(options.images);
   const int64_t batch = std::min<int64_t>(options.batch, data->size());
-  Session session(model, context.session_options(batch));
+  SessionOptions session_options = context.session_options(batch);
+  session_options.kernels = kernel_choice(options.kernels);
+  Session session(model, session_options);
   const auto source = context.loader(data, 0, "images");
   Json images = Json::array();
   Table table({"image", "class", "probability"});
@@ -87,7 +91,9 @@ void run_data(const RunOptions& options) {
   const int64_t classes = model.graph.node(model.graph.output()).shape.elements();
   const Tensor logits({data->size(), classes}, DType::kF32, context.memory(), "logits of all images");
   context.phase("inference", [&] {
-    Session session(model, context.session_options(options.batch));
+    SessionOptions session_options = context.session_options(options.batch);
+    session_options.kernels = kernel_choice(options.kernels);
+    Session session(model, session_options);
     const auto source = context.loader(data, 0, options.data);
     ProgressBar bar(context.output(), "run");
     auto* to = static_cast<std::byte*>(logits.data());
@@ -124,6 +130,7 @@ void add_run(CLI::App& app, Run& run) {
   out->needs(data);
   command->add_option("images", options->images, "Image files, JPEG or PNG")->excludes(data);
   command->add_option("--batch", options->batch, "Images a run")->check(CLI::Range(1, 65536))->capture_default_str();
+  add_kernels(*command, options->kernels);
   add_common(*command, options->common);
   command->footer(
       "Examples:\n"

@@ -27,4 +27,25 @@ double median(std::vector<double> values) {
   return percentile(values, 0.5);
 }
 
+void add_kernels(CLI::App& command, std::string& kernels) {
+  command
+      .add_option("--kernels", kernels,
+                  "How convolutions get their kernel on the CPU: rule, by shape; measured, the fastest here (kept on disk)")
+      ->check(CLI::IsMember({"rule", "measured"}))
+      ->capture_default_str();
+}
+
+KernelChoice kernel_choice(const std::string& kernels) {
+  return kernels == "measured" ? KernelChoice::kMeasured : KernelChoice::kRule;
+}
+
+void note_kernels(const Output& output, const Program& program) {
+  const auto timed = std::count_if(program.steps.begin(), program.steps.end(),
+                                   [](const ProgramStep& step) { return step.choice.starts_with("timed: "); });
+  if (timed > 0) {
+    output.note("elek: the fastest kernel of those timed on this machine runs in " + std::to_string(timed) +
+                " convolutions; elek profile --why shows the times");
+  }
+}
+
 }  // namespace elek::cli

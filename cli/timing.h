@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// What commands that take times share: pixels to run on, and percentiles of what was measured.
+// What commands that take times share: pixels to run on, percentiles of what was measured, and the option --kernels.
 // Tests: tests/cli/profile_test.cpp, tests/cli/flow_test.cpp
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <vector>
 
+#include "cli/output.h"
 #include "engine/batch_source.h"
+#include "engine/session.h"
 
 namespace elek::cli {
 
@@ -18,5 +21,12 @@ void fill_with_random_pixels(Slot& slot, uint64_t seed);
 
 /// The middle of `values`.
 [[nodiscard]] double median(std::vector<double> values);
+
+/// Adds --kernels rule|measured; `kernels` holds its default.
+void add_kernels(CLI::App& command, std::string& kernels);
+/// What --kernels asks for.
+[[nodiscard]] KernelChoice kernel_choice(const std::string& kernels);
+/// One line of which convolutions the times and not the rule decided, if any.
+void note_kernels(const Output& output, const Program& program);
 
 }  // namespace elek::cli

@@ -23,6 +23,7 @@ LowerOptions lower_options(const SessionOptions& o) {
   made.batch_moments = o.batch_moments;
   made.deterministic = o.deterministic;
   made.winograd = o.winograd;
+  made.kernels = o.kernels;
   made.keep_values = o.keep_values;
   made.precision = o.precision;
   made.memory = o.memory;
@@ -136,6 +137,7 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
 }
 
 SessionEstimate estimate_memory(const Model& model, SessionOptions options) {
+  if (options.kernels == KernelChoice::kMeasured) options.kernels = KernelChoice::kRemembered;  // nothing runs here
   const Lowered lowered = lower_and_plan(model, options);
   SessionEstimate made;
   made.program = lowered.lowering->program();

@@ -36,6 +36,9 @@ struct SessionOptions {
   bool batch_moments = false;
   bool deterministic = false;           // the CPU's kernels always are, for a fixed number of threads
   Winograd winograd = Winograd::kAuto;  // CPU only; deterministic turns it off
+  /// CPU only. Sums and logits of two kernels differ in their last digits, so what must come out the same again asks for kRule.
+  /// deterministic, a forced winograd, batch norm kept apart and keep_values mean kRule.
+  KernelChoice kernels = KernelChoice::kRule;
   /// Debugging and tests: every stored value keeps its own storage until the next run, so that stored_value() can read it. The
   /// whole batch then runs in one slice and nothing is computed in place.
   bool keep_values = false;

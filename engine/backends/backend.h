@@ -31,6 +31,7 @@ struct LowerOptions {
   bool batch_moments = false;
   bool deterministic = false;
   Winograd winograd = Winograd::kAuto;  // CPU only; deterministic turns it off
+  KernelChoice kernels = KernelChoice::kRule;  // CPU only; where results must be exact or exactly repeated, the rule decides
   bool keep_values = false;             // every stored value keeps its own storage to the end
   Precision precision = Precision::kF32;
   /// The session's memory: what lowering needs for a moment (to time one kernel against another) comes from it too. Null = the

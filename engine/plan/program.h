@@ -16,6 +16,11 @@ namespace elek {
 /// Winograd convolutions (docs/winograd.md): by the backend's rule, never, or wherever possible with one tile size.
 enum class Winograd : uint8_t { kAuto, kOff, k2x2, k4x4 };
 
+/// Which kernel a convolution gets where several fit: by the backend's rule over its shape, the same every time; the fastest of
+/// those that were timed on this machine, timed now and kept on disk where that is still to do; or timed before, else by rule.
+/// On a GPU engines are always timed.
+enum class KernelChoice : uint8_t { kRule, kMeasured, kRemembered };
+
 /// One stored activation.
 struct ProgramTensor {
   std::string name;  // the graph's value name

@@ -12,10 +12,13 @@
 
 #include "engine/backends/cudnn/conv_graph.h"
 #include "engine/backends/cudnn/cuda_device.h"
-#include "engine/backends/cudnn/plan_cache.h"
+#include "engine/backends/plan_cache.h"
 #include "engine/memory/resource.h"
 
 namespace elek::cudnn {
+
+using backends::CachedPlan;
+using backends::PlanCache;
 
 /// What plans are made for. Without a handle nothing is timed and the first candidate that builds is taken: how tests lower
 /// programs for devices that are not there.

@@ -23,8 +23,8 @@ constexpr int64_t kFirstLayerChannels = 3;
 
 }  // namespace
 
-Lowerer::Lowerer(const Model& model, const FusedGraph& fused, const LowerOptions& options)
-    : GraphLowerer(model, fused, options) {}
+Lowerer::Lowerer(const Model& model, const FusedGraph& fused, const LowerOptions& options, const Choosing& choosing)
+    : GraphLowerer(model, fused, options), choosing_(choosing) {}
 
 void Lowerer::lower() {
   check_options();

@@ -8,6 +8,7 @@
 #include "engine/backends/onednn/lower.h"
 #include "engine/backends/onednn/measure_peaks.h"
 #include "engine/backends/onednn/thread_count.h"
+#include "engine/backends/onednn/time_kernels.h"
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
 #include "kernels/cpu/batch_moments.h"
@@ -19,9 +20,6 @@ namespace {
 
 /// Where the epilogue follows, a convolution runs over so few samples at a time that its result is still in the caches.
 constexpr size_t kSliceBytes = size_t{1} << 20;
-/// Weights of a layer from which streaming them, four times as large, shows.
-constexpr int64_t kManyWeights = 256 * 256;
-
 size_t sample_bytes(const ProgramTensor& t, int64_t micro_batch) { return t.bytes / static_cast<size_t>(micro_batch); }
 
 class OneDnnLowering final : public Lowering {
@@ -48,10 +46,14 @@ class OneDnnBackend final : public Backend {
   [[nodiscard]] std::unique_ptr<Lowering> lower(const Model& model, const FusedGraph& fused,
                                                 const LowerOptions& options) override {
     const ThreadCount threads(options.threads > 0 ? options.threads : omp_get_max_threads());
-    Lowerer lowerer(model, fused, options);
+    if (options.kernels == KernelChoice::kMeasured) time_kernels(model, fused, options, times_);
+    Lowerer lowerer(model, fused, options, {options.kernels == KernelChoice::kRule ? nullptr : &times_, {}});
     lowerer.lower();
     return std::make_unique<OneDnnLowering>(std::move(lowerer.program), std::move(lowerer.notes));
   }
+
+ private:
+  KernelTimes times_{backends::PlanCache::default_directory()};
 };
 
 }  // namespace
@@ -110,48 +112,6 @@ void Lowerer::build_linear(size_t i) {
     step.slice = 1;
     step.whole = Primitive::make(p);
   }
-}
-
-/// Winograd for the step (one that own_kernel_for() allows), or nothing where it must be exact or has nothing to save.
-/// The choice is a rule over the shape, not a measurement, so that a network runs the same kernels every time it is loaded:
-/// F(4x4) does fewest multiplications; where a sample has so few tiles that streaming the transformed weights (4 times the
-/// originals) would cost more than multiplying, F(2x2), whose tiles are four times as many and whose weights are half as large.
-std::optional<kernels::WinogradPlan> Lowerer::winograd_for(size_t i) const {
-  const LowerOptions& o = notes.options;
-  const Step& step = notes.steps[i];
-  const Conv2dAttrs& a = program.steps[i].node.node.as<Conv2dAttrs>();
-  if (o.winograd == Winograd::kOff || o.deterministic || a.kernel != 3 || a.stride != 1) return {};
-  const ProgramTensor& x = tensor(step.input);
-  kernels::WinogradProblem p{program.micro_batch, x.shape.channels, a.out_channels, x.shape.height,
-                             x.shape.width,       a.padding,        x.layout,       kernels::WinogradTile::k4x4,
-                             notes.threads};
-  const auto four = kernels::plan_winograd(p);
-  if (!four) return {};
-  constexpr int64_t kFewTiles = 8;
-  const int64_t tiles = p.samples * four.value().tiles_high * four.value().tiles_wide;
-  const bool few = tiles <= kFewTiles && p.channels * p.out_channels >= kManyWeights;
-  if (o.winograd == Winograd::k4x4 || (o.winograd == Winograd::kAuto && !few)) return four.value();
-  p.tile = kernels::WinogradTile::k2x2;
-  return kernels::plan_winograd(p).value();
-}
-
-/// Our own kernel for the step, or nothing where oneDNN's is the faster or the only one: grouped convolutions, the first layer
-/// (plain input), batch norm kept apart, and 3x3 without stride where Winograd is not wanted.
-std::optional<OwnConv> Lowerer::own_kernel_for(size_t i) const {
-  const Step& step = notes.steps[i];
-  if (step.kind != Kind::kConv || notes.options.batch_norm == BatchNorm::kApart) return {};
-  const Conv2dAttrs& a = program.steps[i].node.node.as<Conv2dAttrs>();
-  const ProgramTensor& x = tensor(step.input);
-  if (a.groups != 1 || x.layout != tensor(step.output).layout) return {};
-  if (const auto winograd = winograd_for(i)) return OwnConv(*winograd);
-  if (a.kernel > 1 && a.stride == 1) return {};
-  const auto direct = kernels::plan_gemm_conv({program.micro_batch, x.shape.channels, a.out_channels, x.shape.height,
-                                               x.shape.width, a.kernel, a.stride, a.padding, x.layout, notes.threads});
-  return direct ? std::optional<OwnConv>(direct.value()) : std::nullopt;
-}
-
-void Lowerer::choose_convolutions() {
-  for (size_t i = 0; i < notes.steps.size(); ++i) notes.steps[i].own = own_kernel_for(i);
 }
 
 void Lowerer::build_kernels() {

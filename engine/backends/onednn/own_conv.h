@@ -23,6 +23,11 @@ class OwnConv {
   [[nodiscard]] size_t scratch_bytes() const {
     return std::visit([](const auto& plan) { return plan.scratch_bytes; }, plan_);
   }
+  /// Winograd's tiles of one sample; 0 for the direct product.
+  [[nodiscard]] int64_t tiles() const {
+    const auto* winograd = std::get_if<kernels::WinogradPlan>(&plan_);
+    return winograd == nullptr ? 0 : winograd->tiles_high * winograd->tiles_wide;
+  }
   /// Of the definition's multiply-adds, the share that it does: (m + 2)^2 for 9 m^2 with Winograd's tile m.
   [[nodiscard]] double arithmetic() const {
     const auto* winograd = std::get_if<kernels::WinogradPlan>(&plan_);

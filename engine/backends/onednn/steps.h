@@ -11,6 +11,7 @@
 
 #include "engine/backends/host_staging.h"
 #include "engine/backends/onednn/dnnl_adapter.h"
+#include "engine/backends/onednn/kernel_times.h"
 #include "engine/backends/onednn/own_conv.h"
 #include "engine/backends/steps.h"
 #include "kernels/cpu/tap_norms.h"
@@ -32,6 +33,8 @@ struct Step : backends::CommonStep {
   std::unique_ptr<Primitive> whole;   // `slice` samples
   std::unique_ptr<Primitive> single;  // one sample; null if slice is 1
   std::optional<OwnConv> own;         // instead of the primitives: bias, residual, ReLU and sums are its last step
+  std::string times_key;              // of a convolution that has the choice of kernels; else empty
+  bool timed = false;                 // times are known under that key, and decided
   bool epilogue = false;              // it runs; else oneDNN's post-ops do residual and ReLU
   bool sum_in_place = false;          // oneDNN adds onto the residual, whose storage is the output's
   bool z_in_workspace = false;        // z cannot be written over the residual before it is added

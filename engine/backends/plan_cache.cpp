@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Entries: "elekplan", version, hash of all that follows, then key, engine, time, plan, each with its length. Native byte
-// order: a cache belongs to one machine. Tests: tests/deviceless/plan_cache_test.cpp
-#include "engine/backends/cudnn/plan_cache.h"
+// order: a cache belongs to one machine. Tests: tests/backends/plan_cache_test.cpp
+#include "engine/backends/plan_cache.h"
 
 #include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -13,7 +14,7 @@
 
 #include "engine/base/runtime.h"
 
-namespace elek::cudnn {
+namespace elek::backends {
 namespace {
 
 constexpr char kMagic[8] = {'e', 'l', 'e', 'k', 'p', 'l', 'a', 'n'};
@@ -117,8 +118,8 @@ Result<bool> PlanCache::store(const std::string& key, const CachedPlan& entry) c
   std::filesystem::create_directories(directory_, error);
   if (error) return No{directory_ + ": " + error.message()};
   const std::string path = path_of(key);
-  // Unique a process and an entry; two threads never store the same key (each problem is built once).
-  const std::string temporary = path + ".tmp-" + std::to_string(getpid());
+  static std::atomic<uint64_t> turn{0};  // two sessions of one process may store the same key at once
+  const std::string temporary = path + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(turn++);
   const std::vector<uint8_t> bytes = encode(key, entry);
   std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
   file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
@@ -136,4 +137,4 @@ Result<bool> PlanCache::store(const std::string& key, const CachedPlan& entry) c
   return true;
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends

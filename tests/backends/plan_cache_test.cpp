@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The plan cache: what was stored comes back, and nothing else does.
-#include "engine/backends/cudnn/plan_cache.h"
+#include "engine/backends/plan_cache.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@
 #include <fstream>
 #include <iterator>
 
-namespace elek::cudnn {
+namespace elek::backends {
 namespace {
 
 class PlanCacheTest : public ::testing::Test {
@@ -93,4 +93,4 @@ TEST_F(PlanCacheTest, LivesWhereTheEnvironmentSays) {
 }
 
 }  // namespace
-}  // namespace elek::cudnn
+}  // namespace elek::backends

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The on-disk plan cache: building and timing a layer's kernels takes seconds, reading the winner takes none. One file an
-// entry, named by the hash of its key; written to a temporary file and renamed, checked by key and hash when read. What is
-// corrupt, cut short or of another key is no entry: it is built again and written over. Plain bytes: no CUDA here. Tests:
-// tests/deviceless/plan_cache_test.cpp
+// The on-disk plan cache of every backend: building and timing a layer's kernels takes seconds, reading what came of it takes
+// none. One file an entry, named by the hash of its key; written to a temporary file and renamed, checked by key and hash when
+// read. What is corrupt, cut short or of another key is no entry: it is made again and written over. Plain bytes. Tests:
+// tests/backends/plan_cache_test.cpp
 #pragma once
 
 #include <cstdint>
@@ -12,13 +12,13 @@
 
 #include "engine/base/result.h"
 
-namespace elek::cudnn {
+namespace elek::backends {
 
 /// What is kept of the best plan for a problem on a device.
 struct CachedPlan {
-  std::string engine;  // as cuDNN names it
-  double time_us = 0;  // as it was timed; 0 = never timed
-  std::vector<uint8_t> plan;
+  std::string engine;         // as the library names it
+  double time_us = 0;         // as it was timed; 0 = never timed
+  std::vector<uint8_t> plan;  // the backend's own
 };
 
 class PlanCache {
@@ -43,4 +43,4 @@ class PlanCache {
 [[nodiscard]] std::vector<uint8_t> encode(const std::string& key, const CachedPlan& entry);
 [[nodiscard]] Result<CachedPlan> decode(const std::string& key, std::span<const uint8_t> bytes);
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends
