@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# Shared by scripts/demo, scripts/test and scripts/lint: find the root, install what is missing, configure, build.
+# Shared by the scripts beside it: find the root, install what is missing, configure, build.
 # Sourced with bash; expects `set -euo pipefail`.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -11,6 +11,9 @@ say() { printf '== %s\n' "$*" >&2; }
 # What the build needs on Debian and Ubuntu. ELEK_PACKAGES_EXTRA adds to it.
 packages=(g++ cmake make libdnnl-dev ocl-icd-opencl-dev libhwy-dev libstb-dev nlohmann-json3-dev libcli11-dev zlib1g-dev libopenblas-dev
   libgtest-dev libgmock-dev libbenchmark-dev)
+
+# What scripts/gpu-pack and scripts/gpu-session build and run.
+gpu_targets=(elek test_gpu_engine test_gpu_kernels gpu_questions)
 
 missing_packages() {
   local package

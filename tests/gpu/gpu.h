@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <string>
 
@@ -19,6 +21,34 @@
 namespace elek::test {
 
 inline constexpr Device kGpu{DeviceKind::kCuda, 0};
+
+/// Unit roundoff of what convolutions read and activations are stored in.
+[[nodiscard]] inline double roundoff(Precision precision) {
+  switch (precision) {
+    case Precision::kF32:
+      return 0x1p-24;
+    case Precision::kBf16:
+      return 0x1p-8;
+    default:
+      return 0x1p-11;  // f16, and TF32's operands
+  }
+}
+
+/// Largest difference of a logit from the exact one, as a share of the largest logit, after `layers` convolutions and linears.
+/// Each layer rounds weights, input and output once; batch norm and He's initialisation keep the norm, so that errors add up.
+/// 16 bits round to nearest: 3 L independent errors, uniform in +-u, have deviation u sqrt(L); six of those. TF32 operands may
+/// be cut off instead (2 u each, all towards zero), which adds up linearly: 3 u L. f32's sums of up to 10^4 terms: 2e-5 (docs).
+[[nodiscard]] inline double logit_tolerance(Precision precision, double layers) {
+  const double u = roundoff(precision);
+  if (precision == Precision::kF32 || precision == Precision::kTf32) return std::max(2e-5, 3 * u * layers);
+  return 6 * u * std::sqrt(layers);
+}
+
+/// A file of tests/fixtures: where the build found them, or under $ELEK_TEST_DATA on a machine that has only the binaries.
+[[nodiscard]] inline std::string fixture(const std::string& name) {
+  const char* moved = std::getenv("ELEK_TEST_DATA");
+  return std::string(moved != nullptr && *moved != '\0' ? moved : ELEK_TEST_DATA) + "/" + name;
+}
 
 /// Sets an environment variable for the length of a scope.
 class Environment {
@@ -42,17 +72,5 @@ class Environment {
   std::string before_;
   bool had_ = false;
 };
-
-/// Unit roundoff of what convolutions read and activations are stored in.
-[[nodiscard]] inline double roundoff(Precision precision) {
-  switch (precision) {
-    case Precision::kF32:
-      return 0x1p-24;
-    case Precision::kBf16:
-      return 0x1p-9;
-    default:
-      return 0x1p-11;  // f16, and TF32's operands
-  }
-}
 
 }  // namespace elek::test

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whole networks on the GPU against PyTorch's committed f64 logits (tests/fixtures/logits): in f32 within the project's 2e-5,
-// in lower precisions within the first-order bound 3 u L (session_test.cpp) of the largest logit. HAS NOT RUN ON A GPU YET.
+// in lower precisions within what their roundings add up to (gpu.h) of the largest logit. HAS NOT RUN ON A GPU YET.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -40,13 +40,13 @@ TEST_P(GpuLogits, EqualPyTorchs) {
   model.parameters = generated::parameters(c.fixture, model.graph, block, host_resource());
   model.preprocessing = generated::imagenet_preprocessing();
   const auto pixels = generated::pixels(std::string(c.fixture) + "/pixels", c.samples, spec.input);
-  const auto file = SafetensorsFile::open(std::string(ELEK_TEST_DATA) + "/logits/" + c.fixture + ".safetensors");
+  const auto file = SafetensorsFile::open(fixture(std::string("logits/") + c.fixture + ".safetensors"));
   const auto bytes = file.at("logits_f64").bytes;
   std::vector<double> want(bytes.size() / sizeof(double));
   std::memcpy(want.data(), bytes.data(), bytes.size());
   double layers = 0;
   for (const Node& node : model.graph.nodes()) layers += node.is<Conv2dAttrs>() || node.is<LinearAttrs>() ? 1 : 0;
-  const double tolerance = std::max(2e-5, 3 * roundoff(precision) * layers) * largest(want);
+  const double tolerance = logit_tolerance(precision, layers) * largest(want);
   SessionOptions options;
   options.device = kGpu;
   options.precision = precision;

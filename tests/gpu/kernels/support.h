@@ -287,6 +287,7 @@ class NeedsDevice : public Base {
 #endif
   }
   void TearDown() override {
+    if (testing::Test::IsSkipped()) return;  // it runs all the same, and without a driver every call is an error
     EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
     EXPECT_EQ(cudaGetLastError(), cudaSuccess);
   }
