@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -193,6 +194,15 @@ TEST_F(LowerTest, KeepsTheRawConvolutionWhereItIsWatchedOrNormalisedApart) {
   EXPECT_TRUE(l.notes.steps[convolutions(l).front()].watch_raw);
   options_.probes.values = {{"no such value", kActivity}};
   EXPECT_THROW((void)lower(), ContractError);
+}
+
+TEST_F(LowerTest, RefusesANumberOfCandidatesThatIsNone) {
+  options_.batch = 5;  // in no cache
+  for (const char* none : {"0", "9", "two", "2 "}) {
+    setenv("ELEK_CUDNN_CANDIDATES", none, 1);
+    EXPECT_THROW((void)lower(), UsageError) << none;
+  }
+  unsetenv("ELEK_CUDNN_CANDIDATES");
 }
 
 TEST_F(LowerTest, ReadsPlansFromTheCacheAndBuildsAgainWhatIsCorrupt) {

@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <limits>
 #include <mutex>
@@ -20,8 +21,19 @@
 namespace elek::cudnn {
 namespace {
 
-/// More than these are never timed: heuristics put the good ones first, and every build costs a second.
-constexpr size_t kMostCandidates = 8;
+/// More than these are never timed: heuristics put the good ones first, and every build costs a second or two.
+/// ELEK_CUDNN_CANDIDATES=n (1 to 8) takes fewer: a faster first start, perhaps with slower kernels.
+size_t most_candidates() {
+  constexpr size_t kMost = 8;
+  const char* fewer = std::getenv("ELEK_CUDNN_CANDIDATES");
+  if (fewer == nullptr || *fewer == '\0') return kMost;
+  char* end = nullptr;
+  const long count = std::strtol(fewer, &end, 10);
+  if (*end != '\0' || count < 1 || count > static_cast<long>(kMost)) {
+    throw UsageError(std::string("ELEK_CUDNN_CANDIDATES=") + fewer + ": expected a number from 1 to 8");
+  }
+  return static_cast<size_t>(count);
+}
 /// A plan that wants more workspace than this is not worth its place in the arena.
 constexpr size_t kMostWorkspaceBytes = size_t{256} << 20;
 
@@ -94,7 +106,8 @@ void PlanStore::build_one(Job& job) const {
     return;
   }
   std::string reasons;
-  for (size_t i = 0; i < graph.value().candidates() && job.candidates.size() < kMostCandidates; ++i) {
+  const size_t most = most_candidates();
+  for (size_t i = 0; i < graph.value().candidates() && job.candidates.size() < most; ++i) {
     throw_if_interrupted();
     auto plan = graph.value().build(i);
     if (!plan) {
