@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The CUDA lane of a build without CUDA: cmake -DSOURCE= -DWORK= -DGENERATOR= -DLAUNCHER= -P lane.cmake
 # Configures and builds with ELEK_CUDA=ON for sm_80, 90 and 120, warnings as errors, and runs the deviceless tests, which
-# need no GPU. ELEK_CUDA_ARCHITECTURES in the environment takes others ("75;80;86;87;89;90;100;120").
+# need no GPU. ELEK_CUDA_FULL=1 in the environment (scripts/test --full) takes every architecture from Turing on and every shape;
+# ELEK_CUDA_ARCHITECTURES takes the architectures that it names.
 find_program(nvcc nvcc PATHS /usr/local/cuda/bin)
 if(NOT nvcc)
   message("skipped: no CUDA compiler (nvcc) here")
@@ -12,7 +13,11 @@ if(NOT cudnn)
   message("skipped: no cuDNN headers (cudnn_version.h) here")
   return()
 endif()
+set(full "$ENV{ELEK_CUDA_FULL}")
 set(architectures "80;90;120")
+if(full)
+  set(architectures "75;80;86;87;89;90;100;120")
+endif()
 if(NOT "$ENV{ELEK_CUDA_ARCHITECTURES}" STREQUAL "")
   set(architectures "$ENV{ELEK_CUDA_ARCHITECTURES}")
 endif()
@@ -30,3 +35,6 @@ run(${CMAKE_COMMAND} -S ${SOURCE} -B ${WORK} -G "${GENERATOR}" -DCMAKE_BUILD_TYP
 cmake_host_system_information(RESULT cores QUERY NUMBER_OF_LOGICAL_CORES)
 run(${CMAKE_COMMAND} --build ${WORK} --parallel ${cores} --target elek test_deviceless test_gpu_engine test_gpu_kernels gpu_questions)
 run(${CMAKE_CTEST_COMMAND} --test-dir ${WORK} -L deviceless -LE slow --no-tests=error --output-on-failure)
+if(full)
+  run(${CMAKE_CTEST_COMMAND} --test-dir ${WORK} -L slow -R "^Deviceless/Full" --no-tests=error --output-on-failure)
+endif()
