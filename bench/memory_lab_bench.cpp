@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 
 #include "engine/base/runtime.h"
@@ -86,10 +87,12 @@ const Trace& trace_for(int64_t which) {
   static const Trace network = network_trace();
   return which == 0 ? recorded : which == 1 ? random : network;
 }
+constexpr std::array<const char*, 3> kTraceNames{"a cut, recorded", "random, 100,000 events", "a pass of ResNet-50"};
 
 template <typename Allocate, typename Free>
 void play(benchmark::State& state, Allocate&& allocate, Free&& free_block) {
   const Trace& trace = trace_for(state.range(0));
+  state.SetLabel(kTraceNames.at(static_cast<size_t>(state.range(0))));
   std::vector<void*> blocks(trace.blocks.size(), nullptr);
   for (auto _ : state) {
     for (const Trace::Event& event : trace.events) {

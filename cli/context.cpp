@@ -108,12 +108,25 @@ Json uses_json(const UseBytes& bytes) {
   return json;
 }
 
-/// The system says when the process held most, not where: what is not tensors then is one figure. The two peaks need not be of
-/// one moment.
-Json peak_json(const UseBytes& bytes, size_t resident_bytes) {
-  Json json = uses_json(bytes);
-  json["library_and_rest_bytes"] = static_cast<int64_t>(resident_bytes) - static_cast<int64_t>(total(bytes));
-  json["resident_bytes"] = resident_bytes;
+/// What a peak's tensors leave of the system's figure of the same moment; the pool's free bytes are among it.
+int64_t library_and_rest_bytes(const Ledger::Peak& peak) {
+  return static_cast<int64_t>(peak.system_bytes) - static_cast<int64_t>(total(peak.uses));
+}
+
+Json peak_json(const Ledger::Peak& peak, const char* system = "resident_bytes") {
+  Json json = uses_json(peak.uses);
+  json["library_and_rest_bytes"] = library_and_rest_bytes(peak);
+  json[system] = peak.system_bytes;
+  return json;
+}
+
+/// Of a GPU: what was in use there before our first byte, and what has come since beside our tensors.
+Json device_account_json(const Account& account) {
+  Json json = uses_json(account.uses);
+  json["pool_bytes"] = account.pool_bytes;
+  json["before_bytes"] = account.library_bytes;
+  json["rest_bytes"] = account.rest_bytes;
+  json["driver_bytes"] = account.system_bytes;
   return json;
 }
 
@@ -212,16 +225,17 @@ std::unique_ptr<BatchSource> Context::loader(std::shared_ptr<const Dataset> data
 
 void Context::begin_phase(const std::string& name) {
   throw_if_interrupted();
-  rss_peak_before_bytes_ = peak_rss_bytes();
   current_ = Phase{};
   current_.name = name;
-  current_.rss_peak_is_of_phase = reset_peak_resident();
+  current_peak_ = {};
   current_.rss_before_bytes = process_memory().resident_bytes;
   tracker().reset_peak();
   current_.tensors_before_bytes = tracker().figures().live_bytes;
   if (on_device_ != nullptr) {
     on_device_->tracker().reset_peak();
+    on_device_->ledger().reset_peak();
     current_.device_before_bytes = on_device_->tracker().figures().live_bytes;
+    current_.device_before = *device_account();
   }
   host_.ledger().reset_peak();
   current_.before = account();
@@ -230,22 +244,23 @@ void Context::begin_phase(const std::string& name) {
 
 void Context::end_phase() {
   const std::chrono::duration<double, std::milli> elapsed = std::chrono::steady_clock::now() - phase_start_;
-  const ProcessMemory process = process_memory();
   const Tracker::Figures tensors = tracker().figures();
   const Tracker::Figures device = on_device_ != nullptr ? on_device_->tracker().figures() : Tracker::Figures{};
   current_.time_ms = elapsed.count();
-  current_.rss_after_bytes = process.resident_bytes;
-  current_.rss_peak_bytes = process.peak_resident_bytes;
+  current_.peak = host_.ledger().peak();
+  current_.rss_peak = current_peak_.figure(current_.peak.system_bytes);
   current_.tensors_after_bytes = tensors.live_bytes;
   current_.tensors_peak_bytes = tensors.peak_bytes;
   current_.device_after_bytes = device.live_bytes;
   current_.device_peak_bytes = device.peak_bytes;
-  current_.uses_at_peak = host_.ledger().figures().at_peak;
   current_.after = account();
+  current_.rss_after_bytes = current_.after.system_bytes;
+  if (on_device_ != nullptr) {
+    current_.device_peak = on_device_->ledger().peak();
+    current_.device_after = *device_account();
+  }
   phases_.push_back(current_);
 }
-
-size_t Context::peak_rss_bytes() const { return std::max(rss_peak_before_bytes_, process_memory().peak_resident_bytes); }
 
 void Context::print_phases() const {
   std::vector<std::string> header{"memory (MB)", "process before", "peak", "after", "tensors before", "peak", "after"};
@@ -253,11 +268,9 @@ void Context::print_phases() const {
   header.emplace_back("time");
   Table table(std::move(header));
   const auto mb = [](size_t bytes) { return decimal(static_cast<double>(bytes) / 1e6, 1); };
-  bool of_process = false;
   for (const Phase& phase : phases_) {
-    of_process = of_process || !phase.rss_peak_is_of_phase;
     std::vector<std::string> row{phase.name};
-    for (const size_t bytes : {phase.rss_before_bytes, phase.rss_peak_bytes, phase.rss_after_bytes, phase.tensors_before_bytes,
+    for (const size_t bytes : {phase.rss_before_bytes, phase.rss_peak.bytes, phase.rss_after_bytes, phase.tensors_before_bytes,
                                phase.tensors_peak_bytes, phase.tensors_after_bytes}) {
       row.push_back(mb(bytes));
     }
@@ -271,11 +284,10 @@ void Context::print_phases() const {
   }
   output_.result("\n" + table.text());
   print_ledger();
-  if (of_process)
-    output_.result("(this system does not let a process reset its peak: process peaks are those since the start)\n");
 }
 
-/// One column a phase, what each use held when the tensors held most. A phase that came before (inference) adds nothing new.
+/// One column a phase, what each use held when the tensors held most, and the process at that moment. A phase that came before
+/// (inference) adds nothing new; a use that nobody had is left out.
 void Context::print_ledger() const {
   std::vector<const Phase*> shown;
   std::vector<std::string> header{"at its peak (MB)"};
@@ -287,15 +299,15 @@ void Context::print_ledger() const {
   Table table(header);
   const auto mb = [](int64_t bytes) { return decimal(static_cast<double>(bytes) / 1e6, 1); };
   for (size_t use = 0; use < kUses; ++use) {
+    if (std::all_of(shown.begin(), shown.end(), [use](const Phase* phase) { return phase->peak.uses[use] == 0; })) continue;
     std::vector<std::string> row{std::string(name_of(static_cast<Use>(use)))};
-    for (const Phase* phase : shown) row.push_back(mb(static_cast<int64_t>(phase->uses_at_peak[use])));
+    for (const Phase* phase : shown) row.push_back(mb(static_cast<int64_t>(phase->peak.uses[use])));
     table.add(std::move(row));
   }
-  std::vector<std::string> rest{"library and the rest"}, all{"process"};
+  std::vector<std::string> rest{"library and the rest"}, all{"process, then"};
   for (const Phase* phase : shown) {
-    const auto resident = static_cast<int64_t>(phase->rss_peak_bytes);
-    rest.push_back(mb(resident - static_cast<int64_t>(total(phase->uses_at_peak))));
-    all.push_back(mb(resident));
+    rest.push_back(mb(library_and_rest_bytes(phase->peak)));
+    all.push_back(mb(static_cast<int64_t>(phase->peak.system_bytes)));
   }
   table.add(std::move(rest));
   table.add_rule();
@@ -306,32 +318,43 @@ void Context::print_ledger() const {
 Json Context::phases_json() const {
   Json phases = Json::array();
   for (const Phase& phase : phases_) {
+    Json ledger = {
+        {"before", account_json(phase.before)}, {"peak", peak_json(phase.peak)}, {"after", account_json(phase.after)}};
+    if (on_device_ != nullptr) {
+      ledger["device"] = {{"before", device_account_json(phase.device_before)},
+                          {"peak", peak_json(phase.device_peak, "driver_bytes")},
+                          {"after", device_account_json(phase.device_after)}};
+    }
     phases.push_back({{"name", phase.name},
                       {"rss_before_bytes", phase.rss_before_bytes},
-                      {"rss_peak_bytes", phase.rss_peak_bytes},
+                      {"rss_peak_bytes", phase.rss_peak.bytes},
                       {"rss_after_bytes", phase.rss_after_bytes},
-                      {"rss_peak_is_of_phase", phase.rss_peak_is_of_phase},
+                      {"rss_peak_is_exact", phase.rss_peak.exact},
                       {"tensors_before_bytes", phase.tensors_before_bytes},
                       {"tensors_peak_bytes", phase.tensors_peak_bytes},
                       {"device_before_bytes", phase.device_before_bytes},
                       {"device_after_bytes", phase.device_after_bytes},
                       {"device_peak_bytes", phase.device_peak_bytes},
                       {"tensors_after_bytes", phase.tensors_after_bytes},
-                      {"ledger",
-                       {{"before", account_json(phase.before)},
-                        {"peak", peak_json(phase.uses_at_peak, phase.rss_peak_bytes)},
-                        {"after", account_json(phase.after)}}},
+                      {"ledger", std::move(ledger)},
                       {"time_ms", phase.time_ms}});
   }
   return phases;
 }
 
 void Context::add_ledger(Json& json) const {
-  UseBytes most = host_.ledger().figures().at_peak;
-  for (const Phase& phase : phases_) {
-    if (total(phase.uses_at_peak) > total(most)) most = phase.uses_at_peak;
-  }
-  json["ledger"] = {{"now", account_json(account())}, {"peak", peak_json(most, peak_rss_bytes())}};
+  const auto larger = [](Ledger::Peak& most, const Ledger::Peak& peak) {
+    if (total(peak.uses) > total(most.uses)) most = peak;
+  };
+  Ledger::Peak most = host_.ledger().peak();
+  for (const Phase& phase : phases_) larger(most, phase.peak);
+  json["ledger"] = {{"now", account_json(account())},
+                    {"peak", peak_json(most)},
+                    {"process_peak_bytes", process_memory().peak_resident_bytes}};
+  if (on_device_ == nullptr) return;
+  most = on_device_->ledger().peak();
+  for (const Phase& phase : phases_) larger(most, phase.device_peak);
+  json["ledger"]["device"] = {{"now", device_account_json(*device_account())}, {"peak", peak_json(most, "driver_bytes")}};
 }
 
 Json account_json(const Account& account) {
@@ -340,7 +363,7 @@ Json account_json(const Account& account) {
   json["untouched_bytes"] = account.untouched_bytes;
   json["library_bytes"] = account.library_bytes;
   json["rest_bytes"] = account.rest_bytes;
-  json["resident_bytes"] = account.resident_bytes;
+  json["resident_bytes"] = account.system_bytes;
   return json;
 }
 

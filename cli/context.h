@@ -17,6 +17,7 @@
 #include "engine/batch_source.h"
 #include "engine/memory/ledger.h"
 #include "engine/memory/pool.h"
+#include "engine/memory/process_memory.h"
 #include "engine/memory/resource.h"
 #include "engine/session.h"
 
@@ -49,8 +50,7 @@ struct Phase {
   std::string name;
   size_t rss_before_bytes = 0;
   size_t rss_after_bytes = 0;
-  size_t rss_peak_bytes = 0;
-  bool rss_peak_is_of_phase = false;  // false: the system does not let us reset the peak, so it is the process's so far
+  ResidentPeak::Figure rss_peak;
   size_t tensors_before_bytes = 0;
   size_t tensors_after_bytes = 0;
   size_t tensors_peak_bytes = 0;
@@ -58,7 +58,9 @@ struct Phase {
   size_t device_after_bytes = 0;
   size_t device_peak_bytes = 0;
   Account before, after;
-  UseBytes uses_at_peak{};  // when the tensors held most
+  Ledger::Peak peak;                    // when the tensors held most
+  Account device_before, device_after;  // of a GPU, once one is used
+  Ledger::Peak device_peak;
   double time_ms = 0;
 };
 
@@ -95,6 +97,11 @@ class Context {
   [[nodiscard]] const Pool& pool() const noexcept { return host_.pool(); }
   /// Where the process's bytes are now, for --json and for people. Of the host: a GPU's memory is no part of the process.
   [[nodiscard]] Account account() const { return elek::account(host_.ledger(), host_.pool()); }
+  /// Of the GPU that sessions run on, once one is used.
+  [[nodiscard]] std::optional<Account> device_account() const {
+    if (on_device_ == nullptr) return std::nullopt;
+    return elek::account(on_device_->ledger(), on_device_->pool());
+  }
   /// Where sessions run. --device auto looks for a GPU now and, if it finds none, says why in one line.
   [[nodiscard]] Device device();
   /// What sessions allocate from: the device's memory, which is the host's on the CPU. --memory-limit counts here alone.
@@ -121,10 +128,9 @@ class Context {
     }
   }
   [[nodiscard]] const std::vector<Phase>& phases() const noexcept { return phases_; }
-  void clear_phases() { phases_.clear(); }
   void print_phases() const;
-  /// The process's largest resident size so far, whatever was reset in between.
-  [[nodiscard]] size_t peak_rss_bytes() const;
+  /// The process's largest resident size so far, as `time` and wait4 see it.
+  [[nodiscard]] size_t peak_rss_bytes() const { return process_memory().peak_resident_bytes; }
   [[nodiscard]] Json phases_json() const;
 
  private:
@@ -132,7 +138,6 @@ class Context {
   void end_phase();
   void print_ledger() const;
   void add_ledger(Json& json) const;
-  size_t rss_peak_before_bytes_ = 0;
   Common common_;
   Output output_;
   std::optional<size_t> limit_bytes_;
@@ -140,6 +145,7 @@ class Context {
   TensorMemory host_;
   std::unique_ptr<TensorMemory> on_device_;  // of a GPU, once one is used
   Phase current_;
+  ResidentPeak current_peak_;
   std::chrono::steady_clock::time_point phase_start_;
   std::vector<Phase> phases_;
 };

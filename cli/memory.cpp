@@ -5,13 +5,11 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
 #include <optional>
 
 #include "cli/commands.h"
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
-#include "engine/memory/phantom.h"
 #include "engine/plan/memory_map.h"
 #include "models/model_file.h"
 #include "models/resnet.h"
@@ -31,34 +29,6 @@ struct MemoryOptions {
   bool lab = false;
   bool max_batch = false;
   bool measure = false;
-};
-
-constexpr int64_t kMostSamples = 65536;
-
-/// Blocks of a pool, given back at the end: a pool warns of what is left in it.
-class Holder {
- public:
-  explicit Holder(Pool& pool) : pool_(pool) {}
-  Holder(const Holder&) = delete;
-  Holder& operator=(const Holder&) = delete;
-  ~Holder() {
-    for (const auto& [key, held] : blocks_) pool_.deallocate(held.block, held.bytes);
-  }
-  void hold(uint64_t key, size_t bytes, const std::string& label) { blocks_[key] = {pool_.allocate(bytes, label), bytes}; }
-  void give_back(uint64_t key) {
-    const auto found = blocks_.find(key);
-    if (found == blocks_.end()) return;  // from before the recording
-    pool_.deallocate(found->second.block, found->second.bytes);
-    blocks_.erase(found);
-  }
-
- private:
-  struct Held {
-    void* block = nullptr;
-    size_t bytes = 0;
-  };
-  Pool& pool_;
-  std::map<uint64_t, Held> blocks_;
 };
 
 Model model_of(const MemoryOptions& options, Context& context) {
@@ -130,6 +100,38 @@ Json report(const Output& output, const std::string& name, const SessionEstimate
   return json;
 }
 
+/// Who holds what of the system's figure.
+void print_account(const Output& output, const Account& a, const std::string& where, const std::string& library,
+                   const std::string& system) {
+  Table table({where, "MB", "bytes"});
+  const auto row = [&](const std::string& what, int64_t bytes) {
+    table.add({what, decimal(static_cast<double>(bytes) / 1e6, 3), with_commas(bytes)});
+  };
+  for (size_t use = 0; use < kUses; ++use) {
+    row(std::string(name_of(static_cast<Use>(use))), static_cast<int64_t>(a.uses[use]));
+  }
+  row("pool: free, and rounding", static_cast<int64_t>(a.pool_bytes));
+  row("  never written: no page", -static_cast<int64_t>(a.untouched_bytes));
+  row(library, static_cast<int64_t>(a.library_bytes));
+  row("the rest: heap, stacks, handles", a.rest_bytes);
+  table.add_rule();
+  row(system, static_cast<int64_t>(a.system_bytes));
+  output.result("\n" + table.text());
+}
+
+Json pool_json(const Pool& pool) {
+  const Pool::Figures f = pool.figures();
+  return {{"live_bytes", f.live_bytes},
+          {"used_bytes", f.used_bytes},
+          {"reserved_bytes", f.reserved_bytes},
+          {"peak_live_bytes", f.peak_live_bytes},
+          {"peak_reserved_bytes", f.peak_reserved_bytes},
+          {"largest_hole_bytes", f.largest_hole_bytes},
+          {"internal_fragmentation", f.internal_fragmentation()},
+          {"external_fragmentation", f.external_fragmentation()},
+          {"upstream_calls", f.upstream_allocations + f.upstream_deallocations}};
+}
+
 /// Builds the session, runs one batch of black images, and sets what everybody holds beside what the system says.
 Json measure(Context& context, const MemoryOptions& options, const Model& model) {
   if (options.model.empty()) throw UsageError("--measure: runs the network; give --model FILE instead of --arch");
@@ -139,21 +141,14 @@ Json measure(Context& context, const MemoryOptions& options, const Model& model)
   slot.count = slot.capacity;
   (void)session.run(slot);
   const Account a = context.account();
-  Table table({"measured after a run", "MB", "bytes"});
-  const auto row = [&](const std::string& what, int64_t bytes) {
-    table.add({what, decimal(static_cast<double>(bytes) / 1e6, 3), with_commas(bytes)});
-  };
-  for (size_t use = 0; use < kUses; ++use) {
-    row(std::string(name_of(static_cast<Use>(use))), static_cast<int64_t>(a.uses[use]));
+  print_account(context.output(), a, "measured after a run", "program and libraries", "resident, says the system");
+  Json json = account_json(a);
+  json["pool"] = pool_json(context.pool());
+  if (const std::optional<Account> device = context.device_account()) {
+    print_account(context.output(), *device, "on " + to_string(context.device()), "in use there before",
+                  "in use there, says the driver");
   }
-  row("pool: free, and rounding", static_cast<int64_t>(a.pool_bytes));
-  row("  never written: no page", -static_cast<int64_t>(a.untouched_bytes));
-  row("program and libraries", static_cast<int64_t>(a.library_bytes));
-  row("the rest: heap, stacks", a.rest_bytes);
-  table.add_rule();
-  row("resident, says the system", static_cast<int64_t>(a.resident_bytes));
-  context.output().result("\n" + table.text());
-  return account_json(a);
+  return json;
 }
 
 Json solve(Context& context, const MemoryOptions& options, const Model& model, const std::string& name) {
@@ -215,95 +210,16 @@ void memory(const MemoryOptions& options) {
 
 }  // namespace
 
-namespace {
-
-/// Which of a session's attempts is the first that finds room, all in one pool as a session makes them: what a refused one has
-/// given back need not lie as if it had never been asked for. None: no attempt does.
-std::optional<size_t> first_that_fits(std::span<const Tracker::Event> loaded, std::span<const SessionEstimate> attempts,
-                                      size_t limit_bytes) {
-  Phantom host;
-  Limit limit(host, limit_bytes);
-  Pool pool(limit, command_pool(limit_bytes));
-  Holder model(pool);
-  try {
-    for (const Tracker::Event& event : loaded) {
-      event.allocation ? model.hold(event.block, event.bytes, event.label) : model.give_back(event.block);
-    }
-  } catch (const OutOfMemory&) {
-    return std::nullopt;
-  }
-  for (size_t i = 0; i < attempts.size(); ++i) {
-    const SessionMemory& m = attempts[i].memory;
-    Holder blocks(pool);
-    try {
-      blocks.hold(1, m.weights_bytes, "weights");
-      blocks.hold(2, attempts[i].packing_bytes, "packing");
-      blocks.give_back(2);
-      blocks.hold(3, m.arena_bytes, "arena");
-      blocks.hold(4, m.statistics_bytes, "statistics");
-      blocks.hold(5, m.staging_bytes, "staging");
-      return i;
-    } catch (const OutOfMemory&) {
-      continue;
-    }
-  }
-  return std::nullopt;
-}
-
-}  // namespace
-
-bool fits(std::span<const Tracker::Event> loaded, const SessionEstimate& session, size_t limit_bytes) {
-  return first_that_fits(loaded, {&session, 1}, limit_bytes).has_value();
-}
-
-LargestBatch largest_batch(const Model& model, const SessionOptions& options, std::span<const Tracker::Event> loaded,
-                           size_t limit_bytes) {
-  const auto estimate = [&](int64_t batch, int64_t micro_batch) {
-    SessionOptions tried = options;
-    tried.batch = batch;
-    tried.micro_batch = micro_batch;
-    return estimate_memory(model, tried);
-  };
-  // With slices of a fixed size a larger batch needs more staging and never a smaller arena: what fits is an interval.
-  const int64_t thinnest = options.micro_batch > 0 ? options.micro_batch : 1;
-  const SessionEstimate one = estimate(1, thinnest);
-  if (!fits(loaded, one, limit_bytes)) {
-    const SessionMemory& m = one.memory;
-    throw OutOfMemory("not one sample fits (plan: weights " + std::to_string(m.weights_bytes) + ", arena " +
-                          std::to_string(m.arena_bytes) + ", staging " + std::to_string(m.staging_bytes) + ", packing " +
-                          std::to_string(one.packing_bytes) + " bytes, beside the model's own)",
-                      {.requested_bytes = m.weights_bytes + m.arena_bytes + m.statistics_bytes + m.staging_bytes,
-                       .limit_bytes = limit_bytes});
-  }
-  int64_t good = 1, bad = kMostSamples + 1;
-  while (bad - good > 1) {
-    const int64_t middle = good + (bad - good) / 2;
-    (fits(loaded, estimate(middle, thinnest), limit_bytes) ? good : bad) = middle;
-  }
-  for (;; --good) {
-    std::vector<SessionEstimate> attempts{
-        estimate(good, options.micro_batch)};  // as a session: its own choice, then half of it
-    while (options.micro_batch == 0 && attempts.back().program.micro_batch > 1)
-      attempts.push_back(estimate(good, attempts.back().program.micro_batch / 2));
-    const std::optional<size_t> which = first_that_fits(loaded, attempts, limit_bytes);
-    // A sample less where the refused attempts stand in the way of the last.
-    if (which || good == 1) {
-      SessionEstimate& taken = attempts[which.value_or(attempts.size() - 1)];
-      return {good, taken.program.micro_batch, std::move(taken)};
-    }
-  }
-}
-
 void add_memory(CLI::App& app, Run& run) {
   auto options = std::make_shared<MemoryOptions>();
   CLI::App* command = app.add_subcommand("memory", "What a session would hold, as table and map; the largest batch; the lab");
   auto* model = command->add_option("--model", options->model, "Model file");
   command->add_option("--arch", options->arch, "A network by name (resnet50), without weights")->excludes(model);
   command->add_option("--batch", options->batch, "Images a run")
-      ->check(CLI::Range(int64_t{1}, kMostSamples))
+      ->check(CLI::Range(int64_t{1}, kMostBatch))
       ->capture_default_str();
   command->add_option("--micro-batch", options->micro_batch, "Images a pass through the steps; 0 = the plan's choice")
-      ->check(CLI::Range(int64_t{0}, kMostSamples))
+      ->check(CLI::Range(int64_t{0}, kMostBatch))
       ->capture_default_str();
   command->add_flag("--watch", options->watch, "With the sums of every convolution's output, as coverage collects them");
   command->add_option("--map", options->map, "Draw the memory map into this .svg or .html file");

@@ -11,17 +11,15 @@
 
 namespace elek::cli {
 
-/// Would a session like this fit beside what `loaded` left alive, in a pool as the command's, under the limit? Asked of
-/// addresses without memory, in the order in which a session allocates.
-[[nodiscard]] bool fits(std::span<const Tracker::Event> loaded, const SessionEstimate& session, size_t limit_bytes);
+inline constexpr int64_t kMostBatch = 65536;
 
 struct LargestBatch {
   int64_t batch = 0;
   int64_t micro_batch = 0;  // the slice a session of that batch then runs in
   SessionEstimate session;
 };
-/// The largest batch, 1 … 65536, that fits; in slices of options.micro_batch, or down to one sample where it is 0. OutOfMemory
-/// if one sample does not fit.
+/// The largest batch, 1 … kMostBatch, that fits beside what `loaded` left alive; in slices of options.micro_batch, or down to
+/// one sample where it is 0. OutOfMemory if one sample does not fit.
 [[nodiscard]] LargestBatch largest_batch(const Model& model, const SessionOptions& options,
                                          std::span<const Tracker::Event> loaded, size_t limit_bytes);
 

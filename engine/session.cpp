@@ -122,6 +122,7 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
     MemoryResource& memory = tried.memory != nullptr ? *tried.memory : lowered.backend->default_memory();
     i.program = lowered.lowering->program();
     if (tried.on_plan) tried.on_plan(lowered.plan);
+    (void)memory.trim();  // each attempt meets the same memory, whatever came before it: what --max-batch reckons with
     try {
       i.executable = lowered.lowering->bind(i.model, lowered.plan, memory);
     } catch (const OutOfMemory& error) {

@@ -86,8 +86,9 @@ struct SessionEstimate {
 
 class Session {
  public:
-  /// Lowers, plans and binds. OutOfMemory if the memory resource refuses, DeviceError if the device is not there; nothing is
-  /// left behind either way.
+  /// Lowers, plans, trims the memory and binds; where the memory refuses, again in slices of half the size, down to one sample
+  /// (unless micro_batch says otherwise). OutOfMemory if it refuses that too, DeviceError if the device is not there; nothing
+  /// is left behind either way.
   Session(Model model, SessionOptions options);
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Labels are those of the backends' slabs and of model parameters. Tests: tests/unit/ledger_test.cpp
+// Labels are those of the backends' slabs, of model parameters and of the repair's matrices. Tests: tests/unit/ledger_test.cpp
 #include "engine/memory/ledger.h"
 
 #include <algorithm>
@@ -18,8 +18,13 @@ Use use_of(std::string_view label) {
   if (label == "arena") return Use::kActivations;
   if (label == "statistics") return Use::kStatistics;
   if (label == "staging") return Use::kStaging;
+  if (label == "packing") return Use::kWorkspace;  // of binding
+  if (label == "kept activations") return Use::kKept;
   for (const std::string_view parameter : {".weight", ".bias", ".running_mean", ".running_var"}) {
     if (label.ends_with(parameter)) return Use::kModel;
+  }
+  for (const std::string_view matrix : {".moments", ".columns", ".rows", ".inverse", ".fit"}) {
+    if (label.ends_with(matrix)) return Use::kMoments;
   }
   return Use::kOther;
 }
@@ -29,8 +34,8 @@ size_t& of(UseBytes& bytes, Use use) { return bytes[static_cast<size_t>(use)]; }
 }  // namespace
 
 std::string_view name_of(Use use) {
-  static constexpr std::array<std::string_view, kUses> kNames{"model",      "weights", "activations", "workspace",
-                                                              "statistics", "staging", "other"};
+  static constexpr std::array<std::string_view, kUses> kNames{"model",   "weights", "activations", "workspace", "statistics",
+                                                              "staging", "moments", "kept",        "other"};
   return kNames[static_cast<size_t>(use)];
 }
 
@@ -42,24 +47,37 @@ void Ledger::announce_arena(size_t arena_bytes, size_t activations_bytes) {
   announced_activations_ = std::min(activations_bytes, arena_bytes);
 }
 
-Ledger::Figures Ledger::figures() const {
+UseBytes Ledger::live() const {
   const std::lock_guard lock(mutex_);
-  return figures_;
+  return live_;
+}
+
+Ledger::Peak Ledger::peak() const {
+  const std::lock_guard lock(mutex_);
+  Peak found = peak_;
+  if (at_peak_) found.system_bytes = upstream_.system_bytes();
+  return found;
 }
 
 void Ledger::reset_peak() {
   const std::lock_guard lock(mutex_);
-  figures_.at_peak = figures_.live;
-  peak_bytes_ = total(figures_.live);
+  peak_.uses = live_;
+  peak_bytes_ = total(live_);
+  at_peak_ = true;
 }
 
 void Ledger::book(const Entry& entry, bool in) noexcept {
+  if (!in && at_peak_) {
+    peak_.system_bytes = upstream_.system_bytes();
+    at_peak_ = false;
+  }
   const auto move = [in](size_t& to, size_t bytes) { to = in ? to + bytes : to - bytes; };
-  move(of(figures_.live, entry.use), entry.bytes - entry.workspace_bytes);
-  move(of(figures_.live, Use::kWorkspace), entry.workspace_bytes);
-  if (const size_t now = total(figures_.live); now > peak_bytes_) {
+  move(of(live_, entry.use), entry.bytes - entry.workspace_bytes);
+  move(of(live_, Use::kWorkspace), entry.workspace_bytes);
+  if (const size_t now = total(live_); now > peak_bytes_) {
     peak_bytes_ = now;
-    figures_.at_peak = figures_.live;
+    peak_.uses = live_;
+    at_peak_ = true;
   }
 }
 
@@ -91,16 +109,21 @@ void Ledger::do_deallocate(void* block, size_t bytes, Stream stream) noexcept {
 
 Account account(const Ledger& ledger, const Pool& pool) {
   Account made;
-  made.uses = ledger.figures().live;
-  const ProcessMemory process = process_memory();
-  made.resident_bytes = process.resident_bytes;
+  made.uses = ledger.live();
   const size_t used = total(made.uses), reserved = pool.figures().reserved_bytes;
   made.pool_bytes = reserved - std::min(reserved, used);
-  made.library_bytes = process.file_bytes;
-  size_t touched = 0;
-  for (const std::span<const std::byte> segment : pool.segments()) touched += resident_bytes_of(segment);
-  made.untouched_bytes = reserved - std::min(reserved, touched);
-  made.rest_bytes = static_cast<int64_t>(made.resident_bytes) - static_cast<int64_t>(process.file_bytes) -
+  if (ledger.device().kind == DeviceKind::kCpu) {
+    const ProcessMemory process = process_memory();
+    made.system_bytes = process.resident_bytes;
+    made.library_bytes = process.file_bytes;
+    size_t touched = 0;
+    for (const std::span<const std::byte> segment : pool.segments()) touched += resident_bytes_of(segment);
+    made.untouched_bytes = reserved - std::min(reserved, touched);
+  } else {
+    made.system_bytes = pool.system_bytes();
+    made.library_bytes = ledger.system_bytes_before();
+  }
+  made.rest_bytes = static_cast<int64_t>(made.system_bytes) - static_cast<int64_t>(made.library_bytes) -
                     static_cast<int64_t>(used + made.pool_bytes - made.untouched_bytes);
   return made;
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ledger: which bytes are whose. Ledger is a resource that tells blocks apart by their labels and keeps what each use held
-// when all of them together held most. account() reconciles it with the system's figure: what our pool holds, what of that was
-// never touched, the program's and its libraries' pages, and the rest, which sum to the resident bytes by construction; the
-// rest being small is what a test looks at. Tests: tests/unit/ledger_test.cpp, tests/cli/memory_test.cpp
+// when all of them together held most, with the system's own figure of that moment. account() reconciles it with the system's
+// figure of now: on the host what our pool holds, what of that was never touched, the program's and its libraries' pages, and
+// the rest; on a device what was in use there before, and the rest. They sum to the system's figure by construction; the rest
+// being small is what a test looks at. Tests: tests/unit/ledger_test.cpp, tests/cli/memory_test.cpp
 #pragma once
 
 #include <array>
@@ -15,25 +16,41 @@
 
 namespace elek {
 
-enum class Use : uint8_t { kModel, kWeights, kActivations, kWorkspace, kStatistics, kStaging, kOther };
-inline constexpr size_t kUses = 7;
+enum class Use : uint8_t {
+  kModel,
+  kWeights,
+  kActivations,
+  kWorkspace,
+  kStatistics,
+  kStaging,
+  kMoments,  // of a repair by least squares, and what it solves in
+  kKept,     // activations that a repair keeps between its passes
+  kOther
+};
+inline constexpr size_t kUses = 9;
 using UseBytes = std::array<size_t, kUses>;
 [[nodiscard]] std::string_view name_of(Use use);  // "model", "weights", …
 [[nodiscard]] size_t total(const UseBytes& bytes) noexcept;
 
-class Ledger final : public MemoryResource {
+class Ledger final : public Policy {
  public:
-  struct Figures {
-    UseBytes live{};
-    UseBytes at_peak{};  // of each use, at the moment when their sum was largest
+  /// The moment when all uses together held most. By the time when bytes are given back they have been written, so the system's
+  /// figure is read at the first release after a new peak, just before it: uses and system_bytes are of one moment. While
+  /// nothing has been given back since, that moment is now.
+  struct Peak {
+    UseBytes uses{};
+    size_t system_bytes = 0;  // MemoryResource::system_bytes() of the upstream
   };
-  explicit Ledger(MemoryResource& upstream) : upstream_(upstream) {}
+  /// What is in use on a device now, before anything of ours, is remembered for its account.
+  explicit Ledger(MemoryResource& upstream) : Policy(upstream), system_bytes_before_(upstream.system_bytes()) {}
   /// An arena of this size is about to be allocated; so much of it is activations at the step that needs most, the remainder is
   /// workspace. Without it an arena counts as activations.
   void announce_arena(size_t arena_bytes, size_t activations_bytes);
-  [[nodiscard]] Figures figures() const;
+  [[nodiscard]] UseBytes live() const;
+  /// Costs a look at the system's figure (microseconds) while nothing has been given back since the peak.
+  [[nodiscard]] Peak peak() const;
   void reset_peak();  // the peak becomes the live bytes of now
-  [[nodiscard]] Device device() const noexcept override { return upstream_.device(); }
+  [[nodiscard]] size_t system_bytes_before() const noexcept { return system_bytes_before_; }
 
  private:
   void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
@@ -44,24 +61,27 @@ class Ledger final : public MemoryResource {
     size_t workspace_bytes = 0;  // of an arena's
   };
   void book(const Entry& entry, bool in) noexcept;
-  MemoryResource& upstream_;
+  const size_t system_bytes_before_;
   mutable std::mutex mutex_;
   std::unordered_map<const void*, Entry> blocks_;
-  Figures figures_;
+  UseBytes live_{};
+  Peak peak_;
   size_t peak_bytes_ = 0;
+  bool at_peak_ = true;  // nothing has been given back since the peak
   size_t announced_arena_ = 0, announced_activations_ = 0;
 };
 
-/// Where the resident bytes of the process are. uses + pool - untouched + library + rest = resident.
+/// Where the bytes are that the system counts. uses + pool - untouched + library + rest = system.
 struct Account {
   UseBytes uses{};
   size_t pool_bytes = 0;       // of the pool's segments, in no block: free, or rounding
-  size_t untouched_bytes = 0;  // of the pool's segments, never written: the system has given no page yet
-  size_t library_bytes = 0;    // pages of the program, its libraries and mapped files
-  int64_t rest_bytes = 0;      // heap outside our resources, stacks, what malloc keeps; pages shared at edges make it inexact
-  size_t resident_bytes = 0;   // as the system counts; 0 where it does not say
+  size_t untouched_bytes = 0;  // of the pool's segments, never written: the system has given no page yet. Host only
+  size_t library_bytes = 0;    // host: pages of the program, its libraries and mapped files; device: in use there before us
+  int64_t rest_bytes = 0;      // host: heap outside our resources, stacks, what malloc keeps; pages shared at edges make it
+                               // inexact. Device: kernels and handles loaded since, and what others there took or gave back
+  size_t system_bytes = 0;     // the process's resident bytes, or those in use on the device; 0 where the system does not say
 };
-/// Of now. Costs a read of /proc/self/status and one system call a segment.
+/// Of now. Costs a read of /proc/self/status and one system call a segment; on a device one question to the driver.
 [[nodiscard]] Account account(const Ledger& ledger, const Pool& pool);
 
 }  // namespace elek

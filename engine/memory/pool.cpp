@@ -27,7 +27,7 @@ void warn_without_throwing(const char* message, size_t bytes) noexcept {
 }  // namespace
 
 Pool::Pool(MemoryResource& upstream, PoolOptions options, StreamOrder& order)
-    : upstream_(upstream), order_(order), options_([&options] {
+    : Policy(upstream), order_(order), options_([&options] {
         options.segment_bytes = rounded_up(std::min(options.segment_bytes, kLargest));
         return options;
       }()) {
@@ -157,7 +157,6 @@ void* Pool::take(Index index, size_t bytes, size_t asked, std::string_view label
   figures_.live_bytes += asked;
   figures_.used_bytes += bytes;
   figures_.peak_live_bytes = std::max(figures_.peak_live_bytes, figures_.live_bytes);
-  figures_.peak_used_bytes = std::max(figures_.peak_used_bytes, figures_.used_bytes);
   ++figures_.allocations;
   void* address = segments_[static_cast<size_t>(b.segment)].base + b.offset;
   enter(address, index);
@@ -223,7 +222,7 @@ void Pool::settle(bool wait) noexcept {
 size_t Pool::trim() {
   const std::lock_guard lock(mutex_);
   settle(/*wait=*/false);
-  return trim_locked();
+  return trim_locked() + upstream_.trim();
 }
 
 size_t Pool::trim_locked() noexcept {
@@ -254,13 +253,6 @@ Pool::Figures Pool::figures() const {
   Figures f = figures_;
   f.largest_hole_bytes = largest_hole();
   return f;
-}
-
-void Pool::reset_peaks() {
-  const std::lock_guard lock(mutex_);
-  figures_.peak_live_bytes = figures_.live_bytes;
-  figures_.peak_used_bytes = figures_.used_bytes;
-  figures_.peak_reserved_bytes = figures_.reserved_bytes;
 }
 
 double Pool::Figures::internal_fragmentation() const noexcept {

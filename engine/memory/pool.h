@@ -33,7 +33,7 @@ struct PoolOptions {
   size_t keep_bytes = std::numeric_limits<size_t>::max();
 };
 
-class Pool final : public MemoryResource {
+class Pool final : public Policy {
  public:
   struct Figures {
     size_t live_bytes = 0;      // as users asked
@@ -41,7 +41,6 @@ class Pool final : public MemoryResource {
     size_t reserved_bytes = 0;  // of the upstream; the difference to used_bytes is free
     size_t largest_hole_bytes = 0;
     size_t peak_live_bytes = 0;
-    size_t peak_used_bytes = 0;
     size_t peak_reserved_bytes = 0;
     int64_t allocations = 0;
     int64_t deallocations = 0;
@@ -70,14 +69,12 @@ class Pool final : public MemoryResource {
   /// Blocks still in use are named in a warning, and go back to the upstream with their segments.
   ~Pool() override;
 
-  /// Gives wholly free segments back to the upstream; bytes given back. Blocks that wait for a mark stay.
-  size_t trim();
+  /// Gives wholly free segments back to the upstream; blocks that wait for a mark stay. Then the upstream trims.
+  size_t trim() override;
   [[nodiscard]] Figures figures() const;
-  void reset_peaks();                                                      // peaks become the values of now
   [[nodiscard]] std::vector<Region> regions() const;                       // by segment and offset
   [[nodiscard]] std::vector<std::span<const std::byte>> segments() const;  // as the upstream gave them
   [[nodiscard]] std::string leaks() const;                                 // "name (bytes) …" of the blocks in use, in order
-  [[nodiscard]] Device device() const noexcept override { return upstream_.device(); }
 
  private:
   using Index = uint32_t;  // of a block in blocks_
@@ -151,7 +148,6 @@ class Pool final : public MemoryResource {
   void strike(size_t slot) noexcept;
   static constexpr size_t kNoSlot = std::numeric_limits<size_t>::max();
 
-  MemoryResource& upstream_;
   StreamOrder& order_;
   const PoolOptions options_;
   mutable std::mutex mutex_;

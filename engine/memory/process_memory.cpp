@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads /proc/self/status (proc(5)), and resets VmHWM by writing 5 to clear_refs. Tests: tests/unit/process_memory_test.cpp
+// Reads /proc/self/status and statm (proc(5)). Tests: tests/unit/process_memory_test.cpp
 #include "engine/memory/process_memory.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdint>
 #include <fstream>
 #include <sstream>
@@ -36,6 +38,20 @@ ProcessMemory process_memory() {
   return found;
 }
 
+size_t resident_bytes() noexcept {
+  const int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+  if (file < 0) return 0;
+  std::array<char, 128> text{};  // "size resident shared …", in pages
+  const ssize_t got = read(file, text.data(), text.size());
+  (void)close(file);
+  const char* const begin = text.data();
+  const char* const end = begin + std::max<ssize_t>(got, 0);
+  const char* at = std::find(begin, end, ' ');
+  size_t pages = 0;
+  if (at == end || std::from_chars(at + 1, end, pages).ec != std::errc()) return 0;
+  return pages * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
+
 size_t physical_memory_bytes() {
   const long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
   return pages > 0 && page_bytes > 0 ? static_cast<size_t>(pages) * static_cast<size_t>(page_bytes) : 0;
@@ -58,18 +74,11 @@ size_t resident_bytes_of(std::span<const std::byte> memory) {
   return resident * page;
 }
 
-bool reset_peak_resident() {
-  constexpr size_t kSlack = size_t{4} << 20;  // pages that come and go between the reset and the look
-  {
-    std::ofstream clear("/proc/self/clear_refs");
-    clear << "5" << std::flush;
-    if (!clear) {
-      return false;
-    }
-  }
-  // Some sandboxes take the write and do nothing: believe the figures only.
-  const ProcessMemory after = process_memory();
-  return after.resident_bytes > 0 && after.peak_resident_bytes <= after.resident_bytes + kSlack;
+ResidentPeak::Figure ResidentPeak::figure(size_t seen_bytes) const {
+  const ProcessMemory now = process_memory();
+  if (now.peak_resident_bytes > begin_.peak_resident_bytes) return {now.peak_resident_bytes, true};
+  const size_t largest = std::max({begin_.resident_bytes, seen_bytes, now.resident_bytes});
+  return {std::min(largest, now.peak_resident_bytes), false};  // readings of different files may differ by some pages
 }
 
 }  // namespace elek

@@ -13,6 +13,7 @@
 #include <new>
 
 #include "engine/base/error.h"
+#include "engine/memory/process_memory.h"
 
 namespace elek {
 
@@ -40,6 +41,8 @@ void* HostResource::do_allocate(size_t bytes, std::string_view label, Stream /*s
 }
 
 void HostResource::do_deallocate(void* block, size_t /*bytes*/, Stream /*stream*/) noexcept { std::free(block); }
+
+size_t HostResource::system_bytes() const noexcept { return resident_bytes(); }
 
 MemoryResource& host_resource() {
   // Never destroyed: tensors of static lifetime may outlive main.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// MemoryResource: where bytes come from. An upstream (host, later pinned and CUDA) is wrapped by policies: Tracker counts,
-// Limit refuses beyond a budget, Pool (later) reuses. Sessions, loaders and pruning get every tensor through one.
+// MemoryResource: where bytes come from. An upstream (host, pinned, CUDA) is wrapped by policies: Tracker counts, Limit refuses
+// beyond a budget, Pool reuses, Ledger says whose they are. Sessions, loaders and pruning get every tensor through one.
 // Tests: tests/contract/memory_resource_test.cpp (one suite over every resource)
 #pragma once
 
@@ -38,6 +38,12 @@ class MemoryResource {
   /// Gives a block back, with the size it was asked with; nullptr is ignored.
   void deallocate(void* block, size_t bytes, Stream stream = {}) noexcept;
   [[nodiscard]] virtual Device device() const noexcept = 0;
+  /// Gives back to where it came from what is kept for later and in nobody's use; returns the bytes. Whoever is about to place
+  /// large, lasting blocks asks for it first, so that they do not end up between what others left behind.
+  virtual size_t trim() { return 0; }
+  /// What the system counts as occupied where these bytes lie: the process's resident bytes on the host, the bytes in use on a
+  /// device (all processes together, as its driver says). 0 where nobody says.
+  [[nodiscard]] virtual size_t system_bytes() const noexcept { return 0; }
 
  private:
   virtual void* do_allocate(size_t bytes, std::string_view label, Stream stream) = 0;
@@ -48,6 +54,7 @@ class MemoryResource {
 class HostResource final : public MemoryResource {
  public:
   [[nodiscard]] Device device() const noexcept override { return {}; }
+  [[nodiscard]] size_t system_bytes() const noexcept override;
 
  private:
   void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
@@ -55,8 +62,20 @@ class HostResource final : public MemoryResource {
 };
 [[nodiscard]] MemoryResource& host_resource();
 
+/// A resource over another, which outlives it: what it does not do itself it passes on.
+class Policy : public MemoryResource {
+ public:
+  explicit Policy(MemoryResource& upstream) : upstream_(upstream) {}
+  [[nodiscard]] Device device() const noexcept final { return upstream_.device(); }
+  size_t trim() override { return upstream_.trim(); }
+  [[nodiscard]] size_t system_bytes() const noexcept final { return upstream_.system_bytes(); }
+
+ protected:
+  MemoryResource& upstream_;
+};
+
 /// Counts what passes through: live bytes, peak, calls.
-class Tracker final : public MemoryResource {
+class Tracker final : public Policy {
  public:
   struct Figures {
     size_t live_bytes = 0;
@@ -70,17 +89,15 @@ class Tracker final : public MemoryResource {
     uint64_t block = 0;
     std::string label;
   };
-  explicit Tracker(MemoryResource& upstream) : upstream_(upstream) {}
+  using Policy::Policy;
   [[nodiscard]] Figures figures() const;
   void reset_peak();            // peak becomes the live bytes of now
   void record_events(bool on);  // off by default: events cost memory
   [[nodiscard]] std::vector<Event> events() const;
-  [[nodiscard]] Device device() const noexcept override { return upstream_.device(); }
 
  private:
   void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
   void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
-  MemoryResource& upstream_;
   mutable std::mutex mutex_;
   Figures figures_;
   bool recording_ = false;
@@ -88,17 +105,15 @@ class Tracker final : public MemoryResource {
 };
 
 /// Refuses what would take the live bytes beyond `limit_bytes` (MB = 10^6 on the command line).
-class Limit final : public MemoryResource {
+class Limit final : public Policy {
  public:
-  Limit(MemoryResource& upstream, size_t limit_bytes) : upstream_(upstream), limit_bytes_(limit_bytes) {}
+  Limit(MemoryResource& upstream, size_t limit_bytes) : Policy(upstream), limit_bytes_(limit_bytes) {}
   [[nodiscard]] size_t limit_bytes() const noexcept { return limit_bytes_; }
   [[nodiscard]] size_t live_bytes() const;
-  [[nodiscard]] Device device() const noexcept override { return upstream_.device(); }
 
  private:
   void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
   void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
-  MemoryResource& upstream_;
   const size_t limit_bytes_;
   mutable std::mutex mutex_;
   size_t live_bytes_ = 0;

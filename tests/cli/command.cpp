@@ -39,13 +39,16 @@ constexpr std::chrono::minutes kPatience{5};
   _exit(127);
 }
 
-int wait_for(pid_t child, const std::function<bool()>& interrupt_when) {
+void wait_for(pid_t child, const std::function<bool()>& interrupt_when, Outcome& outcome) {
   const auto start = std::chrono::steady_clock::now();
   bool interrupted = !interrupt_when;
   for (;;) {
     int status = 0;
-    if (waitpid(child, &status, WNOHANG) == child) {
-      return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+    rusage usage{};
+    if (wait4(child, &status, WNOHANG, &usage) == child) {
+      outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+      outcome.peak_resident_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+      return;
     }
     if (!interrupted && interrupt_when()) {
       (void)kill(child, SIGINT);
@@ -96,7 +99,7 @@ Outcome elek_command(const std::vector<std::string>& words, const How& how) {
   if (child < 0) throw std::runtime_error("no child process");
   if (child == 0) become(argv, out, err, how);
   Outcome outcome;
-  outcome.exit_code = wait_for(child, how.interrupt_when);
+  wait_for(child, how.interrupt_when, outcome);
   if (how.out_path.empty()) outcome.out = read_text(out);
   outcome.err = read_text(err);
   return outcome;

@@ -29,7 +29,8 @@ class Folder {
 };
 
 struct Outcome {
-  int exit_code = -1;  // 1000 + signal if a signal ended it
+  int exit_code = -1;                // 1000 + signal if a signal ended it
+  uint64_t peak_resident_bytes = 0;  // as the system tells its parent (wait4); what forked it is in it
   std::string out;
   std::string err;
   /// Standard output, which must be exactly one JSON object; fails the test and gives null otherwise.

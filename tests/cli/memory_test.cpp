@@ -115,8 +115,7 @@ TEST(MemoryCommand, LoadingResNet152StaysNearItsWeights) {
     save_model(made, model);
     weights = static_cast<double>(parameter_bytes(made));
   }
-  const auto loaded = elek_command({"memory", "--model", model, "--json"}).json();
-  const auto peak = loaded.at("ledger").at("peak").at("resident_bytes").get<double>();
+  const auto peak = static_cast<double>(elek_command({"memory", "--model", model, "--json"}).peak_resident_bytes);
   EXPECT_GT(weights, 240e6);
   EXPECT_LT(peak, 1.3 * weights);
   EXPECT_GT(peak, weights) << "the figure is of a process that holds them";
@@ -129,7 +128,8 @@ TEST(MemoryCommand, EveryCommandCarriesALedger) {
   const auto adds_up = [](const nlohmann::json& account) {
     const auto of = [&](const char* key) { return account.at(key).get<int64_t>(); };
     const int64_t ours = of("model_bytes") + of("weights_bytes") + of("activations_bytes") + of("workspace_bytes") +
-                         of("statistics_bytes") + of("staging_bytes") + of("other_bytes");
+                         of("statistics_bytes") + of("staging_bytes") + of("moments_bytes") + of("kept_bytes") +
+                         of("other_bytes");
     EXPECT_EQ(ours + of("pool_bytes") - of("untouched_bytes") + of("library_bytes") + of("rest_bytes"), of("resident_bytes"));
     // 16 MB: stacks, thread-local heaps, what oneDNN and the command keep for themselves on a network this small.
     EXPECT_LT(std::abs(of("rest_bytes")), 16'000'000) << account;
@@ -162,6 +162,43 @@ TEST(MemoryCommand, EveryCommandCarriesALedger) {
   }
   for (const char* name : {"load", "inference", "collection", "scoring", "pruning", "repair"})
     EXPECT_TRUE(phases.contains(name)) << name;
+}
+
+/// Who watches the process from outside sees the peak that it reports, which is that of its largest phase; and in no phase do
+/// tensors without a name of their own count.
+TEST(MemoryCommand, PeaksAreThoseThatOutsidersSee) {
+  const Folder folder;
+  const Outcome cut = elek_command({"coverage", "--model", tiny_model(folder), "--calibrate", "synthetic:1000:1", "--evaluate",
+                                    "synthetic:60:2", "--channels", "0.3", "--out", folder / "out.safetensors", "--json"});
+  ASSERT_EQ(cut.exit_code, 0) << cut.err;
+  const auto json = cut.json();
+  constexpr int64_t kSlack = 1 << 20;  // the system counts pages a core at a time
+  const auto outside = static_cast<int64_t>(cut.peak_resident_bytes);
+  EXPECT_NEAR(static_cast<double>(json.at("peak_rss_bytes").get<int64_t>()), static_cast<double>(outside), kSlack);
+  EXPECT_EQ(json.at("ledger").at("process_peak_bytes"), json.at("peak_rss_bytes"));
+  int64_t largest = 0;
+  std::set<std::string> uses;
+  for (const auto& phase : json.at("phases")) {
+    const auto of = [&](const char* key) { return phase.at(key).get<int64_t>(); };
+    const auto& peak = phase.at("ledger").at("peak");
+    const auto at_peak = [&](const char* key) { return peak.at(key).get<int64_t>(); };
+    largest = std::max(largest, of("rss_peak_bytes"));
+    EXPECT_GE(of("rss_peak_bytes") + kSlack, std::max(of("rss_before_bytes"), of("rss_after_bytes"))) << phase;
+    EXPECT_GE(of("rss_peak_bytes") + kSlack, at_peak("resident_bytes")) << phase;
+    int64_t tensors = 0;
+    for (const auto& [key, value] : peak.items()) {
+      if (key == "resident_bytes" || key == "library_and_rest_bytes") continue;
+      tensors += value.get<int64_t>();
+      if (value.get<int64_t>() > 0) uses.insert(key);
+    }
+    EXPECT_EQ(tensors, of("tensors_peak_bytes")) << phase;
+    EXPECT_EQ(at_peak("resident_bytes") - tensors, at_peak("library_and_rest_bytes"));
+    EXPECT_GT(at_peak("library_and_rest_bytes"), 0) << "the process holds more than its tensors: " << phase;
+    EXPECT_LE(100 * at_peak("other_bytes"), tensors) << phase;
+  }
+  EXPECT_LE(largest, outside + kSlack);
+  EXPECT_GE(largest, outside - kSlack) << "the process's peak is a phase's";
+  EXPECT_THAT(uses, ::testing::IsSupersetOf({"moments_bytes", "kept_bytes", "statistics_bytes", "activations_bytes"}));
 }
 
 TEST(MemoryCommand, ALimitBelowOneSampleIsRefusedWithThePlan) {

@@ -3,6 +3,7 @@
 // statistics than without, and the same whatever the number of batches. And the arena of ResNets meets the lower bound.
 #include <gtest/gtest.h>
 
+#include "engine/memory/ledger.h"
 #include "engine/session.h"
 #include "models/resnet.h"
 #include "prune/apply.h"
@@ -153,6 +154,23 @@ TEST(Memory, ABudgetIsHonouredOrRefused) {
   options.memory = &hopeless;
   EXPECT_THROW(Session(model, options), OutOfMemory);
   EXPECT_EQ(tracker.figures().live_bytes, 0U);
+}
+
+/// What lies unused in a pool is given back before a session asks for its slabs, so that none of its attempts, nor --max-batch,
+/// has to reckon with what others left there.
+TEST(Memory, ASessionMeetsATrimmedPool) {
+  const Model model = test::tiny_resnet();
+  constexpr size_t kLeft = size_t{64} << 20;
+  Pool pool(host_resource());
+  Ledger ledger(pool);
+  Tracker tracker(ledger);  // through every policy
+  { const Buffer left(kLeft, tracker, "left behind"); }
+  EXPECT_EQ(pool.figures().reserved_bytes, kLeft);
+  SessionOptions options;
+  options.batch = 4;
+  options.memory = &tracker;
+  const Session session(model, options);
+  EXPECT_LT(pool.figures().reserved_bytes, kLeft);
 }
 
 }  // namespace

@@ -16,9 +16,9 @@
 
 namespace elek::test {
 
-class Faulty final : public MemoryResource {
+class Faulty final : public Policy {
  public:
-  explicit Faulty(MemoryResource& upstream = host_resource()) : upstream_(upstream) {}
+  explicit Faulty(MemoryResource& upstream = host_resource()) : Policy(upstream) {}
   /// The allocation after `k` more that succeed throws OutOfMemory, and so does every later one until heal().
   void fail_at(int64_t k) {
     const std::lock_guard lock(mutex_);
@@ -56,7 +56,6 @@ class Faulty final : public MemoryResource {
     }
     return text;
   }
-  [[nodiscard]] Device device() const noexcept override { return upstream_.device(); }
 
  private:
   struct Entry {
@@ -95,7 +94,6 @@ class Faulty final : public MemoryResource {
   }
 
   static constexpr int kNanByte = 0xFF;
-  MemoryResource& upstream_;
   mutable std::mutex mutex_;
   std::map<void*, Entry> blocks_;
   std::vector<std::string> misuse_;

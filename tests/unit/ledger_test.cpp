@@ -26,17 +26,90 @@ TEST(Ledger, TellsUsesApartAndKeepsThePeakOfAll) {
     {
       const Buffer arena(5000, ledger, "arena");
       const Buffer other(70, ledger, "logits of all images");
-      EXPECT_EQ(ledger.figures().live, (UseBytes{1000, 0, 3000, 2000, 0, 0, 70}));
+      EXPECT_EQ(ledger.live(), (UseBytes{1000, 0, 3000, 2000, 0, 0, 0, 0, 70}));
     }
     const Buffer weights(4000, ledger, "weights");  // 5000 in all: less than the 6070 before
     const Buffer norm(10, ledger, "layer1.0.bn1.running_var");
-    EXPECT_EQ(ledger.figures().live, (UseBytes{1010, 4000, 0, 0, 0, 0, 0}));
-    EXPECT_EQ(ledger.figures().at_peak, (UseBytes{1000, 0, 3000, 2000, 0, 0, 70}));
+    EXPECT_EQ(ledger.live(), (UseBytes{1010, 4000, 0, 0, 0, 0, 0, 0, 0}));
+    EXPECT_EQ(ledger.peak().uses, (UseBytes{1000, 0, 3000, 2000, 0, 0, 0, 0, 70}));
     ledger.reset_peak();
-    EXPECT_EQ(ledger.figures().at_peak, (UseBytes{1010, 4000, 0, 0, 0, 0, 0}));
+    EXPECT_EQ(ledger.peak().uses, (UseBytes{1010, 4000, 0, 0, 0, 0, 0, 0, 0}));
   }
-  EXPECT_EQ(total(ledger.figures().live), 0U);
-  EXPECT_EQ(bytes_of(ledger.figures().at_peak, Use::kWeights), 4000U);
+  EXPECT_EQ(total(ledger.live()), 0U);
+  EXPECT_EQ(bytes_of(ledger.peak().uses, Use::kWeights), 4000U);
+}
+
+TEST(Ledger, KnowsWhatARepairHolds) {
+  Pool pool(host_resource());
+  Ledger ledger(pool);
+  const Buffer moments(1, ledger, "layer1.0.conv2.moments"), columns(2, ledger, "layer1.0.conv2.columns"),
+      rows(4, ledger, "fc.rows"), inverse(8, ledger, "fc.inverse"), fit(16, ledger, "fc.fit");
+  const Buffer kept(32, ledger, "kept activations"), packing(64, ledger, "packing");
+  EXPECT_EQ(ledger.live(), (UseBytes{0, 0, 0, 64, 0, 0, 31, 32, 0}));
+}
+
+/// A device whose driver says what the test says.
+class FakeDevice final : public MemoryResource {
+ public:
+  [[nodiscard]] Device device() const noexcept override { return {DeviceKind::kCuda, 0}; }
+  [[nodiscard]] size_t system_bytes() const noexcept override {
+    ++asked;
+    return context_bytes + held_bytes;
+  }
+  size_t context_bytes = 0;  // the driver's own, kernels, other processes
+  size_t held_bytes = 0;
+  mutable int asked = 0;
+
+ private:
+  void* do_allocate(size_t bytes, std::string_view label, Stream /*stream*/) override {
+    held_bytes += bytes;
+    return host_resource().allocate(bytes, label);
+  }
+  void do_deallocate(void* block, size_t bytes, Stream /*stream*/) noexcept override {
+    held_bytes -= bytes;
+    host_resource().deallocate(block, bytes);
+  }
+};
+
+/// uses and the system's figure are of one moment: the first release after the peak, or now if there was none.
+TEST(Ledger, ThePeakAndTheSystemsFigureAreOfOneMoment) {
+  FakeDevice device;
+  device.context_bytes = 500;
+  Ledger ledger(device);
+  EXPECT_EQ(ledger.system_bytes_before(), 500U);
+  {
+    const Buffer a(1000, ledger, "a");
+    device.context_bytes = 700;  // kernels are loaded
+    EXPECT_EQ(ledger.peak().system_bytes, 1700U) << "nothing given back yet: of now";
+    { const Buffer b(100, ledger, "b"); }
+    const int asked = device.asked;
+    device.context_bytes = 9000;
+    { const Buffer c(50, ledger, "c"); }
+    EXPECT_EQ(ledger.peak().system_bytes, 1800U) << "later growth elsewhere is of another moment";
+    EXPECT_EQ(device.asked, asked) << "releases below the peak ask nobody";
+    ledger.reset_peak();
+    EXPECT_EQ(ledger.peak().system_bytes, 10000U);
+  }
+  EXPECT_EQ(bytes_of(ledger.peak().uses, Use::kOther), 1000U);
+  EXPECT_EQ(ledger.peak().system_bytes, 10000U) << "read before the block went";
+}
+
+/// As on the host, with what the driver counts: before our first byte, ours, the pool's, and the rest.
+TEST(Ledger, ADevicesAccountAddsUpToTheDriversFigure) {
+  FakeDevice device;
+  device.context_bytes = 300 * kMiB;
+  Limit limit(device, 100 * kMiB);
+  Pool pool(limit, {.segment_bytes = 2 * kMiB});
+  Ledger ledger(pool);
+  const Buffer weights(3 * kMiB, ledger, "weights"), statistics(kMiB / 2, ledger, "statistics");
+  device.context_bytes += 20 * kMiB;  // kernels and handles
+  const Account made = account(ledger, pool);
+  EXPECT_EQ(made.system_bytes, (300 + 20 + 3 + 2) * kMiB);
+  EXPECT_EQ(made.library_bytes, 300 * kMiB);
+  EXPECT_EQ(total(made.uses), 3 * kMiB + kMiB / 2);
+  EXPECT_EQ(made.pool_bytes, kMiB * 3 / 2);
+  EXPECT_EQ(made.untouched_bytes, 0U);
+  EXPECT_EQ(made.rest_bytes, static_cast<int64_t>(20 * kMiB));
 }
 
 TEST(Ledger, TheAccountAddsUpAndSeesWhoTookWhat) {
@@ -55,14 +128,14 @@ TEST(Ledger, TheAccountAddsUpAndSeesWhoTookWhat) {
   for (const Account& a : {before, after}) {
     EXPECT_EQ(static_cast<int64_t>(total(a.uses) + a.pool_bytes) - static_cast<int64_t>(a.untouched_bytes) +
                   static_cast<int64_t>(a.library_bytes) + a.rest_bytes,
-              static_cast<int64_t>(a.resident_bytes));
+              static_cast<int64_t>(a.system_bytes));
     EXPECT_GT(a.library_bytes, 0U);
   }
   EXPECT_EQ(bytes_of(after.uses, Use::kWeights), 48 * kMiB);
   constexpr double kSlack = 1.0 * kMiB;  // pages at edges, and the system's own counters, which lag by some pages a core
   EXPECT_NEAR(static_cast<double>(after.untouched_bytes), 32.0 * kMiB, kSlack);
   EXPECT_NEAR(static_cast<double>(after.rest_bytes - before.rest_bytes), 24.0 * kMiB, 2 * kSlack);
-  EXPECT_NEAR(static_cast<double>(after.resident_bytes - before.resident_bytes), 72.0 * kMiB, 2 * kSlack);
+  EXPECT_NEAR(static_cast<double>(after.system_bytes - before.system_bytes), 72.0 * kMiB, 2 * kSlack);
 }
 
 }  // namespace

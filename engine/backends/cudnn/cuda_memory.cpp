@@ -15,12 +15,22 @@
 namespace elek::cudnn {
 namespace {
 
+struct MemoryInfo {
+  size_t free_bytes = 0;
+  size_t total_bytes = 0;
+};
+/// Of the current device; zeros where the driver does not say.
+MemoryInfo memory_info() noexcept {
+  MemoryInfo info;
+  if (cudaMemGetInfo(&info.free_bytes, &info.total_bytes) == cudaSuccess) return info;
+  (void)cudaGetLastError();
+  return {};
+}
+
 /// What a refused allocation is explained with: the device's own figures beside ours.
 [[noreturn]] void throw_out_of_memory(const std::string& where, std::string_view label, size_t bytes, const ByteCount& count) {
   (void)cudaGetLastError();
-  size_t free_bytes = 0;
-  size_t total_bytes = 0;
-  if (cudaMemGetInfo(&free_bytes, &total_bytes) != cudaSuccess) (void)cudaGetLastError();
+  const auto [free_bytes, total_bytes] = memory_info();
   OutOfMemory::Figures figures;
   figures.requested_bytes = bytes;
   figures.in_use_bytes = count.live();
@@ -54,6 +64,16 @@ size_t ByteCount::live() const {
 size_t ByteCount::peak() const {
   const std::lock_guard lock(mutex_);
   return peak_bytes_;
+}
+
+size_t CudaResource::system_bytes() const noexcept {
+  try {
+    const DeviceGuard guard(index_);
+    const MemoryInfo info = memory_info();
+    return info.total_bytes - info.free_bytes;
+  } catch (const DeviceError&) {  // after a fault nobody says
+    return 0;
+  }
 }
 
 void* CudaResource::do_allocate(size_t bytes, std::string_view label, Stream /*stream*/) {

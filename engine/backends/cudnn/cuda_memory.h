@@ -30,6 +30,7 @@ class CudaResource final : public MemoryResource {
  public:
   explicit CudaResource(int index) : index_(index) {}
   [[nodiscard]] Device device() const noexcept override { return {DeviceKind::kCuda, index_}; }
+  [[nodiscard]] size_t system_bytes() const noexcept override;  // in use on the device, by all processes (cudaMemGetInfo)
   [[nodiscard]] size_t live_bytes() const { return count_.live(); }
 
  private:
