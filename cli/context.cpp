@@ -228,7 +228,6 @@ void Context::begin_phase(const std::string& name) {
   current_ = Phase{};
   current_.name = name;
   current_peak_ = {};
-  current_.rss_before_bytes = process_memory().resident_bytes;
   tracker().reset_peak();
   current_.tensors_before_bytes = tracker().figures().live_bytes;
   if (on_device_ != nullptr) {
@@ -239,6 +238,7 @@ void Context::begin_phase(const std::string& name) {
   }
   host_.ledger().reset_peak();
   current_.before = account();
+  current_.rss_before_bytes = current_.before.system_bytes;
   phase_start_ = std::chrono::steady_clock::now();
 }
 

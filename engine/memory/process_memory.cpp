@@ -77,8 +77,7 @@ size_t resident_bytes_of(std::span<const std::byte> memory) {
 ResidentPeak::Figure ResidentPeak::figure(size_t seen_bytes) const {
   const ProcessMemory now = process_memory();
   if (now.peak_resident_bytes > begin_.peak_resident_bytes) return {now.peak_resident_bytes, true};
-  const size_t largest = std::max({begin_.resident_bytes, seen_bytes, now.resident_bytes});
-  return {std::min(largest, now.peak_resident_bytes), false};  // readings of different files may differ by some pages
+  return {std::max({begin_.resident_bytes, seen_bytes, now.resident_bytes}), false};
 }
 
 }  // namespace elek
