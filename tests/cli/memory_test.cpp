@@ -34,14 +34,14 @@ TEST(MemoryCommand, TheLargestBatchRunsAndTheNextIsRefused) {
   const std::string model = tiny_model(folder);
   for (const std::string limit : {"4MB", "6.5MB", "12MB"}) {
     const auto solved =
-        elek_command({"memory", "--model", model, "--max-batch", "--memory-limit", limit, "--threads", "2", "--json"}).json();
+        elek_command({"memory", "--model", model, "--max-batch", "--memory-limit", limit, "--threads", "1", "--json"}).json();
     const auto batch = solved.at("max_batch").get<int64_t>();
-    const auto bench = [&](int64_t n) {
-      return elek_command({"bench", "--model", model, "--batch", std::to_string(n), "--memory-limit", limit, "--threads", "2",
-                           "--seconds", "0", "--json"});
+    const auto run = [&](int64_t n) {
+      return elek_command({"memory", "--model", model, "--batch", std::to_string(n), "--memory-limit", limit, "--threads", "1",
+                           "--measure", "--json"});
     };
-    EXPECT_EQ(bench(batch).exit_code, 0) << "batch " << batch << " under " << limit;
-    const Outcome refused = bench(batch + 1);
+    EXPECT_EQ(run(batch).exit_code, 0) << "batch " << batch << " under " << limit;
+    const Outcome refused = run(batch + 1);
     EXPECT_EQ(refused.exit_code, 4) << "batch " << batch + 1 << " under " << limit;
     EXPECT_THAT(refused.err, ::testing::HasSubstr("plan: weights")) << "refused by us, with the plan";
   }
