@@ -23,7 +23,9 @@ CutSpec spec_of_step(const Dense& dense, const PrunePlan& so_far, const CutSpec&
   if (spec.weights) {
     now.sparsity = step_target(spec.sparsity, step, spec.steps);
   } else {
-    now.channels = step_target(dense.model.graph, so_far, spec.channels, step, spec.steps);
+    ChannelTarget target = spec.channels;
+    if (spec.criterion == Criterion::kRefit && target.scope == Scope::kGlobal) target.scope = Scope::kMacs;
+    now.channels = step_target(dense.model.graph, so_far, target, step, spec.steps);
   }
   return now;
 }

@@ -9,11 +9,19 @@ namespace {
 
 struct CoverageOptions {
   CutCommand cut;
-  std::string metric = "std-consumer";
+  std::string metric = "auto";
 };
 
+/// refit, but where sums are what it is about: they are kept, read, explained or taken of raw convolutions.
+std::string metric_of(const CoverageOptions& options) {
+  if (options.metric != "auto") return options.metric;
+  const CutCommand& cut = options.cut;
+  const bool sums = !(cut.save_statistics + cut.statistics).empty() || !cut.why.empty();
+  return sums ? "std-consumer" : "refit";
+}
+
 void coverage(CoverageOptions options) {
-  options.cut.spec.criterion = criterion_from_name(options.metric);
+  options.cut.spec.criterion = criterion_from_name(metric_of(options));
   if (options.cut.spec.criterion == Criterion::kWanda || options.cut.spec.criterion == Criterion::kWandaSeed) {
     throw UsageError("--metric " + options.metric + ": that is another command: elek wanda --channels SHARE");
   }
@@ -27,10 +35,11 @@ void add_coverage(CLI::App& app, Run& run) {
   options->cut.spec.channels.share = 0.3;
   CLI::App* command = app.add_subcommand("coverage", "Watch, score channels by coverage, cut, repair, report");
   command
-      ->add_option("--metric", options->metric,
-                   "std-consumer, positions, rms, std; refit (what repair cannot make good); frequency, normalized_mean, "
-                   "mean_absolute, combined (the seed's); magnitude, "
-                   "magnitude-l1 or random")
+      ->add_option(
+          "--metric", options->metric,
+          "refit (what repair cannot make good); std-consumer, positions, rms, std; frequency, normalized_mean, "
+          "mean_absolute, combined (the seed's); magnitude, magnitude-l1 or random; auto: refit, but std-consumer where "
+          "sums are kept, read or explained (--save-statistics, --statistics, --why)")
       ->capture_default_str();
   command->add_option("--channels", options->cut.spec.channels.share, "Share of the channels to remove")->capture_default_str();
   add_cut_options(*command, options->cut);

@@ -71,6 +71,9 @@ HistoryEntry history_entry(const Dense& dense, const Statistics& watched, const 
     entry.calibration_samples = watched.samples;
     entry.tap = watched.tap == Tap::kRelu ? "relu" : "conv";
     entry.kernels = watched.kernels;
+  } else if (!spec.weights && spec.criterion == Criterion::kRefit && choice.replayed.empty()) {  // images, but no sums
+    entry.calibration = dense.input.calibrate;
+    entry.calibration_samples = dense.calibration->size();
   }
   if (spec.repair != Repair::kNone) {
     entry.repair_data = dense.input.calibrate;

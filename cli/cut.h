@@ -121,13 +121,15 @@ void add_cut_input(CLI::App& command, CutInput& input);
 
 /// How channels compete and counts are rounded, as texts; --scope, --round-to, --ignore.
 struct Selection {
-  std::string scope = "layer";
+  std::string scope = "auto";
   std::string round_to = "auto";
   std::vector<std::string> ignore;
 };
 void add_selection(CLI::App& command, Selection& selection);
-/// Into the target, whose share is left alone. UsageError naming the option.
-void resolve(const Selection& selection, ChannelTarget& target);
+/// Into the target, whose share is left alone; the scope auto is the criterion's own. UsageError naming the option.
+void resolve(const Selection& selection, Criterion criterion, ChannelTarget& target);
+/// layer, global, or auto: global for refit, whose costs can be compared across groups, layer for the others.
+[[nodiscard]] Scope scope_of(const std::string& text, Criterion criterion);
 
 /// The options that coverage and wanda share, and the whole run of either.
 struct CutCommand {

@@ -72,8 +72,10 @@ void print_report(const Dense& dense, const Collected& collected, const CutResul
   row("file bytes", static_cast<int64_t>(result.dense_file_bytes), static_cast<int64_t>(result.pruned_file_bytes));
   row("arena bytes", static_cast<int64_t>(dense.arena_bytes), static_cast<int64_t>(result.pruned_arena_bytes));
   context.output().result(sizes.text());
-  context.output().result("statistics: " + readable_bytes(collected.statistics_bytes) + " held over " +
-                          with_commas(collected.statistics.samples) + " images\n");
+  if (collected.statistics.samples > 0) {
+    context.output().result("statistics: " + readable_bytes(collected.statistics_bytes) + " held over " +
+                            with_commas(collected.statistics.samples) + " images\n");
+  }
   context.print_phases();
 }
 
@@ -204,9 +206,11 @@ void add_cut_input(CLI::App& command, CutInput& input) {
 
 void add_selection(CLI::App& command, Selection& selection) {
   command
-      .add_option("--scope", selection.scope,
-                  "layer: the share of each group's channels; global: of all (--metric refit: the MACs that equal shares save)")
-      ->check(CLI::IsMember({"layer", "global"}))
+      .add_option(
+          "--scope", selection.scope,
+          "layer: the share of each group's channels; global: of all (--metric refit: the MACs that equal shares save); auto: "
+          "global for refit, layer for the others")
+      ->check(CLI::IsMember({"auto", "layer", "global"}))
       ->capture_default_str();
   command.add_option("--round-to", selection.round_to, "auto (multiples of 8 from 64 channels on) or a number")
       ->capture_default_str();
@@ -240,8 +244,13 @@ void add_cut_options(CLI::App& command, CutCommand& options) {
   add_common(command, options.common);
 }
 
-void resolve(const Selection& selection, ChannelTarget& target) {
-  target.scope = selection.scope == "global" ? Scope::kGlobal : Scope::kLayer;
+Scope scope_of(const std::string& text, Criterion criterion) {
+  if (text == "auto") return criterion == Criterion::kRefit ? Scope::kGlobal : Scope::kLayer;
+  return text == "global" ? Scope::kGlobal : Scope::kLayer;
+}
+
+void resolve(const Selection& selection, Criterion criterion, ChannelTarget& target) {
+  target.scope = scope_of(selection.scope, criterion);
   target.ignore = selection.ignore;
   if (selection.round_to == "auto") return;
   if (selection.round_to == "measured") not_built_yet("--round-to measured", "--round-to auto or a number");
@@ -253,7 +262,7 @@ void resolve(const Selection& selection, ChannelTarget& target) {
 }
 
 void resolve(CutCommand& options) {
-  resolve(options.selection, options.spec.channels);
+  resolve(options.selection, options.spec.criterion, options.spec.channels);
   options.spec.sparsity.ignore = options.selection.ignore;
   for (const std::string& text : options.layers) {
     const size_t equals = text.rfind('=');

@@ -92,6 +92,7 @@ void Sweeper::plan_point(const SweepPoint& wanted, const Statistics& statistics)
   CutSpec cut;
   cut.criterion = wanted.criterion;
   cut.channels = spec_.target;
+  cut.channels.scope = spec_.sensitivity ? Scope::kLayer : scope_of(spec_.scope, wanted.criterion);
   cut.channels.share = wanted.group.empty() ? wanted.share : 0;
   if (!wanted.group.empty()) cut.channels.overrides[wanted.group] = wanted.share;
   const int draws = wanted.criterion == Criterion::kRandom ? spec_.draws : 1;

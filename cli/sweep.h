@@ -18,7 +18,8 @@ struct SweepSpec {
   std::vector<Repair> repairs;  // kNone first: just pruned is always measured
   int draws = 5;                // of random, seeded by --seed and what follows it
   bool sensitivity = false;     // cut each group alone instead of all
-  ChannelTarget target;         // scope, rounding, names to ignore
+  std::string scope = "auto";   // as --scope
+  ChannelTarget target;         // rounding, names to ignore
 };
 
 /// One repair of one cut. Of random: means over the draws.

@@ -15,7 +15,7 @@ struct SweepOptions {
   Common common;
   CutInput input;
   Selection selection;
-  std::vector<std::string> metrics{"std-consumer", "wanda", "magnitude"};
+  std::vector<std::string> metrics{"refit", "std-consumer", "wanda"};
   std::vector<double> shares{0.1, 0.3, 0.5, 0.7};
   std::vector<std::string> repairs{"refit"};
   int draws = 5;
@@ -42,8 +42,9 @@ std::vector<Criterion> criteria_of(const std::vector<std::string>& names) {
 
 SweepSpec spec_of(const SweepOptions& options) {
   SweepSpec spec;
-  resolve(options.selection, spec.target);
   spec.criteria = criteria_of(options.metrics);
+  resolve(options.selection, Criterion::kStdConsumer, spec.target);
+  spec.scope = options.selection.scope;
   const std::set<double> shares(options.shares.begin(), options.shares.end());
   for (const double share : shares) {
     if (!(share > 0 && share < 1)) {
@@ -58,7 +59,7 @@ SweepSpec spec_of(const SweepOptions& options) {
   }
   spec.draws = options.draws;
   spec.sensitivity = options.sensitivity;
-  if (spec.sensitivity && spec.target.scope == Scope::kGlobal) {
+  if (spec.sensitivity && spec.scope == "global") {
     throw UsageError("--sensitivity cuts one group at a time; --scope global has nothing to share out there");
   }
   return spec;

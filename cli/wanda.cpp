@@ -37,7 +37,7 @@ void wanda(WandaOptions options) {
     spec.criterion = options.metric == "wanda" ? Criterion::kWanda : Criterion::kWandaSeed;
     spec.channels.share = *options.channels;
   } else {
-    if (!options.cut.layers.empty() || options.cut.selection.scope != "layer" || options.cut.selection.round_to != "auto") {
+    if (!options.cut.layers.empty() || options.cut.selection.scope != "auto" || options.cut.selection.round_to != "auto") {
       throw UsageError("--layer, --scope and --round-to are about channels; they go with --channels");
     }
     if (options.metric != "wanda") throw UsageError("--metric " + options.metric + " scores channels; it goes with --channels");

@@ -151,23 +151,31 @@ int64_t kept_count(int64_t channels, int64_t removed, int64_t slices, int64_t ro
 
 namespace {
 
-/// How many channels each group keeps.
-std::vector<int64_t> kept_counts(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores,
-                                 const Graph& graph, const std::vector<Wish>& wishes, const ChannelTarget& target) {
-  std::vector<int64_t> removed(groups.size(), 0);
-  for (size_t g = 0; g < groups.size(); ++g) {
-    if (!wishes[g].pooled || target.scope == Scope::kMacs)
-      removed[g] = std::llround(wishes[g].share * static_cast<double>(groups[g].channels));
-  }
-  if (target.scope == Scope::kGlobal) take_from_pool(groups, scores, wishes, target.share, removed);
+/// What each group keeps if it gives its share and no more.
+std::vector<int64_t> kept_by_share(const std::vector<Group>& groups, const std::vector<Wish>& wishes, int64_t round_to) {
   std::vector<int64_t> kept;
   for (size_t g = 0; g < groups.size(); ++g) {
     const Group& group = groups[g];
-    kept.push_back(group.prunable ? kept_count(group.channels, removed[g], group.conv_groups, target.round_to)
-                                  : group.channels);
+    const int64_t removed = std::llround(wishes[g].share * static_cast<double>(group.channels));
+    kept.push_back(group.prunable ? kept_count(group.channels, removed, group.conv_groups, round_to) : group.channels);
+  }
+  return kept;
+}
+
+/// How many channels each group keeps.
+std::vector<int64_t> kept_counts(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores,
+                                 const Graph& graph, const std::vector<Wish>& wishes, const ChannelTarget& target) {
+  std::vector<int64_t> kept = kept_by_share(groups, wishes, target.round_to);
+  if (target.scope == Scope::kGlobal) {
+    std::vector<int64_t> removed(groups.size(), 0);
+    take_from_pool(groups, scores, wishes, target.share, removed);
+    for (size_t g = 0; g < groups.size(); ++g) {
+      const Group& group = groups[g];
+      if (wishes[g].pooled) kept[g] = kept_count(group.channels, removed[g], group.conv_groups, target.round_to);
+    }
   }
   if (target.scope != Scope::kMacs) return kept;
-  const double macs = macs_with(groups, graph, kept);
+  const double macs = target.macs.value_or(macs_with(groups, graph, kept));
   std::vector<bool> pooled;
   for (size_t g = 0; g < groups.size(); ++g) {
     pooled.push_back(wishes[g].pooled);
@@ -177,6 +185,10 @@ std::vector<int64_t> kept_counts(const std::vector<Group>& groups, const std::ve
 }
 
 }  // namespace
+
+double macs_of_equal_shares(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target) {
+  return macs_with(groups, graph, kept_by_share(groups, read_wishes(groups, graph, target), target.round_to));
+}
 
 PrunePlan select_channels(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores, const Graph& graph,
                           const ChannelTarget& target) {

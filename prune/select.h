@@ -23,10 +23,14 @@ enum class Compare : uint8_t { kOutput, kLayer };  // weights compete inside an 
 struct ChannelTarget {
   double share = 0;  // of each group's channels (kLayer) or of all (kGlobal), 0 <= share < 1
   Scope scope = Scope::kLayer;
-  int64_t round_to = 0;                     // kept counts: 0 = auto, 1 = exact, k = multiples of k (kept_count())
-  std::vector<std::string> ignore;          // names of groups or of values in them that stay whole
-  std::map<std::string, double> overrides;  // name -> share
+  int64_t round_to = 0;                       // kept counts: 0 = auto, 1 = exact, k = multiples of k (kept_count())
+  std::vector<std::string> ignore;            // names of groups or of values in them that stay whole
+  std::map<std::string, double> overrides;    // name -> share
+  std::optional<double> macs = std::nullopt;  // kMacs: MACs an image that may stay; else what equal shares would leave
 };
+/// MACs an image that `target`'s share of every group would leave, its overrides and ignored groups as they are.
+[[nodiscard]] double macs_of_equal_shares(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target);
+
 /// The target as History records it: "channels=0.3 scope=layer round-to=auto …".
 [[nodiscard]] std::string target_text(const ChannelTarget& target);
 

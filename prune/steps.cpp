@@ -66,7 +66,7 @@ ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const Cha
   ChannelTarget now = target;
   now.overrides.clear();
   std::vector<double> share(groups.size(), target.share);
-  std::vector<bool> pooled(groups.size(), target.scope == Scope::kGlobal);
+  std::vector<bool> pooled(groups.size(), target.scope != Scope::kLayer);
   std::vector<bool> own(groups.size(), false);
   for (const auto& [name, own_share] : target.overrides) {
     const size_t g = find_group(dense, groups, name);
@@ -101,6 +101,11 @@ ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const Cha
   if (target.scope == Scope::kLayer) {
     now.share = 0;
     now.round_to = 1;  // the counts above are rounded already, on the dense network's channels
+  } else if (target.scope == Scope::kMacs) {
+    ChannelTarget due = target;  // of the dense network
+    due.share = target.share * part;
+    for (auto& [name, own_share] : due.overrides) own_share *= part;
+    now.macs = macs_of_equal_shares(groups, dense, due);
   } else {
     const int64_t due = std::llround(target.share * part * static_cast<double>(pool)) - (pool - left);
     now.share = left > 0 ? share_for(std::max(int64_t{0}, due), left) : 0;

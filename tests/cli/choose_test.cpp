@@ -49,8 +49,10 @@ std::string checkpoint(const Folder& folder, const std::string& seed, const std:
 TEST(Steps, RoundsEndAtTheSameCountsWithSumsTakenAgain) {
   const Folder folder;
   const std::string model = tiny_model(folder);
-  const auto once = cut({"coverage", "--channels", "0.5", "--repair", "bn"}, model, folder / "once");
-  const auto rounds = cut({"coverage", "--channels", "0.5", "--repair", "bn", "--steps", "3"}, model, folder / "rounds");
+  const auto once =
+      cut({"coverage", "--metric", "std-consumer", "--channels", "0.5", "--repair", "bn"}, model, folder / "once");
+  const auto rounds = cut({"coverage", "--metric", "std-consumer", "--channels", "0.5", "--repair", "bn", "--steps", "3"},
+                          model, folder / "rounds");
   EXPECT_EQ(rounds.at("parameters"), once.at("parameters"));
   EXPECT_EQ(rounds.at("cuts"), once.at("cuts"));
   EXPECT_EQ(rounds.at("target"), once.at("target").get<std::string>() + " steps=3");
@@ -75,12 +77,46 @@ TEST(Steps, WeightsGoInRoundsToo) {
 
 TEST(Steps, GlobalScopeTakesTheShareOfAll) {
   const Folder folder;
-  const auto report =
-      cut({"coverage", "--channels", "0.4", "--scope", "global", "--round-to", "1", "--steps", "2", "--repair", "none"},
-          tiny_model(folder), folder / "o");
+  const auto report = cut({"coverage", "--metric", "std-consumer", "--channels", "0.4", "--scope", "global", "--round-to", "1",
+                           "--steps", "2", "--repair", "none"},
+                          tiny_model(folder), folder / "o");
   int64_t removed = 0;
   for (const auto& each : report.at("cuts")) removed += each.at("channels").get<int64_t>() - each.at("kept").get<int64_t>();
   EXPECT_EQ(removed, 90);  // 0.4 of 4 * 8 + 4 * 16 + 4 * 32 = 224
+}
+
+TEST(Default, IsTheMetricRefitWithItsOwnScopeUnlessSumsAreAsked) {
+  const Folder folder;
+  const std::string model = tiny_model(folder);
+  const Words half{"coverage", "--channels", "0.5", "--repair", "none"};
+  const auto plain = cut(half, model, folder / "plain");
+  EXPECT_EQ(plain.at("criterion"), "refit");
+  EXPECT_EQ(plain.at("target"), "channels=0.5 scope=global round-to=auto");
+  EXPECT_EQ(load_model(folder / "plain", host_resource()).history.back().calibration_samples, 40);  // looked at, without sums
+  (void)cut(joined(half, {"--metric", "refit", "--scope", "global"}), model, folder / "said");
+  EXPECT_EQ(kept(folder / "plain"), kept(folder / "said"));
+  const auto layer = cut(joined(half, {"--scope", "layer"}), model, folder / "layer");
+  EXPECT_EQ(layer.at("criterion"), "refit");
+  EXPECT_LE(plain.at("macs").at("pruned"), layer.at("macs").at("pruned"));  // the budget is what equal shares leave
+  const auto sums = cut(joined(half, {"--save-statistics", folder / "sums"}), model, folder / "o");
+  EXPECT_EQ(sums.at("criterion"), "std-consumer");
+  EXPECT_EQ(sums.at("target"), "channels=0.5 scope=layer round-to=auto");
+  EXPECT_EQ(cut(joined(half, {"--statistics", folder / "sums"}), model, folder / "o").at("criterion"), "std-consumer");
+  EXPECT_EQ(cut(joined(half, {"--why", "relu"}), model, folder / "o").at("criterion"), "std-consumer");
+}
+
+TEST(Steps, TheBudgetOfMacsIsReachedInRoundsToo) {
+  const Folder folder;
+  const std::string model = tiny_model(folder);
+  const Words what{"coverage", "--channels", "0.5", "--round-to", "1", "--repair", "bn"};
+  const auto once = cut(what, model, folder / "once"), rounds = cut(joined(what, {"--steps", "2"}), model, folder / "rounds");
+  const double budget = cut(joined(what, {"--scope", "layer"}), model, folder / "equal").at("macs").at("pruned");
+  for (const auto& report : {once, rounds}) {
+    EXPECT_EQ(report.at("criterion"), "refit");
+    EXPECT_LE(report.at("macs").at("pruned"), budget);
+    EXPECT_GE(report.at("macs").at("pruned"), 0.9 * budget);  // one step of the narrowest groups is up to an eighth of a layer
+  }
+  EXPECT_NE(kept(folder / "rounds"), kept(folder / "once"));
 }
 
 TEST(Steps, APatternHasNoParts) {
@@ -95,7 +131,7 @@ TEST(Replay, CutsAnotherCheckpointTheSameWay) {
   const Folder folder;
   const std::string first = checkpoint(folder, "1");
   const std::string second = checkpoint(folder, "2");
-  (void)cut({"coverage", "--channels", "0.5", "--repair", "none"}, first, folder / "cut");
+  (void)cut({"coverage", "--metric", "std-consumer", "--channels", "0.5", "--repair", "none"}, first, folder / "cut");
   const auto report = cut({"coverage", "--replay", folder / "cut", "--repair", "bn"}, second, folder / "again");
   EXPECT_EQ(kept(folder / "again"), kept(folder / "cut"));
   EXPECT_EQ(report.at("criterion"), "std-consumer");
@@ -116,7 +152,7 @@ TEST(Replay, CutsAnotherCheckpointTheSameWay) {
 TEST(Replay, WhatDoesNotFitIsRefused) {
   const Folder folder;
   const std::string model = checkpoint(folder, "1");
-  (void)cut({"coverage", "--channels", "0.5", "--repair", "none"}, model, folder / "cut");
+  (void)cut({"coverage", "--metric", "std-consumer", "--channels", "0.5", "--repair", "none"}, model, folder / "cut");
   const auto refused = [&](const Words& what, const std::string& of, int exit_code, const std::string& says) {
     const Outcome outcome = elek_command(joined(
         {"coverage", "--calibrate", "synthetic:4", "--evaluate", "synthetic:4:2", "--model", of, "--out", folder / "o"}, what));

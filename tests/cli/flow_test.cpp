@@ -79,7 +79,8 @@ TEST(Flow, CoverageReportsWhatItDid) {
   const Folder folder;
   const std::string model = tiny_model(folder);
   const std::string out = folder / "small.safetensors";
-  const auto report = run_json(cut_words("coverage", model, out, {"--channels", "0.25", "--repair", "bn"}));
+  const auto report =
+      run_json(cut_words("coverage", model, out, {"--metric", "std-consumer", "--channels", "0.25", "--repair", "bn"}));
   for (const char* stage : {"dense", "pruned", "repaired"}) EXPECT_TRUE(report.at("accuracy").at(stage).is_number()) << stage;
   EXPECT_LT(report.at("parameters").at("pruned").get<int64_t>(), report.at("parameters").at("dense").get<int64_t>());
   EXPECT_LT(report.at("macs").at("pruned").get<int64_t>(), report.at("macs").at("dense").get<int64_t>());
@@ -107,7 +108,7 @@ TEST(Flow, CoverageReportsWhatItDid) {
 TEST(Flow, EveryMetricCuts) {
   const Folder folder;
   const std::string model = tiny_model(folder);
-  for (const char* metric : {"std-consumer", "positions", "rms", "std", "magnitude", "random"}) {
+  for (const char* metric : {"refit", "std-consumer", "positions", "rms", "std", "magnitude", "random"}) {
     const auto report = run_json(cut_words("coverage", model, folder / "out.safetensors", {"--metric", metric}));
     EXPECT_EQ(report.at("criterion"), metric);
     EXPECT_LT(report.at("parameters").at("pruned").get<int64_t>(), report.at("parameters").at("dense").get<int64_t>());
@@ -178,8 +179,8 @@ TEST(Flow, LayersMayHaveSharesOfTheirOwnOrStayWhole) {
   const std::string model = tiny_model(folder);
   // layer2.0.conv1 and layer3.1.relu1 name groups by a value in them; the rest loses a half.
   const auto report = run_json(cut_words("coverage", model, folder / "o.safetensors",
-                                         {"--channels", "0.5", "--repair", "none", "--layer", "layer2.0.conv1=0.25", "--ignore",
-                                          "layer3.1.relu1", "--ignore", "relu"}));
+                                         {"--scope", "layer", "--channels", "0.5", "--repair", "none", "--layer",
+                                          "layer2.0.conv1=0.25", "--ignore", "layer3.1.relu1", "--ignore", "relu"}));
   std::map<std::string, std::pair<int64_t, int64_t>> cuts;  // name -> before, after
   for (const auto& cut : report.at("cuts")) cuts[cut.at("name")] = {cut.at("channels"), cut.at("kept")};
   const Model dense = load_model(model, host_resource()), cut = load_model(folder / "o.safetensors", host_resource());
@@ -277,9 +278,10 @@ TEST(Shipped, RunNamesTheClassOfAPicture) {
 
 TEST(Shipped, CoverageIsRepaired) {
   const Folder folder;
-  const auto report = run_json(
-      {"coverage", "--model", shipped_model(folder), "--calibrate", "idx:" + shipped_data() + ":train[0:400]", "--evaluate",
-       "idx:" + shipped_data() + ":test[0:400]", "--channels", "0.3", "--out", folder / "small.safetensors"});
+  const auto report =
+      run_json({"coverage", "--model", shipped_model(folder), "--calibrate", "idx:" + shipped_data() + ":train[0:400]",
+                "--evaluate", "idx:" + shipped_data() + ":test[0:400]", "--metric", "std-consumer", "--channels", "0.3",
+                "--out", folder / "small.safetensors"});
   const auto& accuracy = report.at("accuracy");
   EXPECT_GT(accuracy.at("dense").get<double>(), 0.9);
   // The refit brings back nearly all of what the cut broke, and the cut did break something: 400 images, one draw.

@@ -65,7 +65,7 @@ TEST(InfoHistory, TellsWhatWasDoneAndOnWhat) {
   const std::string hash = json_of({"info", "--model", model}).at("hash");
   const std::string small = folder / "small.safetensors";
   ASSERT_EQ(elek_command({"coverage", "--model", model, "--calibrate", "synthetic:30:1[3:28]", "--evaluate", "synthetic:10:2",
-                          "--channels", "0.5", "--repair", "bn", "--seed", "7", "--out", small})
+                          "--metric", "std-consumer", "--channels", "0.5", "--repair", "bn", "--seed", "7", "--out", small})
                 .exit_code,
             0);
   const std::string text = told({"info", "--model", small, "--history"});

@@ -88,7 +88,7 @@ std::string sharded(const Folder& folder, const Words& what, const std::string& 
 TEST(Merge, ShardsChooseWhatOneRunChooses) {
   const Folder folder;
   const std::string model = tiny_model(folder);
-  const std::vector<Words> commands = {{"coverage", "--channels", "0.4", "--round-to", "1"},
+  const std::vector<Words> commands = {{"coverage", "--channels", "0.4", "--metric", "std-consumer", "--round-to", "1"},
                                        {"coverage", "--channels", "0.4", "--metric", "combined", "--scope", "global"},
                                        {"wanda", "--channels", "0.4"},
                                        {"wanda", "--sparsity", "0.5"}};

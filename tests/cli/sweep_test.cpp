@@ -206,15 +206,16 @@ TEST(Sweep, SensitivityCutsOneGroupAlone) {
   const json sweep = run_json(words_of(
       "sweep", model,
       {"--sensitivity", "--metric", "std-consumer", "--channels", "0.5", "--repair", "none", "--ignore", "layer2.0.conv1"}));
-  const json whole =
-      run_json(words_of("coverage", model, {"--channels", "0.5", "--repair", "none", "--out", folder / "all.safetensors"}));
+  const json whole = run_json(
+      words_of("coverage", model,
+               {"--metric", "std-consumer", "--channels", "0.5", "--repair", "none", "--out", folder / "all.safetensors"}));
   ASSERT_EQ(sweep.at("points").size() + 1, whole.at("cuts").size()) << "every group but the ignored one";
   for (const size_t at : {size_t{0}, sweep.at("points").size() - 1}) {
     const json& point = sweep.at("points").at(at);
     const std::string group = point.at("group");
-    const json alone = run_json(
-        words_of("coverage", model,
-                 {"--channels", "0", "--layer", group + "=0.5", "--repair", "none", "--out", folder / "one.safetensors"}));
+    const json alone = run_json(words_of("coverage", model,
+                                         {"--metric", "std-consumer", "--channels", "0", "--layer", group + "=0.5", "--repair",
+                                          "none", "--out", folder / "one.safetensors"}));
     ASSERT_EQ(alone.at("cuts").size(), 1U);
     EXPECT_EQ(point.at("macs"), alone.at("macs").at("pruned"));
     EXPECT_EQ(point.at("results").at(0).at("loss"), alone.at("loss").at("pruned"));

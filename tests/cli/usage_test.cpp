@@ -12,7 +12,8 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 
 TEST(Help, EveryCommandShowsItsOptionsAndExamples) {
-  for (const std::string command : {"prepare", "eval", "run", "coverage", "wanda", "merge", "info", "bench", "profile", "demo"}) {
+  for (const std::string command :
+       {"prepare", "eval", "run", "coverage", "wanda", "merge", "info", "bench", "profile", "demo"}) {
     const Outcome help = elek_command({command, "--help"});
     EXPECT_EQ(help.exit_code, 0) << command;
     EXPECT_THAT(help.out, HasSubstr("Examples:")) << command;
@@ -73,7 +74,8 @@ TEST(Usage, WhatCannotBeMeantIsExitCode2) {
       {with(cut, {"--metric", "beauty"}), "beauty"},
       {with(cut, {"--metric", "wanda"}), "elek wanda"},
       {with(cut, {"--repair", "prayer"}), "prayer"},
-      {with(cut, {"--tap", "conv"}), "std-consumer"},
+      {with(cut, {"--tap", "conv"}), "refit looks at"},
+      {with(cut, {"--tap", "conv", "--metric", "std-consumer"}), "std-consumer looks at"},
       {with(cut, {"--tap", "water"}), "water"},
       {with(wanda, {"--metric", "wanda-seed"}), "--channels"},
       {with(cut, {"--round-to", "measured"}), "not built yet"},

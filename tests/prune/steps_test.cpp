@@ -67,6 +67,26 @@ TEST(Steps, AGlobalTargetIsReachedInAll) {
   }
 }
 
+TEST(Steps, ABudgetOfMacsIsPartOfWhatEqualSharesLeave) {
+  const Model dense = tiny_basic(1);
+  const std::vector<Group> groups = find_groups(dense.graph);
+  const auto left_by = [&](double share) {  // equal shares, to the channel
+    const auto scores = score_channels(dense, groups, Criterion::kMagnitude, {}, 0);
+    const PrunePlan plan = select_channels(groups, scores, dense.graph, {share, Scope::kLayer, 1, {}, {}});
+    return static_cast<double>(macs(apply(dense, plan, host_resource()).graph));
+  };
+  const ChannelTarget target{0.5, Scope::kMacs, 1, {}, {}};
+  const double rounding = 1e-9;  // shares are quotients, MACs whole numbers
+  EXPECT_NEAR(step_target(dense.graph, {}, target, 1, 2).macs.value_or(0) / left_by(0.25), 1, rounding);
+  EXPECT_NEAR(step_target(dense.graph, {}, target, 2, 2).macs.value_or(0) / left_by(0.5), 1, rounding);
+  EXPECT_LT(left_by(0.5), left_by(0.25));
+  // Whatever the rounds cut before, the last ends within the budget, and with costs as scores so does one cut.
+  for (const int steps : {1, 2, 3}) {
+    const PrunePlan plan = in_rounds(dense, target, steps);
+    EXPECT_LE(static_cast<double>(macs(apply(dense, plan, host_resource()).graph)), (1 + rounding) * left_by(0.5)) << steps;
+  }
+}
+
 TEST(Steps, OneRoundAsksForThePartThatIsDue) {
   const Model dense = tiny_basic(1);  // groups of 4 and 6
   const ChannelTarget target{0.5, Scope::kLayer, 0, {}, {}};
