@@ -138,8 +138,8 @@ TEST(MemoryCommand, EveryCommandCarriesALedger) {
   const auto eval = elek_command({"eval", "--model", model, "--data", "synthetic:60:1", "--json"}).json();
   const auto info = elek_command({"info", "--model", model, "--json"}).json();
   const auto bench = elek_command({"bench", "--model", model, "--seconds", "0", "--json"}).json();
-  const auto cut = elek_command({"coverage", "--model", model, "--calibrate", "synthetic:60:1", "--evaluate", "synthetic:60:2",
-                                 "--channels", "0.3", "--repair", "bn", "--out", out, "--json"})
+  const auto cut = elek_command({"coverage", "--metric", "std-consumer", "--model", model, "--calibrate", "synthetic:60:1",
+                                 "--evaluate", "synthetic:60:2", "--channels", "0.3", "--repair", "bn", "--out", out, "--json"})
                        .json();
   for (const auto* json : {&eval, &info, &bench, &cut}) {
     EXPECT_GT(adds_up(json->at("ledger").at("now")), 0);
@@ -168,8 +168,9 @@ TEST(MemoryCommand, EveryCommandCarriesALedger) {
 /// tensors without a name of their own count.
 TEST(MemoryCommand, PeaksAreThoseThatOutsidersSee) {
   const Folder folder;
-  const Outcome cut = elek_command({"coverage", "--model", tiny_model(folder), "--calibrate", "synthetic:1000:1", "--evaluate",
-                                    "synthetic:60:2", "--channels", "0.3", "--out", folder / "out.safetensors", "--json"});
+  const Outcome cut =
+      elek_command({"coverage", "--metric", "std-consumer", "--model", tiny_model(folder), "--calibrate", "synthetic:1000:1",
+                    "--evaluate", "synthetic:60:2", "--channels", "0.3", "--out", folder / "out.safetensors", "--json"});
   ASSERT_EQ(cut.exit_code, 0) << cut.err;
   const auto json = cut.json();
   constexpr int64_t kSlack = 1 << 20;  // the system counts pages a core at a time
