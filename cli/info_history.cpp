@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "cli/info.h"
+#include "models/model_file.h"
 
 namespace elek::cli {
 namespace {
@@ -95,31 +96,6 @@ std::string history_text(const History& history) {
   return text;
 }
 
-Json history_json(const History& history) {
-  Json list = Json::array();
-  for (const HistoryEntry& entry : history) {
-    Json cuts = Json::array();
-    for (const Cut& cut : entry.cuts) {
-      cuts.push_back(
-          {{"name", cut.name}, {"before", cut.before}, {"removed", cut.removed}, {"kept", cut.kept}, {"scores", cut.scores}});
-    }
-    list.push_back({{"action", entry.action},
-                    {"criterion", entry.criterion},
-                    {"target", entry.target},
-                    {"repair", entry.repair},
-                    {"source_hash", entry.source_hash},
-                    {"replayed", entry.replayed},
-                    {"calibration", entry.calibration},
-                    {"calibration_samples", entry.calibration_samples},
-                    {"tap", entry.tap},
-                    {"kernels", entry.kernels},
-                    {"repair_data", entry.repair_data},
-                    {"repair_samples", entry.repair_samples},
-                    {"seed", entry.seed},
-                    {"version", entry.version},
-                    {"cuts", cuts}});
-  }
-  return list;
-}
+Json history_json(const History& history) { return Json::parse(history_to_json(history)); }
 
 }  // namespace elek::cli

@@ -40,4 +40,16 @@ class BatchSource {
   virtual void stop() noexcept = 0;
 };
 
+/// One pass over a source, ended on every way out, so that no thread writes into slots that are gone.
+class SourcePass {
+ public:
+  SourcePass(BatchSource& source, std::span<Slot> slots) : source_(source) { source_.start(slots); }
+  SourcePass(const SourcePass&) = delete;
+  SourcePass& operator=(const SourcePass&) = delete;
+  ~SourcePass() { source_.stop(); }
+
+ private:
+  BatchSource& source_;
+};
+
 }  // namespace elek

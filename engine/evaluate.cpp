@@ -15,17 +15,6 @@
 namespace elek {
 namespace {
 
-class Pass {
- public:
-  Pass(BatchSource& source, std::span<Slot> slots) : source_(source) { source_.start(slots); }
-  Pass(const Pass&) = delete;
-  Pass& operator=(const Pass&) = delete;
-  ~Pass() { source_.stop(); }
-
- private:
-  BatchSource& source_;
-};
-
 /// Adds one sample's part to the sums of hits and losses. True if the label came first.
 bool judge(std::span<const float> logits, size_t label, Accuracy& sums) {
   const float own = logits[label];
@@ -51,7 +40,7 @@ int64_t for_each_batch(Session& session, BatchSource& source, int64_t max_batche
                        const std::function<void(const Slot&, std::span<const float> logits)>& visit) {
   int64_t total = source.samples();
   if (max_batches > 0) total = std::min(total, max_batches * session.options().batch);
-  const Pass pass(source, session.slots());
+  const SourcePass pass(source, session.slots());
   const auto see = [&](const Slot& slot, std::span<const float> logits) {
     if (visit) visit(slot, logits);
   };

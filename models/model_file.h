@@ -20,6 +20,8 @@ void save_model(const Model& model, const std::string& path);
 /// The graph, preprocessing, labels and history as the JSON that model files carry, and back (InputError naming the field).
 [[nodiscard]] std::string model_to_json(const Model& model);
 [[nodiscard]] Model model_from_json(const std::string& json, const std::string& where);  // parameters empty
+/// The history alone, in the same form.
+[[nodiscard]] std::string history_to_json(const History& history);
 
 /// Parameters from a plain weights file into the graph's names: `module.` prefix dropped, `linear.*` read as `fc.*`,
 /// `num_batches_tracked` ignored, f16/bf16/f64 widened or narrowed to f32; every required tensor there, none left over.

@@ -71,7 +71,7 @@ ordered_json to_json(const Evaluation& evaluation) {
   return {{"data", evaluation.data}, {"hash", evaluation.hash}, {"samples", evaluation.samples}, {"top1", std::move(top1)}};
 }
 
-ordered_json history_to_json(const History& history) {
+ordered_json list_of(const History& history) {
   ordered_json list = ordered_json::array();
   for (const HistoryEntry& entry : history) {
     ordered_json cuts = ordered_json::array();
@@ -262,8 +262,10 @@ std::string model_to_json(const Model& model) {
                           {"graph", graph_to_json(model.graph)},
                           {"preprocessing", {{"mean", model.preprocessing.mean}, {"std", model.preprocessing.stddev}}},
                           {"labels", model.labels},
-                          {"history", history_to_json(model.history)}});
+                          {"history", list_of(model.history)}});
 }
+
+std::string history_to_json(const History& history) { return detail::to_text(list_of(history)); }
 
 Model model_from_json(const std::string& json, const std::string& where) {
   const detail::Json document = detail::parse_json(json, where);

@@ -11,22 +11,10 @@
 namespace elek {
 namespace {
 
-/// Stops the source whatever happens: its slots are the session's.
-class Pass {
- public:
-  Pass(BatchSource& source, Session& session) : source_(source) { source_.start(session.slots()); }
-  Pass(const Pass&) = delete;
-  Pass& operator=(const Pass&) = delete;
-  ~Pass() { source_.stop(); }
-
- private:
-  BatchSource& source_;
-};
-
 /// Logits of the source's first batch. The session goes before the next is built, so that only one is in memory.
 std::vector<float> first_logits(const Model& model, BatchSource& source, const SessionOptions& options) {
   Session session(model, options);
-  const Pass pass(source, session);
+  const SourcePass pass(source, session.slots());
   const Slot* slot = source.next();
   ELEK_CHECK(slot != nullptr, "check_equivalence: '" + source.description() + "' gave no sample to compare on");
   const std::span<const float> logits = session.run(*slot);

@@ -36,18 +36,6 @@ int64_t batch_of(std::span<const Way> ways, int64_t most) {
   return most;
 }
 
-/// Stops the source however a pass ends.
-class Pass {
- public:
-  Pass(BatchSource& source, Session& session) : source_(source) { source_.start(session.slots()); }
-  Pass(const Pass&) = delete;
-  Pass& operator=(const Pass&) = delete;
-  ~Pass() { source_.stop(); }
-
- private:
-  BatchSource& source_;
-};
-
 }  // namespace
 
 std::vector<ValueId> narrow_values(const Graph& graph) {
@@ -138,7 +126,7 @@ Trail::Trail(BatchSource& images, SessionOptions options, std::span<const int64_
 
 void Trail::each_batch(int64_t size, Session* first, bool backwards, const std::function<void(const Batch&)>& f) {
   if (at_ < 0) {
-    const Pass pass(images_, *first);
+    const SourcePass pass(images_, first->slots());
     int64_t done = 0;
     while (const Slot* slot = images_.next()) {
       throw_if_interrupted();

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """elek beside ONNX Runtime, OpenVINO, ncnn and PyTorch: the same networks (dense and channel-pruned), weights and pixels, f32, the
-same threads, taking turns in one sitting. Outputs are compared before anything is timed. Three kinds of jobs, all in one JSON:
+same threads, taking turns in one sitting. Outputs are compared before anything is timed. Four kinds of jobs, all in one JSON:
   speed    per network, variant and batch: every engine stays alive and they take turns, the order turning each round; peak RSS
+  watch    elek with its statistics on and off, in many short turns: a difference of a percent drowns in the drift of long ones
   first    time from process start to the first result, and the peak RSS then: fresh processes, taking turns
   observe  time and peak RSS of fresh processes that collect statistics over 10 and 100 batches: elek beside PyTorch's hooks
 Started by bench/peers/run, which makes the environment. Tables and plot come from the JSON: bench/peers/report.py.
@@ -26,7 +27,9 @@ import report  # noqa: E402
 TOLERANCE = 1e-4  # of the largest logit, between any engine and ONNX Runtime (else the first engine)
 PAUSE_S = 0.1  # before a turn: lets the threads of the one before stop spinning
 MOST_RUNS = 300  # a turn; keeps the JSON of the small networks small
-PEERS = "elek,elek+statistics,onnxruntime,openvino,ncnn,pytorch,pytorch-channels-last"
+PEERS = "elek,onnxruntime,openvino,ncnn,pytorch,pytorch-channels-last"
+WATCHED = [("resnet50", 1), ("resnet50", 16), ("resnet18", 1), ("resnet18", 16)]
+WATCH_TURN_S, WATCH_MOST_ROUNDS = 0.12, 150
 OBSERVERS = ["elek", "elek+std-consumer", "pytorch", "pytorch+seed-sums", "pytorch+store"]
 OBSERVE_BATCH = 50  # ResNet-18 with the CIFAR stem
 QUICK = {  # most wanted first: --minutes ends the list early
@@ -45,8 +48,7 @@ def start(args, files, peer, name, variant, batch):
     engine, _, what = peer.partition("+")
     model = files.model(name, variant)
     if engine == "elek":
-        criterion = {"": "none", "statistics": "std-consumer"}.get(what, what)
-        command = [args.driver, "--model", model, "--batch", batch, "--threads", args.threads, "--statistics", criterion]
+        command = [args.driver, "--model", model, "--batch", batch, "--threads", args.threads, "--statistics", what or "none"]
     else:
         file = {"onnxruntime": args.onnx, "openvino": args.onnx, "ncnn": files.path(name, variant, "ncnn")}.get(engine, model)
         command = [sys.executable, HERE / "worker.py", peer, file, batch, args.threads, json.dumps(files.about(name, variant))]
@@ -107,6 +109,25 @@ def speed(args, files, name, variant, batch):
             "about": about, "memory": memory, "rounds_us": rounds}
 
 
+def watch(args, files, name, batch):
+    """Pairs of turns: [[us without, us with], …], each the median of a turn of some 0.1 s, or of one run."""
+    write_pixels(args, files, name, "dense", batch)
+    pair = [start(args, files, peer, name, "dense", batch) for peer in ("elek", "elek+std-consumer")]
+    for one in pair:
+        one.ask(f"pixels {args.pixels}")
+    compare({one.name: logits_of(args, one) for one in pair})
+    run_us = report.median(pair[0].ask("run 3")["us"])
+    runs = max(1, round(WATCH_TURN_S * 1e6 / run_us))
+    begin, turns = time.monotonic(), []
+    while len(turns) < WATCH_MOST_ROUNDS and time.monotonic() - begin < args.watch_s:
+        order = [0, 1] if len(turns) % 2 == 0 else [1, 0]
+        us = {i: report.median(pair[i].ask(f"run {runs}")["us"]) for i in order}
+        turns.append([round(us[0], 1), round(us[1], 1)])
+    for one in pair:
+        one.close()
+    return {"arch": name, "batch": batch, "turns_us": turns}
+
+
 def first(args, files, name):
     """Seconds from starting a process to its first logits on disk, batch 1; files are in the system's cache."""
     args.onnx = files.onnx_of_batch(name, "dense", 1)
@@ -114,8 +135,6 @@ def first(args, files, name):
     result, about = {}, {}
     for index in range(args.processes + 1):  # the first process of each reads its files and libraries from the disk
         for peer in args.peers:
-            if peer == "elek+statistics":
-                continue
             begin = time.perf_counter()
             one = start(args, files, peer, name, "dense", 1)
             one.ask(f"pixels {args.pixels}")
@@ -191,6 +210,9 @@ def jobs_of(args, files):
         seconds = (args.processes + 1) * len(args.peers) * 2.0
         return f"first result of {name}", seconds, lambda: ("first", first(args, files, name))
 
+    def watch_job(name, batch):
+        return f"statistics of {name}, batch {batch}", args.watch_s + 3, lambda: ("watch", watch(args, files, name, batch))
+
     def observe_job():
         batch_s = run_s(networks.CIFAR, "dense", OBSERVE_BATCH)
         few, many = args.observe_batches
@@ -199,6 +221,7 @@ def jobs_of(args, files):
         return "statistics", seconds, lambda: ("observe", observe(args, files))
 
     jobs = [speed_job(*cell) for cell in args.cells] + [first_job(name) for name in args.first]
+    jobs += [watch_job(*cell) for cell in args.watch]
     return jobs + ([observe_job()] if args.observe else []) + [speed_job(*cell) for cell in args.later]
 
 
@@ -214,12 +237,13 @@ def options():
     parser.add_argument("--networks", help="only these, of " + ", ".join(networks.NETWORKS))
     parser.add_argument("--variants", help="only these, of " + ", ".join(networks.VARIANTS))
     parser.add_argument("--batches", help="only these, of 1, 16, 64")
-    parser.add_argument("--only", help="kinds of jobs, of speed, first, observe", default="speed,first,observe")
+    parser.add_argument("--only", help="kinds of jobs, of speed, watch, first, observe", default="speed,watch,first,observe")
     parser.add_argument("--peers", default=PEERS, help="of " + PEERS + ", elek+CRITERION")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--turn", type=float, help="seconds an engine runs in one round")
     parser.add_argument("--processes", type=int, help="fresh processes a figure, for first and observe")
+    parser.add_argument("--watch-s", type=float, default=30, help="seconds of turns with and without statistics, a cell")
     parser.add_argument("--observe-batches", type=int, nargs=2, default=[10, 100], help="batches that observe collects over")
     parser.add_argument("--json", type=pathlib.Path, help="write everything measured to this file")
     parser.add_argument("--docs", action="store_true", help="then make tables and plot in docs/benchmarks.md anew; needs --json")
@@ -242,6 +266,7 @@ def options():
         cells, later = FULL["cells"], []
     args.cells, args.later = [c for c in cells if wanted(c)], [c for c in later if wanted(c)]
     args.first = [n for n in preset["first"] if "first" in kinds and (args.networks is None or n in args.networks.split(","))]
+    args.watch = [(n, b) for n, b in WATCHED if "watch" in kinds and (args.networks is None or n in args.networks.split(","))]
     args.observe = "observe" in kinds
     args.elek, args.driver = args.build / "bin" / "elek", args.build / "bin" / "elek_bench_driver"
     args.work = (args.work or args.build / "peers").resolve()
@@ -259,7 +284,7 @@ def write(args, data):
 def main():
     args = options()
     files = networks.Files(args.work, args.elek.resolve())
-    pairs = {(n, v): None for n, v, _ in args.cells + args.later} | {(n, "dense"): None for n in args.first}
+    pairs = {(n, v): None for n, v, _ in args.cells + args.later} | {(n, "dense"): None for n in [*args.first, *(n for n, _ in args.watch)]}
     if args.observe:
         pairs[(networks.CIFAR, "dense")] = None
     for name, variant in pairs:
@@ -270,7 +295,7 @@ def main():
     if args.prepare:
         return
     data = {"machine": child.machine(), "threads": args.threads, "rounds": args.rounds, "turn_s": args.turn, "versions": {},
-            "results": [], "first": [], "observe": [], "not_measured": []}
+            "results": [], "watch": [], "first": [], "observe": [], "not_measured": []}
     if not report.was_quiet(data["machine"]):
         busy = data["machine"]["busy_cores_before"]
         print(f"warning: other work keeps {busy} cores busy: do not quote these figures", file=sys.stderr)

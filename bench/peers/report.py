@@ -43,7 +43,7 @@ def ratios(rounds, above, below):
 
 
 def summary(result):
-    """Of one cell: each engine's ms a batch, the best peer, elek's speed over it, the verdict, the price of statistics."""
+    """Of one cell: each engine's ms a batch, the best peer, elek's speed over it, the verdict."""
     rounds = result["rounds_us"]
     ms = {peer: spread([us / 1e3 for turn in turns for us in turn]) for peer, turns in rounds.items()}
     peers = [peer for peer in rounds if not peer.startswith("elek")]
@@ -51,8 +51,6 @@ def summary(result):
     if "elek" in ms and peers:
         best = min(peers, key=lambda peer: ms[peer]["p50"])
         out |= {"best": best, "speed": ratios(rounds, best, "elek"), "verdict": verdict(ms["elek"], ms[best])}
-    if "elek" in ms and "elek+statistics" in ms:
-        out["price"] = ratios(rounds, "elek+statistics", "elek")
     return out
 
 
@@ -82,7 +80,7 @@ def label(result):
 
 
 def engines(results):
-    return list(dict.fromkeys(peer for result in results for peer in result["rounds_us"] if peer != "elek+statistics"))
+    return list(dict.fromkeys(peer for result in results for peer in result["rounds_us"] if not peer.startswith("elek+")))
 
 
 def ranged(s, digits=2):
@@ -102,8 +100,27 @@ def speed_table(results):
         row = [label(result), result["batch"]]
         row += [images(s["batch"], s["ms"][peer]) if peer in s["ms"] else "" for peer in names]
         row += [f"{ranged(s['speed'])} {s['best']}", s["verdict"]] if "best" in s else ["", ""]
-        rows.append(row + [ranged(s["price"], 3) if "price" in s else ""])
-    return grid(["images/s", "batch", *names, "elek over the best peer", "verdict", "time with statistics / without"], rows)
+        rows.append(row)
+    return grid(["images/s", "batch", *names, "elek over the best peer", "verdict"], rows)
+
+
+def price(turns):
+    """Median of the pairs' ratios with its 95 % interval: between the order statistics that n/2 -+ 1.96 sqrt(n)/2 name, which
+    holds for any distribution; and the fastest turn's over the fastest turn's, which other work on the machine touches least."""
+    ratio, n = sorted(with_it / without for without, with_it in turns), len(turns)
+    reach = 0.98 * math.sqrt(n)
+    low, high = max(0, math.floor(n / 2 - reach) - 1), min(n - 1, math.ceil(n / 2 + reach))
+    return {"p50": median(ratio), "low": ratio[low], "high": ratio[high],
+            "fastest": min(with_it for _, with_it in turns) / min(without for without, _ in turns)}
+
+
+def watch_table(results):
+    rows = []
+    for result in results:
+        p = price(result["turns_us"])
+        rows.append([result["arch"], result["batch"], len(result["turns_us"]), f"{p['p50']:.3f} ({p['low']:.3f}-{p['high']:.3f})",
+                     f"{p['fastest']:.3f}"])
+    return grid(["time with statistics / without", "batch", "pairs", "median (its 95 % interval)", "fastest turns"], rows)
 
 
 def megabytes(values):
@@ -166,6 +183,7 @@ def tables(data):
     results = data["results"]
     parts += [speed_table(results)] if results else []
     parts += [memory_table([r for r in results if "memory" in r])] if any("memory" in r for r in results) else []
+    parts += [watch_table(data["watch"])] if data.get("watch") else []
     parts += [first_table(data["first"])] if data.get("first") else []
     parts += [observe_table(each) for each in data.get("observe", [])]
     if data.get("not_measured"):

@@ -7,7 +7,7 @@ import report
 
 def cell(**ms):
     """Every engine runs three rounds of these times."""
-    rounds = {peer.replace("_", "+"): [[1e3 * v for v in values]] * 3 for peer, values in ms.items()}
+    rounds = {peer: [[1e3 * v for v in values]] * 3 for peer, values in ms.items()}
     return {"arch": "net", "batch": 2, "rounds_us": rounds}
 
 
@@ -30,7 +30,13 @@ class ReportTest(unittest.TestCase):
         self.assertEqual(report.summary(cell(elek=[30, 31], openvino=[20, 21]))["verdict"], "slower")
 
     def test_price_of_statistics(self):
-        self.assertAlmostEqual(report.summary(cell(elek=[10, 10], **{"elek_statistics": [11, 11]}))["price"]["p50"], 1.1)
+        turns = [[100, 100 + i] for i in range(1, 101)]  # ratios 1.01 ... 2.00
+        price = report.price(turns)
+        self.assertAlmostEqual(price["p50"], 1.505)
+        self.assertAlmostEqual(price["low"], 1.40)  # the 40th and the 61st of 100: binomial, 95 %
+        self.assertAlmostEqual(price["high"], 1.61)
+        self.assertAlmostEqual(price["fastest"], 1.01)
+        self.assertEqual(report.price([[2, 3]])["low"], 1.5)
 
     def test_a_lost_row_stands_in_table_and_plot(self):
         lost = data(cell(elek=[40, 40, 40], onnxruntime=[20, 20, 20]))
