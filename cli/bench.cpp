@@ -47,11 +47,11 @@ std::vector<double> measure(Session& session, double seconds, uint64_t seed) {
 
 void bench(const BenchOptions& options) {
   Context context(options.common);
-  const Model model = load_model(options.model, context.memory());
+  Model model = load_model(options.model, context.memory());
   SessionOptions session_options = context.session_options(options.batch);
   session_options.micro_batch = options.micro_batch;
   session_options.kernels = kernel_choice(options.kernels);
-  Session session(model, session_options);
+  Session session(std::move(model), session_options);
   note_kernels(context.output(), session.program());
   const std::vector<double> samples = measure(session, options.seconds, options.common.seed);
   double total_ms = 0;

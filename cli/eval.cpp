@@ -19,11 +19,11 @@ struct EvalOptions {
 
 void eval(const EvalOptions& options) {
   Context context(options.common);
-  const Model model = context.phase("load", [&] { return load_model(options.model, context.memory()); });
+  Model model = context.phase("load", [&] { return load_model(options.model, context.memory()); });
   const auto data = parse_data(options.data, model.graph.input_shape());
   SessionMemory memory;
   const Accuracy accuracy = context.phase("inference", [&] {
-    Session session(model, context.session_options(options.batch));
+    Session session(std::move(model), context.session_options(options.batch));
     memory = session.memory();
     const auto source = context.loader(data, options.limit, options.data);
     ProgressBar bar(context.output(), "evaluate");

@@ -55,11 +55,10 @@ class Room {
     Holder blocks(pool_);
     try {
       blocks.hold(1, m.weights_bytes, "weights");
-      blocks.hold(2, session.packing_bytes, "packing");
-      blocks.give_back(2);
-      blocks.hold(3, m.arena_bytes, "arena");
-      blocks.hold(4, m.statistics_bytes, "statistics");
-      blocks.hold(5, m.staging_bytes, "staging");
+      blocks.hold(2, m.arena_bytes, "arena");
+      blocks.hold(3, m.statistics_bytes, "statistics");
+      blocks.hold(4, m.staging_bytes, "staging");
+      blocks.hold(5, session.packing_bytes, "packing");
       return true;
     } catch (const OutOfMemory&) {
       return false;

@@ -82,7 +82,7 @@ std::vector<Row> rows_of(const Session& session, const Measured& measured, const
   const int64_t slices = (program.batch + program.micro_batch - 1) / program.micro_batch;
   std::vector<Row> rows;
   for (size_t i = 0; i < program.steps.size(); ++i) {
-    Row row{&program.steps[i], measured.step_us[i], work_of(session.model().graph, program, i, program.batch), {}};
+    Row row{&program.steps[i], measured.step_us[i], work_of(session.graph(), program, i, program.batch), {}};
     row.roof = roof_of(row.work, slices, session_bytes, peaks);
     rows.push_back(row);
   }
@@ -279,7 +279,7 @@ void profile(const ProfileOptions& options) {
   session_options.kernels = kernel_choice(options.kernels);
   if (options.statistics == "on") session_options.probes = probes_for(Criterion::kStdConsumer, model.graph);
   const Peaks peaks = measure_peaks(session_options);
-  Session session(model, session_options);
+  Session session(std::move(model), session_options);
   note_kernels(context.output(), session.program());
   const Measured measured = measure(session, options.seconds, options.common.seed);
   report(options, context, session, measured, peaks);

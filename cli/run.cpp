@@ -52,17 +52,18 @@ std::vector<Guess> best(std::span<const float> logits, size_t count) {
 
 void run_images(const RunOptions& options) {
   Context context(options.common);
-  const Model model = load_model(options.model, context.memory());
+  Model model = load_model(options.model, context.memory());
+  const std::vector<std::string> labels = model.labels;
   const auto data = image_files(options.images);
   const int64_t batch = std::min<int64_t>(options.batch, data->size());
   SessionOptions session_options = context.session_options(batch);
   session_options.kernels = kernel_choice(options.kernels);
-  Session session(model, session_options);
+  Session session(std::move(model), session_options);
   const auto source = context.loader(data, 0, "images");
   Json images = Json::array();
   Table table({"image", "class", "probability"});
-  const auto label_of = [&model](size_t index) {
-    return index < model.labels.size() ? model.labels[index] : "class " + std::to_string(index);
+  const auto label_of = [&labels](size_t index) {
+    return index < labels.size() ? labels[index] : "class " + std::to_string(index);
   };
   int64_t done = 0;
   for_each_batch(session, *source, 0, {}, [&](const Slot& slot, std::span<const float> logits) {
@@ -86,14 +87,14 @@ void run_images(const RunOptions& options) {
 void run_data(const RunOptions& options) {
   Context context(options.common);
   check_output_path(options.out);
-  const Model model = context.phase("load", [&] { return load_model(options.model, context.memory()); });
+  Model model = context.phase("load", [&] { return load_model(options.model, context.memory()); });
   const auto data = parse_data(options.data, model.graph.input_shape());
   const int64_t classes = model.graph.node(model.graph.output()).shape.elements();
   const Tensor logits({data->size(), classes}, DType::kF32, context.memory(), "logits of all images");
   context.phase("inference", [&] {
     SessionOptions session_options = context.session_options(options.batch);
     session_options.kernels = kernel_choice(options.kernels);
-    Session session(model, session_options);
+    Session session(std::move(model), session_options);
     const auto source = context.loader(data, 0, options.data);
     ProgressBar bar(context.output(), "run");
     auto* to = static_cast<std::byte*>(logits.data());

@@ -115,7 +115,7 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
   Impl& i = *impl_;
   i.model = std::move(model);
   i.options = std::move(options);
-  i.model_hash = hash(i.model);
+  if (!i.options.probes.empty()) i.model_hash = hash(i.model);  // 0.1 s for 100 MB: only statistics carry it
   const bool may_slice = i.options.micro_batch == 0 && !i.options.batch_moments && !i.options.keep_values;
   for (SessionOptions tried = i.options;;) {
     Lowered lowered = lower_and_plan(i.model, tried);
@@ -130,6 +130,7 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
       tried.micro_batch = i.program.micro_batch / 2;  // thinner slices, a smaller arena
       continue;
     }
+    i.model.parameters.clear();  // packed: what is left of them is the caller's
     i.plan = std::move(lowered.plan);
     i.backend = std::move(lowered.backend);
     i.options.batch_norm = tried.batch_norm;
@@ -145,7 +146,7 @@ SessionEstimate estimate_memory(const Model& model, SessionOptions options) {
   made.plan = lowered.plan;
   const BoundMemory bound = lowered.lowering->memory();
   made.memory = memory_of(bound, made.program, made.plan);
-  made.packing_bytes = bound.packing_bytes;
+  made.packing_bytes = bound.packing_bytes > made.plan.arena_bytes ? bound.packing_bytes : 0;
   return made;
 }
 
@@ -161,7 +162,7 @@ Session::Session(Session&&) noexcept = default;
 Session& Session::operator=(Session&&) noexcept = default;
 Session::~Session() = default;
 
-const Model& Session::model() const noexcept { return impl_->model; }
+const Graph& Session::graph() const noexcept { return impl_->model.graph; }
 const SessionOptions& Session::options() const noexcept { return impl_->options; }
 std::span<Slot> Session::slots() noexcept { return impl_->executable->slots(); }
 int Session::depth() const noexcept { return impl_->executable->depth(); }

@@ -73,7 +73,7 @@ void check_precision(const Device& device, Precision precision);
 /// What a session would hold, without building it.
 struct SessionEstimate {
   SessionMemory memory;
-  size_t packing_bytes = 0;  // held for a moment while binding, before arena, statistics and staging
+  size_t packing_bytes = 0;  // held beside all that for a moment while binding; 0 where packing finds room in the arena
   Program program;
   MemoryPlan plan;
 };
@@ -87,14 +87,15 @@ struct SessionEstimate {
 class Session {
  public:
   /// Lowers, plans, trims the memory and binds; where the memory refuses, again in slices of half the size, down to one sample
-  /// (unless micro_batch says otherwise). OutOfMemory if it refuses that too, DeviceError if the device is not there; nothing
-  /// is left behind either way.
+  /// (unless micro_batch says otherwise). The session keeps no parameters: move the model in, and each tensor that nobody else
+  /// holds is freed as soon as it has been packed. OutOfMemory if the memory refuses even one sample, DeviceError if the device
+  /// is not there; nothing is left behind either way.
   Session(Model model, SessionOptions options);
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
   ~Session();
 
-  [[nodiscard]] const Model& model() const noexcept;
+  [[nodiscard]] const Graph& graph() const noexcept;
   [[nodiscard]] const SessionOptions& options() const noexcept;
   [[nodiscard]] std::span<Slot> slots() noexcept;  // two staging slots of `batch` samples, for a BatchSource
 

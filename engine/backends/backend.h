@@ -43,7 +43,7 @@ struct BoundMemory {
   size_t weights_bytes = 0;
   size_t statistics_bytes = 0;
   size_t staging_bytes = 0;
-  size_t packing_bytes = 0;  // held for a moment by bind(), before arena, statistics and staging are there
+  size_t packing_bytes = 0;  // what packing one layer's weights needs for a moment: room in the arena, else beside it
 };
 
 /// A program bound to memory. Not thread-safe: one run at a time.
@@ -89,9 +89,9 @@ class Lowering {
   /// What bind() will allocate beside the arena; exact.
   [[nodiscard]] virtual BoundMemory memory() const = 0;
   /// Allocates weights, arena, statistics and staging from `memory`, packs the weights and makes ready. Takes the notes with
-  /// it: call once. `model` is the one that was lowered and is not kept. OutOfMemory leaves nothing behind.
-  [[nodiscard]] virtual std::unique_ptr<Executable> bind(const Model& model, const MemoryPlan& plan,
-                                                         MemoryResource& memory) = 0;
+  /// it: call once. `model` is the one that was lowered; parameters may be dropped from it as soon as they are packed, so that
+  /// both forms of a large network need not be in memory at once. After OutOfMemory it is whole and nothing is left behind.
+  [[nodiscard]] virtual std::unique_ptr<Executable> bind(Model& model, const MemoryPlan& plan, MemoryResource& memory) = 0;
 };
 
 class Backend {

@@ -47,7 +47,7 @@ TEST(FashionAccuracy, EqualsPyTorchToTheImage) {
   SessionOptions options;
   options.batch = 96;  // 10,000 = 104 * 96 + 16: the last batch is partial
   Session session(shipped_model(), options);
-  const auto dataset = parse_data("idx:" + kFolder + ":test", session.model().graph.input_shape());
+  const auto dataset = parse_data("idx:" + kFolder + ":test", session.graph().input_shape());
   const auto source = make_loader(dataset, {});
   int64_t index = 0;
   int64_t differing = 0;
@@ -75,7 +75,7 @@ TEST(FashionAccuracy, EqualsPyTorchToTheImage) {
   // evaluate() counts the same on a slice, in another batch size.
   options.batch = 50;
   Session other(shipped_model(), options);
-  const auto slice = make_loader(parse_data("idx:" + kFolder + ":test[0:1000]", session.model().graph.input_shape()), {});
+  const auto slice = make_loader(parse_data("idx:" + kFolder + ":test[0:1000]", session.graph().input_shape()), {});
   const Accuracy accuracy = evaluate(other, *slice);
   EXPECT_EQ(accuracy.samples, kSlice);
   EXPECT_DOUBLE_EQ(accuracy.top1, static_cast<double>(correct_in_slice) / static_cast<double>(kSlice));

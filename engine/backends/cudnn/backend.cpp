@@ -49,7 +49,7 @@ class CudnnLowering final : public Lowering {
     memory.packing_bytes = notes_.packing_bytes;
     return memory;
   }
-  [[nodiscard]] std::unique_ptr<Executable> bind(const Model& model, const MemoryPlan& plan, MemoryResource& memory) override {
+  [[nodiscard]] std::unique_ptr<Executable> bind(Model& model, const MemoryPlan& plan, MemoryResource& memory) override {
     check_memory(memory, device_);
     return std::make_unique<CudnnExecutable>(device_, program_, std::move(notes_), model, plan, memory);
   }

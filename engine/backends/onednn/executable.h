@@ -15,7 +15,7 @@ namespace elek::onednn {
 
 class OneDnnExecutable final : public Executable {
  public:
-  OneDnnExecutable(Program program, Notes notes, const Model& model, const MemoryPlan& plan, MemoryResource& memory);
+  OneDnnExecutable(Program program, Notes notes, Model& model, const MemoryPlan& plan, MemoryResource& memory);
   [[nodiscard]] std::span<Slot> slots() noexcept override { return slots_; }
   [[nodiscard]] int depth() const noexcept override { return 1; }
   void begin(const Slot& slot) override;
@@ -32,7 +32,7 @@ class OneDnnExecutable final : public Executable {
   using View = ActivationView<float>;
   // Binding (bind.cpp).
   void lay_out_statistics();
-  void load_weights(const Model& model, MemoryResource& memory);
+  void load_weights(Model& model, MemoryResource& memory);
   void load_kernel(const Model& model, const Step& step, const FusedNode& node, MemoryResource& memory);
   void load_normalisation(const Model& model, const Step& step);
   // Running (executable.cpp).

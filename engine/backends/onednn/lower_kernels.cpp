@@ -30,7 +30,7 @@ class OneDnnLowering final : public Lowering {
     return {notes_.weights_bytes, notes_.statistics_bytes, backends::HostStaging(program_, notes_).bytes(),
             notes_.packing_bytes};
   }
-  [[nodiscard]] std::unique_ptr<Executable> bind(const Model& model, const MemoryPlan& plan, MemoryResource& memory) override {
+  [[nodiscard]] std::unique_ptr<Executable> bind(Model& model, const MemoryPlan& plan, MemoryResource& memory) override {
     return make_executable(program_, std::move(notes_), model, plan, memory);
   }
 

@@ -64,7 +64,7 @@ struct Notes : backends::CommonNotes {
 /// kernels[…] as statistics files record them: library, layout, slices and the kernels' own names, hashed.
 [[nodiscard]] std::string describe_kernels(const Program& program, const Notes& notes);
 
-[[nodiscard]] std::unique_ptr<Executable> make_executable(Program program, Notes notes, const Model& model,
-                                                          const MemoryPlan& plan, MemoryResource& memory);
+[[nodiscard]] std::unique_ptr<Executable> make_executable(Program program, Notes notes, Model& model, const MemoryPlan& plan,
+                                                          MemoryResource& memory);
 
 }  // namespace elek::onednn
