@@ -129,6 +129,22 @@ TEST_P(PlanBound, ArenaEqualsTheBound) {
   }
 }
 
+/// Slices of many sizes, each a whole batch (a larger batch runs in several): every one up to 64 for ResNet-18, a spread of odd
+/// and even ones for the others.
+TEST_P(PlanBound, ArenaEqualsTheBoundAtManyBatchSizes) {
+  const Graph graph = build_resnet(resnet_spec(GetParam()));
+  std::vector<int64_t> batches{2, 5, 7, 8, 11, 13, 17, 24, 31, 32, 33, 48, 64, 100, 127, 256};
+  if (GetParam() == std::string("resnet18")) {
+    for (int64_t batch = 1; batch <= 64; ++batch) batches.push_back(batch);
+  }
+  for (const int64_t batch : batches) {
+    LowerOptions options;
+    options.batch = options.micro_batch = batch;
+    options.threads = 2;
+    expect_tight_in_the_best_order(graph, options, std::string(GetParam()) + " batch " + std::to_string(batch));
+  }
+}
+
 TEST_P(PlanBound, ArenaEqualsTheBoundWhenEveryBlockIsWatched) {
   const Graph graph = build_resnet(resnet_spec(GetParam()));
   LowerOptions options;
@@ -178,9 +194,9 @@ TEST(PlanBoundPruned, ArenaEqualsTheBoundOfPrunedNetworks) {
       target.share = share;
       const Model pruned = apply(dense, select_channels(groups, scores, dense.graph, target), host_resource());
       ASSERT_LT(parameter_count(pruned), parameter_count(dense));
-      for (const int64_t batch : {1, 7}) {
+      for (const int64_t batch : {1, 2, 7, 16, 33, 64}) {
         LowerOptions options;
-        options.batch = batch;
+        options.batch = options.micro_batch = batch;
         options.threads = 2;
         expect_tight_in_the_best_order(pruned.graph, options, std::string(name) + " pruned by " + std::to_string(share));
       }
