@@ -55,10 +55,11 @@ class Room {
     Holder blocks(pool_);
     try {
       blocks.hold(1, m.weights_bytes, "weights");
-      blocks.hold(2, m.arena_bytes, "arena");
+      blocks.hold(2, std::max(m.arena_bytes, session.packing_bytes), "arena");
       blocks.hold(3, m.statistics_bytes, "statistics");
       blocks.hold(4, m.staging_bytes, "staging");
-      blocks.hold(5, session.packing_bytes, "packing");
+      blocks.give_back(2);
+      blocks.hold(2, m.arena_bytes, "arena");
       return true;
     } catch (const OutOfMemory&) {
       return false;

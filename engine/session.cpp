@@ -117,6 +117,7 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
   i.options = std::move(options);
   if (!i.options.probes.empty()) i.model_hash = hash(i.model);  // 0.1 s for 100 MB: only statistics carry it
   const bool may_slice = i.options.micro_batch == 0 && !i.options.batch_moments && !i.options.keep_values;
+  const size_t parameters = i.model.parameters.size();
   for (SessionOptions tried = i.options;;) {
     Lowered lowered = lower_and_plan(i.model, tried);
     MemoryResource& memory = tried.memory != nullptr ? *tried.memory : lowered.backend->default_memory();
@@ -126,7 +127,8 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
     try {
       i.executable = lowered.lowering->bind(i.model, lowered.plan, memory);
     } catch (const OutOfMemory& error) {
-      if (!may_slice || i.program.micro_batch <= 1) throw refused(error, lowered);
+      const bool whole = i.model.parameters.size() == parameters;
+      if (!whole || !may_slice || i.program.micro_batch <= 1) throw refused(error, lowered);
       tried.micro_batch = i.program.micro_batch / 2;  // thinner slices, a smaller arena
       continue;
     }

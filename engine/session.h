@@ -73,7 +73,7 @@ void check_precision(const Device& device, Precision precision);
 /// What a session would hold, without building it.
 struct SessionEstimate {
   SessionMemory memory;
-  size_t packing_bytes = 0;  // held beside all that for a moment while binding; 0 where packing finds room in the arena
+  size_t packing_bytes = 0;  // held for a moment in the arena's place while binding; 0 where packing finds room in the arena
   Program program;
   MemoryPlan plan;
 };

@@ -43,7 +43,7 @@ struct BoundMemory {
   size_t weights_bytes = 0;
   size_t statistics_bytes = 0;
   size_t staging_bytes = 0;
-  size_t packing_bytes = 0;  // what packing one layer's weights needs for a moment: room in the arena, else beside it
+  size_t packing_bytes = 0;  // what packing one layer's weights needs for a moment, in the place that the arena then takes
 };
 
 /// A program bound to memory. Not thread-safe: one run at a time.
@@ -90,7 +90,8 @@ class Lowering {
   [[nodiscard]] virtual BoundMemory memory() const = 0;
   /// Allocates weights, arena, statistics and staging from `memory`, packs the weights and makes ready. Takes the notes with
   /// it: call once. `model` is the one that was lowered; parameters may be dropped from it as soon as they are packed, so that
-  /// both forms of a large network need not be in memory at once. After OutOfMemory it is whole and nothing is left behind.
+  /// both forms of a large network need not be in memory at once. OutOfMemory leaves nothing behind, and the model whole, unless
+  /// somebody else took what packing had just given back.
   [[nodiscard]] virtual std::unique_ptr<Executable> bind(Model& model, const MemoryPlan& plan, MemoryResource& memory) = 0;
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Binding: the four slabs are allocated, then parameters are packed into the weights slab, once, layer after layer, in room
-// that the arena lends: nothing runs yet. By then no memory can be refused any more, so each layer's weights are dropped from
-// the model as soon as they are packed: where the caller gave the model away, the two forms of a network are never there at
-// once. Tests: tests/golden/session_test.cpp, tests/golden/plan_bound_test.cpp
+// Binding: the four slabs are allocated, then parameters are packed into the weights slab, once, layer after layer, in the
+// arena's place: nothing runs yet. By then no memory can be refused any more, so each layer's weights are dropped from the
+// model as soon as they are packed: where the caller gave the model away, the two forms of a network are never there at once.
+// Tests: tests/golden/session_test.cpp, tests/golden/plan_bound_test.cpp
 #include <algorithm>
 
 #include "engine/backends/onednn/executable.h"
@@ -14,30 +14,24 @@
 namespace elek::onednn {
 namespace {
 
-/// The room that packing one layer's weights takes, used again by every layer: the arena, or a block of its own where the arena
-/// is smaller. What is reckoned beforehand (BoundMemory::packing_bytes) is what it may hold, whatever pool lies under it.
+/// The room that packing one layer's weights takes, in a block that every layer uses again: what is reckoned beforehand
+/// (BoundMemory::packing_bytes) is then exactly what is asked of the memory, whatever pool lies under it.
 class PackingRoom final : public MemoryResource {
  public:
-  PackingRoom(size_t bytes, const Buffer& arena, MemoryResource& upstream)
-      : own_(bytes > arena.bytes() ? Buffer(bytes, upstream, "packing") : Buffer()),
-        room_(static_cast<std::byte*>(bytes > arena.bytes() ? own_.data() : arena.data())),
-        bytes_(bytes),
-        device_(upstream.device()) {}
+  PackingRoom(const Buffer& block, Device device) : block_(block), device_(device) {}
   [[nodiscard]] Device device() const noexcept override { return device_; }
   void empty() noexcept { used_ = 0; }
 
  private:
   void* do_allocate(size_t bytes, std::string_view label, Stream /*stream*/) override {
     const size_t offset = reserve(used_, bytes);
-    ELEK_CHECK(used_ <= bytes_, "packing '" + std::string(label) + "' needs " + std::to_string(used_) +
-                                    " bytes, reckoned were " + std::to_string(bytes_));
-    return room_ + offset;
+    ELEK_CHECK(used_ <= block_.bytes(), "packing '" + std::string(label) + "' needs " + std::to_string(used_) +
+                                            " bytes, reckoned were " + std::to_string(block_.bytes()));
+    return static_cast<std::byte*>(block_.data()) + offset;
   }
   void do_deallocate(void* /*block*/, size_t /*bytes*/, Stream /*stream*/) noexcept override {}
 
-  Buffer own_;
-  std::byte* room_;
-  size_t bytes_;
+  const Buffer& block_;
   Device device_;
   size_t used_ = 0;
 };
@@ -48,13 +42,19 @@ OneDnnExecutable::OneDnnExecutable(Program program, Notes notes, Model& model, c
     : program_(std::move(program)), notes_(std::move(notes)), plan_(plan) {
   const ThreadCount threads(notes_.threads);
   weights_ = Buffer(notes_.weights_bytes, memory, "weights");
-  arena_ = Buffer(plan_.arena_bytes, memory, "arena");
+  // Packing finds room in the arena, or in a larger block that the arena then replaces.
+  const bool roomy = plan_.arena_bytes >= notes_.packing_bytes;
+  arena_ = roomy ? Buffer(plan_.arena_bytes, memory, "arena") : Buffer(notes_.packing_bytes, memory, "packing");
   statistics_ = Buffer(notes_.statistics_bytes, memory, "statistics");
   const backends::HostStaging staging(program_, notes_);
   staging_ = Buffer(staging.bytes(), memory, "staging");
   slots_ = staging.slots(at(staging_, 0));
   output_ = staging.output(at(staging_, 0));
-  load_weights(model, memory);
+  load_weights(model, memory.device());
+  if (!roomy) {
+    arena_ = Buffer();
+    arena_ = Buffer(plan_.arena_bytes, memory, "arena");
+  }
   lay_out_statistics();
   reset_statistics();
 }
@@ -72,12 +72,12 @@ void OneDnnExecutable::lay_out_statistics() {
   }
 }
 
-void OneDnnExecutable::load_weights(Model& model, MemoryResource& memory) {
+void OneDnnExecutable::load_weights(Model& model, Device device) {
   const int64_t channels = notes_.input_shape.channels;
   const Preprocessing& p = model.preprocessing;
   backends::check_preprocessing(p, channels);
   kernels::fill_preprocess_table(channels, p.mean.data(), p.stddev.data(), floats_at(weights_, notes_.table_offset));
-  PackingRoom room(notes_.packing_bytes, arena_, memory);
+  PackingRoom room(arena_, device);
   for (size_t i = 0; i < notes_.steps.size(); ++i) {
     const Step& step = notes_.steps[i];
     room.empty();

@@ -32,7 +32,7 @@ class OneDnnExecutable final : public Executable {
   using View = ActivationView<float>;
   // Binding (bind.cpp).
   void lay_out_statistics();
-  void load_weights(Model& model, MemoryResource& memory);
+  void load_weights(Model& model, Device device);
   void load_kernel(const Model& model, const Step& step, const FusedNode& node, MemoryResource& memory);
   void load_normalisation(const Model& model, const Step& step);
   // Running (executable.cpp).
