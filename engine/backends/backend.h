@@ -30,9 +30,9 @@ struct LowerOptions {
   BatchNorm batch_norm = BatchNorm::kFold;
   bool batch_moments = false;
   bool deterministic = false;
-  Winograd winograd = Winograd::kAuto;  // CPU only; deterministic turns it off
+  Winograd winograd = Winograd::kAuto;         // CPU only; deterministic turns it off
   KernelChoice kernels = KernelChoice::kRule;  // CPU only; where results must be exact or exactly repeated, the rule decides
-  bool keep_values = false;             // every stored value keeps its own storage to the end
+  bool keep_values = false;                    // every stored value keeps its own storage to the end
   Precision precision = Precision::kF32;
   /// The session's memory: what lowering needs for a moment (to time one kernel against another) comes from it too. Null = the
   /// backend's own.
@@ -90,8 +90,8 @@ class Lowering {
   [[nodiscard]] virtual BoundMemory memory() const = 0;
   /// Allocates weights, arena, statistics and staging from `memory`, packs the weights and makes ready. Takes the notes with
   /// it: call once. `model` is the one that was lowered; parameters may be dropped from it as soon as they are packed, so that
-  /// both forms of a large network need not be in memory at once. OutOfMemory leaves nothing behind, and the model whole, unless
-  /// somebody else took what packing had just given back.
+  /// both forms of a large network need not be in memory at once. OutOfMemory leaves nothing behind, and the model whole,
+  /// unless somebody else took what packing had just given back.
   [[nodiscard]] virtual std::unique_ptr<Executable> bind(Model& model, const MemoryPlan& plan, MemoryResource& memory) = 0;
 };
 
