@@ -3,6 +3,7 @@
 // Latency is that of one session.run() of a whole batch. Comparisons with others belong to bench/.
 #include <algorithm>
 #include <chrono>
+#include <utility>
 #include <vector>
 
 #include "cli/commands.h"

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek eval: accuracy of a model on labelled data, in the data's order.
+#include <utility>
+
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "data/dataset.h"

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <utility>
 #include <vector>
 
 #include "cli/commands.h"
@@ -273,7 +274,7 @@ void report(const ProfileOptions& options, const Context& context, const Session
 
 void profile(const ProfileOptions& options) {
   Context context(options.common);
-  const Model model = load_model(options.model, context.memory());
+  Model model = load_model(options.model, context.memory());
   SessionOptions session_options = context.session_options(options.batch);
   session_options.micro_batch = options.micro_batch;
   session_options.kernels = kernel_choice(options.kernels);

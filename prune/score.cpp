@@ -280,6 +280,7 @@ Criterion criterion_from_name(const std::string& name) {
 
 std::vector<Criterion> all_criteria() {
   std::vector<Criterion> all;
+  all.reserve(std::size(kNames));
   for (const auto& [criterion, text] : kNames) all.push_back(criterion);
   return all;
 }
