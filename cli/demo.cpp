@@ -2,6 +2,7 @@
 // elek demo: the seed's three scenarios on the shipped network, prepare -> coverage -> Wanda, and one table at the end.
 // Statistics are taken once a criterion and shared by its shares; latency and peak RAM come from a child `elek bench` for each
 // network, so that they are its own. Tests: tests/cli/demo_test.cpp
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -22,6 +23,7 @@ constexpr const char* kWeightsFile = "resnet20_fashion_mnist.safetensors";
 constexpr const char* kLabelsFile = "labels.txt";
 constexpr int64_t kQuickImages = 2000;
 constexpr int64_t kQuickBatches = 5;  // of calibration; twenty make the refit four times as long and no network better
+constexpr int kLatencyRounds = 3;     // in turns, the least kept: other work on the machine only ever adds
 constexpr int64_t kMemoryBatch = 50;  // peak RAM is that of batches this large, latency of single images
 
 struct DemoOptions {
@@ -125,7 +127,9 @@ void Demo::measure(Row& row) {
     all.insert(all.end(), {"--batch", batch, "--seconds", seconds});
     return run_child(all);
   };
-  row.latency_ms = with("1", "0.5").at("latency_ms").at("p50").get<double>();
+  const double ms = with("1", "0.2").at("latency_ms").at("p50").get<double>();
+  row.latency_ms = row.latency_ms > 0 ? std::min(row.latency_ms, ms) : ms;
+  if (row.peak_rss_bytes > 0) return;
   row.peak_rss_bytes = with(std::to_string(kMemoryBatch), "0").at("peak_rss_bytes").get<size_t>();
 }
 
@@ -155,8 +159,8 @@ void Demo::report(const Dense& dense) {
       "\n" + table.text() + "\nTop-1 on " + with_commas(dense.accuracy.samples) +
       " test images; watched and repaired (weights refitted by least squares) on\n" + with_commas(dense.calibration->size()) +
       " training images, no labels. pruned: before repair. params: not zero. ms: one image,\n"
-      "median. RAM: peak of a process that runs batches of " +
-      std::to_string(kMemoryBatch) + ". stats: what watching held, however many\nimages. Models: " + out_.string() + "\n");
+      "least of three medians. RAM: peak of a process that runs batches of " +
+      std::to_string(kMemoryBatch) + ". stats: what watching\nheld, however many images. Models: " + out_.string() + "\n");
   context_.output().json({{"command", "demo"},
                           {"samples", {{"calibration", dense.calibration->size()}, {"evaluation", dense.accuracy.samples}}},
                           {"networks", list},
@@ -193,7 +197,9 @@ void Demo::run() {
   cut_rows(dense, weights, "Wanda weights", "wanda-weights");
 
   context_.output().note("\nlatency and memory of each network, in a process of its own");
-  for (Row& each : rows_) measure(each);
+  for (int round = 0; round < kLatencyRounds; ++round) {
+    for (Row& each : rows_) measure(each);
+  }
   report(dense);
 }
 
