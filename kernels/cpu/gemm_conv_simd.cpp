@@ -43,15 +43,33 @@ struct Planes {
   int64_t last;    // channels in a tap's last plane
 };
 
-/// What the micro-kernel reads: pixels, weights, and what to fetch meanwhile: the panel that comes next, and this panel's share
-/// of the next group's weights, a few lines a plane: all at once they would come no faster, and stall the loads of x.
+/// Where this panel's results will go, and the residuals that are added to them: a stream a vector, `rows` pixels each. Fetched
+/// while the panel is multiplied, so that the last step neither waits for a residual nor for the line that it writes to: up to
+/// a fifth of an expanding 1x1 convolution whose output outgrows the caches (docs/winograd.md).
+struct ResultLines {
+  const float* streams[4];
+  int count = 0;
+  int64_t rows;
+};
+
+/// What the micro-kernel reads: pixels, weights, and what to fetch meanwhile: the panel that comes next, this panel's share of
+/// the next group's weights, and its results' lines, a few a plane: all at once they would come no faster, and stall the loads
+/// of x.
 struct Operands {
   Planes x;
   const float* weights;
   const float* x_ahead;
   const float* weights_ahead;
   int64_t lines_ahead;  // a plane
+  ResultLines results;
 };
+
+template <int kBlock>
+HWY_INLINE void fetch_results(const ResultLines& results, int64_t plane, int64_t planes) {
+  const int64_t share = (results.rows + planes - 1) / planes;
+  for (int64_t row = plane * share; row < std::min((plane + 1) * share, results.rows); ++row)
+    for (int stream = 0; stream < results.count; ++stream) hwy::Prefetch(results.streams[stream] + row * kBlock);
+}
 
 /// The loops over accumulators are unrolled by order: what is indexed by a variable, even once, lives in memory throughout.
 /// acc[v][r] = sum over planes and channels of x[r] weights[v], for kRows pixels and kVectors vectors of output channels.
@@ -71,6 +89,7 @@ HWY_INLINE void accumulate(const Operands& o, V (&acc)[kVectors][kRows]) {
     const int64_t channels = tail ? x.last : kBlock;
     if (tail) in_tap = 0;
     for (int64_t line = 0; line < o.lines_ahead; ++line, ahead += kLineFloats) hwy::Prefetch(ahead);
+    fetch_results<kBlock>(o.results, i, x.count);
     const float* HWY_RESTRICT row = plane;
     const float* fetch = next;
     for (int64_t c = 0; c < channels; ++c) {
@@ -246,12 +265,18 @@ struct Worker {
     return {nullptr, pixels * kBlock, taps * blocks, blocks, last};
   }
 
-  void run_panel(const Operands& o, const Panel& panel, int64_t channel, const SumArrays* totals) const {
+  void run_panel(Operands& o, const Panel& panel, int64_t channel, const SumArrays* totals) const {
     const auto place = [&](int64_t c) {
       return (panel.y_block + c / kBlock) * out_plane + panel.y_pixel * kBlock + c % kBlock;
     };
     const Results out{panel.rows, {place(channel), place(channel + lanes)}, channel, totals};
-    if (channel + lanes >= args.y.channel_pitch) {
+    const int vectors = channel + lanes < args.y.channel_pitch ? 2 : 1;
+    o.results.rows = out.rows;
+    for (int v = 0; v < vectors; ++v) {
+      o.results.streams[o.results.count++] = args.y.data + out.at[v];
+      if (args.residual.data != nullptr) o.results.streams[o.results.count++] = args.residual.data + out.at[v];
+    }
+    if (vectors == 1) {
       partial_panel<1, kBlock, kObserve>(o, args, out);
     } else if (kObserve == Observe::kNothing && out.rows == kPanelRows) {
       full_panel<kBlock>(o, args, out);
@@ -275,8 +300,12 @@ struct Worker {
           totals[1] = at_channel(totals[0], lanes);
         }
         for (int64_t i = 0; i < count; ++i) {
-          Operands o{planes, u, panels[std::min(i + 1, count - 1)].x, u + group_floats + i * planes.count * lines * kLineFloats,
-                     group + 1 < last_group ? lines : 0};
+          Operands o{planes,
+                     u,
+                     panels[std::min(i + 1, count - 1)].x,
+                     u + group_floats + i * planes.count * lines * kLineFloats,
+                     group + 1 < last_group ? lines : 0,
+                     {}};
           o.x.first = panels[i].x;
           run_panel(o, panels[i], channel, totals);
         }

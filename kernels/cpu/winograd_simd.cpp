@@ -45,17 +45,17 @@ struct Transform<4> {
   static constexpr float kA = 0.70710678118654752F, kB = 1.41421356237309505F;
 
   template <class D, class V = Vec<D>>
-  static HWY_INLINE void input(D d, const V* HWY_RESTRICT x, V* HWY_RESTRICT y, int step) {
-    const V x0 = x[0], x1 = x[step], x2 = x[2 * step], x3 = x[3 * step], x4 = x[4 * step], x5 = x[5 * step];
+  static HWY_INLINE void input(D d, const V (&x)[6], V (&y)[6]) {
     const V m25 = hn::Set(d, -2.5F), a = hn::Set(d, kA), b = hn::Set(d, kB), half = hn::Set(d, 0.5F), two = hn::Set(d, 2.0F);
-    y[0] = hn::MulAdd(m25, x2, hn::Add(x0, x4));
-    const V even_a = hn::NegMulAdd(two, x2, x4), odd_a = hn::NegMulAdd(two, x1, x3);
-    y[step] = hn::MulAdd(a, odd_a, even_a);
-    y[2 * step] = hn::NegMulAdd(a, odd_a, even_a);
-    const V even_b = hn::NegMulAdd(half, x2, x4), odd_b = hn::NegMulAdd(half, x1, x3);
-    y[3 * step] = hn::MulAdd(b, odd_b, even_b);
-    y[4 * step] = hn::NegMulAdd(b, odd_b, even_b);
-    y[5 * step] = hn::MulAdd(m25, x3, hn::Add(x1, x5));
+    const V first = hn::MulAdd(m25, x[2], hn::Add(x[0], x[4])), last = hn::MulAdd(m25, x[3], hn::Add(x[1], x[5]));
+    const V even_a = hn::NegMulAdd(two, x[2], x[4]), odd_a = hn::NegMulAdd(two, x[1], x[3]);
+    const V even_b = hn::NegMulAdd(half, x[2], x[4]), odd_b = hn::NegMulAdd(half, x[1], x[3]);
+    y[0] = first;  // x and y may be the same
+    y[1] = hn::MulAdd(a, odd_a, even_a);
+    y[2] = hn::NegMulAdd(a, odd_a, even_a);
+    y[3] = hn::MulAdd(b, odd_b, even_b);
+    y[4] = hn::NegMulAdd(b, odd_b, even_b);
+    y[5] = last;
   }
   template <class D, class V = Vec<D>>
   static HWY_INLINE void output(D d, const V* HWY_RESTRICT m, int from, V* HWY_RESTRICT y, int to) {
@@ -73,12 +73,12 @@ struct Transform<4> {
 template <>
 struct Transform<2> {
   template <class D, class V = Vec<D>>
-  static HWY_INLINE void input(D, const V* HWY_RESTRICT x, V* HWY_RESTRICT y, int step) {
-    const V x0 = x[0], x1 = x[step], x2 = x[2 * step], x3 = x[3 * step];
-    y[0] = hn::Sub(x0, x2);
-    y[step] = hn::Add(x1, x2);
-    y[2 * step] = hn::Sub(x2, x1);
-    y[3 * step] = hn::Sub(x3, x1);
+  static HWY_INLINE void input(D, const V (&x)[4], V (&y)[4]) {
+    const V first = hn::Sub(x[0], x[2]), second = hn::Add(x[1], x[2]), third = hn::Sub(x[2], x[1]);
+    y[3] = hn::Sub(x[3], x[1]);
+    y[0] = first;
+    y[1] = second;
+    y[2] = third;
   }
   template <class D, class V = Vec<D>>
   static HWY_INLINE void output(D, const V* HWY_RESTRICT m, int from, V* HWY_RESTRICT y, int to) {
@@ -99,7 +99,8 @@ HWY_INLINE TilePlace place_of(const WinogradPlan& plan, int64_t tile) {
   return {tile / a_sample, in_sample / plan.tiles_wide * m, in_sample % plan.tiles_wide * m};
 }
 
-/// Transforms vectors [first, last) of a tile's channels; out points at V's row of this tile.
+/// Transforms vectors [first, last) of a tile's channels; out points at V's row of this tile. Meanwhile fetches the pixels that
+/// the next tile to the right reads and this one does not.
 template <int kTile, int kBlock>
 void transform_input(const WinogradPlan& plan, const ActivationView<const float>& x, const TilePlace& place, int64_t first,
                      int64_t last, float* HWY_RESTRICT out) {
@@ -110,24 +111,41 @@ void transform_input(const WinogradPlan& plan, const ActivationView<const float>
   const int64_t top = place.row - plan.problem.padding, left = place.column - plan.problem.padding;
   const bool inside = top >= 0 && left >= 0 && top + kN <= h && left + kN <= w;
   const int64_t row_floats = w * kBlock, plane = h * row_floats;
+  const int64_t fetched_rows = std::min<int64_t>(kN, h - top), fetched_end = std::min<int64_t>(kN + kTile, w - left);
   const float* sample = x.data + place.sample * (x.channel_pitch / kBlock) * plane;
   for (int64_t vector = first; vector < last; ++vector) {
     const int64_t channel = vector * lanes;
     const float* base = sample + channel / kBlock * plane + channel % kBlock + top * row_floats + left * kBlock;
-    V t[kN * kN], u[kN * kN];
+    for (int64_t i = std::max<int64_t>(0, -top); i < fetched_rows; ++i)
+      for (int64_t j = kN; j < fetched_end; ++j) hwy::Prefetch(base + i * row_floats + j * kBlock);
+    V u[kN][kN];
+    const auto transform_column = [&](int j, const auto& pixel) HWY_ATTR {
+      V c[kN];
+#pragma GCC unroll 6  // what is indexed by a variable, even once, lives in memory throughout
+      for (int i = 0; i < kN; ++i) c[i] = pixel(i, j);
+      Transform<kTile>::input(d, c, c);
+#pragma GCC unroll 6
+      for (int i = 0; i < kN; ++i) u[i][j] = c[i];
+    };
     if (inside) {
-      for (int i = 0; i < kN; ++i)
-        for (int j = 0; j < kN; ++j) t[i * kN + j] = hn::Load(d, base + i * row_floats + j * kBlock);
+#pragma GCC unroll 6
+      for (int j = 0; j < kN; ++j)
+        transform_column(j, [&](int i, int k) HWY_ATTR { return hn::Load(d, base + i * row_floats + k * kBlock); });
     } else {
-      for (int i = 0; i < kN; ++i)
-        for (int j = 0; j < kN; ++j) {
-          const bool there = top + i >= 0 && top + i < h && left + j >= 0 && left + j < w;
-          t[i * kN + j] = there ? hn::Load(d, base + i * row_floats + j * kBlock) : hn::Zero(d);
-        }
+      for (int j = 0; j < kN; ++j)
+        transform_column(j, [&](int i, int k) HWY_ATTR {
+          const bool there = top + i >= 0 && top + i < h && left + k >= 0 && left + k < w;
+          return there ? hn::Load(d, base + i * row_floats + k * kBlock) : hn::Zero(d);
+        });
     }
-    for (int j = 0; j < kN; ++j) Transform<kTile>::input(d, t + j, u + j, kN);
-    for (int i = 0; i < kN; ++i) Transform<kTile>::input(d, u + i * kN, t + i * kN, 1);
-    for (int p = 0; p < kN * kN; ++p) hn::Store(t[p], d, out + p * plan.v_point_stride + channel);
+    float* to = out + channel;
+#pragma GCC unroll 6
+    for (int i = 0; i < kN; ++i) {
+      V r[kN];
+      Transform<kTile>::input(d, u[i], r);
+#pragma GCC unroll 6
+      for (int j = 0; j < kN; ++j, to += plan.v_point_stride) hn::Store(r[j], d, to);
+    }
   }
 }
 
@@ -219,6 +237,14 @@ HWY_INLINE void transform_output(const WinogradPlan& plan, const ConvArgs& args,
   const int64_t row_floats = plan.out_width * kBlock, plane = plan.out_height * row_floats;
   const int64_t at = (place.sample * (args.y.channel_pitch / kBlock) + out.channel / kBlock) * plane + out.channel % kBlock +
                      place.row * row_floats + place.column * kBlock;
+  // Meanwhile fetch what the next tile to the right writes and adds.
+  const int64_t fetched_end = std::min<int64_t>(2 * kTile, plan.out_width - place.column);
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = kTile; j < fetched_end; ++j) {
+      const int64_t here = at + i * row_floats + j * kBlock;
+      hwy::Prefetch(args.y.data + here);
+      if (args.residual.data != nullptr) hwy::Prefetch(args.residual.data + here);
+    }
   const V bias = hn::Load(d, out.bias + out.channel), zero = hn::Zero(d);
   RegisterSums<decltype(d), kObserve> sums(d, kObserve != Observe::kNothing ? args.sums->threshold : 0.0F);
   for (int i = 0; i < kTile; ++i) {
