@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The arena planner: lifetimes in, offsets in one arena out. Pure integers: no device memory, nothing of what a tensor means.
 //
-// Placing ranges optimally is NP-hard, so several orders are tried, each placed by best fit, and the smallest arena is kept.
+// Placing ranges optimally is NP-hard, so three orders are tried, each placed by best fit, and the smallest arena is kept.
 // Where none meets the lower bound, the ranges that stick out above it are moved to the front and placed again: that repairs
-// the usual case, a large range that came too late. Cost: milliseconds for a ResNet-152, once a session. Tests:
-// tests/unit/plan_test.cpp
+// the usual case, a large range that came too late. Every network of models/resnet.h meets its bound; of 6,000 small random
+// programs five miss their optimum (with two orders, thirteen). Cost: milliseconds for a ResNet-152, once a session.
+// Tests: tests/unit/plan_test.cpp, plan_optimum_test.cpp, tests/golden/plan_bound_test.cpp
 #include <algorithm>
 #include <functional>
 #include <limits>
@@ -105,8 +106,6 @@ Placement best_placement(const std::vector<Range>& ranges, size_t bound) {
   const auto length = [](const Range& r) { return static_cast<int64_t>(r.last) - r.first + 1; };
   const std::vector<Key> keys = {
       [&](const Range& r) { return std::tuple<int64_t, int64_t, int64_t>(-bytes(r), -length(r), r.first); },
-      [&](const Range& r) { return std::tuple<int64_t, int64_t, int64_t>(-bytes(r) * length(r), -bytes(r), r.first); },
-      [&](const Range& r) { return std::tuple<int64_t, int64_t, int64_t>(r.first, -length(r), -bytes(r)); },
       [&](const Range& r) { return std::tuple<int64_t, int64_t, int64_t>(-length(r), -bytes(r), r.first); },
       [&](const Range& r) { return std::tuple<int64_t, int64_t, int64_t>(-r.last, -length(r), -bytes(r)); },
   };

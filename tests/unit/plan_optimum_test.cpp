@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <string>
 
 #include "engine/base/runtime.h"
 #include "engine/memory/resource.h"
@@ -63,14 +64,21 @@ size_t optimum(const Program& program) {
   return best;
 }
 
-TEST(PlanOptimum, TheHeuristicFindsTheOptimumOfSmallPrograms) {
-  for (uint64_t seed = 0; seed < 300; ++seed) {
+TEST(PlanOptimum, TheHeuristicFindsTheOptimumOfNearlyAllSmallPrograms) {
+  std::string missed;
+  int misses = 0;
+  for (uint64_t seed = 0; seed < 6000; ++seed) {
     const Program program = small_program(seed);
     const MemoryPlan made = plan(program);
     const size_t best = optimum(program);
     ASSERT_GE(best, made.lower_bound_bytes) << "seed " << seed;
-    EXPECT_EQ(made.arena_bytes, best) << "seed " << seed << ", bound " << made.lower_bound_bytes;
+    ASSERT_GE(made.arena_bytes, best) << "seed " << seed << ": the judge or the plan is wrong";
+    if (made.arena_bytes == best) continue;
+    ++misses;
+    missed += "seed " + std::to_string(seed) + ": " + std::to_string(made.arena_bytes) + " bytes, optimum " +
+              std::to_string(best) + "\n";
   }
+  EXPECT_LE(misses, 5) << missed;  // what the planner's three orders reach; its first two alone miss more than twice as many
 }
 
 }  // namespace
