@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The k-th allocation fails, for every k there is, somewhere in load, lower, bind, run, collect, prune, repair, save: each time
 // OutOfMemory comes out, nothing stays allocated, file and loaded model are as before, and the next run gives the same bytes.
-// One chain a kind of repair, on a network of a few channels; thousands of runs in seconds.
+// One chain a kind of repair, and one that chooses by the refit's costs as the command does by default, on a network of a few
+// channels; thousands of runs in seconds.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -14,6 +15,7 @@
 #include "prune/apply.h"
 #include "prune/groups.h"
 #include "prune/refit.h"
+#include "prune/refit_costs.h"
 #include "prune/repair.h"
 #include "prune/score.h"
 #include "prune/select.h"
@@ -39,7 +41,13 @@ struct Result {
   friend bool operator==(const Result&, const Result&) = default;
 };
 
-class Chain : public ::testing::TestWithParam<Repair> {
+struct Way {
+  Repair repair;
+  bool by_refit_costs = false;
+};
+std::string name_of(const Way& way) { return elek::name_of(way.repair) + (way.by_refit_costs ? "_ChosenByIt" : ""); }
+
+class Chain : public ::testing::TestWithParam<Way> {
  protected:
   void SetUp() override {
     folder_ = std::filesystem::temp_directory_path() / ("elek-fault-" + name_of(GetParam()));
@@ -83,15 +91,17 @@ class Chain : public ::testing::TestWithParam<Repair> {
       statistics = session.statistics();
     }
     const std::vector<Group> groups = find_groups(dense.graph);
-    const auto scores = score_channels(dense, groups, Criterion::kStdConsumer, statistics, 0);
+    const auto scores = GetParam().by_refit_costs ? refit_costs(dense, groups, source, options, {})
+                                                  : score_channels(dense, groups, Criterion::kStdConsumer, statistics, 0);
     ChannelTarget target;
     target.share = 0.3;
+    if (GetParam().by_refit_costs) target.scope = Scope::kMacs;
     const PrunePlan plan = select_channels(groups, scores, dense.graph, target);
     const uint64_t before = hash(dense);
     Model pruned = apply(dense, plan, memory);
     (void)check_equivalence(pruned, masked(dense, plan, memory), source, options);
-    if (refits(GetParam())) pruned = refit(dense, pruned, plan, source, options, {});
-    if (reestimates(GetParam())) pruned = reestimate_batch_norm(pruned, source, 0, options, {});
+    if (refits(GetParam().repair)) pruned = refit(dense, pruned, plan, source, options, {});
+    if (reestimates(GetParam().repair)) pruned = reestimate_batch_norm(pruned, source, 0, options, {});
     EXPECT_EQ(hash(dense), before) << "the dense model is shared, never changed";
     save_model(pruned, out());
     result.saved = contents(out());
@@ -141,8 +151,10 @@ TEST_P(Chain, SurvivesEveryAllocationThatFails) {
   RecordProperty("allocations", std::to_string(k));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Chain, ::testing::Values(Repair::kNone, Repair::kBatchNorm, Repair::kRefit),
-                         [](const auto& repair) { return name_of(repair.param); });
+INSTANTIATE_TEST_SUITE_P(All, Chain,
+                         ::testing::Values(Way{Repair::kNone}, Way{Repair::kBatchNorm}, Way{Repair::kRefit},
+                                           Way{Repair::kRefit, true}),
+                         [](const auto& way) { return name_of(way.param); });
 
 }  // namespace
 }  // namespace elek
