@@ -12,6 +12,7 @@
 
 #include "cli/commands.h"
 #include "cli/context.h"
+#include "cli/latency.h"
 #include "engine/base/error.h"
 #include "models/model_file.h"
 
@@ -67,9 +68,14 @@ double number_at(const Json& json, const std::string& pointer) {
   return json.contains(at) && json.at(at).is_number() ? json.at(at).get<double>() : NAN;
 }
 
+void take_latency(Source& source, const Json& json, const std::string& pointer) {
+  for (const std::string p : {"p10", "p50", "p90"})
+    take(source, json, (pointer + "/").append(p), "latency " + p, Unit::kMilliseconds);
+}
+
 void take_machine(Source& source, const Json& json) {
   take(source, json, "/images_per_second", "images/s", Unit::kRate);
-  for (const std::string p : {"p10", "p50", "p90"}) take(source, json, "/latency_ms/" + p, "latency " + p, Unit::kMilliseconds);
+  take_latency(source, json, "/latency_ms");
   take(source, json, "/batch", "batch", Unit::kCount);
   take(source, json, "/memory/weights_bytes", "packed weights", Unit::kBytes);
   take(source, json, "/memory/arena_bytes", "arena", Unit::kBytes);
@@ -109,6 +115,8 @@ void read_cut(Source& source, const Json& json) {
   take(source, json, "/arena_bytes/pruned", "arena", Unit::kBytes);
   take(source, json, "/statistics_bytes", "statistics", Unit::kBytes);
   take_machine(source, json);
+  take_latency(source, json, "/latency_ms/pruned");
+  if (source.find("latency p50") != nullptr) source.metrics.push_back({"batch", Unit::kCount, 1, NAN});
 }
 
 void read_sweep(Source& source, const Json& json) {
@@ -271,6 +279,30 @@ std::string other_images(const std::vector<Source>& sources) {
   return "";
 }
 
+std::optional<Latency> latency_of(const Source& source) {
+  const Metric *p10 = source.find("latency p10"), *p50 = source.find("latency p50"), *p90 = source.find("latency p90");
+  if (p10 == nullptr || p50 == nullptr || p90 == nullptr) return std::nullopt;
+  return Latency{p10->value, p50->value, p90->value};
+}
+
+/// What is no faster than the first, where both were timed over equal batches: a cut network should be seen for it.
+std::string slower_text(const std::vector<Source>& sources) {
+  const std::vector<std::string> names = headings(sources);
+  const std::optional<Latency> first = latency_of(sources.front());
+  const Metric* const batch = sources.front().find("batch");
+  std::string text;
+  for (size_t i = 1; i < sources.size(); ++i) {
+    const std::optional<Latency> now = latency_of(sources[i]);
+    const Metric* const own = sources[i].find("batch");
+    if (!first || !now || batch == nullptr || own == nullptr || own->value != batch->value || !(now->p50 > first->p50))
+      continue;
+    text += names[i] + (is_slower(*now, *first) ? " is SLOWER than " : " is no faster than ") + names.front() + ": " +
+            decimal(now->p50, 3) + " ms a batch, " + decimal(first->p50, 3) + " there" +
+            (is_slower(*now, *first) ? "\n" : " (their ranges from 10 to 90 % overlap)\n");
+  }
+  return text.empty() ? text : "\n" + text;
+}
+
 void report(const std::vector<Source>& sources, const std::vector<std::string>& names, const Context& context) {
   std::vector<std::string> header{""};
   for (const std::string& heading : headings(sources)) header.push_back(heading);
@@ -295,7 +327,7 @@ void report(const std::vector<Source>& sources, const std::vector<std::string>& 
     rows.push_back(
         {{"metric", name}, {"unit", kUnitNames[static_cast<size_t>(unit)]}, {"values", values}, {"differences", differences}});
   }
-  context.output().result(table.text());
+  context.output().result(table.text() + slower_text(sources));
   if (noise) {
     context.output().result(
         "\n~ within two standard errors, taken as if the images were different ones; for a finer answer on "

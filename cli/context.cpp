@@ -132,10 +132,6 @@ Json device_account_json(const Account& account) {
 
 }  // namespace
 
-void not_built_yet(const std::string& what, const std::string& instead) {
-  throw UsageError(what + ": not built yet in this version; use " + instead);
-}
-
 TensorMemory::TensorMemory(MemoryResource& upstream, StreamOrder& order, std::optional<size_t> limit_bytes)
     : pool_(
           [&]() -> MemoryResource& {

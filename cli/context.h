@@ -42,8 +42,6 @@ void add_common(CLI::App& command, Common& common);
 [[nodiscard]] std::optional<Device> parse_device(const std::string& text);
 /// "f32", "tf32", "bf16", "f16". UsageError for anything else.
 [[nodiscard]] Precision parse_precision(const std::string& text);
-/// UsageError that names an option of the design which this version does not have yet, and what to use instead.
-[[noreturn]] void not_built_yet(const std::string& what, const std::string& instead);
 
 /// Memory of one phase: of the process as the system counts it, and of the tensors as our resources count them.
 struct Phase {

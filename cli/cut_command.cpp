@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "cli/cut.h"
+#include "cli/latency.h"
 #include "cli/why.h"
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
@@ -212,7 +213,9 @@ void add_selection(CLI::App& command, Selection& selection) {
           "global for refit, layer for the others")
       ->check(CLI::IsMember({"auto", "layer", "global"}))
       ->capture_default_str();
-  command.add_option("--round-to", selection.round_to, "auto (multiples of 8 from 64 channels on) or a number")
+  command
+      .add_option("--round-to", selection.round_to,
+                  "auto (multiples of 8 from 64 channels on), a number, or measured (where this machine's time steps up)")
       ->capture_default_str();
   command.add_option("--ignore", selection.ignore, "Layer or group that stays whole; may be repeated")->take_all();
 }
@@ -253,11 +256,11 @@ void resolve(const Selection& selection, Criterion criterion, ChannelTarget& tar
   target.scope = scope_of(selection.scope, criterion);
   target.ignore = selection.ignore;
   if (selection.round_to == "auto") return;
-  if (selection.round_to == "measured") not_built_yet("--round-to measured", "--round-to auto or a number");
+  if (selection.round_to == "measured") return;  // needs a device: run_cut
   const char* const end = selection.round_to.data() + selection.round_to.size();
   const auto [rest, error] = std::from_chars(selection.round_to.data(), end, target.round_to);
   if (error != std::errc() || rest != end || target.round_to < 1) {
-    throw UsageError("--round-to '" + selection.round_to + "': expected auto or a number of channels from 1");
+    throw UsageError("--round-to '" + selection.round_to + "': expected auto, measured or a number of channels from 1");
   }
 }
 
@@ -285,6 +288,7 @@ void run_cut(const std::string& name, CutCommand options) {
   check_what_is_wanted(options);
   if (options.spec.out.empty()) options.input.evaluate.clear();
   Context context(options.common);
+  if (options.selection.round_to == "measured") options.spec.channels.round = measured_rounding(context);
   if (!options.spec.out.empty()) check_output_path(options.spec.out);
   if (!options.save_statistics.empty()) check_output_path(options.save_statistics);
   Dense dense = load_dense(options.input, context);
@@ -306,7 +310,12 @@ void run_cut(const std::string& name, CutCommand options) {
   const CutResult result = cut(dense, collected, options.spec, context);
   print_report(dense, collected, result, context);
   context.output().result("\n" + options.spec.out + ": " + result.plan.criterion + ", " + result.plan.target + "\n");
-  context.output().json(report_json(name, dense, collected, result, options.spec.out, why, context));
+  const std::optional<Latencies> latencies = measure_latencies(dense.model, result.model, context);
+  context.output().result(latency_text(latencies) + "\n");
+  Json json = report_json(name, dense, collected, result, options.spec.out, why, context);
+  json["latency_ms"] = nullptr;
+  if (latencies) json["latency_ms"] = before_after(latency_json(latencies->dense), latency_json(latencies->pruned));
+  context.output().json(json);
 }
 
 }  // namespace elek::cli

@@ -9,6 +9,7 @@
 #include "cli/child.h"
 #include "cli/commands.h"
 #include "cli/cut.h"
+#include "cli/latency.h"
 #include "cli/prepare.h"
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
@@ -42,7 +43,7 @@ struct Row {
   int64_t parameters = 0;
   int64_t macs = 0;
   size_t file_bytes = 0;
-  double latency_ms = 0;
+  Latency latency;  // of the turn with the least median
   size_t peak_rss_bytes = 0;
   size_t statistics_bytes = 0;
 };
@@ -127,8 +128,9 @@ void Demo::measure(Row& row) {
     all.insert(all.end(), {"--batch", batch, "--seconds", seconds});
     return run_child(all);
   };
-  const double ms = with("1", "0.2").at("latency_ms").at("p50").get<double>();
-  row.latency_ms = row.latency_ms > 0 ? std::min(row.latency_ms, ms) : ms;
+  const Json timed = with("1", "0.2").at("latency_ms");
+  const Latency now{timed.at("p10").get<double>(), timed.at("p50").get<double>(), timed.at("p90").get<double>()};
+  if (row.latency.p50 == 0 || now.p50 < row.latency.p50) row.latency = now;
   if (row.peak_rss_bytes > 0) return;
   row.peak_rss_bytes = with(std::to_string(kMemoryBatch), "0").at("peak_rss_bytes").get<size_t>();
 }
@@ -141,7 +143,7 @@ void Demo::report(const Dense& dense) {
     const auto accuracy = [](double share) { return decimal(100 * share, 2); };
     table.add({row.name, is_dense ? accuracy(dense.accuracy.top1) : "", is_dense ? "" : accuracy(row.pruned),
                is_dense ? "" : accuracy(row.repaired), readable_count(row.parameters), readable_count(row.macs),
-               decimal(static_cast<double>(row.file_bytes) / 1e6, 2), decimal(row.latency_ms, 2),
+               decimal(static_cast<double>(row.file_bytes) / 1e6, 2), decimal(row.latency.p50, 2),
                decimal(static_cast<double>(row.peak_rss_bytes) / 1e6, 1),
                is_dense ? "" : decimal(static_cast<double>(row.statistics_bytes) / 1e3, 1)});
     if (is_dense) table.add_rule();
@@ -151,13 +153,18 @@ void Demo::report(const Dense& dense) {
                     {"nonzero_parameters", row.parameters},
                     {"macs", row.macs},
                     {"file_bytes", row.file_bytes},
-                    {"latency_ms", {{"p50", row.latency_ms}}},
+                    {"latency_ms", latency_json(row.latency)},
                     {"peak_rss_bytes", row.peak_rss_bytes},
                     {"statistics_bytes", row.statistics_bytes}});
   }
+  std::string slower;
+  for (const Row& row : rows_) {
+    if (is_slower(row.latency, rows_.front().latency)) slower += (slower.empty() ? "" : ", ") + row.name;
+  }
   context_.output().result(
-      "\n" + table.text() + "\nTop-1 on " + with_commas(dense.accuracy.samples) +
-      " test images; watched and repaired (weights refitted by least squares) on\n" + with_commas(dense.calibration->size()) +
+      "\n" + table.text() + (slower.empty() ? "" : "\nSLOWER than dense: " + slower + "\n") + "\nTop-1 on " +
+      with_commas(dense.accuracy.samples) + " test images; watched and repaired (weights refitted by least squares) on\n" +
+      with_commas(dense.calibration->size()) +
       " training images, no labels. pruned: before repair. params: not zero. ms: one image,\n"
       "least of three medians. RAM: peak of a process that runs batches of " +
       std::to_string(kMemoryBatch) + ". stats: what watching\nheld, however many images. Models: " + out_.string() + "\n");

@@ -42,6 +42,9 @@ std::vector<Criterion> criteria_of(const std::vector<std::string>& names) {
 
 SweepSpec spec_of(const SweepOptions& options) {
   SweepSpec spec;
+  if (options.selection.round_to == "measured") {
+    throw UsageError("--round-to measured: a sweep's networks are the same on every machine; use auto or a number");
+  }
   spec.criteria = criteria_of(options.metrics);
   resolve(options.selection, Criterion::kStdConsumer, spec.target);
   spec.scope = options.selection.scope;

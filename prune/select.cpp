@@ -126,7 +126,8 @@ std::string share_text(double share) {
 std::string target_text(const ChannelTarget& target) {
   std::string text = "channels=" + share_text(target.share);
   text += target.scope == Scope::kLayer ? " scope=layer" : " scope=global";
-  text += " round-to=" + (target.round_to == 0 ? std::string("auto") : std::to_string(target.round_to));
+  const std::string count = target.round_to == 0 ? "auto" : std::to_string(target.round_to);
+  text += " round-to=" + (target.round ? "measured" : count);
   for (const auto& [name, share] : target.overrides) text += " layer=" + name + "=" + share_text(share);
   for (const std::string& name : target.ignore) text += " ignore=" + name;
   return text;
@@ -149,45 +150,62 @@ int64_t kept_count(int64_t channels, int64_t removed, int64_t slices, int64_t ro
   return std::min(channels, std::max(step, nearest));
 }
 
+int64_t kept_of(const Graph& graph, const Group& group, int64_t removed, const ChannelTarget& target) {
+  if (!target.round || removed == 0) return kept_count(group.channels, removed, group.conv_groups, target.round_to);
+  const int64_t kept = target.round(graph, group, std::max(group.conv_groups, group.channels - removed));
+  ELEK_CHECK(kept > 0 && kept <= group.channels && kept % group.conv_groups == 0,
+             "group '" + group.name + "': rounding gave " + std::to_string(kept) + " of " + std::to_string(group.channels) +
+                 " channels in " + std::to_string(group.conv_groups) + " slices");
+  return kept;
+}
+
 namespace {
 
-/// What each group keeps if it gives its share and no more.
-std::vector<int64_t> kept_by_share(const std::vector<Group>& groups, const std::vector<Wish>& wishes, int64_t round_to) {
+/// What each group keeps of its channels when so many of them were to go.
+std::vector<int64_t> kept_after(const std::vector<Group>& groups, const Graph& graph, const std::vector<int64_t>& removed,
+                                const ChannelTarget& target) {
   std::vector<int64_t> kept;
-  for (size_t g = 0; g < groups.size(); ++g) {
-    const Group& group = groups[g];
-    const int64_t removed = std::llround(wishes[g].share * static_cast<double>(group.channels));
-    kept.push_back(group.prunable ? kept_count(group.channels, removed, group.conv_groups, round_to) : group.channels);
-  }
+  for (size_t g = 0; g < groups.size(); ++g)
+    kept.push_back(groups[g].prunable ? kept_of(graph, groups[g], removed[g], target) : groups[g].channels);
   return kept;
+}
+
+std::vector<int64_t> removed_by_share(const std::vector<Group>& groups, const std::vector<Wish>& wishes) {
+  std::vector<int64_t> removed;
+  for (size_t g = 0; g < groups.size(); ++g)
+    removed.push_back(std::llround(wishes[g].share * static_cast<double>(groups[g].channels)));
+  return removed;
+}
+
+double macs_by_share(const std::vector<Group>& groups, const Graph& graph, const std::vector<Wish>& wishes,
+                     ChannelTarget target) {
+  target.round = nullptr;  // a budget is the same on every machine
+  return macs_with(groups, graph, kept_after(groups, graph, removed_by_share(groups, wishes), target));
 }
 
 /// How many channels each group keeps.
 std::vector<int64_t> kept_counts(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores,
                                  const Graph& graph, const std::vector<Wish>& wishes, const ChannelTarget& target) {
-  std::vector<int64_t> kept = kept_by_share(groups, wishes, target.round_to);
-  if (target.scope == Scope::kGlobal) {
-    std::vector<int64_t> removed(groups.size(), 0);
-    take_from_pool(groups, scores, wishes, target.share, removed);
-    for (size_t g = 0; g < groups.size(); ++g) {
-      const Group& group = groups[g];
-      if (wishes[g].pooled) kept[g] = kept_count(group.channels, removed[g], group.conv_groups, target.round_to);
-    }
-  }
-  if (target.scope != Scope::kMacs) return kept;
-  const double macs = target.macs.value_or(macs_with(groups, graph, kept));
+  std::vector<int64_t> removed = removed_by_share(groups, wishes);
   std::vector<bool> pooled;
   for (size_t g = 0; g < groups.size(); ++g) {
     pooled.push_back(wishes[g].pooled);
-    if (wishes[g].pooled) kept[g] = groups[g].channels;
+    if (wishes[g].pooled) removed[g] = 0;
   }
-  return kept_by_cost(groups, scores, graph, pooled, std::move(kept), target.round_to, macs);
+  if (target.scope == Scope::kGlobal) take_from_pool(groups, scores, wishes, target.share, removed);
+  std::vector<int64_t> kept = kept_after(groups, graph, removed, target);
+  if (target.scope != Scope::kMacs) return kept;
+  const double macs = target.macs ? *target.macs : macs_by_share(groups, graph, wishes, target);
+  kept = kept_by_cost(groups, scores, graph, pooled, std::move(kept), target.round_to, macs);
+  if (!target.round) return kept;
+  for (size_t g = 0; g < groups.size(); ++g) removed[g] = pooled[g] ? groups[g].channels - kept[g] : removed[g];
+  return kept_after(groups, graph, removed, target);
 }
 
 }  // namespace
 
 double macs_of_equal_shares(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target) {
-  return macs_with(groups, graph, kept_by_share(groups, read_wishes(groups, graph, target), target.round_to));
+  return macs_by_share(groups, graph, read_wishes(groups, graph, target), target);
 }
 
 PrunePlan select_channels(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores, const Graph& graph,

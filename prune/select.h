@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -27,9 +28,16 @@ struct ChannelTarget {
   std::vector<std::string> ignore;            // names of groups or of values in them that stay whole
   std::map<std::string, double> overrides;    // name -> share
   std::optional<double> macs = std::nullopt;  // kMacs: MACs an image that may stay; else what equal shares would leave
+  /// In place of round_to where set: the count that a group of this graph keeps when it would keep so many (--round-to
+  /// measured, prune/staircase.h). Under kMacs it rounds what the budget, reckoned with round_to, has given.
+  std::function<int64_t(const Graph&, const Group&, int64_t kept)> round;
 };
-/// MACs an image that `target`'s share of every group would leave, its overrides and ignored groups as they are.
+/// MACs an image that `target`'s share of every group would leave, its overrides and ignored groups as they are; counts rounded
+/// to round_to.
 [[nodiscard]] double macs_of_equal_shares(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target);
+
+/// How many channels the group keeps when `removed` were to go: by target.round where set, else kept_count().
+[[nodiscard]] int64_t kept_of(const Graph& graph, const Group& group, int64_t removed, const ChannelTarget& target);
 
 /// The target as History records it: "channels=0.3 scope=layer round-to=auto …".
 [[nodiscard]] std::string target_text(const ChannelTarget& target);

@@ -94,12 +94,13 @@ ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const Cha
       // Of what earlier rounds have cut to the last channel of each slice nothing more can be asked.
       if (group.prunable && channels <= group.conv_groups) continue;
       const int64_t removed = std::llround(share[g] * part * static_cast<double>(group.channels));
-      const int64_t kept = kept_count(group.channels, removed, group.conv_groups, target.round_to);
+      const int64_t kept = kept_of(dense, group, removed, target);
       now.overrides[group.name] = share_for(std::max(int64_t{0}, channels - kept), channels);
     }
   }
   if (target.scope == Scope::kLayer) {
     now.share = 0;
+    now.round = nullptr;
     now.round_to = 1;  // the counts above are rounded already, on the dense network's channels
   } else if (target.scope == Scope::kMacs) {
     ChannelTarget due = target;  // of the dense network

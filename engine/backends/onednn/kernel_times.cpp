@@ -2,14 +2,11 @@
 // On disk an entry's `plan` is four doubles in the order of kConvKernels. Tests: tests/backends/kernel_times_test.cpp
 #include "engine/backends/onednn/kernel_times.h"
 
-#include <sys/utsname.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <vector>
 
 #include "engine/backends/onednn/dnnl_adapter.h"
@@ -24,16 +21,6 @@ namespace {
 constexpr int kKernelsVersion = 1;
 /// Two timings of one kernel differ by as much; the usual kernel is not left for less.
 constexpr double kNoise = 0.03;
-
-std::string processor() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    const size_t colon = line.find(": ");
-    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
-  }
-  utsname system{};
-  return uname(&system) == 0 ? system.machine : "unknown";
-}
 
 }  // namespace
 
@@ -110,8 +97,7 @@ void KernelTimes::add(const std::string& key, const ConvTimes& times) {
 }
 
 std::string machine_key(int threads) {
-  static const std::string cpu = processor();
-  return "cpu " + cpu + " | threads " + std::to_string(threads) + " | " + library_name() + ", ours " +
+  return "cpu " + backends::processor_name() + " | threads " + std::to_string(threads) + " | " + library_name() + ", ours " +
          std::to_string(kKernelsVersion) + " " + kernels::gemm_conv_target();
 }
 

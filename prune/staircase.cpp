@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests: tests/prune/staircase_test.cpp
+#include "prune/staircase.h"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "engine/base/error.h"
+#include "prune/select.h"
+
+namespace elek {
+namespace {
+
+/// More than two timings of one kernel differ by, far less than a step.
+constexpr double kStep = 1.05;
+/// Counts move by a vector's lanes at most, and in narrow groups by less.
+constexpr int64_t kFarthest = 16;
+constexpr int64_t kNarrow = 8;
+
+}  // namespace
+
+int64_t nearest_edge(int64_t channels, int64_t slices, int64_t kept, const WidthTime& us) {
+  ELEK_CHECK(slices > 0 && channels % slices == 0 && kept > 0 && kept <= channels,
+             "nearest_edge: " + std::to_string(kept) + " of " + std::to_string(channels) + " channels in " +
+                 std::to_string(slices) + " slices");
+  const int64_t middle = std::max(slices, (kept + slices / 2) / slices * slices);
+  const int64_t reach = std::max(slices, std::min(kFarthest, channels / kNarrow) / slices * slices);
+  const auto is_edge = [&](int64_t width) { return width == channels || !(us(width + slices) < kStep * us(width)); };
+  for (int64_t away = 0; away <= reach; away += slices) {
+    if (middle + away <= channels && is_edge(middle + away)) return middle + away;
+    if (away > 0 && middle - away >= slices && is_edge(middle - away)) return middle - away;
+  }
+  return kept_count(channels, channels - kept, slices, 0);
+}
+
+double group_us(const Graph& graph, const Group& group, int64_t width, LayerTimes& times) {
+  double total = 0;
+  const auto input_of = [&](const Node& node) { return graph.node(node.inputs.front()).shape; };
+  for (const ValueId id : group.producers) {
+    const Node& node = graph.node(id);
+    if (!node.is<Conv2dAttrs>()) continue;
+    Conv2dAttrs conv = node.as<Conv2dAttrs>();
+    ImageShape input = input_of(node);
+    if (is_depthwise(graph, id)) input.channels = conv.groups = width;
+    conv.out_channels = width;
+    total += times.us(input, conv);
+  }
+  for (const GroupConsumer& consumer : group.consumers) {
+    const Node& node = graph.node(consumer.node);
+    if (!node.is<Conv2dAttrs>() || is_depthwise(graph, consumer.node)) continue;  // depthwise: a producer already
+    ImageShape input = input_of(node);
+    input.channels = width;
+    total += times.us(input, node.as<Conv2dAttrs>());
+  }
+  return total;
+}
+
+}  // namespace elek
