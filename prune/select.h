@@ -30,7 +30,7 @@ struct ChannelTarget {
   std::optional<double> macs = std::nullopt;  // kMacs: MACs an image that may stay; else what equal shares would leave
   /// In place of round_to where set: the count that a group of this graph keeps when it would keep so many (--round-to
   /// measured, prune/staircase.h). Under kMacs it rounds what the budget, reckoned with round_to, has given.
-  std::function<int64_t(const Graph&, const Group&, int64_t kept)> round;
+  std::function<int64_t(const Graph&, const Group&, int64_t kept)> round = nullptr;
 };
 /// MACs an image that `target`'s share of every group would leave, its overrides and ignored groups as they are; counts rounded
 /// to round_to.

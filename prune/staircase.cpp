@@ -3,7 +3,6 @@
 #include "prune/staircase.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "engine/base/error.h"
 #include "prune/select.h"
@@ -23,12 +22,13 @@ int64_t nearest_edge(int64_t channels, int64_t slices, int64_t kept, const Width
   ELEK_CHECK(slices > 0 && channels % slices == 0 && kept > 0 && kept <= channels,
              "nearest_edge: " + std::to_string(kept) + " of " + std::to_string(channels) + " channels in " +
                  std::to_string(slices) + " slices");
-  const int64_t middle = std::max(slices, (kept + slices / 2) / slices * slices);
-  const int64_t reach = std::max(slices, std::min(kFarthest, channels / kNarrow) / slices * slices);
+  const int64_t reach = std::max(slices, std::min(kFarthest, channels / kNarrow));
   const auto is_edge = [&](int64_t width) { return width == channels || !(us(width + slices) < kStep * us(width)); };
-  for (int64_t away = 0; away <= reach; away += slices) {
-    if (middle + away <= channels && is_edge(middle + away)) return middle + away;
-    if (away > 0 && middle - away >= slices && is_edge(middle - away)) return middle - away;
+  const auto is_count = [&](int64_t width) { return width > 0 && width <= channels && width % slices == 0; };
+  for (int64_t away = 0; away <= reach; ++away) {
+    for (const int64_t width : {kept + away, kept - away}) {
+      if (is_count(width) && is_edge(width)) return width;
+    }
   }
   return kept_count(channels, channels - kept, slices, 0);
 }
