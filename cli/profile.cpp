@@ -2,18 +2,16 @@
 // elek profile: where the time of a run goes, step by step, beside what the machine could do at most, measured in the same
 // call. Whole runs and runs with every step timed take turns, so that the table can be held against an undisturbed run.
 // Tests: tests/cli/profile_test.cpp
-#include "engine/profile.h"
-
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <utility>
 #include <vector>
 
 #include "cli/commands.h"
 #include "cli/context.h"
+#include "cli/profile_beside.h"
+#include "cli/profile_rows.h"
 #include "cli/timing.h"
-#include "engine/base/runtime.h"
 #include "models/model_file.h"
 #include "prune/score.h"
 
@@ -29,90 +27,13 @@ struct ProfileOptions {
   int64_t micro_batch = 0;
   double seconds = 3;
   bool why = false;
+  std::string beside;
 };
-
-constexpr int kWarmUps = 3;
-constexpr size_t kFewestRounds = 5;
-
-/// What was measured: medians over the rounds.
-struct Measured {
-  std::vector<double> runs_ms;  // whole runs, sorted
-  std::vector<double> step_us;
-  double rest_us = 0;
-};
-
-Measured measure(Session& session, double seconds, uint64_t seed) {
-  using Clock = std::chrono::steady_clock;
-  Slot& slot = session.slots()[0];
-  fill_with_random_pixels(slot, seed);
-  StepTimes times;
-  for (int i = 0; i < kWarmUps; ++i) (void)session.run_timed(slot, times);
-  std::vector<std::vector<double>> steps(session.program().steps.size());
-  std::vector<double> rests;
-  Measured made;
-  const Clock::time_point start = Clock::now();
-  while (rests.size() < kFewestRounds || std::chrono::duration<double>(Clock::now() - start).count() < seconds) {
-    throw_if_interrupted();
-    const Clock::time_point before = Clock::now();
-    (void)session.run(slot);
-    made.runs_ms.push_back(std::chrono::duration<double, std::milli>(Clock::now() - before).count());
-    (void)session.run_timed(slot, times);
-    for (size_t i = 0; i < steps.size(); ++i) steps[i].push_back(times.step_us[i]);
-    rests.push_back(times.rest_us);
-  }
-  std::sort(made.runs_ms.begin(), made.runs_ms.end());
-  for (std::vector<double>& one : steps) made.step_us.push_back(median(std::move(one)));
-  made.rest_us = median(std::move(rests));
-  return made;
-}
-
-/// One step as it is told.
-struct Row {
-  const ProgramStep* step = nullptr;
-  double us = 0;
-  StepWork work;
-  Roof roof;
-  [[nodiscard]] double flops_per_second() const { return us > 0 ? 1e6 * work.flops / us : 0; }
-  [[nodiscard]] double share_of_peak() const { return us > 0 ? roof.us / us : 0; }
-};
-
-std::vector<Row> rows_of(const Session& session, const Measured& measured, const Peaks& peaks) {
-  const Program& program = session.program();
-  const SessionMemory memory = session.memory();
-  const auto session_bytes = static_cast<double>(memory.weights_bytes + memory.arena_bytes);
-  const int64_t slices = (program.batch + program.micro_batch - 1) / program.micro_batch;
-  std::vector<Row> rows;
-  for (size_t i = 0; i < program.steps.size(); ++i) {
-    Row row{&program.steps[i], measured.step_us[i], work_of(session.graph(), program, i, program.batch), {}};
-    row.roof = roof_of(row.work, slices, session_bytes, peaks);
-    rows.push_back(row);
-  }
-  return rows;
-}
 
 double total_us(const std::vector<Row>& rows) {
   double total = 0;
   for (const Row& row : rows) total += row.us;
   return total;
-}
-
-/// A kernel's name without the instruction set, which is the same for all: "oneDNN jit + epilogue", "winograd F(4x4)".
-std::string short_kernel(const std::string& kernel) {
-  std::string text;
-  for (size_t i = 0; i < kernel.size(); ++i) {
-    if (kernel[i] == ':') i = std::min(kernel.find_first_of(" ,", i), kernel.size());
-    if (i < kernel.size()) text += kernel[i];
-  }
-  const size_t last = text.rfind(' ');
-  const auto is_set = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'; };
-  if (last != std::string::npos && std::all_of(text.begin() + static_cast<std::ptrdiff_t>(last) + 1, text.end(), is_set))
-    text.resize(last);
-  return text;
-}
-
-/// At most `width` characters, the beginning of what is too long left out.
-std::string fit(const std::string& text, size_t width) {
-  return text.size() <= width ? text : ".." + text.substr(text.size() - width + 2);
 }
 
 std::string figures_or_dash(double value, int digits) { return value > 0 ? decimal(value, digits) : "-"; }
@@ -282,8 +203,26 @@ void profile(const ProfileOptions& options) {
   const Peaks peaks = measure_peaks(session_options);
   Session session(std::move(model), session_options);
   note_kernels(context.output(), session.program());
-  const Measured measured = measure(session, options.seconds, options.common.seed);
-  report(options, context, session, measured, peaks);
+  if (!options.beside.empty()) {
+    Model other = load_model(options.beside, context.memory());
+    if (options.statistics == "on") session_options.probes = probes_for(Criterion::kStdConsumer, other.graph);
+    Session second(std::move(other), session_options);
+    const Beside beside = profile_beside(session, second, options.seconds, options.common.seed, peaks);
+    context.output().result(beside_text(beside));
+    Json json = beside_json(beside);
+    json.update({{"command", "profile"},
+                 {"model", options.model},
+                 {"beside", options.beside},
+                 {"batch", options.batch},
+                 {"threads", options.common.threads},
+                 {"statistics", options.statistics == "on"},
+                 {"kernels", options.kernels},
+                 {"peaks", peaks_json(peaks)}});
+    return context.output().json(json);
+  }
+  Rounds rounds(session, options.common.seed);
+  for (const Enough enough(options.seconds); !enough(rounds.count());) rounds.take();
+  report(options, context, session, rounds.medians(), peaks);
 }
 
 }  // namespace
@@ -304,12 +243,16 @@ void add_profile(CLI::App& app, Run& run) {
       ->check(CLI::Range(0.0, 3600.0))
       ->capture_default_str();
   add_kernels(*command, options->kernels);
-  command->add_flag("--why", options->why, "Every step's kernel in full, and why it and no other");
+  CLI::Option* beside =
+      command->add_option("--beside", options->beside,
+                          "A pruned form of it: both networks' times layer by layer, and what its work and bytes allow");
+  command->add_flag("--why", options->why, "Every step's kernel in full, and why it and no other")->excludes(beside);
   add_common(*command, options->common);
   command->footer(
       "Examples:\n"
       "  elek profile --model net.safetensors\n"
       "  elek profile --model net.safetensors --batch 16 --statistics on --why\n"
+      "  elek profile --model dense.safetensors --beside small.safetensors --batch 16\n"
       "  elek profile --model net.safetensors --json > profile.json");
   command->callback([&run, options] { run = [options] { profile(*options); }; });
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek profile: what it says is all there and hangs together. How fast anything is, is no test's business.
 #include <algorithm>
+#include <map>
 #include <set>
 #include <sstream>
 
@@ -13,7 +14,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 Outcome profile(const std::string& model, std::vector<std::string> more) {
-  std::vector<std::string> words{"profile", "--model", model, "--seconds", "0", "--device", "cpu"};
+  std::vector<std::string> words{"profile", "--model", model, "--seconds", "0", "--device", "cpu", "--threads", "1"};
   words.insert(words.end(), more.begin(), more.end());
   Outcome outcome = elek_command(words);
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
@@ -99,6 +100,65 @@ TEST(Profile, WhyNamesEveryKernelInFull) {
   for (const auto& step : json.at("steps")) {
     EXPECT_THAT(outcome.out, HasSubstr("\n" + step.at("name").get<std::string>() + ": "));
   }
+}
+
+TEST(Profile, BesideTellsBothNetworksStepByStep) {
+  const Folder folder;
+  const std::string model = tiny_model(folder), small = folder / "small.safetensors";
+  const Outcome cut =
+      elek_command({"coverage", "--model", model, "--calibrate", "synthetic:20:1", "--evaluate", "synthetic:10:2", "--metric",
+                    "magnitude", "--channels", "0.5", "--repair", "none", "--out", small});
+  ASSERT_EQ(cut.exit_code, 0) << cut.err;
+  const auto steps_of = [](const std::string& path) {
+    std::map<std::string, nlohmann::json> steps;
+    const auto json = profile(path, {"--json"}).json();
+    for (const auto& step : json.at("steps"))
+      if (step.at("kernel") != "alias") steps[step.at("name")] = step;
+    return steps;
+  };
+  const auto dense = steps_of(model), pruned = steps_of(small);
+  const auto json = profile(model, {"--beside", small, "--json"}).json();
+  EXPECT_EQ(json.at("beside"), small);
+  EXPECT_GE(json.at("runs"), 5);
+  EXPECT_NEAR(
+      json.at("speed_up"),
+      json.at("latency_ms").at("dense").at("p50").get<double>() / json.at("latency_ms").at("pruned").at("p50").get<double>(),
+      1e-9);
+  ASSERT_EQ(json.at("steps").size(), dense.size());
+  int64_t fewer = 0;
+  for (const auto& step : json.at("steps")) {
+    const std::string name = step.at("name");
+    const auto& d = step.at("dense");
+    const auto& p = step.at("pruned");
+    EXPECT_EQ(d.at("outputs"), dense.at(name).at("output").at(0)) << name;
+    EXPECT_EQ(p.at("outputs"), pruned.at(name).at("output").at(0)) << name;
+    fewer += p.at("outputs") < d.at("outputs") ? 1 : 0;
+    const double times = d.at("time_ms").get<double>() / p.at("time_ms").get<double>();
+    const double allowed = d.at("roof_ms").get<double>() / p.at("roof_ms").get<double>();
+    EXPECT_NEAR(step.at("speed_up"), times, 1e-9 * times) << name;
+    EXPECT_NEAR(step.at("allowed_speed_up"), allowed, 1e-9 * allowed) << name;
+    const double want = d.at("time_ms").get<double>() / allowed;  // of the pruned step, if it were all that is allowed
+    EXPECT_NEAR(step.at("lost_ms"), p.at("time_ms").get<double>() - want, 1e-9 * want) << name;
+  }
+  EXPECT_GT(fewer, 5);
+  const auto same = profile(model, {"--beside", model, "--json"}).json();
+  EXPECT_EQ(same.at("allowed_speed_up"), 1.0);
+  for (const auto& step : same.at("steps")) EXPECT_EQ(step.at("allowed_speed_up"), 1.0) << step.at("name");
+}
+
+TEST(Profile, BesideFitsATerminalAndRefusesAStranger) {
+  const Folder folder;
+  const std::string model = folder / "r50.safetensors";
+  ASSERT_EQ(elek_command({"prepare", "--arch", "resnet50", "--input", "3,32,32", "--random", "1", "--out", model}).exit_code,
+            0);
+  const Outcome outcome = profile(model, {"--beside", model});
+  std::istringstream lines(outcome.out);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100U) << line;
+  EXPECT_THAT(outcome.out,
+              AllOf(HasSubstr(" 2048>512, 2048>512 "), HasSubstr("\nall steps "), HasSubstr("A run of 1 image: dense ")));
+  const Outcome refused = elek_command({"profile", "--model", model, "--beside", tiny_model(folder), "--seconds", "0"});
+  EXPECT_EQ(refused.exit_code, 3) << refused.err;
+  EXPECT_THAT(refused.err, HasSubstr("no pruned form"));
 }
 
 TEST(Profile, BadInputIsSaidAsElsewhere) {

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/profile_beside.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "cli/profile_rows.h"
+#include "cli/timing.h"
+#include "engine/base/error.h"
+
+namespace elek::cli {
+namespace {
+
+/// The aim: a pruned layer is as much faster as its work and bytes allow, but for a tenth.
+constexpr double kAim = 0.9;
+/// So many of those that miss it are named.
+constexpr size_t kMostNamed = 10;
+
+BesideStep::Side side_of(const Session& session, const Row& row, double arithmetic, const Peaks& peaks) {
+  const Program& program = session.program();
+  const auto channels = [&](int32_t tensor) {
+    return tensor < 0 ? int64_t{0} : program.tensors[static_cast<size_t>(tensor)].shape.channels;
+  };
+  const auto index = static_cast<size_t>(row.step - program.steps.data());
+  return {row.us, roof_with(session, index, arithmetic, peaks).us, channels(row.step->input), channels(row.step->output),
+          short_kernel(row.step->kernel)};
+}
+
+Latency latency_of(const Measured& measured) {
+  return {percentile(measured.runs_ms, 0.1), percentile(measured.runs_ms, 0.5), percentile(measured.runs_ms, 0.9)};
+}
+
+std::string ms(double us) { return decimal(us / 1e3, 3); }
+
+std::string channels_text(const BesideStep& step) {
+  const auto side = [](const BesideStep::Side& s) {
+    return (s.inputs > 0 ? std::to_string(s.inputs) + ">" : "") + std::to_string(s.outputs);
+  };
+  return side(step.dense) + ", " + side(step.pruned);
+}
+
+/// What lies furthest behind, and kernels that changed on the way.
+std::string notes_text(const Beside& beside) {
+  std::vector<const BesideStep*> behind;
+  std::string changed;
+  for (const BesideStep& step : beside.steps) {
+    if (step.share() < kAim) behind.push_back(&step);
+    if (step.dense.kernel != step.pruned.kernel)
+      changed += "  " + step.name + ": " + step.dense.kernel + ", pruned " + step.pruned.kernel + "\n";
+  }
+  std::sort(behind.begin(), behind.end(), [](const auto* a, const auto* b) { return a->lost_us() > b->lost_us(); });
+  std::string text;
+  const size_t named = std::min(behind.size(), kMostNamed);
+  for (size_t i = 0; i < named; ++i) text += "  " + behind[i]->name + ": " + ms(behind[i]->lost_us()) + " ms\n";
+  if (named < behind.size()) text += "  and " + std::to_string(behind.size() - named) + " more\n";
+  if (!text.empty()) text = "\nBelow " + decimal(kAim, 1) + " (marked <), by the time that is lost by it:\n" + text;
+  if (!changed.empty()) text += "\nRun by another kernel:\n" + changed;
+  return text;
+}
+
+}  // namespace
+
+Beside profile_beside(Session& dense, Session& pruned, double seconds, uint64_t seed, const Peaks& peaks) {
+  Rounds first(dense, seed), second(pruned, seed);
+  for (const Enough enough(seconds); !enough(first.count());) {
+    first.take(true);
+    second.take(true);
+  }
+  const Measured of_dense = first.medians(), of_pruned = second.medians();
+  std::map<std::string, const Row*> by_name;
+  const std::vector<Row> dense_rows = rows_of(dense, of_dense, peaks), pruned_rows = rows_of(pruned, of_pruned, peaks);
+  for (const Row& row : pruned_rows) by_name[row.step->node.node.name] = &row;
+  Beside made{{}, latency_of(of_dense), latency_of(of_pruned), first.count(), dense.program().batch, 0};
+  double dense_roof_us = 0, pruned_roof_us = 0;
+  for (const Row& row : dense_rows) {
+    const std::string& name = row.step->node.node.name;
+    const auto other = by_name.find(name);
+    if (other == by_name.end() || dense_rows.size() != pruned_rows.size()) {
+      throw InputError("--beside: it is no pruned form of --model: " + std::to_string(dense_rows.size()) + " and " +
+                       std::to_string(pruned_rows.size()) + " steps" +
+                       (other == by_name.end() ? ", and '" + name + "' is not among its own" : std::string()));
+    }
+    const double arithmetic = std::min(row.step->arithmetic, other->second->step->arithmetic);
+    BesideStep step{name, side_of(dense, row, arithmetic, peaks), side_of(pruned, *other->second, arithmetic, peaks)};
+    dense_roof_us += step.dense.roof_us;
+    pruned_roof_us += step.pruned.roof_us;
+    if (step.dense.roof_us > 0 && step.pruned.roof_us > 0) made.steps.push_back(std::move(step));
+  }
+  made.allowed = dense_roof_us / pruned_roof_us;
+  return made;
+}
+
+std::string beside_text(const Beside& beside) {
+  constexpr size_t kNameWidth = 21;
+  Table table({"step", "channels: dense, pruned", "dense ms", "pruned ms", "times", "allowed", "of it"});
+  BesideStep all;
+  for (const BesideStep& step : beside.steps) {
+    table.add({fit(step.name, kNameWidth), channels_text(step), ms(step.dense.us), ms(step.pruned.us),
+               decimal(step.speed_up(), 2), decimal(step.allowed(), 2),
+               decimal(step.share(), 2) + (step.share() < kAim ? " <" : "  ")});
+    all.dense.us += step.dense.us;
+    all.pruned.us += step.pruned.us;
+  }
+  table.add_rule();
+  table.add({"all steps", "", ms(all.dense.us), ms(all.pruned.us), decimal(all.speed_up(), 2), decimal(beside.allowed, 2),
+             decimal(all.speed_up() / beside.allowed, 2) + "  "});
+  const auto run = [](const Latency& l) {
+    return decimal(l.p50, 3) + " ms (10 to 90 %: " + decimal(l.p10, 3) + " to " + decimal(l.p90, 3) + ")";
+  };
+  const bool slower = is_slower(beside.pruned, beside.dense);
+  return table.text() + notes_text(beside) + "\nA run of " + std::to_string(beside.batch) +
+         (beside.batch == 1 ? " image" : " images") + ": dense " + run(beside.dense) + ",\npruned " + run(beside.pruned) +
+         ": " +
+         (slower ? "THE PRUNED NETWORK IS SLOWER\n"
+                 : decimal(beside.speed_up(), 2) + " times as fast; work and bytes\nallow " + decimal(beside.allowed, 2) +
+                       " times, so that is " + decimal(beside.speed_up() / beside.allowed, 2) + " of it.\n") +
+         "\nAllowed: the least time that the work and bytes of a step need on this machine, dense over pruned\n"
+         "(of Winograd the multiply-adds that the better of the two kernels does). Medians of " +
+         with_commas(static_cast<int64_t>(beside.runs)) + " runs in turns.\n";
+}
+
+Json beside_json(const Beside& beside) {
+  Json steps = Json::array();
+  const auto side = [](const BesideStep::Side& s) -> Json {
+    return {{"time_ms", s.us / 1e3},
+            {"roof_ms", s.roof_us / 1e3},
+            {"inputs", s.inputs},
+            {"outputs", s.outputs},
+            {"kernel", s.kernel}};
+  };
+  for (const BesideStep& step : beside.steps) {
+    steps.push_back({{"name", step.name},
+                     {"dense", side(step.dense)},
+                     {"pruned", side(step.pruned)},
+                     {"speed_up", step.speed_up()},
+                     {"allowed_speed_up", step.allowed()},
+                     {"lost_ms", step.lost_us() / 1e3}});
+  }
+  return {{"latency_ms", {{"dense", latency_json(beside.dense)}, {"pruned", latency_json(beside.pruned)}}},
+          {"runs", beside.runs},
+          {"speed_up", beside.speed_up()},
+          {"allowed_speed_up", beside.allowed},
+          {"steps", steps}};
+}
+
+}  // namespace elek::cli
