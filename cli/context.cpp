@@ -24,7 +24,7 @@ void add_common(CLI::App& command, Common& common) {
   command.add_option("--device", common.device, "auto (a GPU if there is one), cpu, cuda or cuda:INDEX")
       ->default_str("auto")
       ->group(group);
-  command.add_option("--precision", common.precision, "f32; on a GPU also tf32, bf16, f16")
+  command.add_option("--precision", common.precision, "f32; bf16 where the CPU has it; on a GPU also tf32, f16")
       ->capture_default_str()
       ->group(group);
   command.add_option("--threads", common.threads, "CPU threads; 0 = all")

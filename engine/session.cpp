@@ -91,8 +91,15 @@ bool built_with(DeviceKind kind) noexcept { return is_built_in(kind); }
 
 void check_precision(const Device& device, Precision precision) {
   if (device.kind == DeviceKind::kCuda || precision == Precision::kF32) return;
-  throw UsageError("--precision " + std::string(name_of(precision)) +
-                   ": the CPU computes in f32 only; use --precision f32, or --device cuda where there is a GPU");
+  const std::string asked = "--precision " + std::string(name_of(precision));
+  if (precision != Precision::kBf16) {
+    throw UsageError(asked + ": the CPU computes in f32 and bf16 only; use one of these, or --device cuda where there is a GPU");
+  }
+  if (onednn_is_built_in() && !onednn_has_bf16()) {
+    throw DeviceError(asked +
+                      ": this CPU does not multiply bf16 (AVX512_BF16 or AMX, as oneDNN finds it; ONEDNN_MAX_CPU_ISA may hide "
+                      "it); use --precision f32");
+  }
 }
 
 struct Session::Impl {

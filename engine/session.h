@@ -25,7 +25,7 @@ namespace elek {
 
 struct SessionOptions {
   Device device;
-  Precision precision = Precision::kF32;  // the CPU knows f32 only
+  Precision precision = Precision::kF32;  // the CPU knows f32 and, where it multiplies that, bf16
   int64_t batch = 50;
   int64_t micro_batch = 0;  // 0 = the plan's choice
   int threads = 0;          // CPU threads; 0 = all
@@ -67,7 +67,7 @@ struct SessionMemory {
 [[nodiscard]] std::string why_not(const Device& device);
 /// Whether this build has a backend for such devices at all, there or not.
 [[nodiscard]] bool built_with(DeviceKind kind) noexcept;
-/// UsageError if sessions on such a device do not compute so, with what to ask for instead.
+/// UsageError if sessions on such devices never compute so, DeviceError if this one cannot; with what to ask for instead.
 void check_precision(const Device& device, Precision precision);
 
 /// What a session would hold, without building it.

@@ -129,6 +129,8 @@ class Backend {
 [[nodiscard]] MemoryResource& cuda_device_memory(const Device& device);
 [[nodiscard]] StreamOrder& cuda_stream_order(const Device& device);
 [[nodiscard]] bool onednn_is_built_in() noexcept;
+/// Whether this CPU multiplies bf16 in hardware.
+[[nodiscard]] bool onednn_has_bf16() noexcept;
 [[nodiscard]] bool cudnn_is_built_in() noexcept;
 
 }  // namespace elek

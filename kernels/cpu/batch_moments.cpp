@@ -17,6 +17,8 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/cpu/stored-inl.h"
+
 #ifndef ELEK_KERNELS_CPU_BATCH_MOMENTS_LANES
 #define ELEK_KERNELS_CPU_BATCH_MOMENTS_LANES
 namespace elek::kernels {
@@ -46,28 +48,28 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 /// Lanes [lane, lane + Lanes(d)) of one block of at most kBlockRows rows.
 constexpr int64_t kBlockRows = 32;
-template <class D>
-HWY_INLINE void MomentBlock(D d, const float* HWY_RESTRICT z, int64_t rows, int64_t stride, Moment* HWY_RESTRICT out) {
+template <class D, typename T>
+HWY_INLINE void MomentBlock(D d, const T* HWY_RESTRICT z, int64_t rows, int64_t stride, Moment* HWY_RESTRICT out) {
   using V = hn::Vec<D>;
-  const V first = hn::LoadU(d, z);
+  const V first = LoadStored(d, z);
   V s0 = hn::Zero(d), s1 = s0, q0 = s0, q1 = s0;
   int64_t r = 0;
   for (; r + 2 <= rows; r += 2) {
-    s0 = hn::Add(s0, hn::Sub(hn::LoadU(d, z + r * stride), first));
-    s1 = hn::Add(s1, hn::Sub(hn::LoadU(d, z + (r + 1) * stride), first));
+    s0 = hn::Add(s0, hn::Sub(LoadStored(d, z + r * stride), first));
+    s1 = hn::Add(s1, hn::Sub(LoadStored(d, z + (r + 1) * stride), first));
   }
-  if (r < rows) s0 = hn::Add(s0, hn::Sub(hn::LoadU(d, z + r * stride), first));
+  if (r < rows) s0 = hn::Add(s0, hn::Sub(LoadStored(d, z + r * stride), first));
   const V mean = hn::MulAdd(hn::Add(s0, s1), hn::Set(d, 1.0F / static_cast<float>(rows)), first);
   s0 = s1 = hn::Zero(d);
   for (r = 0; r + 2 <= rows; r += 2) {
-    const V a = hn::Sub(hn::LoadU(d, z + r * stride), mean), b = hn::Sub(hn::LoadU(d, z + (r + 1) * stride), mean);
+    const V a = hn::Sub(LoadStored(d, z + r * stride), mean), b = hn::Sub(LoadStored(d, z + (r + 1) * stride), mean);
     s0 = hn::Add(s0, a);
     s1 = hn::Add(s1, b);
     q0 = hn::MulAdd(a, a, q0);
     q1 = hn::MulAdd(b, b, q1);
   }
   if (r < rows) {
-    const V a = hn::Sub(hn::LoadU(d, z + r * stride), mean);
+    const V a = hn::Sub(LoadStored(d, z + r * stride), mean);
     s0 = hn::Add(s0, a);
     q0 = hn::MulAdd(a, a, q0);
   }
@@ -84,20 +86,28 @@ HWY_INLINE void MomentBlock(D d, const float* HWY_RESTRICT z, int64_t rows, int6
   }
 }
 
-void MomentRows(const float* z, int64_t rows, int64_t stride, int width, LaneMoments& out) {
+template <typename T>
+HWY_INLINE void Rows(const T* z, int64_t rows, int64_t stride, int width, LaneMoments& out) {
   const hn::CappedTag<float, kLanes> wide;
   const hn::CappedTag<float, kLanes / 2> half;
   const hn::CappedTag<float, 1> one;
   constexpr int kWide = static_cast<int>(hn::MaxLanes(decltype(wide)())),
                 kHalf = static_cast<int>(hn::MaxLanes(decltype(half)()));
   for (int64_t r = 0; r < rows; r += kBlockRows) {
-    const float* at = z + r * stride;
+    const T* at = z + r * stride;
     const int64_t count = HWY_MIN(kBlockRows, rows - r);
     int lane = 0;
     for (; lane + kWide <= width; lane += kWide) MomentBlock(wide, at + lane, count, stride, out.lanes + lane);
     for (; lane + kHalf <= width; lane += kHalf) MomentBlock(half, at + lane, count, stride, out.lanes + lane);
     for (; lane < width; ++lane) MomentBlock(one, at + lane, count, stride, out.lanes + lane);
   }
+}
+
+void MomentRows(const float* z, int64_t rows, int64_t stride, int width, LaneMoments& out) {
+  Rows(z, rows, stride, width, out);
+}
+void MomentRowsBf16(const BFloat16* z, int64_t rows, int64_t stride, int width, LaneMoments& out) {
+  Rows(z, rows, stride, width, out);
 }
 
 }  // namespace elek::kernels::HWY_NAMESPACE
@@ -108,18 +118,27 @@ namespace elek::kernels {
 namespace {
 
 HWY_EXPORT(MomentRows);
+HWY_EXPORT(MomentRowsBf16);
+
+void moment_rows(const float* z, int64_t rows, int64_t stride, int width, LaneMoments& out) {
+  HWY_DYNAMIC_DISPATCH(MomentRows)(z, rows, stride, width, out);
+}
+void moment_rows(const BFloat16* z, int64_t rows, int64_t stride, int width, LaneMoments& out) {
+  HWY_DYNAMIC_DISPATCH(MomentRowsBf16)(z, rows, stride, width, out);
+}
 
 /// Channels of one part's accumulators: a multiple of two cache lines apart.
 int64_t part_channels(int64_t channels) { return (channels + kLanes - 1) / kLanes * kLanes; }
 
-void moments_part(const Geometry& geometry, const float* z, int64_t begin, int64_t end, Moment* channels) noexcept {
+template <typename T>
+void moments_part(const Geometry& geometry, const T* z, int64_t begin, int64_t end, Moment* channels) noexcept {
   PieceWalk walk(geometry, begin, end);
   Piece piece;
   while (walk.next(piece)) {
     LaneMoments lanes;
-    const float* at = z + piece.offset;
-    HWY_DYNAMIC_DISPATCH(MomentRows)(at, piece.rows, piece.row_stride, piece.width, lanes);
-    if (piece.tail > 0) HWY_DYNAMIC_DISPATCH(MomentRows)(at + piece.rows * kLanes, 1, kLanes, piece.tail, lanes);
+    const T* at = z + piece.offset;
+    moment_rows(at, piece.rows, piece.row_stride, piece.width, lanes);
+    if (piece.tail > 0) moment_rows(at + piece.rows * kLanes, 1, kLanes, piece.tail, lanes);
     for (int l = 0; l < (piece.one_channel ? kLanes : piece.valid); ++l) {
       channels[piece.channel + (piece.one_channel ? 0 : l)].merge(lanes.lanes[l]);
     }
@@ -128,12 +147,13 @@ void moments_part(const Geometry& geometry, const float* z, int64_t begin, int64
 
 }  // namespace
 
-size_t batch_moments_workspace_bytes(const ActivationView<float>& z, int threads) {
+size_t batch_moments_workspace_bytes(int64_t channels, int threads) {
   const int most = threads > 0 ? threads : omp_get_max_threads();
-  return static_cast<size_t>(most) * static_cast<size_t>(part_channels(z.shape.channels)) * sizeof(Moment);
+  return static_cast<size_t>(most) * static_cast<size_t>(part_channels(channels)) * sizeof(Moment);
 }
 
-void batch_moments(const ActivationView<float>& z, const MomentArrays& out, void* workspace, int threads) {
+template <typename T>
+void batch_moments(const ActivationView<T>& z, const MomentArrays& out, void* workspace, int threads) {
   check_view(z, "batch_moments", "z");
   ELEK_CHECK(workspace != nullptr && z.samples >= 1, "batch_moments: needs a workspace and at least one sample");
   const Geometry geometry(z);
@@ -156,6 +176,9 @@ void batch_moments(const ActivationView<float>& z, const MomentArrays& out, void
     if (out.variance_unbiased != nullptr) out.variance_unbiased[c] = all.count > 1 ? all.m2 / (all.count - 1) : all.m2;
   }
 }
+
+template void batch_moments(const ActivationView<float>&, const MomentArrays&, void*, int);
+template void batch_moments(const ActivationView<BFloat16>&, const MomentArrays&, void*, int);
 
 int64_t normalisation_from_moments(const Normalisation& n) {
   ELEK_CHECK(n.channels >= 1 && n.mean != nullptr && n.variance != nullptr && n.old_mean != nullptr &&

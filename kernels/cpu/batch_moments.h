@@ -20,15 +20,16 @@ struct MomentArrays {
 };
 
 /// Bytes of workspace for batch_moments, to be aligned to 64.
-[[nodiscard]] size_t batch_moments_workspace_bytes(const ActivationView<float>& z, int threads);
+[[nodiscard]] size_t batch_moments_workspace_bytes(int64_t channels, int threads);
 
-/// Moments of z per channel over all samples and positions.
+/// Moments of z (T: float, BFloat16) per channel over all samples and positions.
 /// Numerics  double merges of f32 block sums. Relative error of the variance <= 20 * 2^-24: 2 of the difference, 16 of its
 /// chain,
 ///           1 that joins two; error of the mean <= 18 * 2^-24 deviations. NaN or infinity in a channel makes its moments NaN.
 /// Threads   as run_epilogue; the result's bits depend on `threads` only
 /// Errors    ContractError: null data or workspace, shape out of range
-void batch_moments(const ActivationView<float>& z, const MomentArrays& out, void* workspace, int threads);
+template <typename T>
+void batch_moments(const ActivationView<T>& z, const MomentArrays& out, void* workspace, int threads);
 
 /// Normalisation by moments: scale[c] = gamma[c] / sqrt(variance[c] + eps), shift[c] = beta[c] - mean[c] * scale[c], in double,
 /// stored as f32. Where variance[c] is 0 (a constant channel, or one position) old_mean and old_variance are used instead and

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "engine/base/bfloat16.h"
 #include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/walk.h"
@@ -12,25 +13,27 @@ namespace elek::kernels {
 namespace {
 
 /// One channel of one sample of y: a copy with strides, or zeros.
-void map_channel(const ActivationView<float>& x, const Geometry& gx, int64_t from, int64_t stride,
-                 const ActivationView<float>& y, const Geometry& gy, int64_t n, int64_t d) noexcept {
-  float* const to = y.data + gy.channel_base(n, d);
+template <typename T>
+void map_channel(const ActivationView<T>& x, const Geometry& gx, int64_t from, int64_t stride,
+                 const ActivationView<T>& y, const Geometry& gy, int64_t n, int64_t d) noexcept {
+  T* const to = y.data + gy.channel_base(n, d);
   if (from < 0) {
-    for (int64_t p = 0; p < gy.positions; ++p) to[p * gy.row_stride] = 0.0F;
+    for (int64_t p = 0; p < gy.positions; ++p) to[p * gy.row_stride] = T();
     return;
   }
-  const float* const channel = x.data + gx.channel_base(n, from);
+  const T* const channel = x.data + gx.channel_base(n, from);
   for (int64_t h = 0; h < y.shape.height; ++h) {
-    const float* const line = channel + h * stride * x.shape.width * gx.row_stride;
-    float* const out = to + h * y.shape.width * gy.row_stride;
+    const T* const line = channel + h * stride * x.shape.width * gx.row_stride;
+    T* const out = to + h * y.shape.width * gy.row_stride;
     for (int64_t w = 0; w < y.shape.width; ++w) out[w * gy.row_stride] = line[w * stride * gx.row_stride];
   }
 }
 
 }  // namespace
 
-void channel_map(const ActivationView<float>& x, std::span<const int32_t> source, int64_t stride,
-                 const ActivationView<float>& y, const ChannelSums* sums, int threads) {
+template <typename T>
+void channel_map(const ActivationView<T>& x, std::span<const int32_t> source, int64_t stride,
+                 const ActivationView<T>& y, const ChannelSums* sums, int threads) {
   check_view(x, "channel_map", "x");
   check_view(y, "channel_map", "y");
   ELEK_CHECK(stride >= 1 && x.samples == y.samples && y.shape.height == (x.shape.height + stride - 1) / stride &&
@@ -56,5 +59,10 @@ void channel_map(const ActivationView<float>& x, std::span<const int32_t> source
   });
   if (sums != nullptr) observe(y, *sums, threads);
 }
+
+template void channel_map(const ActivationView<float>&, std::span<const int32_t>, int64_t, const ActivationView<float>&,
+                          const ChannelSums*, int);
+template void channel_map(const ActivationView<BFloat16>&, std::span<const int32_t>, int64_t, const ActivationView<BFloat16>&,
+                          const ChannelSums*, int);
 
 }  // namespace elek::kernels

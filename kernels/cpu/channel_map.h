@@ -17,7 +17,8 @@ namespace elek::kernels {
 /// Sums      of y, added when `sums` is given (kMoments left alone) · Padding lanes of y are made zero
 /// Aliasing  none · Threads: as run_epilogue
 /// Errors    ContractError: shapes do not follow, a source >= x's channels, null data
-void channel_map(const ActivationView<float>& x, std::span<const int32_t> source, int64_t stride,
-                 const ActivationView<float>& y, const ChannelSums* sums, int threads);
+template <typename T>
+void channel_map(const ActivationView<T>& x, std::span<const int32_t> source, int64_t stride,
+                 const ActivationView<T>& y, const ChannelSums* sums, int threads);
 
 }  // namespace elek::kernels

@@ -17,15 +17,17 @@
 #include <hwy/highway.h>
 
 #include "kernels/cpu/flush-inl.h"
+#include "kernels/cpu/stored-inl.h"
 
 #ifndef ELEK_KERNELS_CPU_EPILOGUE_JOB
 #define ELEK_KERNELS_CPU_EPILOGUE_JOB
 namespace elek::kernels {
 /// One call, shared by its parts.
+template <typename Z, typename Y>
 struct EpilogueJob {
-  const float* z = nullptr;  // null = read-only: y is there already
-  const float* residual = nullptr;
-  float* y = nullptr;
+  const Z* z = nullptr;  // null = read-only: y is there already
+  const Y* residual = nullptr;
+  Y* y = nullptr;
   const float* scale = nullptr;
   const float* shift = nullptr;
   float lowest = 0.0F;  // below it, 0 is stored: 0 for relu, -infinity for none
@@ -88,7 +90,7 @@ struct Chain {
 };
 
 /// Lanes [lane, lane + Lanes(d)) of up to kBlockRows rows: the inner loop.
-template <class D, int kMode, bool kResidual, bool kStore>
+template <class D, int kMode, bool kResidual, bool kStore, typename Z, typename Y>
 struct Column {
   using V = hn::Vec<D>;
   static constexpr int64_t kChains = kMode == kEverySum ? 2 : 4;
@@ -96,13 +98,13 @@ struct Column {
   static constexpr int64_t kBlockRows = kChains * kChainTerms;
   static constexpr bool kKeepZ = kMode == kEverySum && kStore;  // y may overwrite z, and a block may have to be redone
 
-  const EpilogueJob& job;
+  const EpilogueJob<Z, Y>& job;
   const D d;
   const V scale, shift, lowest, threshold;
   const int lane;
   LaneSums& out;
 
-  HWY_INLINE Column(const EpilogueJob& j, D tag, const float* HWY_RESTRICT lane_scale, const float* HWY_RESTRICT lane_shift,
+  HWY_INLINE Column(const EpilogueJob<Z, Y>& j, D tag, const float* HWY_RESTRICT lane_scale, const float* HWY_RESTRICT lane_shift,
                     int first_lane, LaneSums& sums)
       : job(j),
         d(tag),
@@ -114,17 +116,17 @@ struct Column {
         out(sums) {}
 
   HWY_INLINE V preactivation(int64_t at) const {
-    if constexpr (!kStore) return hn::LoadU(d, job.y + at);
-    return hn::MulAdd(hn::LoadU(d, job.z + at), scale, shift);
+    if constexpr (!kStore) return LoadStored(d, job.y + at);
+    return hn::MulAdd(LoadStored(d, job.z + at), scale, shift);
   }
   HWY_INLINE V stored(V z, int64_t at) const {
     if constexpr (!kStore) return z;
     V v = z;
-    if constexpr (kResidual) v = hn::Add(v, hn::LoadU(d, job.residual + at));
-    return hn::IfThenZeroElse(hn::Lt(v, lowest), v);  // not Max: NaN stays NaN
+    if constexpr (kResidual) v = hn::Add(v, LoadStored(d, job.residual + at));
+    return RoundedTo<Y>(d, hn::IfThenZeroElse(hn::Lt(v, lowest), v));  // not Max: NaN stays NaN
   }
   HWY_INLINE void put(V z, V y, int64_t at, float* HWY_RESTRICT kept_z) const {
-    if constexpr (kStore) hn::StoreU(y, d, job.y + at);
+    if constexpr (kStore) StoreRounded(y, d, job.y + at);
     if constexpr (kKeepZ) hn::Store(z, d, kept_z);
     (void)z, (void)y, (void)at, (void)kept_z;
   }
@@ -196,13 +198,13 @@ struct Column {
 };
 
 /// `rows` rows of `width` lanes. Blocks of rows outside, columns inside, so that a block is in L1 for all its columns.
-template <int kMode, bool kResidual, bool kStore>
-HWY_INLINE void Rows(const EpilogueJob& job, int64_t offset, int64_t rows, int64_t stride, int width, const float* scale,
+template <int kMode, bool kResidual, bool kStore, typename Z, typename Y>
+HWY_INLINE void Rows(const EpilogueJob<Z, Y>& job, int64_t offset, int64_t rows, int64_t stride, int width, const float* scale,
                      const float* shift, LaneSums& out) {
   const hn::CappedTag<float, kLanes> wide;
   const hn::CappedTag<float, kLanes / 2> half;
   const hn::CappedTag<float, 1> one;
-  using Wide = Column<decltype(wide), kMode, kResidual, kStore>;
+  using Wide = Column<decltype(wide), kMode, kResidual, kStore, Z, Y>;
   constexpr int64_t kBlockRows = Wide::kBlockRows;
   constexpr int kWide = static_cast<int>(hn::MaxLanes(decltype(wide)())),
                 kHalf = static_cast<int>(hn::MaxLanes(decltype(half)()));
@@ -215,16 +217,16 @@ HWY_INLINE void Rows(const EpilogueJob& job, int64_t offset, int64_t rows, int64
     const int64_t at = offset + r * stride, count = HWY_MIN(kBlockRows, rows - r);
     int lane = 0;
     for (; lane + kHalf <= width; lane += kHalf) {
-      Column<decltype(half), kMode, kResidual, kStore>(job, half, scale, shift, lane, out).block(at, count, stride);
+      Column<decltype(half), kMode, kResidual, kStore, Z, Y>(job, half, scale, shift, lane, out).block(at, count, stride);
     }
     for (; lane < width; ++lane) {
-      Column<decltype(one), kMode, kResidual, kStore>(job, one, scale, shift, lane, out).block(at, count, stride);
+      Column<decltype(one), kMode, kResidual, kStore, Z, Y>(job, one, scale, shift, lane, out).block(at, count, stride);
     }
   }
 }
 
-template <int kMode, bool kResidual, bool kStore>
-void Pieces(const EpilogueJob& job, const Geometry& geometry, int64_t begin, int64_t end, const SumArrays& to) {
+template <int kMode, bool kResidual, bool kStore, typename Z, typename Y>
+void Pieces(const EpilogueJob<Z, Y>& job, const Geometry& geometry, int64_t begin, int64_t end, const SumArrays& to) {
   PieceWalk walk(geometry, begin, end);
   Piece piece;
   while (walk.next(piece)) {
@@ -244,7 +246,8 @@ void Pieces(const EpilogueJob& job, const Geometry& geometry, int64_t begin, int
   }
 }
 
-void EpiloguePart(const EpilogueJob& job, const Geometry& geometry, int64_t begin, int64_t end, const SumArrays& to) {
+template <typename Z, typename Y>
+HWY_INLINE void Part(const EpilogueJob<Z, Y>& job, const Geometry& geometry, int64_t begin, int64_t end, const SumArrays& to) {
   if (job.z == nullptr) {
     if (job.all_sums) return Pieces<kEverySum, false, false>(job, geometry, begin, end, to);
     return Pieces<kActivitySums, false, false>(job, geometry, begin, end, to);
@@ -259,6 +262,19 @@ void EpiloguePart(const EpilogueJob& job, const Geometry& geometry, int64_t begi
   return Pieces<kActivitySums, false, true>(job, geometry, begin, end, to);
 }
 
+void EpiloguePart(const EpilogueJob<float, float>& job, const Geometry& geometry, int64_t begin, int64_t end,
+                  const SumArrays& to) {
+  Part(job, geometry, begin, end, to);
+}
+void NarrowingPart(const EpilogueJob<float, BFloat16>& job, const Geometry& geometry, int64_t begin, int64_t end,
+                   const SumArrays& to) {
+  Part(job, geometry, begin, end, to);
+}
+void Bf16Part(const EpilogueJob<BFloat16, BFloat16>& job, const Geometry& geometry, int64_t begin, int64_t end,
+              const SumArrays& to) {
+  Part(job, geometry, begin, end, to);
+}
+
 }  // namespace elek::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -267,8 +283,21 @@ namespace elek::kernels {
 namespace {
 
 HWY_EXPORT(EpiloguePart);
+HWY_EXPORT(NarrowingPart);
+HWY_EXPORT(Bf16Part);
 
-void run(EpilogueJob job, const ActivationView<float>& view, const ChannelSums* sums, uint32_t sets, bool count_nonfinite,
+void run_part(const EpilogueJob<float, float>& job, const Geometry& g, int64_t begin, int64_t end, const SumArrays& to) {
+  HWY_DYNAMIC_DISPATCH(EpiloguePart)(job, g, begin, end, to);
+}
+void run_part(const EpilogueJob<float, BFloat16>& job, const Geometry& g, int64_t begin, int64_t end, const SumArrays& to) {
+  HWY_DYNAMIC_DISPATCH(NarrowingPart)(job, g, begin, end, to);
+}
+void run_part(const EpilogueJob<BFloat16, BFloat16>& job, const Geometry& g, int64_t begin, int64_t end, const SumArrays& to) {
+  HWY_DYNAMIC_DISPATCH(Bf16Part)(job, g, begin, end, to);
+}
+
+template <typename Z, typename Y>
+void run(EpilogueJob<Z, Y> job, const ActivationView<Y>& view, const ChannelSums* sums, uint32_t sets, bool count_nonfinite,
          int threads) {
   const Geometry geometry(view);
   job.sums = sums != nullptr;
@@ -280,12 +309,12 @@ void run(EpilogueJob job, const ActivationView<float>& view, const ChannelSums* 
   const int parts = parts_for(geometry.elements(), threads, sums != nullptr ? sums->threads : 1 << 16);
   for_parts(parts, [&](int part) {
     const SumArrays to = sums != nullptr ? only_sets(sums->of_thread(part), sets, count_nonfinite) : SumArrays{};
-    HWY_DYNAMIC_DISPATCH(EpiloguePart)
-    (job, geometry, part_begin(total, parts, part, grain), part_begin(total, parts, part + 1, grain), to);
+    run_part(job, geometry, part_begin(total, parts, part, grain), part_begin(total, parts, part + 1, grain), to);
   });
 }
 
-void check_sums(const ChannelSums& sums, const ActivationView<float>& y, const char* op) {
+template <typename T>
+void check_sums(const ChannelSums& sums, const ActivationView<T>& y, const char* op) {
   ELEK_CHECK(sums.channels == y.shape.channels && sums.block != nullptr,
              std::string(op) + ": the sums are laid out for " + std::to_string(sums.channels) + " channels, the value has " +
                  std::to_string(y.shape.channels));
@@ -293,12 +322,13 @@ void check_sums(const ChannelSums& sums, const ActivationView<float>& y, const c
 
 }  // namespace
 
-void run_epilogue(const Epilogue& e, int threads) {
+template <typename Z, typename Y>
+void run_epilogue(const Epilogue<Z, Y>& e, int threads) {
   check_view(e.z, "epilogue", "z");
   check_view(e.y, "epilogue", "y");
   check_same(e.z, e.y, "epilogue", "y");
   if (e.sums != nullptr) check_sums(*e.sums, e.y, "epilogue");
-  EpilogueJob job;
+  EpilogueJob<Z, Y> job;
   job.z = e.z.data;
   job.residual = e.residual;
   job.y = e.y.data;
@@ -308,13 +338,20 @@ void run_epilogue(const Epilogue& e, int threads) {
   run(job, e.y, e.sums, e.sums != nullptr ? e.sums->sums : 0, true, threads);
 }
 
-void observe(const ActivationView<float>& y, const ChannelSums& sums, int threads, uint32_t only) {
+template <typename T>
+void observe(const ActivationView<T>& y, const ChannelSums& sums, int threads, uint32_t only) {
   check_view(y, "observe", "value");
   check_sums(sums, y, "observe");
-  EpilogueJob job;
+  EpilogueJob<T, T> job;
   job.y = y.data;
   run(job, y, &sums, sums.sums & only & ~uint32_t{kMoments}, only == kAllSums, threads);
 }
+
+template void run_epilogue(const Epilogue<float, float>&, int);
+template void run_epilogue(const Epilogue<float, BFloat16>&, int);
+template void run_epilogue(const Epilogue<BFloat16, BFloat16>&, int);
+template void observe(const ActivationView<float>&, const ChannelSums&, int, uint32_t);
+template void observe(const ActivationView<BFloat16>&, const ChannelSums&, int, uint32_t);
 
 }  // namespace elek::kernels
 #endif  // HWY_ONCE

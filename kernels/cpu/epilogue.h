@@ -17,32 +17,36 @@ namespace elek::kernels {
 enum class Activation : uint8_t { kNone, kRelu };
 
 /// y[n,c,p] = act(scale[c] * z[n,c,p] + shift[c] + residual[n,c,p]),  relu(v) = v < 0 ? 0 : v, so relu(NaN) = NaN
+template <typename Z = float, typename Y = Z>
 struct Epilogue {
-  ActivationView<float> z;          // read
-  ActivationView<float> y;          // written: samples, shape, layout and pitch of z
+  ActivationView<Z> z;              // read
+  ActivationView<Y> y;              // written: samples, shape, layout and pitch of z
   const float* scale = nullptr;     // [C], null = 1 (read as f32; batch norm kept apart)
   const float* shift = nullptr;     // [C], null = 0
-  const float* residual = nullptr;  // memory laid out as z's; null = none
+  const Y* residual = nullptr;      // memory laid out as z's; null = none
   Activation activation = Activation::kNone;
   const ChannelSums* sums = nullptr;  // adds this call's sums; null = none
 };
 
 /// Runs it and adds the sums of y, and of z' = scale * z + shift (kMoments).
 /// Shapes    any N, C, H, W >= 1; every layout. Padding lanes of z and residual are zero and those of y are made zero.
-/// Aliasing  y may be z or residual exactly (in place); partial overlap is an error that is not detected
-/// Numerics  f32; scale * z + shift is one fused multiply-add where the machine has it. NaN stays NaN and is counted.
+/// Types     Z, Y: float, float · float, BFloat16 · BFloat16, BFloat16
+/// Aliasing  y may be z (of its type) or residual exactly (in place); partial overlap is an error that is not detected
+/// Numerics  f32, y rounded once to its type; scale * z + shift is one fused multiply-add where the machine has it. NaN stays NaN and is counted.
 ///           Sums are of y as stored. Sums and counts of a value with NaN or overflowing squares are redone in double.
 /// Memory    reads z (and residual), writes y: once each; allocates nothing
 /// Threads   `threads` (0 = omp_get_max_threads(), and never more than sums->threads); thread t adds to sums->of_thread(t).
 ///           Work is split evenly by positions; with kPerSample by (sample, channel block). Must not be called inside a
 ///           parallel region. Same threads, same bits.
 /// Errors    ContractError: shapes, layouts or channel counts differ, null data
-void run_epilogue(const Epilogue& epilogue, int threads);
+template <typename Z, typename Y>
+void run_epilogue(const Epilogue<Z, Y>& epilogue, int threads);
 
 /// The read-only form: adds the sums of an existing value to `sums`. kMoments, if laid out, is left alone: z is not there.
 /// `only` (Sums, combined) restricts which of the laid-out sets are added, e.g. kPerSample after a kernel that took the others;
 /// `nonfinite` is counted only when `only` is everything. Threads and errors as above.
 inline constexpr uint32_t kAllSums = ~uint32_t{0};
-void observe(const ActivationView<float>& y, const ChannelSums& sums, int threads, uint32_t only = kAllSums);
+template <typename T>
+void observe(const ActivationView<T>& y, const ChannelSums& sums, int threads, uint32_t only = kAllSums);
 
 }  // namespace elek::kernels

@@ -29,11 +29,12 @@ struct alignas(64) LaneSums {
 
 /// Redoes lanes [lane, lane + lanes) of a block in double: called when the f32 block sums are not finite, because a value is
 /// not, or because a square overflowed f32. y and z point at row 0 of lane `lane`; z null = no z.
-inline void redo_block(const float* y, int64_t y_stride, const float* z, int64_t z_stride, int64_t rows, float threshold,
+template <typename T>
+void redo_block(const T* y, int64_t y_stride, const float* z, int64_t z_stride, int64_t rows, float threshold,
                        int lane, int lanes, LaneSums& out) noexcept {
   for (int64_t r = 0; r < rows; ++r) {
     for (int l = 0; l < lanes; ++l) {
-      const float v = y[r * y_stride + l];
+      const auto v = static_cast<float>(y[r * y_stride + l]);
       const int i = lane + l;
       out.sum[i] += static_cast<double>(v);
       out.sum_sq[i] += static_cast<double>(v) * static_cast<double>(v);

@@ -15,12 +15,15 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/cpu/stored-inl.h"
+
 #ifndef ELEK_KERNELS_CPU_POOL_JOB
 #define ELEK_KERNELS_CPU_POOL_JOB
 namespace elek::kernels {
+template <typename T>
 struct PoolJob {
-  const float* x;  // position 0, lane 0 of one task
-  float* y;        // column 0 of one output row of that task
+  const T* x;  // position 0, lane 0 of one task
+  T* y;        // column 0 of one output row of that task
   int64_t x_stride, y_stride;
   int64_t height, width, out_width;  // of x; of y
   int64_t row;                       // of y
@@ -35,8 +38,8 @@ HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-template <bool kMax, class D>
-HWY_INLINE void PoolLanes(D d, const PoolJob& j, int lane) {
+template <bool kMax, class D, typename T>
+HWY_INLINE void PoolLanes(D d, const PoolJob<T>& j, int lane) {
   using V = hn::Vec<D>;
   const int64_t top = j.row * j.window.stride - j.window.padding;
   const int64_t h0 = HWY_MAX(top, 0), h1 = HWY_MIN(top + j.window.kernel, j.height);
@@ -44,11 +47,11 @@ HWY_INLINE void PoolLanes(D d, const PoolJob& j, int lane) {
   for (int64_t q = 0; q < j.out_width; ++q) {
     const int64_t left = q * j.window.stride - j.window.padding;
     const int64_t w0 = HWY_MAX(left, 0), w1 = HWY_MIN(left + j.window.kernel, j.width);
-    V kept = kMax ? hn::LoadU(d, j.x + (h0 * j.width + w0) * j.x_stride + lane) : hn::Zero(d);
+    V kept = kMax ? LoadStored(d, j.x + (h0 * j.width + w0) * j.x_stride + lane) : hn::Zero(d);
     for (int64_t h = h0; h < h1; ++h) {
-      const float* at = j.x + (h * j.width + w0) * j.x_stride + lane;
+      const T* at = j.x + (h * j.width + w0) * j.x_stride + lane;
       for (int64_t w = w0; w < w1; ++w, at += j.x_stride) {
-        const V v = hn::LoadU(d, at);
+        const V v = LoadStored(d, at);
         if constexpr (kMax) {
           kept = hn::IfThenElse(hn::Or(hn::Gt(v, kept), hn::IsNaN(v)), v, kept);  // a NaN wins, and nothing is > NaN
         } else {
@@ -56,12 +59,12 @@ HWY_INLINE void PoolLanes(D d, const PoolJob& j, int lane) {
         }
       }
     }
-    hn::StoreU(kMax ? kept : hn::Div(kept, divisor), d, j.y + q * j.y_stride + lane);
+    StoreRounded(RoundedTo<T>(d, kMax ? kept : hn::Div(kept, divisor)), d, j.y + q * j.y_stride + lane);
   }
 }
 
-template <bool kMax>
-HWY_INLINE void PoolRow(const PoolJob& j) {
+template <bool kMax, typename T>
+HWY_INLINE void PoolRow(const PoolJob<T>& j) {
   const hn::CappedTag<float, kLanes> wide;
   const hn::CappedTag<float, kLanes / 2> half;
   const hn::CappedTag<float, 1> one;
@@ -73,10 +76,12 @@ HWY_INLINE void PoolRow(const PoolJob& j) {
   for (; lane < j.lanes; ++lane) PoolLanes<kMax>(one, j, lane);
 }
 
-void Pool(const PoolJob& j) { j.maximum ? PoolRow<true>(j) : PoolRow<false>(j); }
+void Pool(const PoolJob<float>& j) { j.maximum ? PoolRow<true>(j) : PoolRow<false>(j); }
+void PoolBf16(const PoolJob<BFloat16>& j) { j.maximum ? PoolRow<true>(j) : PoolRow<false>(j); }
 
 /// out[0 … width) += sums over rows, in double.
-void SumRows(const float* HWY_RESTRICT x, int64_t rows, int64_t stride, int width, double* HWY_RESTRICT out) {
+template <typename T>
+HWY_INLINE void SumRowsOf(const T* HWY_RESTRICT x, int64_t rows, int64_t stride, int width, double* HWY_RESTRICT out) {
   const hn::CappedTag<double, kLanes / 2> wide;
   const hn::CappedTag<double, 1> one;
   const hn::Rebind<float, decltype(wide)> wide_f32;
@@ -86,19 +91,24 @@ void SumRows(const float* HWY_RESTRICT x, int64_t rows, int64_t stride, int widt
     auto even = hn::LoadU(wide, out + lane), odd = hn::Zero(wide);
     int64_t r = 0;
     for (; r + 2 <= rows; r += 2) {
-      even = hn::Add(even, hn::PromoteTo(wide, hn::LoadU(wide_f32, x + r * stride + lane)));
-      odd = hn::Add(odd, hn::PromoteTo(wide, hn::LoadU(wide_f32, x + (r + 1) * stride + lane)));
+      even = hn::Add(even, hn::PromoteTo(wide, LoadStored(wide_f32, x + r * stride + lane)));
+      odd = hn::Add(odd, hn::PromoteTo(wide, LoadStored(wide_f32, x + (r + 1) * stride + lane)));
     }
-    if (r < rows) even = hn::Add(even, hn::PromoteTo(wide, hn::LoadU(wide_f32, x + r * stride + lane)));
+    if (r < rows) even = hn::Add(even, hn::PromoteTo(wide, LoadStored(wide_f32, x + r * stride + lane)));
     hn::StoreU(hn::Add(even, odd), wide, out + lane);
   }
   for (; lane < width; ++lane) {
     auto sum = hn::LoadU(one, out + lane);
     for (int64_t r = 0; r < rows; ++r) {
-      sum = hn::Add(sum, hn::PromoteTo(one, hn::LoadU(hn::Rebind<float, decltype(one)>(), x + r * stride + lane)));
+      sum = hn::Add(sum, hn::PromoteTo(one, LoadStored(hn::Rebind<float, decltype(one)>(), x + r * stride + lane)));
     }
     hn::StoreU(sum, one, out + lane);
   }
+}
+
+void SumRows(const float* x, int64_t rows, int64_t stride, int width, double* out) { SumRowsOf(x, rows, stride, width, out); }
+void SumRowsBf16(const BFloat16* x, int64_t rows, int64_t stride, int width, double* out) {
+  SumRowsOf(x, rows, stride, width, out);
 }
 
 }  // namespace elek::kernels::HWY_NAMESPACE
@@ -109,14 +119,26 @@ namespace elek::kernels {
 namespace {
 
 HWY_EXPORT(Pool);
+HWY_EXPORT(PoolBf16);
 HWY_EXPORT(SumRows);
+HWY_EXPORT(SumRowsBf16);
+
+void run_pool(const PoolJob<float>& job) { HWY_DYNAMIC_DISPATCH(Pool)(job); }
+void run_pool(const PoolJob<BFloat16>& job) { HWY_DYNAMIC_DISPATCH(PoolBf16)(job); }
+void sum_rows(const float* x, int64_t rows, int64_t stride, int width, double* out) {
+  HWY_DYNAMIC_DISPATCH(SumRows)(x, rows, stride, width, out);
+}
+void sum_rows(const BFloat16* x, int64_t rows, int64_t stride, int width, double* out) {
+  HWY_DYNAMIC_DISPATCH(SumRowsBf16)(x, rows, stride, width, out);
+}
 
 /// Lanes of block b that x and y both have in memory; beyond them y is padding.
 int common_lanes(const Geometry& x, const Geometry& y, int64_t b) {
   return b < x.blocks ? std::min(x.width(b), y.width(b)) : 0;
 }
 
-void check_pair(const ActivationView<float>& x, const ActivationView<float>& y, const char* op) {
+template <typename T>
+void check_pair(const ActivationView<T>& x, const ActivationView<T>& y, const char* op) {
   check_view(x, op, "x");
   check_view(y, op, "y");
   ELEK_CHECK(x.samples == y.samples && x.shape.channels == y.shape.channels,
@@ -124,7 +146,8 @@ void check_pair(const ActivationView<float>& x, const ActivationView<float>& y, 
                  std::to_string(x.samples) + " x " + to_string(x.shape));
 }
 
-void pool(const ActivationView<float>& x, const ActivationView<float>& y, const PoolWindow& window, const ChannelSums* sums,
+template <typename T>
+void pool(const ActivationView<T>& x, const ActivationView<T>& y, const PoolWindow& window, const ChannelSums* sums,
           int threads, bool maximum) {
   const char* const op = maximum ? "max_pool" : "avg_pool";
   check_pair(x, y, op);
@@ -148,7 +171,7 @@ void pool(const ActivationView<float>& x, const ActivationView<float>& y, const 
   for_parts(parts, [&](int part) {
     for (int64_t i = part_begin(out_rows, parts, part, 1); i < part_begin(out_rows, parts, part + 1, 1); ++i) {
       const int64_t task = i / y.shape.height, n = task / blocks, b = task % blocks, p = i % y.shape.height;
-      PoolJob job{};
+      PoolJob<T> job{};
       job.window = window;
       job.maximum = maximum;
       job.row = p;
@@ -157,9 +180,9 @@ void pool(const ActivationView<float>& x, const ActivationView<float>& y, const 
       job.x = x.data + (planes ? task * gx.positions : gx.base(n, b));
       job.y = y.data + (planes ? task * gy.positions : gy.base(n, b)) + p * y.shape.width * job.y_stride;
       job.lanes = planes ? 1 : common_lanes(gx, gy, b);
-      HWY_DYNAMIC_DISPATCH(Pool)(job);
+      run_pool(job);
       for (int lane = job.lanes; !planes && lane < gy.width(b); ++lane) {
-        for (int64_t q = 0; q < y.shape.width; ++q) job.y[q * job.y_stride + lane] = 0.0F;
+        for (int64_t q = 0; q < y.shape.width; ++q) job.y[q * job.y_stride + lane] = T();
       }
     }
   });
@@ -168,17 +191,20 @@ void pool(const ActivationView<float>& x, const ActivationView<float>& y, const 
 
 }  // namespace
 
-void max_pool(const ActivationView<float>& x, const ActivationView<float>& y, const PoolWindow& window, const ChannelSums* sums,
+template <typename T>
+void max_pool(const ActivationView<T>& x, const ActivationView<T>& y, const PoolWindow& window, const ChannelSums* sums,
               int threads) {
   pool(x, y, window, sums, threads, true);
 }
 
-void avg_pool(const ActivationView<float>& x, const ActivationView<float>& y, const PoolWindow& window, const ChannelSums* sums,
+template <typename T>
+void avg_pool(const ActivationView<T>& x, const ActivationView<T>& y, const PoolWindow& window, const ChannelSums* sums,
               int threads) {
   pool(x, y, window, sums, threads, false);
 }
 
-void global_avg_pool(const ActivationView<float>& x, const ActivationView<float>& y, const ChannelSums* sums, int threads) {
+template <typename T>
+void global_avg_pool(const ActivationView<T>& x, const ActivationView<T>& y, const ChannelSums* sums, int threads) {
   check_pair(x, y, "global_avg_pool");
   ELEK_CHECK(y.shape.height == 1 && y.shape.width == 1,
              "global_avg_pool: y is " + to_string(y.shape) + ", expected one position");
@@ -190,23 +216,32 @@ void global_avg_pool(const ActivationView<float>& x, const ActivationView<float>
     Piece piece;
     while (walk.next(piece)) {  // whole tasks
       double lanes[kLanes] = {};
-      const float* const at = x.data + piece.offset;
-      HWY_DYNAMIC_DISPATCH(SumRows)(at, piece.rows, piece.row_stride, piece.width, lanes);
-      if (piece.tail > 0) HWY_DYNAMIC_DISPATCH(SumRows)(at + piece.rows * kLanes, 1, kLanes, piece.tail, lanes);
+      const T* const at = x.data + piece.offset;
+      sum_rows(at, piece.rows, piece.row_stride, piece.width, lanes);
+      if (piece.tail > 0) sum_rows(at + piece.rows * kLanes, 1, kLanes, piece.tail, lanes);
       if (piece.one_channel) {
         for (int l = 1; l < kLanes; ++l) lanes[0] += lanes[l];
       }
       for (int l = 0; l < (piece.one_channel ? 1 : piece.valid); ++l) {
         y.data[gy.channel_base(piece.sample, piece.channel + l)] =
-            static_cast<float>(lanes[l] / static_cast<double>(gx.positions));
+            T(static_cast<float>(lanes[l] / static_cast<double>(gx.positions)));
       }
     }
   });
   for (int64_t n = 0; n < y.samples; ++n) {
-    for (int64_t c = y.shape.channels; c < gy.pitch; ++c) y.data[gy.channel_base(n, c)] = 0.0F;
+    for (int64_t c = y.shape.channels; c < gy.pitch; ++c) y.data[gy.channel_base(n, c)] = T();
   }
   if (sums != nullptr) observe(y, *sums, threads);
 }
+
+template void max_pool(const ActivationView<float>&, const ActivationView<float>&, const PoolWindow&, const ChannelSums*, int);
+template void max_pool(const ActivationView<BFloat16>&, const ActivationView<BFloat16>&, const PoolWindow&, const ChannelSums*,
+                       int);
+template void avg_pool(const ActivationView<float>&, const ActivationView<float>&, const PoolWindow&, const ChannelSums*, int);
+template void avg_pool(const ActivationView<BFloat16>&, const ActivationView<BFloat16>&, const PoolWindow&, const ChannelSums*,
+                       int);
+template void global_avg_pool(const ActivationView<float>&, const ActivationView<float>&, const ChannelSums*, int);
+template void global_avg_pool(const ActivationView<BFloat16>&, const ActivationView<BFloat16>&, const ChannelSums*, int);
 
 }  // namespace elek::kernels
 #endif  // HWY_ONCE

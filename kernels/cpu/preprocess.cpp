@@ -5,6 +5,7 @@
 #include <cstring>
 #include <string>
 
+#include "engine/base/bfloat16.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/walk.h"
 
@@ -23,7 +24,8 @@ void fill_preprocess_table(int64_t channels, const float* mean, const float* std
   }
 }
 
-void preprocess(const uint8_t* pixels, const float* table, const ActivationView<float>& y, int threads) {
+template <typename T>
+void preprocess(const uint8_t* pixels, const float* table, const ActivationView<T>& y, int threads) {
   check_view(y, "preprocess", "y");
   ELEK_CHECK(pixels != nullptr && table != nullptr, "preprocess: no pixels or no table");
   const Geometry g(y);
@@ -34,16 +36,19 @@ void preprocess(const uint8_t* pixels, const float* table, const ActivationView<
       const int64_t n = row / y.shape.height, from = row % y.shape.height * width;
       const uint8_t* const line = pixels + row * width * channels;
       for (int64_t c = 0; c < g.pitch; ++c) {
-        float* const to = y.data + g.channel_base(n, c) + from * g.row_stride;
+        T* const to = y.data + g.channel_base(n, c) + from * g.row_stride;
         if (c >= channels) {
-          for (int64_t w = 0; w < width; ++w) to[w * g.row_stride] = 0.0F;
+          for (int64_t w = 0; w < width; ++w) to[w * g.row_stride] = T();
           continue;
         }
         const float* const values = table + c * kPixelValues;
-        for (int64_t w = 0; w < width; ++w) to[w * g.row_stride] = values[line[w * channels + c]];
+        for (int64_t w = 0; w < width; ++w) to[w * g.row_stride] = T(values[line[w * channels + c]]);
       }
     }
   });
 }
+
+template void preprocess(const uint8_t*, const float*, const ActivationView<float>&, int);
+template void preprocess(const uint8_t*, const float*, const ActivationView<BFloat16>&, int);
 
 }  // namespace elek::kernels

@@ -15,31 +15,32 @@
 #include <hwy/highway.h>
 
 #include "kernels/cpu/flush-inl.h"
+#include "kernels/cpu/stored-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 /// to[0 … Lanes(d)) += sums of squares of `count` vectors `stride` elements apart.
-template <class D>
-HWY_INLINE void SquaresOfLanes(D d, const float* HWY_RESTRICT x, int64_t count, int64_t stride, double* HWY_RESTRICT to) {
+template <class D, typename T>
+HWY_INLINE void SquaresOfLanes(D d, const T* HWY_RESTRICT x, int64_t count, int64_t stride, double* HWY_RESTRICT to) {
   using V = hn::Vec<D>;
   constexpr int64_t kChains = 4, kBlock = 8 * kChains;  // 8 terms a chain: the bound of docs/statistics.md
   for (int64_t first = 0; first < count; first += kBlock) {
     const int64_t end = HWY_MIN(first + kBlock, count);
     V a = hn::Zero(d), b = a, c = a, e = a;
     int64_t i = first;
-    const float* at = x + i * stride;
+    const T* at = x + i * stride;
     for (; i + kChains <= end; i += kChains, at += kChains * stride) {
-      const V v0 = hn::LoadU(d, at), v1 = hn::LoadU(d, at + stride);
-      const V v2 = hn::LoadU(d, at + 2 * stride), v3 = hn::LoadU(d, at + 3 * stride);
+      const V v0 = LoadStored(d, at), v1 = LoadStored(d, at + stride);
+      const V v2 = LoadStored(d, at + 2 * stride), v3 = LoadStored(d, at + 3 * stride);
       a = hn::MulAdd(v0, v0, a);
       b = hn::MulAdd(v1, v1, b);
       c = hn::MulAdd(v2, v2, c);
       e = hn::MulAdd(v3, v3, e);
     }
     for (int64_t left = 0; i < end; ++i, ++left, at += stride) {  // at most 3: one a chain
-      const V v = hn::LoadU(d, at);
+      const V v = LoadStored(d, at);
       if (left == 0) a = hn::MulAdd(v, v, a);
       if (left == 1) b = hn::MulAdd(v, v, b);
       if (left == 2) c = hn::MulAdd(v, v, c);
@@ -48,7 +49,8 @@ HWY_INLINE void SquaresOfLanes(D d, const float* HWY_RESTRICT x, int64_t count, 
   }
 }
 
-void SquaresOfRun(const float* x, int64_t count, int64_t stride, int width, double* to) {
+template <typename T>
+HWY_INLINE void SquaresOfRun(const T* x, int64_t count, int64_t stride, int width, double* to) {
   const hn::CappedTag<float, kLanes> wide;
   const hn::CappedTag<float, kLanes / 2> half;
   const hn::CappedTag<float, 1> one;
@@ -61,15 +63,16 @@ void SquaresOfRun(const float* x, int64_t count, int64_t stride, int width, doub
 }
 
 /// Row `h` of one task: x is its position 0, `to` the task's sums [row class][column class][16].
-void SquaresOfImageRow(const TapNormPlan& plan, const float* x, int64_t h, int64_t row_stride, int width, bool planes,
-                       double* to) {
+template <typename T>
+HWY_INLINE void ImageRow(const TapNormPlan& plan, const T* x, int64_t h, int64_t row_stride, int width, bool planes,
+                         double* to) {
   const int32_t row_class = plan.row_class[static_cast<size_t>(h)];
   if (row_class < 0) return;
   double* const row = to + row_class * static_cast<int64_t>(plan.column_class_taps.size()) * kLanes;
-  const float* const line = x + h * plan.input.width * row_stride;
+  const T* const line = x + h * plan.input.width * row_stride;
   for (const TapNormPlan::Segment& s : plan.segments) {
     double* const sums = row + int64_t{s.column_class} * kLanes;
-    const float* const at = line + s.begin * row_stride;
+    const T* const at = line + s.begin * row_stride;
     if (planes && s.step == 1 && s.count >= kLanes) {  // NCHW: neighbours are positions of one channel
       HWY_ALIGN double lanes[kLanes] = {};
       const int64_t vectors = s.count / kLanes;
@@ -82,6 +85,15 @@ void SquaresOfImageRow(const TapNormPlan& plan, const float* x, int64_t h, int64
   }
 }
 
+void SquaresOfImageRow(const TapNormPlan& plan, const float* x, int64_t h, int64_t row_stride, int width, bool planes,
+                       double* to) {
+  ImageRow(plan, x, h, row_stride, width, planes, to);
+}
+void SquaresOfImageRowBf16(const TapNormPlan& plan, const BFloat16* x, int64_t h, int64_t row_stride, int width, bool planes,
+                           double* to) {
+  ImageRow(plan, x, h, row_stride, width, planes, to);
+}
+
 }  // namespace elek::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -90,6 +102,14 @@ namespace elek::kernels {
 namespace {
 
 HWY_EXPORT(SquaresOfImageRow);
+HWY_EXPORT(SquaresOfImageRowBf16);
+
+void image_row(const TapNormPlan& plan, const float* x, int64_t h, int64_t row_stride, int width, bool planes, double* to) {
+  HWY_DYNAMIC_DISPATCH(SquaresOfImageRow)(plan, x, h, row_stride, width, planes, to);
+}
+void image_row(const TapNormPlan& plan, const BFloat16* x, int64_t h, int64_t row_stride, int width, bool planes, double* to) {
+  HWY_DYNAMIC_DISPATCH(SquaresOfImageRowBf16)(plan, x, h, row_stride, width, planes, to);
+}
 
 /// Class of each coordinate by the set of taps that meet it; -1 = none.
 std::vector<int32_t> classify(int64_t extent, int64_t out, int64_t kernel, int64_t stride, int64_t padding,
@@ -160,7 +180,8 @@ size_t tap_norm_bytes(const TapNormPlan& plan, int threads) {
   return static_cast<size_t>(threads) * static_cast<size_t>(part_doubles(plan)) * sizeof(double);
 }
 
-void tap_norms(const ActivationView<float>& x, const TapNormPlan& plan, double* accumulators, int block_threads, int threads) {
+template <typename T>
+void tap_norms(const ActivationView<T>& x, const TapNormPlan& plan, double* accumulators, int block_threads, int threads) {
   check_view(x, "tap_norms", "x");
   ELEK_CHECK(x.shape == plan.input && accumulators != nullptr && block_threads >= 1,
              "tap_norms: x is " + to_string(x.shape) + ", the plan is for " + to_string(plan.input));
@@ -173,8 +194,7 @@ void tap_norms(const ActivationView<float>& x, const TapNormPlan& plan, double* 
       const int64_t task = i / x.shape.height, n = task / g.blocks, b = task % g.blocks, channel = b * g.block;
       if (g.valid(b) <= 0) continue;  // an NHWC row may end in padding only
       double* const sums = mine + channel / kLanes * class_lanes(plan) + channel % kLanes;
-      HWY_DYNAMIC_DISPATCH(SquaresOfImageRow)
-      (plan, x.data + g.base(n, b), i % x.shape.height, g.row_stride, g.width(b), g.planes, sums);
+      image_row(plan, x.data + g.base(n, b), i % x.shape.height, g.row_stride, g.width(b), g.planes, sums);
     }
   });
 }
@@ -201,6 +221,9 @@ void reduce_tap_norms(const TapNormPlan& plan, const double* accumulators, int b
     }
   }
 }
+
+template void tap_norms(const ActivationView<float>&, const TapNormPlan&, double*, int, int);
+template void tap_norms(const ActivationView<BFloat16>&, const TapNormPlan&, double*, int, int);
 
 }  // namespace elek::kernels
 #endif  // HWY_ONCE

@@ -37,12 +37,13 @@ struct TapNormPlan {
 [[nodiscard]] size_t tap_norm_bytes(const TapNormPlan& plan, int threads);
 
 /// Adds the squares of x's samples to `accumulators`.
-/// Shapes    x: shape = plan.input, any layout, any number of samples
+/// Shapes    x: shape = plan.input, any layout, any number of samples · Types  T: float, BFloat16
 /// Numerics  f32 partial sums of at most 8 squares in 4 chains, then double: error <= 10 * 2^-24 of the norm (relative: all
 ///           terms are >= 0). NaN and infinity stay; |x| > 1.8e19 overflows to infinity.
 /// Threads   `threads` (0 = omp_get_max_threads()), never more than `block_threads`, the count that the block was made for
 /// Errors    ContractError: shape differs from the plan's, null data
-void tap_norms(const ActivationView<float>& x, const TapNormPlan& plan, double* accumulators, int block_threads, int threads);
+template <typename T>
+void tap_norms(const ActivationView<T>& x, const TapNormPlan& plan, double* accumulators, int block_threads, int threads);
 
 /// norm_sq[(c * R + r) * S + s], [channels, R, S]: the threads' parts added in order, then each tap's classes.
 void reduce_tap_norms(const TapNormPlan& plan, const double* accumulators, int block_threads, double* norm_sq);

@@ -39,7 +39,8 @@ struct Geometry {
   int64_t sample_stride;
   int64_t pitch;
 
-  explicit Geometry(const ActivationView<float>& v)
+  template <typename T>
+  explicit Geometry(const ActivationView<T>& v)
       : samples(v.samples), channels(v.shape.channels), positions(v.shape.positions()), planes(false), interleaved(false) {
     const bool rows_of_pixels = v.layout == Layout::kNhwc || (v.layout == Layout::kNchw && positions == 1);
     if (rows_of_pixels) {
@@ -108,7 +109,8 @@ class PieceWalk {
 };
 
 /// ContractError unless `v` is something a kernel can walk.
-inline void check_view(const ActivationView<float>& v, const char* op, const char* what) {
+template <typename T>
+void check_view(const ActivationView<T>& v, const char* op, const char* what) {
   ELEK_CHECK(v.data != nullptr, std::string(op) + ": " + what + " has no memory");
   ELEK_CHECK(v.samples >= 0 && v.shape.channels >= 1 && v.shape.height >= 1 && v.shape.width >= 1,
              std::string(op) + ": " + what + " has " + std::to_string(v.samples) + " samples of " + to_string(v.shape) +
@@ -121,7 +123,8 @@ inline void check_view(const ActivationView<float>& v, const char* op, const cha
 }
 
 /// ContractError unless a and b lie in memory the same way.
-inline void check_same(const ActivationView<float>& a, const ActivationView<float>& b, const char* op, const char* what) {
+template <typename A, typename B>
+void check_same(const ActivationView<A>& a, const ActivationView<B>& b, const char* op, const char* what) {
   ELEK_CHECK(a.samples == b.samples && a.shape == b.shape && a.layout == b.layout &&
                  (a.layout != Layout::kNhwc || a.channel_pitch == b.channel_pitch),
              std::string(op) + ": " + what + " is " + std::to_string(b.samples) + " x " + to_string(b.shape) + " " +

@@ -54,7 +54,7 @@ TEST(Usage, WhatCannotBeMeantIsExitCode2) {
       {{"eval", "--model", "m", "--data", "synthetic:1", "--batch", "0"}, "--batch"},
       {{"eval", "--model", "m", "--data", "synthetic:1", "--device", "tpu"}, "tpu"},
       {{"eval", "--model", "m", "--data", "synthetic:1", "--device", "cuda:x"}, "cuda:x"},
-      {{"eval", "--model", "m", "--data", "synthetic:1", "--device", "cpu", "--precision", "bf16"}, "f32 only"},
+      {{"eval", "--model", "m", "--data", "synthetic:1", "--device", "cpu", "--precision", "f16"}, "f32 and bf16 only"},
       {{"eval", "--model", "m", "--data", "synthetic:1", "--precision", "f8"}, "f32, tf32, bf16 or f16"},
       {{"eval", "--model", "m", "--data", "synthetic:1", "--memory-limit", "0"}, "--memory-limit"},
       {{"eval", "--model", "m", "--data", "synthetic:1", "--memory-limit", "-1MB"}, "--memory-limit"},

@@ -38,7 +38,7 @@ Moments run(const std::vector<float>& nchw, int64_t samples, const ImageShape& s
   Activation z(samples, shape, layout, nchw);
   const auto c = static_cast<size_t>(shape.channels);
   Moments m{std::vector<double>(c, -7), std::vector<double>(c, -7), std::vector<double>(c, -7)};
-  Guarded<std::byte> workspace(batch_moments_workspace_bytes(z.view(), threads));
+  Guarded<std::byte> workspace(batch_moments_workspace_bytes(z.shape.channels, threads));
   batch_moments(z.view(), {m.mean.data(), m.biased.data(), m.unbiased.data()}, workspace.data(), threads);
   EXPECT_TRUE(workspace.guards_intact() && z.memory.guards_intact());
   return m;

@@ -11,5 +11,6 @@ std::unique_ptr<Backend> make_onednn_backend(const Device& device) {
 }
 
 bool onednn_is_built_in() noexcept { return false; }
+bool onednn_has_bf16() noexcept { return false; }
 
 }  // namespace elek

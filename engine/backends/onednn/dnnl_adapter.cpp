@@ -18,6 +18,8 @@ using Desc = dnnl::memory::desc;
 using Tag = dnnl::memory::format_tag;
 constexpr auto kF32 = dnnl::memory::data_type::f32;
 
+dnnl::memory::data_type type_of(DType dtype) { return dtype == DType::kBF16 ? dnnl::memory::data_type::bf16 : kF32; }
+
 dnnl::engine& cpu_engine() {
   static dnnl::engine engine(dnnl::engine::kind::cpu, 0);
   return engine;
@@ -153,12 +155,12 @@ std::unique_ptr<Primitive> Primitive::make(const ConvProblem& p, const Primitive
     impl->groups = p.groups;
     impl->in_channels = p.src.channels / p.groups;
     impl->out_channels = p.dst.channels / p.groups;
-    const Desc src({p.samples, g.in * g.groups, p.src.height, p.src.width}, kF32, tag_of(p.src_layout));
-    const Desc dst({p.samples, g.out * g.groups, p.dst.height, p.dst.width}, kF32, tag_of(p.dst_layout));
+    const Desc src({p.samples, g.in * g.groups, p.src.height, p.src.width}, type_of(p.src_type), tag_of(p.src_layout));
+    const Desc dst({p.samples, g.out * g.groups, p.dst.height, p.dst.width}, type_of(p.dst_type), tag_of(p.dst_layout));
     const Desc bias({g.out * g.groups}, kF32, Tag::x);
     const Dims plain = g.groups == 1 ? Dims{g.out, g.in, p.kernel, p.kernel} : Dims{g.groups, g.out, g.in, p.kernel, p.kernel};
     impl->staged = Desc(plain, kF32, g.groups == 1 ? Tag::oihw : Tag::goihw);
-    const Desc weights = like != nullptr ? like->impl_->weights : Desc(plain, kF32, Tag::any);
+    const Desc weights = like != nullptr ? like->impl_->weights : Desc(plain, type_of(p.src_type), Tag::any);
     ConvDesc pd;
     try {
       pd = conv_desc(p, src, weights, bias, dst);
@@ -181,12 +183,12 @@ std::unique_ptr<Primitive> Primitive::make(const LinearProblem& p, const Primiti
     impl->in_channels = p.in_features;
     impl->out_channels = p.out_features;
     impl->grouping = {1, p.in_features, p.out_features};
-    const Desc src({p.samples, p.in_features}, kF32, Dims{p.src_pitch, 1});
-    const Desc dst({p.samples, p.out_features}, kF32, Dims{p.dst_pitch, 1});
+    const Desc src({p.samples, p.in_features}, type_of(p.src_type), Dims{p.src_pitch, 1});
+    const Desc dst({p.samples, p.out_features}, type_of(p.dst_type), Dims{p.dst_pitch, 1});
     const Desc bias({1, p.out_features}, kF32, Tag::ab);
     const Dims plain = {p.in_features, p.out_features};
     impl->staged = Desc(plain, kF32, Tag::ba);  // [out, in] row-major, seen as [in, out]
-    const Desc weights = like != nullptr ? like->impl_->weights : Desc(plain, kF32, Tag::any);
+    const Desc weights = like != nullptr ? like->impl_->weights : Desc(plain, type_of(p.src_type), Tag::any);
     MatmulDesc pd;
     try {
       pd = matmul_desc(src, weights, bias, dst);
@@ -226,10 +228,10 @@ void Primitive::pack(const float* weights, float* staged, void* packed) const {
   });
 }
 
-void Primitive::run(const float* src, const void* packed, const float* bias, float* dst, void* scratch) const {
+void Primitive::run(const void* src, const void* packed, const float* bias, void* dst, void* scratch) const {
   const Impl& i = *impl_;
   guarded("running " + i.kernel, [&] {
-    i.src_memory.set_data_handle(const_cast<float*>(src));  // oneDNN takes no pointer to const; it only reads these three
+    i.src_memory.set_data_handle(const_cast<void*>(src));  // oneDNN takes no pointer to const; it only reads these three
     i.weights_memory.set_data_handle(const_cast<void*>(packed));
     i.bias_memory.set_data_handle(const_cast<float*>(bias));
     i.dst_memory.set_data_handle(dst);
@@ -264,6 +266,12 @@ Layout preferred_layout() {
     default:
       return Layout::kNChw16c;
   }
+}
+
+bool has_bf16() noexcept {
+  const auto bits = [](dnnl::cpu_isa isa) { return static_cast<unsigned>(isa); };
+  const unsigned wanted = bits(dnnl::cpu_isa::avx512_core_bf16);
+  return (bits(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
 }
 
 std::string library_name() {

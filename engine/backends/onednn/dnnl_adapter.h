@@ -18,10 +18,13 @@ namespace elek::onednn {
 
 /// The blocked layout of this machine's kernels: nChw16c, nChw8c or plain nchw.
 [[nodiscard]] Layout preferred_layout();
+/// Whether oneDNN multiplies bf16 in hardware here. (On AVX-512 without it, it would emulate, slower than f32.)
+[[nodiscard]] bool has_bf16() noexcept;
 /// "oneDNN 2.6.3"
 [[nodiscard]] std::string library_name();
 
-/// A convolution over `samples` samples. Channel counts are the network's; layouts decide how they are padded.
+/// A convolution over `samples` samples. Channel counts are the network's; layouts decide how they are padded. Weights are of
+/// the source's type (kF32, kBF16), sums and bias f32; the destination is of the source's type or f32, rounded once.
 struct ConvProblem {
   int64_t samples = 1;
   ImageShape src, dst;
@@ -31,16 +34,20 @@ struct ConvProblem {
   int64_t groups = 1;
   Layout src_layout = Layout::kNchw;
   Layout dst_layout = Layout::kNchw;
+  DType src_type = DType::kF32;
+  DType dst_type = DType::kF32;
   bool sum = false;   // dst = conv + dst, before ReLU
   bool relu = false;  // NaN becomes 0 in it
 };
-/// y = x W^T + bias: x [samples, in] with `src_pitch` floats between rows, y likewise.
+/// y = x W^T + bias: x [samples, in] with `src_pitch` elements between rows, y likewise. Types as ConvProblem's.
 struct LinearProblem {
   int64_t samples = 1;
   int64_t in_features = 0;
   int64_t out_features = 0;
   int64_t src_pitch = 0;
   int64_t dst_pitch = 0;
+  DType src_type = DType::kF32;
+  DType dst_type = DType::kF32;
 };
 
 /// A primitive, built once. Holds a little state of its own, so one thread at a time runs it.
@@ -61,7 +68,7 @@ class Primitive {
   /// From [K, C/groups, R, S] (linear: [out, in]) to the kernel's own order. `staged` is room for staged_bytes().
   void pack(const float* weights, float* staged, void* packed) const;
   /// bias: padded to the dst layout's block with zeros. Allocates from no memory resource.
-  void run(const float* src, const void* packed, const float* bias, float* dst, void* scratch) const;
+  void run(const void* src, const void* packed, const float* bias, void* dst, void* scratch) const;
 
  private:
   struct Impl;

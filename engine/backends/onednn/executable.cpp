@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "engine/backends/onednn/thread_count.h"
+#include "engine/base/bfloat16.h"
 #include "engine/base/error.h"
 #include "kernels/cpu/batch_moments.h"
 #include "kernels/cpu/channel_map.h"
@@ -19,33 +20,45 @@
 namespace elek::onednn {
 namespace {
 
+/// f(T()), T being the type that such tensors are stored as.
+template <typename F>
+void as_stored(DType dtype, const F& f) {
+  if (dtype == DType::kBF16) {
+    f(BFloat16());
+  } else {
+    f(float());
+  }
+}
+
 /// dst[n, c, h, w] = src, whatever src's layout: row-major without padding.
-void relayout(const ActivationView<float>& src, float* dst, int threads) {
+template <typename T, typename To>
+void relayout(const ActivationView<T>& src, To* dst, int threads) {
   const int64_t block = channel_block(src.layout), positions = src.shape.positions(), lanes = src.channel_pitch;
   const int64_t planes = src.samples * src.shape.channels;
   const int parts = kernels::parts_for(planes * positions, threads, 1 << 16);
   kernels::for_parts(parts, [&](int part) {
     for (int64_t i = kernels::part_begin(planes, parts, part, 1); i < kernels::part_begin(planes, parts, part + 1, 1); ++i) {
       const int64_t n = i / src.shape.channels, c = i % src.shape.channels;
-      const float* from = src.data + n * lanes * positions + c / block * block * positions + c % block;
-      float* to = dst + i * positions;
-      for (int64_t p = 0; p < positions; ++p) to[p] = from[p * block];
+      const T* from = src.data + n * lanes * positions + c / block * block * positions + c % block;
+      To* to = dst + i * positions;
+      for (int64_t p = 0; p < positions; ++p) to[p] = static_cast<To>(from[p * block]);
     }
   });
 }
 
 /// The way back; padding lanes become zero.
-void from_row_major(const float* src, const ActivationView<float>& dst, int threads) {
+template <typename T>
+void from_row_major(const float* src, const ActivationView<T>& dst, int threads) {
   const int64_t block = channel_block(dst.layout), positions = dst.shape.positions(), lanes = dst.channel_pitch;
   const int64_t planes = dst.samples * lanes;
   const int parts = kernels::parts_for(planes * positions, threads, 1 << 16);
   kernels::for_parts(parts, [&](int part) {
     for (int64_t i = kernels::part_begin(planes, parts, part, 1); i < kernels::part_begin(planes, parts, part + 1, 1); ++i) {
       const int64_t n = i / lanes, c = i % lanes;
-      float* to = dst.data + n * lanes * positions + c / block * block * positions + c % block;
+      T* to = dst.data + n * lanes * positions + c / block * block * positions + c % block;
       const float* from = src + (n * dst.shape.channels + c) * positions;
       const bool padding = c >= dst.shape.channels;
-      for (int64_t p = 0; p < positions; ++p) to[p * block] = padding ? 0.0F : from[p];
+      for (int64_t p = 0; p < positions; ++p) to[p * block] = T(padding ? 0.0F : from[p]);
     }
   });
 }
@@ -60,11 +73,10 @@ double* OneDnnExecutable::doubles_at(const Buffer& slab, size_t offset) const {
   return reinterpret_cast<double*>(at(slab, offset));
 }
 
-OneDnnExecutable::View OneDnnExecutable::view(int32_t tensor, int64_t samples, int64_t first) const {
-  const ProgramTensor& t = program_.tensors[static_cast<size_t>(tensor)];
-  const size_t offset = plan_.storage_offsets[static_cast<size_t>(t.storage)];
+std::byte* OneDnnExecutable::data_of(int32_t index, int64_t first) const {
+  const ProgramTensor& t = tensor(index);
   const size_t sample_bytes = t.bytes / static_cast<size_t>(program_.micro_batch);
-  return {floats_at(arena_, offset + static_cast<size_t>(first) * sample_bytes), samples, t.shape, t.layout, t.channel_pitch};
+  return at(arena_, plan_.storage_offsets[static_cast<size_t>(t.storage)] + static_cast<size_t>(first) * sample_bytes);
 }
 
 const kernels::ChannelSums* OneDnnExecutable::sums_of(const Step& step) const {
@@ -75,7 +87,7 @@ void OneDnnExecutable::begin(const Slot& slot) {
   check_slot(slot, program_, notes_);
   const ThreadCount threads(notes_.threads);
   const int64_t pixels_each = notes_.input_shape.elements();
-  run_batch(slot.count, [&](int64_t first, const View& input) {
+  run_batch(slot.count, [&](int64_t first, const auto& input) {
     kernels::preprocess(slot.pixels + first * pixels_each, floats_at(weights_, notes_.table_offset), input, notes_.threads);
   });
 }
@@ -111,7 +123,7 @@ std::span<const float> OneDnnExecutable::run_values(std::span<const float> x, in
              std::to_string(samples) + " samples in " + std::to_string(x.size()) + " values for a session of batch " +
                  std::to_string(program_.batch) + " of a network that reads " + to_string(notes_.input_shape));
   const ThreadCount threads(notes_.threads);
-  run_batch(samples, [&](int64_t first, const View& input) { from_row_major(x.data() + first * each, input, notes_.threads); });
+  run_batch(samples, [&](int64_t first, const auto& input) { from_row_major(x.data() + first * each, input, notes_.threads); });
   return end();
 }
 
@@ -120,9 +132,11 @@ template <typename FillInput>
 void OneDnnExecutable::run_batch(int64_t count, const FillInput& fill_input) {
   for (int64_t first = 0; first < count; first += program_.micro_batch) {
     const int64_t samples = std::min(program_.micro_batch, count - first);
-    const View input = view(notes_.steps[0].output, samples);
-    fill_input(first, input);
-    if (const kernels::ChannelSums* sums = sums_of(notes_.steps[0])) kernels::observe(input, *sums, notes_.threads);
+    as_stored(tensor(notes_.steps[0].output).dtype, [&](auto type) {
+      const auto input = view<decltype(type)>(notes_.steps[0].output, samples);
+      fill_input(first, input);
+      if (const kernels::ChannelSums* sums = sums_of(notes_.steps[0])) kernels::observe(input, *sums, notes_.threads);
+    });
     lap_step(0);
     for (size_t i = 1; i < notes_.steps.size(); ++i) {
       run_step(i, samples);
@@ -142,7 +156,7 @@ void OneDnnExecutable::run_step(size_t index, int64_t samples) {
   } else if (notes_.steps[index].whole != nullptr) {
     run_kernel(index, samples);
   } else {
-    run_simple(index, samples);
+    as_stored(tensor(notes_.steps[index].output).dtype, [&](auto type) { run_simple<decltype(type)>(index, samples); });
   }
 }
 
@@ -155,27 +169,35 @@ void OneDnnExecutable::run_kernel(size_t index, int64_t samples) {
     run_slice(index, whole ? *step.whole : *step.single, first, count);
     first += count;
   }
-  if (step.own_moments) {
-    const float* residual = step.residual >= 0 ? view(step.residual, samples).data : nullptr;
-    const View y = view(step.output, samples);
-    normalise_by_own_moments(index, y, y, residual);
-  }
+  if (!step.own_moments) return;
+  const auto z = view<float>(step.output, samples, 0, step.z_in_workspace ? workspace(index) + step.z_offset : nullptr);
+  as_stored(tensor(step.output).dtype, [&](auto type) {
+    using T = decltype(type);
+    const T* residual = step.residual >= 0 ? view<T>(step.residual, samples).data : nullptr;
+    normalise_by_own_moments(index, z, view<T>(step.output, samples), residual);
+  });
+}
+
+void OneDnnExecutable::watch_taps(const Step& step, int64_t samples, int64_t first) {
+  if (step.tap_norm < 0) return;
+  const WatchedTaps& taps = notes_.tap_norms[static_cast<size_t>(step.tap_norm)];
+  as_stored(tensor(step.input).dtype, [&](auto type) {
+    kernels::tap_norms(view<decltype(type)>(step.input, samples, first), taps.plan, doubles_at(statistics_, taps.offset),
+                       notes_.threads, notes_.threads);
+  });
 }
 
 /// The whole micro-batch at once: the kernel cuts it into blocks that stay in the cache, sums included.
 void OneDnnExecutable::run_own(size_t index, int64_t samples) {
   const Step& step = notes_.steps[index];
-  const View x = view(step.input, samples);
-  const View y = view(step.output, samples);
-  if (step.tap_norm >= 0) {
-    const WatchedTaps& taps = notes_.tap_norms[static_cast<size_t>(step.tap_norm)];
-    kernels::tap_norms(x, taps.plan, doubles_at(statistics_, taps.offset), notes_.threads, notes_.threads);
-  }
+  const auto x = view<float>(step.input, samples);
+  const auto y = view<float>(step.output, samples);
+  watch_taps(step, samples, 0);
   kernels::ConvArgs args;
   args.x = {x.data, x.samples, x.shape, x.layout, x.channel_pitch};
   args.packed = floats_at(weights_, step.weights);
   args.bias = floats_at(weights_, step.bias);
-  if (step.residual >= 0) args.residual = {view(step.residual, samples).data, y.samples, y.shape, y.layout, y.channel_pitch};
+  if (step.residual >= 0) args.residual = {view<float>(step.residual, samples).data, y.samples, y.shape, y.layout, y.channel_pitch};
   args.relu = step.relu;
   args.y = y;
   args.scratch = reinterpret_cast<float*>(workspace(index));
@@ -187,25 +209,26 @@ void OneDnnExecutable::run_own(size_t index, int64_t samples) {
 
 void OneDnnExecutable::run_slice(size_t index, const Primitive& primitive, int64_t first, int64_t samples) {
   const Step& step = notes_.steps[index];
-  const View x = view(step.input, samples, first);
-  const View y = view(step.output, samples, first);
-  if (step.tap_norm >= 0) {
-    const WatchedTaps& taps = notes_.tap_norms[static_cast<size_t>(step.tap_norm)];
-    kernels::tap_norms(x, taps.plan, doubles_at(statistics_, taps.offset), notes_.threads, notes_.threads);
-  }
-  View z = y;
-  if (step.z_in_workspace) z.data = reinterpret_cast<float*>(workspace(index) + step.z_offset);
-  primitive.run(x.data, at(weights_, step.weights), floats_at(weights_, step.bias), z.data, workspace(index));
+  watch_taps(step, samples, first);
+  std::byte* const z_data = step.z_in_workspace ? workspace(index) + step.z_offset : data_of(step.output, first);
+  primitive.run(data_of(step.input, first), at(weights_, step.weights), floats_at(weights_, step.bias), z_data,
+                workspace(index));
+  if (!step.epilogue) return;
+  const auto z = view<float>(step.output, samples, first, z_data);
   if (step.watch_raw) kernels::observe(z, sums_[static_cast<size_t>(step.watched)], notes_.threads);
-  if (step.own_moments || !step.epilogue) return;
-  const bool adds = step.residual >= 0 && !step.sum_in_place;
-  finish(step, z, y, floats_at(weights_, step.scale), floats_at(weights_, step.shift),
-         adds ? view(step.residual, samples, first).data : nullptr);
+  if (step.own_moments) return;
+  as_stored(tensor(step.output).dtype, [&](auto type) {
+    using T = decltype(type);
+    const bool adds = step.residual >= 0 && !step.sum_in_place;
+    finish(step, z, view<T>(step.output, samples, first), floats_at(weights_, step.scale), floats_at(weights_, step.shift),
+           adds ? view<T>(step.residual, samples, first).data : nullptr);
+  });
 }
 
-void OneDnnExecutable::finish(const Step& step, const View& z, const View& y, const float* scale, const float* shift,
-                              const float* residual) {
-  kernels::Epilogue epilogue;
+template <typename Z, typename Y>
+void OneDnnExecutable::finish(const Step& step, const ActivationView<Z>& z, const ActivationView<Y>& y, const float* scale,
+                              const float* shift, const Y* residual) {
+  kernels::Epilogue<Z, Y> epilogue;
   epilogue.z = z;
   epilogue.y = y;
   epilogue.scale = scale;
@@ -217,7 +240,9 @@ void OneDnnExecutable::finish(const Step& step, const View& z, const View& y, co
 }
 
 /// Batch-norm re-estimation: normalise by this batch's own moments, and add them to the average.
-void OneDnnExecutable::normalise_by_own_moments(size_t index, const View& z, const View& y, const float* residual) {
+template <typename Z, typename Y>
+void OneDnnExecutable::normalise_by_own_moments(size_t index, const ActivationView<Z>& z, const ActivationView<Y>& y,
+                                                const Y* residual) {
   const Step& step = notes_.steps[index];
   const WatchedMoments& m = notes_.batch_moments[static_cast<size_t>(step.batch_moment)];
   const auto channels = static_cast<size_t>(m.channels);
@@ -229,7 +254,7 @@ void OneDnnExecutable::normalise_by_own_moments(size_t index, const View& z, con
   auto* scale = reinterpret_cast<float*>(variance_sum + channels);
   const double* old_mean = doubles_at(weights_, m.parameters);
   const auto* gamma = reinterpret_cast<const float*>(old_mean + 2 * channels);
-  kernels::batch_moments(z, {mean, variance, unbiased}, workspace(index) + step.z_offset, notes_.threads);
+  kernels::batch_moments(z, {mean, variance, unbiased}, workspace(index) + step.moments_offset, notes_.threads);
   kernels::Normalisation n;
   n.channels = m.channels;
   n.mean = mean;
@@ -250,16 +275,17 @@ void OneDnnExecutable::normalise_by_own_moments(size_t index, const View& z, con
   finish(step, z, y, n.scale, n.shift, residual);
 }
 
+template <typename T>
 void OneDnnExecutable::run_simple(size_t index, int64_t samples) {
   const Step& step = notes_.steps[index];
   const Node& node = program_.steps[index].node.node;
   const kernels::ChannelSums* sums = sums_of(step);
-  const View x = view(step.input, samples);
-  View y = view(step.output, samples);
+  const auto x = view<T>(step.input, samples);
+  const auto y = view<T>(step.output, samples);
   const auto window = [](const PoolAttrs& a) { return kernels::PoolWindow{a.kernel, a.stride, a.padding}; };
   switch (step.kind) {
     case Kind::kElementwise: {
-      const float* residual = step.residual >= 0 ? view(step.residual, samples).data : nullptr;
+      const T* residual = step.residual >= 0 ? view<T>(step.residual, samples).data : nullptr;
       if (step.own_moments) {
         normalise_by_own_moments(index, x, y, residual);
       } else {
@@ -286,17 +312,19 @@ void OneDnnExecutable::run_simple(size_t index, int64_t samples) {
   if (sums != nullptr) kernels::observe(y, *sums, notes_.threads);
 }
 
-/// A batch's part of the output, channel after channel as [samples, elements].
+/// A tensor's samples, channel after channel as [samples, elements].
+void OneDnnExecutable::read_out(int32_t index, int64_t samples, float* to) const {
+  as_stored(tensor(index).dtype, [&](auto type) { relayout(view<decltype(type)>(index, samples), to, notes_.threads); });
+}
+
 void OneDnnExecutable::copy_out(int64_t first, int64_t samples) {
-  const View y = view(notes_.output, samples);
-  relayout(y, output_.data() + first * y.shape.elements(), notes_.threads);
+  read_out(notes_.output, samples, output_.data() + first * tensor(notes_.output).shape.elements());
 }
 
 std::vector<float> OneDnnExecutable::stored_value(int32_t index) const {
   ELEK_CHECK(notes_.options.keep_values, "stored values are kept only with keep_values");
-  const View y = view(index, last_samples_);
-  std::vector<float> values(static_cast<size_t>(y.samples * y.shape.elements()));
-  relayout(y, values.data(), notes_.threads);
+  std::vector<float> values(static_cast<size_t>(last_samples_ * tensor(index).shape.elements()));
+  read_out(index, last_samples_, values.data());
   return values;
 }
 

@@ -29,7 +29,6 @@ class OneDnnExecutable final : public Executable {
   [[nodiscard]] BoundMemory memory() const noexcept override;
 
  private:
-  using View = ActivationView<float>;
   // Binding (bind.cpp).
   void lay_out_statistics();
   void load_weights(Model& model, Device device);
@@ -42,16 +41,31 @@ class OneDnnExecutable final : public Executable {
   void run_kernel(size_t index, int64_t samples);
   void run_own(size_t index, int64_t samples);
   void run_slice(size_t index, const Primitive& primitive, int64_t first, int64_t samples);
-  void finish(const Step& step, const View& z, const View& y, const float* scale, const float* shift, const float* residual);
-  void normalise_by_own_moments(size_t index, const View& z, const View& y, const float* residual);
+  void watch_taps(const Step& step, int64_t samples, int64_t first);
+  template <typename Z, typename Y>
+  void finish(const Step& step, const ActivationView<Z>& z, const ActivationView<Y>& y, const float* scale, const float* shift,
+              const Y* residual);
+  template <typename Z, typename Y>
+  void normalise_by_own_moments(size_t index, const ActivationView<Z>& z, const ActivationView<Y>& y, const Y* residual);
+  template <typename T>
   void run_simple(size_t index, int64_t samples);
+  void read_out(int32_t tensor, int64_t samples, float* to) const;
   void copy_out(int64_t first, int64_t samples);
   void lap(double& us);
   void lap_step(size_t index) {
     if (times_ != nullptr) lap(times_->step_us[index]);
   }
 
-  [[nodiscard]] View view(int32_t tensor, int64_t samples, int64_t first = 0) const;
+  [[nodiscard]] const ProgramTensor& tensor(int32_t index) const { return program_.tensors[static_cast<size_t>(index)]; }
+  /// Where sample `first` of a tensor lies.
+  [[nodiscard]] std::byte* data_of(int32_t index, int64_t first = 0) const;
+  /// T as the tensor is stored, or as `data` is if it is somewhere else.
+  template <typename T>
+  [[nodiscard]] ActivationView<T> view(int32_t index, int64_t samples, int64_t first = 0, std::byte* data = nullptr) const {
+    const ProgramTensor& t = tensor(index);
+    auto* const at = reinterpret_cast<T*>(data != nullptr ? data : data_of(index, first));
+    return {at, samples, t.shape, t.layout, t.channel_pitch};
+  }
   [[nodiscard]] const kernels::ChannelSums* sums_of(const Step& step) const;
   [[nodiscard]] static std::byte* at(const Buffer& slab, size_t offset) {
     return static_cast<std::byte*>(slab.data()) + offset;

@@ -53,10 +53,11 @@ void Lowerer::choose_micro_batch() {
     program.micro_batch = std::min(o.micro_batch, o.batch);
     return;
   }
+  const size_t each = size_of(storage_of(o.precision));
   size_t widest = 1;  // bytes a sample, input and output of one step
   for (const FusedNode& step : fused_.steps) {
     const int64_t elements = graph_.node(step.input).shape.elements() + graph_.node(step.output).shape.elements();
-    widest = std::max(widest, static_cast<size_t>(elements) * sizeof(float));
+    widest = std::max(widest, static_cast<size_t>(elements) * each);
   }
   const int64_t most =
       std::clamp(static_cast<int64_t>(kMicroBatchBytes / widest), int64_t{1}, std::min(kMaxMicroBatch, o.batch));
@@ -66,10 +67,13 @@ void Lowerer::choose_micro_batch() {
   }
 }
 
+/// The network's answer keeps the f32 that the classifier was summed in; everything else is stored in the precision's type.
 void Lowerer::lay_out(ProgramTensor& t, const FusedNode* node, Kind kind) const {
+  const bool answer = kind == Kind::kLinear && node->output == fused_.output && !node->residual;
+  t.dtype = answer ? DType::kF32 : storage_of(notes.options.precision);
   t.layout = node == nullptr ? input_layout() : output_layout(*node, kind);
   t.channel_pitch = padded_channels(t.layout, t.shape.channels);
-  t.bytes = checked_bytes(Shape{program.micro_batch, t.channel_pitch, t.shape.height, t.shape.width}, DType::kF32);
+  t.bytes = checked_bytes(Shape{program.micro_batch, t.channel_pitch, t.shape.height, t.shape.width}, t.dtype);
 }
 
 kernels::TapNormPlan Lowerer::plan_taps(const ImageShape& input, const Conv2dAttrs& conv) const {
@@ -101,11 +105,16 @@ Layout Lowerer::input_layout() const {
   return plain ? Layout::kNchw : notes.layout;
 }
 
+/// z, where the epilogue follows, is f32: in the output's own place if that is f32, else in the workspace.
 /// The last act of a convolution or linear layer: oneDNN's post-ops, or our epilogue after it. oneDNN adds only onto what
 /// already lies in the destination; elsewhere the epilogue adds. (Our own kernels do everything themselves.)
 void Lowerer::decide_last_acts() {
   for (Step& step : notes.steps) {
-    if (step.kind == Kind::kLinear) step.epilogue = step.watched >= 0 || step.relu || step.residual >= 0;
+    const bool narrow = tensor(step.output).dtype != DType::kF32;
+    if (step.kind == Kind::kLinear) {
+      step.epilogue = step.watched >= 0 || step.relu || step.residual >= 0;
+      step.z_in_workspace = step.epilogue && narrow;
+    }
     if (step.kind != Kind::kConv || step.own) continue;
     const bool in_place = step.place == Place::kResidual;
     if (in_place) {
@@ -113,6 +122,10 @@ void Lowerer::decide_last_acts() {
       step.sum_in_place = !step.z_in_workspace;
     }
     step.epilogue = step.bn_apart || step.watched >= 0 || (step.residual >= 0 && !in_place);
+    if (step.epilogue && narrow) {
+      step.z_in_workspace = true;
+      step.sum_in_place = false;
+    }
   }
 }
 

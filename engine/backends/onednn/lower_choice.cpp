@@ -19,6 +19,7 @@ constexpr int64_t kFewTiles = 8;
 std::optional<OwnConv> Lowerer::own_kernel(size_t i, ConvKernel kernel) const {
   const Step& step = notes.steps[i];
   if (step.kind != Kind::kConv || notes.options.batch_norm == BatchNorm::kApart || kernel == ConvKernel::kLibrary) return {};
+  if (notes.options.precision != Precision::kF32) return {};  // ours multiply f32
   const Conv2dAttrs& a = program.steps[i].node.node.as<Conv2dAttrs>();
   const ProgramTensor& x = tensor(step.input);
   if (a.groups != 1 || x.layout != tensor(step.output).layout) return {};

@@ -21,6 +21,10 @@ namespace {
 /// Where the epilogue follows, a convolution runs over so few samples at a time that its result is still in the caches.
 constexpr size_t kSliceBytes = size_t{1} << 20;
 size_t sample_bytes(const ProgramTensor& t, int64_t micro_batch) { return t.bytes / static_cast<size_t>(micro_batch); }
+/// A sample of what goes to y before its last act, in f32.
+size_t z_bytes(const ProgramTensor& y) {
+  return checked_bytes(Shape{y.channel_pitch, y.shape.height, y.shape.width}, DType::kF32);
+}
 
 class OneDnnLowering final : public Lowering {
  public:
@@ -62,7 +66,7 @@ class OneDnnBackend final : public Backend {
 int64_t Lowerer::slice_of(const Step& step) const {
   const int64_t m = program.micro_batch;
   if (step.own_moments || (!step.epilogue && step.tap_norm < 0)) return m;
-  const size_t bytes = std::max(step.epilogue ? sample_bytes(tensor(step.output), m) : 0,
+  const size_t bytes = std::max(step.epilogue ? z_bytes(tensor(step.output)) : 0,
                                 step.tap_norm >= 0 ? sample_bytes(tensor(step.input), m) : 0);
   int64_t slice = m;
   while (slice > 1 && (m % slice != 0 || static_cast<size_t>(slice) * bytes > kSliceBytes)) --slice;
@@ -83,6 +87,8 @@ void Lowerer::build_convolution(size_t i) {
   p.groups = a.groups;
   p.src_layout = x.layout;
   p.dst_layout = y.layout;
+  p.src_type = x.dtype;
+  p.dst_type = step.epilogue ? DType::kF32 : y.dtype;
   p.sum = step.sum_in_place;
   p.relu = step.relu && !step.epilogue;
   p.samples = step.slice = slice_of(step);
@@ -104,6 +110,8 @@ void Lowerer::build_linear(size_t i) {
   p.out_features = y.shape.channels;
   p.src_pitch = x.channel_pitch;
   p.dst_pitch = y.channel_pitch;
+  p.src_type = x.dtype;
+  p.dst_type = step.epilogue ? DType::kF32 : y.dtype;
   p.samples = step.slice = program.micro_batch;
   step.whole = Primitive::make(p);
   p.samples = 1;
@@ -134,12 +142,11 @@ void Lowerer::build_kernels() {
     }
     const ProgramTensor& y = tensor(step.output);
     if (step.z_in_workspace) {
-      step.z_offset = reserve(workspace, sample_bytes(y, program.micro_batch) * static_cast<size_t>(step.slice));
+      step.z_offset = reserve(workspace, z_bytes(y) * static_cast<size_t>(step.slice));
     }
     if (step.own_moments) {
-      const ProgramTensor& z = step.kind == Kind::kConv ? y : tensor(step.input);
-      ActivationView<float> view{nullptr, program.micro_batch, z.shape, z.layout, z.channel_pitch};
-      step.z_offset = reserve(workspace, kernels::batch_moments_workspace_bytes(view, notes.threads));
+      const size_t bytes = kernels::batch_moments_workspace_bytes(y.shape.channels, notes.threads);
+      step.moments_offset = reserve(workspace, bytes);
     }
     made.workspace_bytes = workspace;
   }
@@ -206,6 +213,7 @@ std::string describe_kernels(const Program& program, const Notes& notes) {
 namespace elek {
 
 bool onednn_is_built_in() noexcept { return true; }
+bool onednn_has_bf16() noexcept { return onednn::has_bf16(); }
 
 std::unique_ptr<Backend> make_onednn_backend(const Device& /*device*/) { return std::make_unique<onednn::OneDnnBackend>(); }
 

@@ -37,8 +37,9 @@ struct Step : backends::CommonStep {
   bool timed = false;                 // times are known under that key, and decided
   bool epilogue = false;              // it runs; else oneDNN's post-ops do residual and ReLU
   bool sum_in_place = false;          // oneDNN adds onto the residual, whose storage is the output's
-  bool z_in_workspace = false;        // z cannot be written over the residual before it is added
+  bool z_in_workspace = false;        // z cannot be written over the residual before it is added, or is wider than the output
   size_t z_offset = 0;                // in the workspace, after the kernel's own scratch
+  size_t moments_offset = 0;          // likewise, of batch_moments
 
   [[nodiscard]] bool has_weights() const { return whole != nullptr || own.has_value(); }
 };

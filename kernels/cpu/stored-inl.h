@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// Vectors of f32 from and to memory of either type that activations are stored in: f32, or bf16, rounded to nearest, ties to
+// even, a NaN staying one. Compiled once a Highway target, hence the toggled guard.
+// Internal to kernels/cpu. Tests: tests/kernels/pool_test.cpp, tests/kernels/epilogue_test.cpp
+#if defined(ELEK_KERNELS_CPU_STORED_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ELEK_KERNELS_CPU_STORED_INL_H_
+#undef ELEK_KERNELS_CPU_STORED_INL_H_
+#else
+#define ELEK_KERNELS_CPU_STORED_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include "engine/base/bfloat16.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace elek::kernels::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class D>
+HWY_INLINE hn::Vec<D> LoadStored(D d, const float* p) {
+  return hn::LoadU(d, p);
+}
+template <class D>
+HWY_INLINE hn::Vec<D> LoadStored(D d, const BFloat16* p) {
+  const hn::RebindToUnsigned<D> wide;
+  const hn::Rebind<uint16_t, D> narrow;
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(wide, hn::LoadU(narrow, &p->bits))));
+}
+
+/// v as T can hold it, still in f32: what StoreRounded() stores and LoadStored() gives back.
+template <class T, class D>
+HWY_INLINE hn::Vec<D> RoundedTo([[maybe_unused]] D d, hn::Vec<D> v) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    return v;
+  } else {
+    const hn::RebindToUnsigned<D> du;
+    const auto bits = hn::BitCast(du, v);
+    const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+    const auto nearest = hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fff)));
+    const auto quiet = hn::Or(bits, hn::Set(du, 0x400000));
+    const auto chosen = hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(v)), quiet, nearest);
+    return hn::BitCast(d, hn::And(chosen, hn::Set(du, 0xffff0000U)));
+  }
+}
+
+/// Stores what RoundedTo() gave.
+template <class D>
+HWY_INLINE void StoreRounded(hn::Vec<D> v, D d, float* p) {
+  hn::StoreU(v, d, p);
+}
+template <class D>
+HWY_INLINE void StoreRounded(hn::Vec<D> v, D, BFloat16* p) {
+  const hn::RebindToUnsigned<D> du;
+  const hn::RebindToSigned<D> di;  // 16 bits in an int32: narrowing saturates none of them
+  const hn::Rebind<uint16_t, D> narrow;
+  hn::StoreU(hn::DemoteTo(narrow, hn::BitCast(di, hn::ShiftRight<16>(hn::BitCast(du, v)))), narrow, &p->bits);
+}
+
+}  // namespace elek::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // ELEK_KERNELS_CPU_STORED_INL_H_
