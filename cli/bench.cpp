@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek bench: steady throughput and latency of one model on random pixels that are in memory already: no decoding, no disk.
-// Latency is that of one session.run() of a whole batch. Comparisons with others belong to bench/.
+// Latency is that of one session.run() of a whole batch. Beside another precision's speed stands what it costs: how far its
+// logits are from f32's on the same pixels. Comparisons with others belong to bench/. Tests: tests/cli/bench_test.cpp
 #include <algorithm>
 #include <chrono>
+#include <cmath>
+#include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -46,6 +50,59 @@ std::vector<double> measure(Session& session, double seconds, uint64_t seed) {
   return samples_ms;
 }
 
+/// How far the logits of another precision are from f32's.
+struct Agreement {
+  double difference = 0;  // the largest, as a share of f32's largest logit
+  double same_top1 = 0;   // share of the images whose best class is the same
+};
+
+/// Of `logits`, [samples, classes], of what fill_with_random_pixels gives for this seed. Loads the model once more and runs it
+/// in f32, once; nothing if the memory limit leaves no room for that.
+std::optional<Agreement> against_f32(std::span<const float> logits, const BenchOptions& options, Context& context) {
+  try {
+    SessionOptions f32 = context.session_options(options.batch);
+    f32.precision = Precision::kF32;
+    f32.micro_batch = options.micro_batch;
+    Session session(load_model(options.model, context.memory()), f32);
+    Slot& slot = session.slots()[0];
+    fill_with_random_pixels(slot, options.common.seed);
+    const std::span<const float> want = session.run(slot);
+    ELEK_CHECK(want.size() == logits.size(), "bench: " + std::to_string(want.size()) + " logits in f32");
+    double most = 0, largest = 0;
+    for (size_t i = 0; i < want.size(); ++i) {
+      const double off = std::fabs(static_cast<double>(logits[i]) - static_cast<double>(want[i]));
+      if (!(off <= most)) most = off;  // a NaN stays
+      largest = std::max(largest, std::fabs(static_cast<double>(want[i])));
+    }
+    const auto best = [classes = static_cast<std::ptrdiff_t>(want.size()) / options.batch](std::span<const float> all,
+                                                                                           int64_t n) {
+      const auto row = all.begin() + n * classes;
+      return std::max_element(row, row + classes) - row;
+    };
+    int64_t same = 0;
+    for (int64_t n = 0; n < options.batch; ++n) same += best(logits, n) == best(want, n) ? 1 : 0;
+    return Agreement{most / largest, static_cast<double>(same) / static_cast<double>(options.batch)};
+  } catch (const OutOfMemory& error) {
+    context.output().note("elek: not compared with f32, which does not fit: " + error.reason());
+    return {};
+  }
+}
+
+/// Once all is measured, for it would count in the memory.
+void add_agreement(Session session, const BenchOptions& options, Context& context, Table& table, Json& json) {
+  std::vector<float> logits;
+  {
+    Session last = std::move(session);
+    const std::span<const float> made = last.run(last.slots()[0]);
+    logits.assign(made.begin(), made.end());
+  }
+  const std::optional<Agreement> agreement = against_f32(logits, options, context);
+  if (!agreement) return;
+  table.add({"largest difference from f32's logits", percent(agreement->difference) + " of the largest"});
+  table.add({"images of f32's class", percent(agreement->same_top1)});
+  json["against_f32"] = {{"difference", agreement->difference}, {"same_top1", agreement->same_top1}};
+}
+
 void bench(const BenchOptions& options) {
   Context context(options.common);
   Model model = load_model(options.model, context.memory());
@@ -72,23 +129,25 @@ void bench(const BenchOptions& options) {
   table.add({"peak RSS", megabytes(context.peak_rss_bytes())});
   table.add({"weights", megabytes(memory.weights_bytes)});
   table.add({"arena", megabytes(memory.arena_bytes)});
+  Json json = {{"command", "bench"},
+               {"model", options.model},
+               {"device", to_string(session.options().device)},
+               {"precision", name_of(session.options().precision)},
+               {"batch", options.batch},
+               {"threads", options.common.threads},
+               {"kernels", options.kernels},
+               {"images_per_second", rate},
+               {"latency_ms", {{"p10", p10}, {"p50", p50}, {"p90", p90}}},
+               {"runs", samples.size()},
+               {"peak_rss_bytes", context.peak_rss_bytes()},
+               {"address_space_bytes", process_memory().address_space_bytes},
+               {"pool_bytes", context.pool().figures().reserved_bytes},
+               {"tensors_peak_bytes", context.tracker().figures().peak_bytes},
+               {"session_peak_bytes", context.session_tracker().figures().peak_bytes},
+               {"memory", memory_json(memory)}};
+  if (session_options.precision != Precision::kF32) add_agreement(std::move(session), options, context, table, json);
   context.output().result(table.text());
-  context.output().json({{"command", "bench"},
-                         {"model", options.model},
-                         {"device", to_string(session.options().device)},
-                         {"precision", name_of(session.options().precision)},
-                         {"batch", options.batch},
-                         {"threads", options.common.threads},
-                         {"kernels", options.kernels},
-                         {"images_per_second", rate},
-                         {"latency_ms", {{"p10", p10}, {"p50", p50}, {"p90", p90}}},
-                         {"runs", samples.size()},
-                         {"peak_rss_bytes", context.peak_rss_bytes()},
-                         {"address_space_bytes", process_memory().address_space_bytes},
-                         {"pool_bytes", context.pool().figures().reserved_bytes},
-                         {"tensors_peak_bytes", context.tracker().figures().peak_bytes},
-                         {"session_peak_bytes", context.session_tracker().figures().peak_bytes},
-                         {"memory", memory_json(memory)}});
+  context.output().json(std::move(json));
 }
 
 }  // namespace
@@ -107,7 +166,8 @@ void add_bench(CLI::App& app, Run& run) {
   add_kernels(*command, options->kernels);
   add_common(*command, options->common);
   command->footer(
-      "Examples:\n  elek bench --model net.safetensors\n  elek bench --model net.safetensors --batch 16 --threads 2 --json");
+      "Examples:\n  elek bench --model net.safetensors\n  elek bench --model net.safetensors --batch 16 --threads 2 --json\n"
+      "  elek bench --model net.safetensors --precision bf16       and how far its logits are from f32's");
   command->callback([&run, options] { run = [options] { bench(*options); }; });
 }
 

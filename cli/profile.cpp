@@ -115,8 +115,8 @@ std::string machine_text(const Peaks& peaks, const Session& session) {
   for (const Bandwidth& b : peaks.bandwidths) {
     table.add({set_size(b.set_bytes), decimal(b.copy / 1e9, 0), decimal(b.read / 1e9, 0)});
   }
-  return to_string(session.options().device) + ", measured in this call: " + decimal(peaks.flops / 1e9, 0) + " GFLOP/s\n" +
-         table.text();
+  return to_string(session.options().device) + " in " + std::string(name_of(session.options().precision)) +
+         ", measured in this call: " + decimal(peaks.flops / 1e9, 0) + " GFLOP/s\n" + table.text();
 }
 
 Json peaks_json(const Peaks& peaks) {

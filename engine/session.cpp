@@ -93,7 +93,8 @@ void check_precision(const Device& device, Precision precision) {
   if (device.kind == DeviceKind::kCuda || precision == Precision::kF32) return;
   const std::string asked = "--precision " + std::string(name_of(precision));
   if (precision != Precision::kBf16) {
-    throw UsageError(asked + ": the CPU computes in f32 and bf16 only; use one of these, or --device cuda where there is a GPU");
+    throw UsageError(asked +
+                     ": the CPU computes in f32 and bf16 only; use one of these, or --device cuda where there is a GPU");
   }
   if (onednn_is_built_in() && !onednn_has_bf16()) {
     throw DeviceError(asked +

@@ -14,8 +14,8 @@ namespace {
 
 /// One channel of one sample of y: a copy with strides, or zeros.
 template <typename T>
-void map_channel(const ActivationView<T>& x, const Geometry& gx, int64_t from, int64_t stride,
-                 const ActivationView<T>& y, const Geometry& gy, int64_t n, int64_t d) noexcept {
+void map_channel(const ActivationView<T>& x, const Geometry& gx, int64_t from, int64_t stride, const ActivationView<T>& y,
+                 const Geometry& gy, int64_t n, int64_t d) noexcept {
   T* const to = y.data + gy.channel_base(n, d);
   if (from < 0) {
     for (int64_t p = 0; p < gy.positions; ++p) to[p * gy.row_stride] = T();
@@ -32,8 +32,8 @@ void map_channel(const ActivationView<T>& x, const Geometry& gx, int64_t from, i
 }  // namespace
 
 template <typename T>
-void channel_map(const ActivationView<T>& x, std::span<const int32_t> source, int64_t stride,
-                 const ActivationView<T>& y, const ChannelSums* sums, int threads) {
+void channel_map(const ActivationView<T>& x, std::span<const int32_t> source, int64_t stride, const ActivationView<T>& y,
+                 const ChannelSums* sums, int threads) {
   check_view(x, "channel_map", "x");
   check_view(y, "channel_map", "y");
   ELEK_CHECK(stride >= 1 && x.samples == y.samples && y.shape.height == (x.shape.height + stride - 1) / stride &&

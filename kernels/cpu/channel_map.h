@@ -18,7 +18,7 @@ namespace elek::kernels {
 /// Aliasing  none · Threads: as run_epilogue
 /// Errors    ContractError: shapes do not follow, a source >= x's channels, null data
 template <typename T>
-void channel_map(const ActivationView<T>& x, std::span<const int32_t> source, int64_t stride,
-                 const ActivationView<T>& y, const ChannelSums* sums, int threads);
+void channel_map(const ActivationView<T>& x, std::span<const int32_t> source, int64_t stride, const ActivationView<T>& y,
+                 const ChannelSums* sums, int threads);
 
 }  // namespace elek::kernels

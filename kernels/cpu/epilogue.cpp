@@ -104,8 +104,8 @@ struct Column {
   const int lane;
   LaneSums& out;
 
-  HWY_INLINE Column(const EpilogueJob<Z, Y>& j, D tag, const float* HWY_RESTRICT lane_scale, const float* HWY_RESTRICT lane_shift,
-                    int first_lane, LaneSums& sums)
+  HWY_INLINE Column(const EpilogueJob<Z, Y>& j, D tag, const float* HWY_RESTRICT lane_scale,
+                    const float* HWY_RESTRICT lane_shift, int first_lane, LaneSums& sums)
       : job(j),
         d(tag),
         scale(hn::LoadU(tag, lane_scale + first_lane)),

@@ -19,11 +19,11 @@ enum class Activation : uint8_t { kNone, kRelu };
 /// y[n,c,p] = act(scale[c] * z[n,c,p] + shift[c] + residual[n,c,p]),  relu(v) = v < 0 ? 0 : v, so relu(NaN) = NaN
 template <typename Z = float, typename Y = Z>
 struct Epilogue {
-  ActivationView<Z> z;              // read
-  ActivationView<Y> y;              // written: samples, shape, layout and pitch of z
-  const float* scale = nullptr;     // [C], null = 1 (read as f32; batch norm kept apart)
-  const float* shift = nullptr;     // [C], null = 0
-  const Y* residual = nullptr;      // memory laid out as z's; null = none
+  ActivationView<Z> z;           // read
+  ActivationView<Y> y;           // written: samples, shape, layout and pitch of z
+  const float* scale = nullptr;  // [C], null = 1 (read as f32; batch norm kept apart)
+  const float* shift = nullptr;  // [C], null = 0
+  const Y* residual = nullptr;   // memory laid out as z's; null = none
   Activation activation = Activation::kNone;
   const ChannelSums* sums = nullptr;  // adds this call's sums; null = none
 };
@@ -32,7 +32,8 @@ struct Epilogue {
 /// Shapes    any N, C, H, W >= 1; every layout. Padding lanes of z and residual are zero and those of y are made zero.
 /// Types     Z, Y: float, float · float, BFloat16 · BFloat16, BFloat16
 /// Aliasing  y may be z (of its type) or residual exactly (in place); partial overlap is an error that is not detected
-/// Numerics  f32, y rounded once to its type; scale * z + shift is one fused multiply-add where the machine has it. NaN stays NaN and is counted.
+/// Numerics  f32, y rounded once to its type; scale * z + shift is one fused multiply-add where the machine has it. NaN stays
+/// NaN and is counted.
 ///           Sums are of y as stored. Sums and counts of a value with NaN or overflowing squares are redone in double.
 /// Memory    reads z (and residual), writes y: once each; allocates nothing
 /// Threads   `threads` (0 = omp_get_max_threads(), and never more than sums->threads); thread t adds to sums->of_thread(t).

@@ -30,8 +30,8 @@ struct alignas(64) LaneSums {
 /// Redoes lanes [lane, lane + lanes) of a block in double: called when the f32 block sums are not finite, because a value is
 /// not, or because a square overflowed f32. y and z point at row 0 of lane `lane`; z null = no z.
 template <typename T>
-void redo_block(const T* y, int64_t y_stride, const float* z, int64_t z_stride, int64_t rows, float threshold,
-                       int lane, int lanes, LaneSums& out) noexcept {
+void redo_block(const T* y, int64_t y_stride, const float* z, int64_t z_stride, int64_t rows, float threshold, int lane,
+                int lanes, LaneSums& out) noexcept {
   for (int64_t r = 0; r < rows; ++r) {
     for (int l = 0; l < lanes; ++l) {
       const auto v = static_cast<float>(y[r * y_stride + l]);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The first node of a session: uint8 pixels, NHWC as loaders decode them, to normalised values in the first layer's layout, f32 or bf16.
-// A table of 256 values a channel, computed in the order of torchvision's ToTensor and Normalize, makes it bit-equal to
-// PyTorch. Tests: tests/kernels/preprocess_test.cpp
+// The first node of a session: uint8 pixels, NHWC as loaders decode them, to normalised values in the first layer's layout, f32
+// or bf16. A table of 256 values a channel, computed in the order of torchvision's ToTensor and Normalize, makes it bit-equal
+// to PyTorch. Tests: tests/kernels/preprocess_test.cpp
 #pragma once
 
 #include <cstddef>

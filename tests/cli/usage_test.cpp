@@ -6,6 +6,7 @@
 namespace elek::test {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::AnyOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -173,6 +174,17 @@ TEST(Device, AutoWithAPrecisionThatTheCpuLacksIsAUsageError) {
   const Outcome outcome = elek_command({"eval", "--model", "m", "--data", "synthetic:4", "--precision", "f16"});
   EXPECT_EQ(outcome.exit_code, 2) << outcome.err;
   EXPECT_THAT(outcome.err, HasSubstr("--device cuda"));
+}
+
+/// oneDNN, held to AVX2, is what a CPU without bf16 looks like.
+TEST(Device, ACpuWithoutBf16SaysWhatItLacks) {
+  if (!built_with(DeviceKind::kCpu)) GTEST_SKIP() << "no CPU backend here";
+  ASSERT_EQ(setenv("ONEDNN_MAX_CPU_ISA", "AVX2", 1), 0);
+  const Outcome outcome =
+      elek_command({"eval", "--model", "m", "--data", "synthetic:4", "--device", "cpu", "--precision", "bf16"});
+  unsetenv("ONEDNN_MAX_CPU_ISA");
+  EXPECT_EQ(outcome.exit_code, 5) << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("does not multiply bf16"), HasSubstr("AVX512_BF16"), HasSubstr("--precision f32")));
 }
 
 }  // namespace

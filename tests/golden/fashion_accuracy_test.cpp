@@ -14,9 +14,8 @@
 #include "data/loader.h"
 #include "engine/evaluate.h"
 #include "engine/session.h"
-#include "models/model_file.h"
-#include "models/resnet.h"
 #include "models/safetensors.h"
+#include "tests/golden/shipped.h"
 
 namespace elek {
 namespace {
@@ -24,20 +23,6 @@ namespace {
 constexpr int64_t kImages = 10000;
 constexpr int64_t kSlice = 1000;
 constexpr int64_t kCorrect = 9340;  // of PyTorch, as tests/fixtures/scripts/make_logits.py prints it
-const std::string kFolder = std::string(ELEK_SOURCE_DIR) + "/data/fashion-mnist";
-
-Model shipped_model() {
-  const SafetensorsFile weights = SafetensorsFile::open(kFolder + "/resnet20_fashion_mnist.safetensors");
-  ResNetSpec spec = resnet_spec("cifar_resnet20");
-  spec.input = {1, 28, 28};
-  spec = infer_from_weights(spec, weights);
-  Model model;
-  model.architecture = "cifar_resnet20";
-  model.graph = build_resnet(spec);
-  model.parameters = load_weights(weights, model.graph, host_resource());
-  model.preprocessing = {{0.2860F}, {0.3530F}};
-  return model;
-}
 
 TEST(FashionAccuracy, EqualsPyTorchToTheImage) {
   const SafetensorsFile torch = SafetensorsFile::open(std::string(ELEK_TEST_DATA) + "/logits/fashion_mnist.safetensors");
@@ -46,8 +31,8 @@ TEST(FashionAccuracy, EqualsPyTorchToTheImage) {
 
   SessionOptions options;
   options.batch = 96;  // 10,000 = 104 * 96 + 16: the last batch is partial
-  Session session(shipped_model(), options);
-  const auto dataset = parse_data("idx:" + kFolder + ":test", session.graph().input_shape());
+  Session session(test::shipped_model(), options);
+  const auto dataset = parse_data("idx:" + test::kShippedFolder + ":test", session.graph().input_shape());
   const auto source = make_loader(dataset, {});
   int64_t index = 0;
   int64_t differing = 0;
@@ -74,8 +59,9 @@ TEST(FashionAccuracy, EqualsPyTorchToTheImage) {
 
   // evaluate() counts the same on a slice, in another batch size.
   options.batch = 50;
-  Session other(shipped_model(), options);
-  const auto slice = make_loader(parse_data("idx:" + kFolder + ":test[0:1000]", session.graph().input_shape()), {});
+  Session other(test::shipped_model(), options);
+  const auto slice =
+      make_loader(parse_data("idx:" + test::kShippedFolder + ":test[0:1000]", session.graph().input_shape()), {});
   const Accuracy accuracy = evaluate(other, *slice);
   EXPECT_EQ(accuracy.samples, kSlice);
   EXPECT_DOUBLE_EQ(accuracy.top1, static_cast<double>(correct_in_slice) / static_cast<double>(kSlice));

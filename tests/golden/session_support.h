@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of sessions share: running pixels through a session in batches, and the double oracle's answer to them.
+// What the tests of sessions share: networks, running pixels through a session in batches, and the double oracle's answer.
 #pragma once
 
 #include <algorithm>
@@ -9,11 +9,66 @@
 #include <utility>
 #include <vector>
 
+#include "engine/base/error.h"
 #include "engine/session.h"
 #include "tests/support/models.h"
 #include "tests/support/reference.h"
 
 namespace elek::test {
+
+/// Networks of every kind of block.
+struct Kind {
+  std::string name;
+  TinyOptions tiny;
+};
+
+inline std::vector<Kind> kinds() {
+  TinyOptions bottleneck = test::tiny_bottleneck_options();
+  TinyOptions pooled;
+  pooled.max_pool = true;
+  pooled.input = {1, 23, 17};
+  TinyOptions wide;
+  wide.input = {5, 9, 9};  // more channels than the plain first layer takes
+  wide.widths = {37, 16};
+  wide.shortcut = test::TinyShortcut::kProjection;
+  TinyOptions mapped;
+  mapped.shortcut = test::TinyShortcut::kChannelMap;
+  return {{"basic", {}}, {"bottleneck", bottleneck}, {"pooled", pooled}, {"wide", wide}, {"mapped", mapped}};
+}
+
+/// Nodes that fusion leaves alone: a relu and a batch norm of their own, a sum of two sums, x + x, a flatten of a whole map.
+inline Model standalone_model() {
+  Model model;
+  Graph& g = model.graph;
+  ValueId x = g.add("input", InputAttrs{{3, 6, 5}}, {});
+  const ValueId bn = g.add("bn", BatchNormAttrs{}, {x});
+  const ValueId relu = g.add("relu", ReluAttrs{}, {bn});
+  const ValueId conv =
+      g.add("conv", Conv2dAttrs{.out_channels = 3, .kernel = 3, .stride = 1, .padding = 1, .groups = 1, .bias = true}, {relu});
+  const ValueId twice = g.add("twice", AddAttrs{}, {conv, conv});
+  const ValueId sum = g.add("sum", AddAttrs{}, {twice, relu});
+  const ValueId again = g.add("again", AddAttrs{}, {sum, x});
+  const ValueId pool = g.add("pool", AvgPoolAttrs{{2, 2, 0}}, {again});
+  const ValueId flat = g.add("flatten", FlattenAttrs{}, {pool});
+  const ValueId fc1 = g.add("fc1", LinearAttrs{.out_features = 7, .bias = true}, {flat});
+  const ValueId fc1_relu = g.add("fc1_relu", ReluAttrs{}, {fc1});
+  const ValueId fc2 = g.add("fc2", LinearAttrs{.out_features = 7, .bias = false}, {fc1_relu});
+  const ValueId fc_sum = g.add("fc_sum", AddAttrs{}, {fc2, fc1_relu});
+  g.set_output(fc_sum);
+  model.parameters = test::tiny_parameters(g, 11);
+  model.preprocessing = {{0.4F, 0.5F, 0.6F}, {0.2F, 0.3F, 0.25F}};
+  return model;
+}
+
+/// Why sessions here cannot compute in bf16; empty if they can.
+inline std::string why_no_bf16() {
+  try {
+    check_precision(Device{}, Precision::kBf16);
+    return {};
+  } catch (const DeviceError& error) {
+    return error.what();
+  }
+}
 
 /// Runs `samples` samples in batches of at most `batch`, through both slots in turn; all logits.
 inline std::vector<float> run_all(Session& session, const std::vector<uint8_t>& pixels, int64_t samples, int64_t batch) {

@@ -13,29 +13,12 @@
 namespace elek {
 namespace {
 
+using test::Kind;
+using test::kinds;
 using test::run_all;
 using test::TinyOptions;
 
 constexpr double kTolerance = 2e-5;
-
-struct Kind {
-  std::string name;
-  TinyOptions tiny;
-};
-
-std::vector<Kind> kinds() {
-  TinyOptions bottleneck = test::tiny_bottleneck_options();
-  TinyOptions pooled;
-  pooled.max_pool = true;
-  pooled.input = {1, 23, 17};
-  TinyOptions wide;
-  wide.input = {5, 9, 9};  // more channels than the plain first layer takes
-  wide.widths = {37, 16};
-  wide.shortcut = test::TinyShortcut::kProjection;
-  TinyOptions mapped;
-  mapped.shortcut = test::TinyShortcut::kChannelMap;
-  return {{"basic", {}}, {"bottleneck", bottleneck}, {"pooled", pooled}, {"wide", wide}, {"mapped", mapped}};
-}
 
 SessionOptions batch_of(int64_t batch) {
   SessionOptions options;
@@ -193,27 +176,8 @@ TEST(Session, KeptValuesEqualTheOracle) {
   EXPECT_THROW((void)session.stored_value("no such value"), ContractError);
 }
 
-/// Nodes that fusion leaves alone: a relu and a batch norm of their own, a sum of two sums, x + x, a flatten of a whole map.
 TEST(Session, StandaloneNodesEqualTheOracle) {
-  Model model;
-  Graph& g = model.graph;
-  ValueId x = g.add("input", InputAttrs{{3, 6, 5}}, {});
-  const ValueId bn = g.add("bn", BatchNormAttrs{}, {x});
-  const ValueId relu = g.add("relu", ReluAttrs{}, {bn});
-  const ValueId conv =
-      g.add("conv", Conv2dAttrs{.out_channels = 3, .kernel = 3, .stride = 1, .padding = 1, .groups = 1, .bias = true}, {relu});
-  const ValueId twice = g.add("twice", AddAttrs{}, {conv, conv});
-  const ValueId sum = g.add("sum", AddAttrs{}, {twice, relu});
-  const ValueId again = g.add("again", AddAttrs{}, {sum, x});
-  const ValueId pool = g.add("pool", AvgPoolAttrs{{2, 2, 0}}, {again});
-  const ValueId flat = g.add("flatten", FlattenAttrs{}, {pool});
-  const ValueId fc1 = g.add("fc1", LinearAttrs{.out_features = 7, .bias = true}, {flat});
-  const ValueId fc1_relu = g.add("fc1_relu", ReluAttrs{}, {fc1});
-  const ValueId fc2 = g.add("fc2", LinearAttrs{.out_features = 7, .bias = false}, {fc1_relu});
-  const ValueId fc_sum = g.add("fc_sum", AddAttrs{}, {fc2, fc1_relu});
-  g.set_output(fc_sum);
-  model.parameters = test::tiny_parameters(g, 11);
-  model.preprocessing = {{0.4F, 0.5F, 0.6F}, {0.2F, 0.3F, 0.25F}};
+  const Model model = test::standalone_model();
   const auto pixels = test::tiny_pixels({3, 6, 5}, 5, 8);
   const auto want = test::run_reference(model, pixels, 5).logits();
   for (const BatchNorm batch_norm : {BatchNorm::kFold, BatchNorm::kApart}) {

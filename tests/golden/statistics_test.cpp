@@ -70,10 +70,11 @@ void expect_equal(const ValueSums& got, const test::ChannelSums& want, const std
 constexpr Winograd kKernels[] = {Winograd::kOff, Winograd::k2x2, Winograd::k4x4};
 
 /// Runs a session that keeps its values over one (partial) batch and holds all its sums against those values.
-void expect_as_stored(const Model& model, int64_t batch, int64_t samples, const std::vector<uint8_t>& pixels,
-                      Winograd winograd) {
+void expect_as_stored(const Model& model, int64_t batch, int64_t samples, const std::vector<uint8_t>& pixels, Winograd winograd,
+                      Precision precision = Precision::kF32) {
   SessionOptions options;
   options.winograd = winograd;
+  options.precision = precision;
   options.batch = batch;
   options.keep_values = true;
   options.probes = watch_all(model, kStored);
@@ -114,6 +115,18 @@ TEST(Statistics, EqualTheOracleOverTheStoredValues) {
   }
 }
 
+/// bf16: the sums are of what is stored, rounded, and of nothing else.
+TEST(Statistics, OfBf16EqualTheOracleOverTheStoredValues) {
+  if (const std::string why = test::why_no_bf16(); !why.empty()) GTEST_SKIP() << why;
+  for (const TinyOptions& tiny : {odd_network(), test::tiny_bottleneck_options()}) {
+    const Model model = test::tiny_resnet(tiny);
+    const auto pixels = test::tiny_pixels(tiny.input, 7, 21);
+    expect_as_stored(model, 7, 7, pixels, Winograd::kAuto, Precision::kBf16);
+    expect_as_stored(model, 9, 7, pixels, Winograd::kAuto, Precision::kBf16);
+    expect_as_stored(model, 1, 1, pixels, Winograd::kAuto, Precision::kBf16);
+  }
+}
+
 TEST(Statistics, NanAndInfinityAreCountedNotHidden) {
   Model model = test::tiny_resnet(odd_network());
   const auto pixels = test::tiny_pixels(odd_network().input, 4, 22);
@@ -129,6 +142,7 @@ TEST(Statistics, NanAndInfinityAreCountedNotHidden) {
   for (const Winograd winograd : kKernels) expect_as_stored(model, 4, 4, pixels, winograd);
   plant(last_norm + ".bias", 3, std::numeric_limits<float>::quiet_NaN());
   for (const Winograd winograd : kKernels) expect_as_stored(model, 4, 4, pixels, winograd);
+  if (test::why_no_bf16().empty()) expect_as_stored(model, 4, 4, pixels, Winograd::kAuto, Precision::kBf16);
 
   SessionOptions options;
   options.batch = 4;

@@ -53,7 +53,8 @@ TEST(Pool, MatchesTheDefinitionInEveryLayoutAndTarget) {
       Activation x(samples, in, layout, x_values);
       for (const Kind kind : {Kind::kMax, Kind::kAverage}) {
         Activation y(samples, out, layout, /*extra_pitch=*/5);
-        (kind == Kind::kMax ? max_pool : avg_pool)(x.view(), y.view(), w, nullptr, 1 + static_cast<int>(turn % 2));
+        (kind == Kind::kMax ? max_pool<float> : avg_pool<float>)(x.view(), y.view(), w, nullptr,
+                                                                 1 + static_cast<int>(turn % 2));
         // integers: the sum is exact, the quotient rounds once
         const Mismatch m =
             compare(y.nchw(), naive_pool(x_values, samples * in.channels, in, out, w, kind), 0, kind == Kind::kMax ? 0 : kU);

@@ -3,12 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <map>
 #include <set>
 
+#include "engine/base/bfloat16.h"
 #include "engine/base/error.h"
 #include "engine/base/result.h"
 #include "engine/base/runtime.h"
@@ -228,6 +230,26 @@ TEST(Hashes, AreFnv1a) {
   EXPECT_EQ(hash_bytes("bar", 3, hash_bytes("foo", 3)), hash_bytes("foobar", 6));
   EXPECT_EQ(to_hex(0x85944171f73967e8ULL), "85944171f73967e8");
   EXPECT_EQ(to_hex(10), "000000000000000a");
+}
+
+/// Every bf16 value, and f32 values at, below and above the middle between it and the next.
+TEST(BFloat16, IsTheNearestTiesToEven) {
+  for (uint32_t bits = 0; bits < 0x7f80U; ++bits) {  // positive and finite
+    const auto low = std::bit_cast<float>(bits << 16U), middle = std::bit_cast<float>(bits << 16U | 0x8000U);
+    ASSERT_EQ(static_cast<float>(BFloat16(low)), low);
+    ASSERT_EQ(BFloat16(std::nextafter(middle, 0.0F)).bits, bits) << low;
+    ASSERT_EQ(BFloat16(middle).bits, bits + (bits & 1U)) << low;
+    ASSERT_EQ(BFloat16(std::nextafter(middle, HUGE_VALF)).bits, bits + 1) << low;
+    ASSERT_EQ(BFloat16(-middle).bits, (bits + (bits & 1U)) | 0x8000U) << low;
+  }
+}
+
+TEST(BFloat16, KeepsNanAndInfinity) {
+  EXPECT_EQ(static_cast<float>(BFloat16(HUGE_VALF)), HUGE_VALF);
+  EXPECT_EQ(static_cast<float>(BFloat16(-HUGE_VALF)), -HUGE_VALF);
+  for (const uint32_t nan : {0x7f800001U, 0x7fffffffU, 0xffffffffU, 0x7fc00000U, 0xff808000U}) {
+    EXPECT_TRUE(std::isnan(static_cast<float>(BFloat16(std::bit_cast<float>(nan))))) << nan;
+  }
 }
 
 }  // namespace

@@ -197,7 +197,8 @@ void OneDnnExecutable::run_own(size_t index, int64_t samples) {
   args.x = {x.data, x.samples, x.shape, x.layout, x.channel_pitch};
   args.packed = floats_at(weights_, step.weights);
   args.bias = floats_at(weights_, step.bias);
-  if (step.residual >= 0) args.residual = {view<float>(step.residual, samples).data, y.samples, y.shape, y.layout, y.channel_pitch};
+  if (step.residual >= 0)
+    args.residual = {view<float>(step.residual, samples).data, y.samples, y.shape, y.layout, y.channel_pitch};
   args.relu = step.relu;
   args.y = y;
   args.scratch = reinterpret_cast<float*>(workspace(index));
@@ -210,7 +211,12 @@ void OneDnnExecutable::run_own(size_t index, int64_t samples) {
 void OneDnnExecutable::run_slice(size_t index, const Primitive& primitive, int64_t first, int64_t samples) {
   const Step& step = notes_.steps[index];
   watch_taps(step, samples, first);
-  std::byte* const z_data = step.z_in_workspace ? workspace(index) + step.z_offset : data_of(step.output, first);
+  std::byte* z_data = data_of(step.output, first);
+  if (step.z_in_workspace) {  // slice after slice in one place, unless all are wanted in the end
+    const ProgramTensor& y = tensor(step.output);
+    const int64_t before = step.own_moments ? first * y.channel_pitch * y.shape.positions() : 0;
+    z_data = workspace(index) + step.z_offset + before * static_cast<int64_t>(sizeof(float));
+  }
   primitive.run(data_of(step.input, first), at(weights_, step.weights), floats_at(weights_, step.bias), z_data,
                 workspace(index));
   if (!step.epilogue) return;

@@ -66,8 +66,8 @@ class OneDnnBackend final : public Backend {
 int64_t Lowerer::slice_of(const Step& step) const {
   const int64_t m = program.micro_batch;
   if (step.own_moments || (!step.epilogue && step.tap_norm < 0)) return m;
-  const size_t bytes = std::max(step.epilogue ? z_bytes(tensor(step.output)) : 0,
-                                step.tap_norm >= 0 ? sample_bytes(tensor(step.input), m) : 0);
+  const size_t bytes =
+      std::max(step.epilogue ? z_bytes(tensor(step.output)) : 0, step.tap_norm >= 0 ? sample_bytes(tensor(step.input), m) : 0);
   int64_t slice = m;
   while (slice > 1 && (m % slice != 0 || static_cast<size_t>(slice) * bytes > kSliceBytes)) --slice;
   return slice;
@@ -142,7 +142,9 @@ void Lowerer::build_kernels() {
     }
     const ProgramTensor& y = tensor(step.output);
     if (step.z_in_workspace) {
-      step.z_offset = reserve(workspace, z_bytes(y) * static_cast<size_t>(step.slice));
+      // Moments are the whole batch's: then all of z must be there.
+      const int64_t samples = step.own_moments ? program.micro_batch : step.slice;
+      step.z_offset = reserve(workspace, z_bytes(y) * static_cast<size_t>(samples));
     }
     if (step.own_moments) {
       const size_t bytes = kernels::batch_moments_workspace_bytes(y.shape.channels, notes.threads);
