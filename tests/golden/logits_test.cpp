@@ -20,6 +20,7 @@
 #include "models/resnet.h"
 #include "models/safetensors.h"
 #include "tests/fixtures/generated.h"
+#include "tests/golden/shipped.h"
 
 namespace elek {
 namespace {
@@ -136,23 +137,14 @@ INSTANTIATE_TEST_SUITE_P(Networks, Logits,
                          [](const auto& instance) { return instance.param.fixture; });
 
 TEST(Logits, OfTheShippedNetworkEqualPyTorch) {
-  const std::string folder = std::string(ELEK_SOURCE_DIR) + "/data/fashion-mnist";
-  const SafetensorsFile weights = SafetensorsFile::open(folder + "/resnet20_fashion_mnist.safetensors");
-  ResNetSpec spec = resnet_spec("cifar_resnet20");
-  spec.input = {1, 28, 28};
-  spec = infer_from_weights(spec, weights);
-  Model model;
-  model.architecture = "cifar_resnet20";
-  model.graph = build_resnet(spec);
-  model.parameters = load_weights(weights, model.graph, host_resource());
-  model.preprocessing = {{0.2860F}, {0.3530F}};
-
+  Model model = test::shipped_model();
+  const ImageShape input = model.graph.input_shape();
   constexpr int64_t kSamples = 32;
-  const auto dataset = parse_data("idx:" + folder + ":test", spec.input);
-  const auto sample_bytes = static_cast<size_t>(spec.input.elements());
+  const auto dataset = parse_data("idx:" + test::kShippedFolder + ":test", input);
+  const auto sample_bytes = static_cast<size_t>(input.elements());
   std::vector<uint8_t> pixels(kSamples * sample_bytes);
   for (int64_t i = 0; i < kSamples; ++i)
-    dataset->decode(i, spec.input, {pixels.data() + static_cast<size_t>(i) * sample_bytes, sample_bytes});
+    dataset->decode(i, input, {pixels.data() + static_cast<size_t>(i) * sample_bytes, sample_bytes});
 
   const SafetensorsFile torch = fixture("fashion_mnist");
   SessionOptions options;
