@@ -147,7 +147,7 @@ void bench(const BenchOptions& options) {
                {"memory", memory_json(memory)}};
   if (session_options.precision != Precision::kF32) add_agreement(std::move(session), options, context, table, json);
   context.output().result(table.text());
-  context.output().json(std::move(json));
+  context.output().json(json);
 }
 
 }  // namespace

@@ -88,7 +88,7 @@ TEST(Bf16Kernels, StoreWhatF32RoundsToOnce) {
       avg_pool(x16.view, y16.view, window, nullptr, 1);
       EXPECT_EQ(differing(y16, y), 0) << "avg_pool";
       std::vector<int32_t> source(static_cast<size_t>(shape.channels));
-      for (size_t c = 0; c < source.size(); ++c) source[c] = static_cast<int32_t>(c % 3 == 0 ? -1 : source.size() - 1 - c);
+      for (size_t c = 0; c < source.size(); ++c) source[c] = c % 3 == 0 ? -1 : static_cast<int32_t>(source.size() - 1 - c);
       channel_map(x.view(), source, 2, y.view(), nullptr, 1);
       channel_map(x16.view, source, 2, y16.view, nullptr, 1);
       EXPECT_EQ(differing(y16, y), 0) << "channel_map";
