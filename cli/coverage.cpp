@@ -12,16 +12,25 @@ struct CoverageOptions {
   std::string metric = "auto";
 };
 
-/// refit, but where sums are what it is about: they are kept, read, explained or taken of raw convolutions.
-std::string metric_of(const CoverageOptions& options) {
-  if (options.metric != "auto") return options.metric;
-  const CutCommand& cut = options.cut;
-  const bool sums = !(cut.save_statistics + cut.statistics).empty() || !cut.why.empty();
-  return sums ? "std-consumer" : "refit";
+/// The metric auto: refit, but std-consumer where sums are what it is about, kept, read or explained; with one line that says
+/// so.
+std::string auto_metric(CutCommand& cut) {
+  const char* const option = !cut.save_statistics.empty() ? "--save-statistics"
+                             : !cut.statistics.empty()    ? "--statistics"
+                             : !cut.why.empty()           ? "--why"
+                                                          : nullptr;
+  if (option != nullptr) {
+    cut.metric_note = "metric std-consumer, for " + std::string(option) + " is about sums and the default, refit, has none";
+    return "std-consumer";
+  }
+  if (cut.spec.replay.empty()) {
+    cut.metric_note = "metric refit, the default: what the repair cannot make good (--metric std-consumer takes one pass)";
+  }
+  return "refit";
 }
 
 void coverage(CoverageOptions options) {
-  options.cut.spec.criterion = criterion_from_name(metric_of(options));
+  options.cut.spec.criterion = criterion_from_name(options.metric == "auto" ? auto_metric(options.cut) : options.metric);
   if (options.cut.spec.criterion == Criterion::kWanda || options.cut.spec.criterion == Criterion::kWandaSeed) {
     throw UsageError("--metric " + options.metric + ": that is another command: elek wanda --channels SHARE");
   }

@@ -113,17 +113,22 @@ size_t checkpoint_bytes(const Dense& dense, size_t moments_bytes, Context& conte
   return *left > other ? *left - other : 0;
 }
 
+/// What a refit or its costs keep of activations, and how long they take.
+std::string work_text(const KeptValues& kept, double dense_passes, const Dense& dense) {
+  const double ms = dense_passes * static_cast<double>(dense.calibration->size()) * dense.ms_an_image;
+  std::string text = readable_bytes(kept.bytes) + " of activations kept";
+  if (kept.recomputed > 0)
+    text += " (there is no room for more: " + std::to_string(kept.recomputed) + " layers start further back)";
+  return text + "; the work of " + decimal(dense_passes, 1) + " dense passes over the calibration images, about " +
+         duration(std::chrono::duration<double>(ms / 1e3));
+}
+
 /// What a refit will hold and take.
 void foretell_refit(const Dense& dense, const Model& pruned, const PrunePlan& plan, Context& context) {
   const RefitPlan work = refit_plan(dense, pruned, plan, context);
-  const double ms = work.dense_passes * static_cast<double>(dense.calibration->size()) * dense.ms_an_image;
-  std::string kept = readable_bytes(work.kept.bytes) + " of activations kept";
-  if (work.kept.recomputed > 0)
-    kept += " (there is no room for more: " + std::to_string(work.kept.recomputed) + " layers start further back)";
   context.output().note("refit: " + std::to_string(work.layers.size()) + " layers, one after the other; up to " +
-                        readable_bytes(work.moments_bytes) + " of moments (" + work.moments_layer + ") and " + kept +
-                        "; the work of " + decimal(work.dense_passes, 1) + " dense passes over the calibration images, about " +
-                        duration(std::chrono::duration<double>(ms / 1e3)));
+                        readable_bytes(work.moments_bytes) + " of moments (" + work.moments_layer + ") and " +
+                        work_text(work.kept, work.dense_passes, dense));
 }
 
 }  // namespace
@@ -196,13 +201,16 @@ RefitPlan refit_plan(const Dense& dense, const Model& pruned, const PrunePlan& p
 void add_refit_costs(Dense& dense, Context& context) {
   const SessionOptions options = context.session_options(dense.input.batch);
   const std::vector<Group> groups = find_groups(dense.model.graph);
-  const size_t moments_bytes = refit_costs_bytes(dense.model.graph, groups, thread_count(options.threads));
-  const RefitOptions how{kRidge, checkpoint_bytes(dense, moments_bytes, context)};
-  context.output().note("refit costs: " + readable_bytes(moments_bytes) + " of moments, and " +
-                        readable_bytes(how.checkpoint_bytes) + " of activations at most");
+  const auto plan = [&](size_t bytes) {
+    return plan_refit_costs(dense.model.graph, groups, thread_count(options.threads), dense.calibration->size(), bytes);
+  };
+  const RefitCostsPlan work = plan(checkpoint_bytes(dense, plan(0).moments_bytes, context));
+  context.output().note("choosing by the metric refit: " + std::to_string(work.layers) +
+                        " layers, one after the other; up to " + readable_bytes(work.moments_bytes) + " of moments and " +
+                        work_text(work.kept, work.dense_passes, dense));
   dense.refit_costs = context.phase("collection", [&] {
     const auto source = context.loader(dense.calibration, 0, dense.input.calibrate);
-    return refit_costs(dense.model, groups, *source, options, bars(context)("refit costs"), how);
+    return refit_costs(dense.model, groups, *source, options, bars(context)("refit costs"), {kRidge, work.kept.bytes});
   });
 }
 

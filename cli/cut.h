@@ -144,6 +144,7 @@ struct CutCommand {
   std::string save_statistics;
   std::string statistics;
   std::vector<std::string> why;  // groups (or layers) to explain
+  std::string metric_note;       // which metric it is and why, where nobody named one
 };
 void add_cut_options(CLI::App& command, CutCommand& options);
 /// Texts to enums: selection, repair, tap, shares a layer. UsageError naming the option.

@@ -288,6 +288,7 @@ void run_cut(const std::string& name, CutCommand options) {
   check_what_is_wanted(options);
   if (options.spec.out.empty()) options.input.evaluate.clear();
   Context context(options.common);
+  if (!options.metric_note.empty()) context.output().note(options.metric_note);
   if (options.selection.round_to == "measured") options.spec.channels.round = measured_rounding(context);
   if (!options.spec.out.empty()) check_output_path(options.spec.out);
   if (!options.save_statistics.empty()) check_output_path(options.save_statistics);

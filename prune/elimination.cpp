@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// With H_SS = L L', T = L^-1 H_S: and V = L^-1 W_S: the cost is |V|^2, the update H - T'T and W - T'V. Rows of H that are gone
-// become zero up to rounding and are never looked at again. Tests: tests/prune/elimination_test.cpp
+// With H_SS = L L', T = L^-1 H_S: and V = L^-1 W_S: the cost is |V|^2, the update H - T'T and W - T'V. Rows that are gone are
+// left as they were and never looked at again. Tests: tests/prune/elimination_test.cpp
 #include "prune/elimination.h"
 
 #include <algorithm>
@@ -73,20 +73,22 @@ double cost_of(const ReaderFit& fit, int64_t channel, Removal& scratch) {
   return cost;
 }
 
-/// H and W without the channel; scratch holds its L and V from cost_of().
-void remove(const ReaderFit& fit, int64_t channel, int threads, Removal& scratch) {
+/// H and W without the channel; scratch holds its L and V from cost_of(). `gone`: a channel each, those removed before.
+void remove(const ReaderFit& fit, int64_t channel, const std::vector<uint8_t>& gone, int threads, Removal& scratch) {
   const int64_t n = fit.columns(), width = fit.width, s = (channel - fit.first) * width;
   double* h = h_of(fit);
+  const auto is_gone = [&](int64_t i) { return i < fit.channels * width && gone[at(fit.first + i / width)] != 0; };
   scratch.rows.resize(at(width * n));
   for (int64_t i = 0; i < width; ++i) {
     for (int64_t j = 0; j < n; ++j) {
       const int64_t low = std::min(s + i, j), high = std::max(s + i, j);
-      scratch.rows[at(i * n + j)] = h[low * n + high];
+      scratch.rows[at(i * n + j)] = is_gone(j) ? 0 : h[low * n + high];
     }
   }
   substitute(scratch.factor, width, scratch.rows.data(), n);
   run_tasks((n + kBlockRows - 1) / kBlockRows, threads, [&](int64_t block, int) {
     for (int64_t i = block * kBlockRows; i < std::min(n, (block + 1) * kBlockRows); ++i) {
+      if (is_gone(i)) continue;
       double* row = h + i * n;
       double* w = w_of(fit) + i * fit.outputs;
       for (int64_t k = 0; k < width; ++k) {
@@ -116,6 +118,7 @@ Elimination eliminate_channels(std::span<ReaderFit> fits, int64_t channels, int 
   made.costs.resize(at(channels), 0.0);
   std::vector<int64_t> left;
   for (int64_t c = 0; c < channels; ++c) left.push_back(c);
+  std::vector<uint8_t> gone(at(channels), 0);
   std::vector<Removal> scratch(at(threads));
   std::vector<double> costs(at(channels));
   double total = 0;
@@ -136,8 +139,9 @@ Elimination eliminate_channels(std::span<ReaderFit> fits, int64_t channels, int 
         throw InputError("refit costs of '" + fit.name + "': no finite cost for channel " + std::to_string(channel) +
                          "; are the calibration images what the network expects?");
       }
-      remove(fit, channel, threads, scratch[0]);
+      remove(fit, channel, gone, threads, scratch[0]);
     }
+    gone[at(channel)] = 1;
     total += costs[at(channel)];
     made.order.push_back(channel);
     made.costs[at(channel)] = total;

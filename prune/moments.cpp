@@ -40,6 +40,12 @@ bool all_finite(const double* values, int64_t count) {
 
 }  // namespace
 
+double FitShape::product_macs() const {
+  const auto n = static_cast<double>(unknowns());
+  const auto positions = static_cast<double>(output_height() * output_width());
+  return positions * n * (static_cast<double>(groups) * (n + 1) / 2 + static_cast<double>(outputs));
+}
+
 size_t FitMoments::bytes(const FitShape& shape, bool sparse, int threads) {
   return moments_bytes(shape) + chunk_bytes(shape, threads) + (sparse ? sparse_bytes(shape, threads) : 0);
 }

@@ -31,6 +31,8 @@ struct FitShape {
   [[nodiscard]] int64_t output_width() const { return (input.width + 2 * padding - kernel) / stride + 1; }
   [[nodiscard]] int64_t columns() const { return input.channels / groups * kernel * kernel; }  // weights of one output
   [[nodiscard]] int64_t unknowns() const { return columns() + (bias ? 1 : 0); }
+  /// Products of one image for A (its upper half) and B.
+  [[nodiscard]] double product_macs() const;
 };
 
 /// Weight added to A's diagonal, as a share of its mean over the weights' entries; the bias gets none.

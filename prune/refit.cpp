@@ -72,13 +72,6 @@ RefitLayer layer_of(const Model& dense, const Model& pruned, ValueId id, const s
   return layer;
 }
 
-/// Products of one image for A (its upper half) and B.
-double product_macs(const FitShape& s) {
-  const double n = static_cast<double>(s.unknowns());
-  const double positions = static_cast<double>(s.output_height() * s.output_width());
-  return positions * n * (static_cast<double>(s.groups) * (n + 1) / 2 + static_cast<double>(s.outputs));
-}
-
 /// running_mean - bias: (z + b - mean) is (z - (mean - b)).
 std::shared_ptr<Tensor> shifted_mean(const Model& model, const std::string& name, std::span<const float> bias,
                                      MemoryResource& resource) {
@@ -117,7 +110,7 @@ void plan_trail(const Graph& dense, const Graph& pruned, int64_t samples, size_t
     const ValueId now = plan.kept.from[i];
     int64_t macs = macs_between(dense, now, plan.layers[i].node) + macs_between(pruned, now, inputs[i]);
     if (now != from) macs += macs_between(dense, from, now) + macs_between(pruned, from, now);
-    plan.macs_an_image += static_cast<double>(macs) + product_macs(plan.layers[i].shape);
+    plan.macs_an_image += static_cast<double>(macs) + plan.layers[i].shape.product_macs();
     from = now;
   }
 }

@@ -7,17 +7,23 @@
 #include <array>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "engine/base/error.h"
 #include "prune/elimination.h"
 #include "prune/layer_weights.h"
+#include "prune/least_squares.h"
 #include "prune/trail.h"
 
 namespace elek {
 namespace {
 
 size_t at(int64_t i) { return static_cast<size_t>(i); }
+
+/// A multiply-add of the elimination (f64, through matrices larger than caches) takes as long as about so many of a network's
+/// convolutions.
+constexpr double kEliminationPrice = 40;
 
 /// A convolution or linear layer that reads a prunable group.
 struct Reader {
@@ -138,20 +144,26 @@ double input_variance(const Reader& reader, const FitMoments& moments, double po
   return total;
 }
 
-/// Variance of what the fits make, all outputs together: sum over k of w_k' (A - m m') w_k, m the mean column.
-double variance_of(const std::vector<ReaderFit>& fits) {
+/// Variance of what the fits make, all outputs together: sum over k of w_k' (A - m m') w_k, m the mean column. Row by row, so
+/// that the sum's order does not depend on the threads.
+double variance_of(const std::vector<ReaderFit>& fits, int threads) {
   double total = 0;
   for (const ReaderFit& fit : fits) {
     const int64_t n = fit.columns(), last = n - 1;
     const auto* a = static_cast<const double*>(fit.moments.data());
     const auto* w = static_cast<const double*>(fit.weights.data());
-    for (int64_t i = 0; i < last; ++i) {
+    std::vector<double> parts(at(last));
+    std::vector<std::vector<double>> scratch(at(threads));
+    run_tasks(last, threads, [&](int64_t i, int thread) {
+      std::vector<double>& sums = scratch[at(thread)];
+      sums.assign(at(fit.outputs), 0.0);
       for (int64_t j = i; j < last; ++j) {
-        double dot = 0;
-        for (int64_t k = 0; k < fit.outputs; ++k) dot += w[i * fit.outputs + k] * w[j * fit.outputs + k];
-        total += (i == j ? 1 : 2) * dot * (a[i * n + j] - a[i * n + last] * a[j * n + last]);
+        const double covariance = (i == j ? 1 : 2) * (a[i * n + j] - a[i * n + last] * a[j * n + last]);
+        for (int64_t k = 0; k < fit.outputs; ++k) sums[at(k)] += covariance * w[j * fit.outputs + k];
       }
-    }
+      for (int64_t k = 0; k < fit.outputs; ++k) parts[at(i)] += sums[at(k)] * w[i * fit.outputs + k];
+    });
+    total = std::accumulate(parts.begin(), parts.end(), total);
   }
   return total;
 }
@@ -181,7 +193,7 @@ std::vector<ReaderFit> gather(const Model& model, const Reader& reader, Trail& t
   std::vector<ReaderFit> fits;
   for (int64_t slice = 0; slice < reader.shape.groups; ++slice)
     fits.push_back(fit_of(model, reader, moments, slice, positions, resource));
-  const double variance = variance_of(fits);
+  const double variance = variance_of(fits, threads);
   if (!std::isfinite(variance)) {
     throw InputError("refit costs of '" + reader.shape.name +
                      "': its inputs hold NaN or infinite values; are the calibration images what the network expects?");
@@ -197,10 +209,12 @@ std::vector<ReaderFit> gather(const Model& model, const Reader& reader, Trail& t
   return fits;
 }
 
-}  // namespace
+bool is_last_of_group(const std::vector<Reader>& readers, size_t r) {
+  return std::none_of(readers.begin() + static_cast<int64_t>(r) + 1, readers.end(),
+                      [&](const Reader& other) { return other.group == readers[r].group; });
+}
 
-size_t refit_costs_bytes(const Graph& graph, const std::vector<Group>& groups, int threads) {
-  const std::vector<Reader> readers = readers_of(graph, groups);
+size_t most_moments_bytes(const Graph& graph, const std::vector<Reader>& readers, int threads) {
   size_t most = 0;
   std::map<size_t, size_t> open;  // bytes of each group's fits so far
   for (size_t r = 0; r < readers.size(); ++r) {
@@ -208,11 +222,43 @@ size_t refit_costs_bytes(const Graph& graph, const std::vector<Group>& groups, i
     open[readers[r].group] += fit_bytes(graph, readers[r]);
     for (const auto& [group, bytes] : open) now += bytes;
     most = std::max(most, now);
-    const bool last = std::none_of(readers.begin() + static_cast<int64_t>(r) + 1, readers.end(),
-                                   [&](const Reader& other) { return other.group == readers[r].group; });
-    if (last) open.erase(readers[r].group);
+    if (is_last_of_group(readers, r)) open.erase(readers[r].group);
   }
   return most;
+}
+
+/// Removing every column of every slice: an update of H's upper half and of W each time.
+double elimination_macs_of(const Graph& graph, const Reader& reader) {
+  const FitShape& s = reader.shape;
+  const auto n = static_cast<double>(s.unknowns());
+  const auto outputs = static_cast<double>(graph.node(reader.node).shape.channels / s.groups);
+  return static_cast<double>(s.groups) * n * n * (n / 4 + outputs / 2);
+}
+
+}  // namespace
+
+RefitCostsPlan plan_refit_costs(const Graph& graph, const std::vector<Group>& groups, int threads, int64_t samples,
+                                size_t checkpoint_bytes) {
+  const std::vector<Reader> readers = readers_of(graph, groups);
+  std::vector<ValueId> inputs;
+  inputs.reserve(readers.size());
+  for (const Reader& reader : readers) inputs.push_back(reader.value);
+  RefitCostsPlan plan;
+  plan.layers = std::ssize(readers);
+  plan.moments_bytes = most_moments_bytes(graph, readers, threads);
+  plan.kept = plan_kept_values({&graph}, inputs, samples, checkpoint_bytes);
+  ValueId from = -1;
+  for (size_t r = 0; r < readers.size(); ++r) {
+    const ValueId now = plan.kept.from[r];
+    plan.macs_an_image += static_cast<double>(macs_between(graph, now, inputs[r])) + readers[r].shape.product_macs();
+    if (now != from) plan.macs_an_image += static_cast<double>(macs_between(graph, from, now));
+    plan.elimination_macs += elimination_macs_of(graph, readers[r]);
+    from = now;
+  }
+  const double all =
+      static_cast<double>(std::max<int64_t>(1, samples)) * static_cast<double>(std::max<int64_t>(1, macs(graph)));
+  plan.dense_passes = (plan.macs_an_image * static_cast<double>(samples) + kEliminationPrice * plan.elimination_macs) / all;
+  return plan;
 }
 
 std::vector<std::vector<double>> refit_costs(const Model& model, const std::vector<Group>& groups, BatchSource& calibration,
@@ -223,11 +269,9 @@ std::vector<std::vector<double>> refit_costs(const Model& model, const std::vect
   const int64_t images = calibration.samples();
   if (images == 0) throw InputError("refit costs: '" + calibration.description() + "' gave no sample");
   const std::vector<Reader> readers = readers_of(model.graph, groups);
-  std::vector<ValueId> inputs;
-  inputs.reserve(readers.size());
-  for (const Reader& reader : readers) inputs.push_back(reader.value);
   const KeptValues kept =
-      plan_kept_values({&model.graph}, inputs, images, options.device.kind == DeviceKind::kCpu ? how.checkpoint_bytes : 0);
+      plan_refit_costs(model.graph, groups, threads, images, options.device.kind == DeviceKind::kCpu ? how.checkpoint_bytes : 0)
+          .kept;
   Trail trail(calibration, options, kept.floats, resource);
   std::map<ValueId, double> variances;
   std::vector<std::vector<double>> scores(groups.size());
@@ -251,9 +295,7 @@ std::vector<std::vector<double>> refit_costs(const Model& model, const std::vect
       fit.width *= width;
       fits[reader.group].push_back(std::move(fit));
     }
-    const bool last = std::none_of(readers.begin() + static_cast<int64_t>(r) + 1, readers.end(),
-                                   [&](const Reader& other) { return other.group == reader.group; });
-    if (!last) continue;
+    if (!is_last_of_group(readers, r)) continue;
     scores[reader.group] = eliminate_channels(fits[reader.group], groups[reader.group].channels, threads).costs;
     fits[reader.group].clear();
   }

@@ -26,7 +26,16 @@ namespace elek {
                                                            BatchSource& calibration, const SessionOptions& options,
                                                            const Progress& progress, const RefitOptions& how = {});
 
-/// What refit_costs() holds of moments at once, beside a session and how.checkpoint_bytes of activations.
-[[nodiscard]] size_t refit_costs_bytes(const Graph& graph, const std::vector<Group>& groups, int threads);
+/// What refit_costs() will hold and do; plain data, so that it can be told before it starts.
+struct RefitCostsPlan {
+  int64_t layers = 0;           // readers: a pass over the images each
+  size_t moments_bytes = 0;     // most at once, beside a session and what is kept
+  KeptValues kept;              // of the network's activations
+  double macs_an_image = 0;     // of all passes and products
+  double elimination_macs = 0;  // once, whatever the images
+  double dense_passes = 0;      // all of it, in passes of the network over the images; of the elimination a rough guess
+};
+[[nodiscard]] RefitCostsPlan plan_refit_costs(const Graph& graph, const std::vector<Group>& groups, int threads,
+                                              int64_t samples, size_t checkpoint_bytes);
 
 }  // namespace elek

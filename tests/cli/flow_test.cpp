@@ -290,34 +290,61 @@ TEST(Shipped, CoverageIsRepaired) {
   EXPECT_EQ(report.at("samples").at("overlap"), 0);
 }
 
-/// The channels that each group keeps, as shares.
-std::set<double> shares_kept(const nlohmann::json& report) {
-  std::set<double> shares;
-  for (const auto& cut : report.at("cuts")) shares.insert(cut.at("kept").get<double>() / cut.at("channels").get<double>());
-  return shares;
-}
-
-TEST(Shipped, TheMetricRefitCutsWithBothScopes) {
+TEST(Shipped, TheMetricRefitCutsTheMacsOfEqualShares) {
   const Folder folder;
   const std::string model = shipped_model(folder);
-  const auto cut = [&](const std::string& scope) {
-    return run_json({"coverage", "--model", model, "--calibrate", "idx:" + shipped_data() + ":train[0:150]", "--evaluate",
-                     "idx:" + shipped_data() + ":test[0:200]", "--metric", "refit", "--scope", scope, "--channels", "0.5",
-                     "--repair", "bn", "--out", folder / (scope + ".safetensors")});
+  const auto cut = [&](const std::string& images, std::vector<std::string> more) {
+    std::vector<std::string> words{"coverage",
+                                   "--model",
+                                   model,
+                                   "--calibrate",
+                                   "idx:" + shipped_data() + ":train[0:" + images + "]",
+                                   "--evaluate",
+                                   "idx:" + shipped_data() + ":test[0:200]",
+                                   "--channels",
+                                   "0.5",
+                                   "--repair",
+                                   "bn",
+                                   "--out",
+                                   folder / "small.safetensors"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run_json(words);
   };
-  const auto layer = cut("layer"), global = cut("global");
-  EXPECT_EQ(shares_kept(layer), (std::set<double>{0.5}));
-  EXPECT_GT(shares_kept(global).size(), 3U);
-  EXPECT_EQ(layer.at("statistics_bytes"), 0);  // it looks at images, not at sums
-  for (const auto& report : {layer, global}) {
-    EXPECT_EQ(report.at("criterion"), "refit");
-    EXPECT_LE(report.at("equivalence").at("difference").get<double>(), report.at("equivalence").at("bound").get<double>());
-  }
+  const auto equal = cut("10", {"--metric", "magnitude"}), global = cut("60", {});
+  EXPECT_EQ(global.at("criterion"), "refit");
+  EXPECT_EQ(global.at("statistics_bytes"), 0);  // it looks at images, not at sums
+  std::set<double> shares;
+  for (const auto& group : global.at("cuts"))
+    shares.insert(group.at("kept").get<double>() / group.at("channels").get<double>());
+  EXPECT_GT(shares.size(), 3U);
+  EXPECT_LE(global.at("equivalence").at("difference").get<double>(), global.at("equivalence").at("bound").get<double>());
   // The budget is the MACs that equal shares leave; the last step overshoots by less than a group's eight channels.
-  EXPECT_LE(global.at("macs").at("pruned").get<double>(), layer.at("macs").at("pruned").get<double>());
-  EXPECT_GT(global.at("macs").at("pruned").get<double>(), 0.9 * layer.at("macs").at("pruned").get<double>());
+  const double left = global.at("macs").at("pruned"), budget = equal.at("macs").at("pruned");
+  EXPECT_LE(left, budget);
+  EXPECT_GT(left, 0.9 * budget);
   // Chance is 0.1, and so is what the cut leaves before its repair.
-  for (const auto& report : {layer, global}) EXPECT_GT(report.at("accuracy").at("repaired").get<double>(), 0.4);
+  EXPECT_GT(global.at("accuracy").at("repaired").get<double>(), 0.4);
+}
+
+TEST(Coverage, SaysWhichMetricItTookAndWhy) {
+  const Folder folder;
+  const auto said = [&](std::vector<std::string> more) {
+    std::vector<std::string> words{"coverage",   "--model",        tiny_model(folder), "--calibrate", "synthetic:20:1",
+                                   "--evaluate", "synthetic:10:2", "--repair",         "bn",          "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome outcome = elek_command(words);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return outcome.err;
+  };
+  const std::string out = folder / "small.safetensors", sums = folder / "sums.safetensors";
+  const std::string by_default = said({"--out", out});
+  EXPECT_THAT(by_default, HasSubstr("metric refit, the default"));
+  EXPECT_THAT(by_default, ::testing::ContainsRegex("choosing by the metric refit: [0-9]+ layers, .* dense passes .*, about"));
+  EXPECT_THAT(said({"--save-statistics", sums}), HasSubstr("metric std-consumer, for --save-statistics is about sums"));
+  EXPECT_THAT(said({"--statistics", sums, "--out", out}), HasSubstr("metric std-consumer, for --statistics"));
+  EXPECT_THAT(said({"--why", "layer2.0"}), HasSubstr("metric std-consumer, for --why"));
+  EXPECT_THAT(said({"--metric", "rms", "--out", out}), ::testing::Not(HasSubstr("metric ")));
+  EXPECT_THAT(said({"--replay", out, "--out", folder / "again.safetensors"}), ::testing::Not(HasSubstr("metric ")));
 }
 
 }  // namespace

@@ -106,7 +106,7 @@ TEST(RefitCosts, HoldForEveryKindOfNetworkWithAndWithoutKeptActivations) {
       ArraySource source(pixels, kSamples);
       const auto got = refit_costs(model, groups, source, six_at_a_time(&memory), {}, {kRidge, bytes});
       EXPECT_EQ(memory.figures().live_bytes, 0u);
-      EXPECT_GE(memory.figures().peak_bytes, refit_costs_bytes(model.graph, groups, 2));
+      EXPECT_GE(memory.figures().peak_bytes, plan_refit_costs(model.graph, groups, 2, kSamples, bytes).moments_bytes);
       ASSERT_EQ(got.size(), groups.size());
       for (size_t g = 0; g < groups.size(); ++g) {
         EXPECT_EQ(std::ssize(got[g]), groups[g].prunable ? groups[g].channels : 0) << groups[g].name;
@@ -120,6 +120,24 @@ TEST(RefitCosts, HoldForEveryKindOfNetworkWithAndWithoutKeptActivations) {
   }
 }
 
+TEST(RefitCosts, AreForetoldInPassesOfTheNetwork) {
+  const Model model = two_layer_chain(2);  // conv2 reads 4 channels and makes 3, which fc reads
+  const Graph& graph = model.graph;
+  const std::vector<Group> groups = find_groups(graph);
+  const RefitCostsPlan plan = plan_refit_costs(graph, groups, 2, 100, 0);
+  EXPECT_EQ(plan.layers, 2);
+  const double n2 = 37, n = 4, positions = 16;  // the bias included; conv2's outputs are 4x4
+  const auto until = [&](const char* name) { return static_cast<double>(macs_between(graph, -1, graph.at(name))); };
+  EXPECT_DOUBLE_EQ(plan.macs_an_image, until("relu1") + positions * n2 * (n2 + 1) / 2 +
+                                           static_cast<double>(macs_between(graph, -1, graph.node(graph.at("fc")).inputs[0])) +
+                                           n * (n + 1) / 2);
+  const auto classes = static_cast<double>(graph.node(graph.output()).shape.channels);
+  EXPECT_DOUBLE_EQ(plan.elimination_macs, n2 * n2 * (n2 / 4 + 3.0 / 2) + n * n * (n / 4 + classes / 2));
+  EXPECT_GT(plan.dense_passes, plan.macs_an_image / static_cast<double>(macs(graph)));
+  EXPECT_LT(plan_refit_costs(graph, groups, 2, 1000, 0).dense_passes, plan.dense_passes)
+      << "eliminating takes no longer for more images";
+}
+
 TEST(RefitCosts, RefuseNothingToLookAtAndTooLittleMemory) {
   const Model model = tiny_basic(1);
   const std::vector<Group> groups = find_groups(model.graph);
@@ -127,7 +145,7 @@ TEST(RefitCosts, RefuseNothingToLookAtAndTooLittleMemory) {
   EXPECT_THROW((void)refit_costs(model, groups, empty, six_at_a_time(), {}), InputError);
   ArraySource source(tiny_pixels(model.graph.input_shape(), kSamples, 8), kSamples);
   Tracker memory(host_resource());
-  Limit limit(memory, refit_costs_bytes(model.graph, groups, 2) - 1);
+  Limit limit(memory, plan_refit_costs(model.graph, groups, 2, kSamples, 0).moments_bytes - 1);
   EXPECT_THROW((void)refit_costs(model, groups, source, six_at_a_time(&limit), {}), OutOfMemory);
   EXPECT_EQ(memory.figures().live_bytes, 0u);
   EXPECT_FALSE(source.running());
