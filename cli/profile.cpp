@@ -174,7 +174,8 @@ void report(const ProfileOptions& options, const Context& context, const Session
   out.result(
       "\nGFLOP: two a multiply-add of the definition. MB: what must be read and written, each once. Bound,\n"
       "of peak: what a step waits for at best, and that least time over its time; of Winograd only the\n"
-      "multiply-adds that it does are counted. Over 100 %: the caches did better than they were measured.\n");
+      "multiply-adds that it does are counted. Over 100 %: the caches did better than they were measured,\n"
+      "or in bf16 a kernel did better than the matrix product that the peak is taken from.\n");
   out.json({{"command", "profile"},
             {"model", options.model},
             {"device", to_string(session.options().device)},
