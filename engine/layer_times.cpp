@@ -16,8 +16,8 @@ namespace elek {
 namespace {
 
 constexpr int kFewestRuns = 7;
-constexpr int kMostRuns = 50;
-constexpr double kSeconds = 4e-3;
+constexpr int kMostRuns = 100;
+constexpr double kSeconds = 10e-3;
 
 /// input -> convolution -> ReLU, with weights that are no zeros.
 Model network_of(const ImageShape& input, const Conv2dAttrs& conv, MemoryResource& memory) {

@@ -153,10 +153,10 @@ double variance_of(const std::vector<ReaderFit>& fits, int threads) {
     const auto* a = static_cast<const double*>(fit.moments.data());
     const auto* w = static_cast<const double*>(fit.weights.data());
     std::vector<double> parts(at(last));
-    std::vector<std::vector<double>> scratch(at(threads));
+    std::vector<std::vector<double>> scratch(at(threads), std::vector<double>(at(fit.outputs)));
     run_tasks(last, threads, [&](int64_t i, int thread) {
       std::vector<double>& sums = scratch[at(thread)];
-      sums.assign(at(fit.outputs), 0.0);
+      std::fill(sums.begin(), sums.end(), 0.0);
       for (int64_t j = i; j < last; ++j) {
         const double covariance = (i == j ? 1 : 2) * (a[i * n + j] - a[i * n + last] * a[j * n + last]);
         for (int64_t k = 0; k < fit.outputs; ++k) sums[at(k)] += covariance * w[j * fit.outputs + k];
@@ -231,7 +231,8 @@ size_t most_moments_bytes(const Graph& graph, const std::vector<Reader>& readers
 double elimination_macs_of(const Graph& graph, const Reader& reader) {
   const FitShape& s = reader.shape;
   const auto n = static_cast<double>(s.unknowns());
-  const auto outputs = static_cast<double>(graph.node(reader.node).shape.channels / s.groups);
+  const int64_t each = graph.node(reader.node).shape.channels / s.groups;
+  const auto outputs = static_cast<double>(each);
   return static_cast<double>(s.groups) * n * n * (n / 4 + outputs / 2);
 }
 

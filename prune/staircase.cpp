@@ -3,6 +3,7 @@
 #include "prune/staircase.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "engine/base/error.h"
 #include "prune/select.h"
@@ -12,6 +13,8 @@ namespace {
 
 /// More than two timings of one kernel differ by, far less than a step.
 constexpr double kStep = 1.05;
+/// A step is one only if so many counts on either side agree: a single timing may be off by as much.
+constexpr int64_t kCounts = 3;
 /// Counts move by a vector's lanes at most, and in narrow groups by less.
 constexpr int64_t kFarthest = 16;
 constexpr int64_t kNarrow = 8;
@@ -23,7 +26,15 @@ int64_t nearest_edge(int64_t channels, int64_t slices, int64_t kept, const Width
              "nearest_edge: " + std::to_string(kept) + " of " + std::to_string(channels) + " channels in " +
                  std::to_string(slices) + " slices");
   const int64_t reach = std::max(slices, std::min(kFarthest, channels / kNarrow));
-  const auto is_edge = [&](int64_t width) { return width == channels || !(us(width + slices) < kStep * us(width)); };
+  const auto is_edge = [&](int64_t width) {
+    if (width == channels) return true;
+    double before = 0, after = std::numeric_limits<double>::infinity();
+    for (int64_t i = 0; i < kCounts; ++i) {
+      if (const int64_t w = width - i * slices; w > 0) before = std::max(before, us(w));
+      if (const int64_t w = width + (i + 1) * slices; w <= channels) after = std::min(after, us(w));
+    }
+    return after >= kStep * before;
+  };
   const auto is_count = [&](int64_t width) { return width > 0 && width <= channels && width % slices == 0; };
   for (int64_t away = 0; away <= reach; ++away) {
     for (const int64_t width : {kept + away, kept - away}) {

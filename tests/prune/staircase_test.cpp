@@ -34,6 +34,7 @@ TEST(NearestEdge, IsAutoWhereTimeHasNoSteps) {
   EXPECT_EQ(nearest_edge(512, 1, 301, [](int64_t width) { return 100 + static_cast<double>(width); }), 304);
   EXPECT_EQ(nearest_edge(48, 1, 31, [](int64_t) { return 7.0; }), 31) << "auto is the exact count below 64 channels";
   EXPECT_EQ(nearest_edge(512, 512 / 32, 301, [](int64_t) { return 7.0; }), 304) << "to whole slices all the same";
+  EXPECT_EQ(nearest_edge(512, 1, 301, [](int64_t width) { return width % 2 == 0 ? 100 : 108.0; }), 304) << "noise is no step";
   EXPECT_THROW((void)nearest_edge(512, 7, 301, stairs), ContractError);
   EXPECT_THROW((void)nearest_edge(512, 1, 0, stairs), ContractError);
 }
