@@ -59,6 +59,8 @@ void add_coverage(CLI::App& app, Run& run) {
       "\\\n"
       "                --metric positions --channels 0.5 --layer layer1=0.25 --save-statistics sums.safetensors \\\n"
       "                --out small.safetensors\n"
+      "  elek coverage --model net.safetensors --calibrate images:train --evaluate images:val --round-to measured --out "
+      "here.safetensors\n"
       "  elek coverage --model net.safetensors --calibrate images:train --why layer2.0\n"
       "  elek coverage --model net.safetensors --calibrate images:train --evaluate images:val --channels 0.5 --steps 3 --out "
       "s.safetensors\n"
