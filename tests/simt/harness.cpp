@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/base/runtime.h"
+#include "tests/simt/runtime.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define ELEK_SIMT_ASAN 1
@@ -87,7 +88,6 @@ struct Machine {
   size_t shared_total = 0;
   Random random{1};
   int64_t blocks = 0;
-  cudaError_t last_error = cudaSuccess;
 };
 
 Machine& machine() {
@@ -262,14 +262,20 @@ class Block {
 void set_seed(uint64_t seed) { machine().random = Random(seed); }
 int64_t blocks_run() { return machine().blocks; }
 
-void run_grid(dim3 grid, dim3 block, const Body& body) {
-  Machine& m = machine();
+bool check_grid(dim3 grid, dim3 block) {
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
   if (threads == 0 || threads > kMostThreads || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
       grid.x > 0x7fffffffU || grid.y > 65535 || grid.z > 65535) {
-    m.last_error = cudaErrorInvalidConfiguration;
-    return;
+    (void)record(cudaErrorInvalidConfiguration);
+    return false;
   }
+  return true;
+}
+
+void run_grid(dim3 grid, dim3 block, const Body& body) {
+  const auto lock = one_at_a_time();
+  Machine& m = machine();
+  const uint64_t threads = uint64_t{block.x} * block.y * block.z;
   while (m.fibres.size() < threads) m.fibres.push_back(std::make_unique<Fibre>());
   gridDim = grid;
   blockDim = block;
@@ -322,34 +328,3 @@ void device_check_failed(const char* condition, const char* file, int line) {
 }
 
 }  // namespace elek::simt
-
-// ---- the runtime calls, over host memory ----
-
-using elek::simt::machine;
-
-cudaError_t cudaPeekAtLastError() { return machine().last_error; }
-cudaError_t cudaGetLastError() { return std::exchange(machine().last_error, cudaSuccess); }
-const char* cudaGetErrorName(cudaError_t error) {
-  return error == cudaErrorInvalidConfiguration ? "cudaErrorInvalidConfiguration"
-         : error == cudaSuccess                 ? "cudaSuccess"
-                                                : "cudaError";
-}
-const char* cudaGetErrorString(cudaError_t error) {
-  return error == cudaErrorInvalidConfiguration ? "invalid configuration argument" : "an error of the SIMT harness";
-}
-cudaError_t cudaGetDeviceCount(int* count) {
-  *count = 1;
-  return cudaSuccess;
-}
-cudaError_t cudaMalloc(void** data, size_t bytes) {
-  return posix_memalign(data, 256, bytes) == 0 ? cudaSuccess : cudaErrorMemoryAllocation;
-}
-cudaError_t cudaFree(void* data) {
-  std::free(data);
-  return cudaSuccess;
-}
-cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
-  std::memcpy(to, from, bytes);
-  return cudaSuccess;
-}
-cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
