@@ -3,8 +3,11 @@
 #include "tests/simt/harness.h"
 
 #include <cuda_runtime_api.h>
+#ifndef __x86_64__
 #include <ucontext.h>
+#endif
 
+#include <algorithm>
 #include <cstdlib>
 #include <exception>
 #include <map>
@@ -29,6 +32,34 @@
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
+
+#ifdef __x86_64__
+// elek_simt_switch(void** from, void* to): saves what a function must keep on this stack and goes on where `to` was left.
+// swapcontext does the same and calls the system for the signal mask every time.
+extern "C" void elek_simt_switch(void** from, void* to);
+asm(R"(
+.text
+.globl elek_simt_switch
+.type elek_simt_switch, @function
+elek_simt_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size elek_simt_switch, .-elek_simt_switch
+)");
+#endif
 
 namespace elek::simt {
 namespace {
@@ -56,8 +87,37 @@ struct Switch {
   }
 };
 
+/// Where a stack was left.
+class Place {
+ public:
+#ifdef __x86_64__
+  void begin(std::byte* stack, size_t bytes, void (*entry)()) {
+    auto* top = reinterpret_cast<void**>(stack + bytes);  // aligned to 16
+    std::fill(top - 8, top, nullptr);                     // six registers, the entry, the end of the stack for debuggers
+    top[-2] = reinterpret_cast<void*>(entry);             // where the first switch returns to; nothing returns from there
+    at_ = top - 8;
+  }
+  void go_to(Place& next) { elek_simt_switch(&at_, next.at_); }
+
+ private:
+  void* at_ = nullptr;
+#else
+  void begin(std::byte* stack, size_t bytes, void (*entry)()) {
+    getcontext(&at_);
+    at_.uc_stack.ss_sp = stack;
+    at_.uc_stack.ss_size = bytes;
+    at_.uc_link = nullptr;
+    makecontext(&at_, entry, 0);
+  }
+  void go_to(Place& next) { swapcontext(&at_, &next.at_); }
+
+ private:
+  ucontext_t at_{};
+#endif
+};
+
 struct Fibre {
-  ucontext_t context{};
+  Place left;
   std::unique_ptr<std::byte[]> stack{new std::byte[kStackBytes]};
   Switch change;
   uint3 place;
@@ -78,7 +138,7 @@ struct Shared {
 struct Machine {
   std::vector<std::unique_ptr<Fibre>> fibres;  // reused by every block
   Fibre* running = nullptr;
-  ucontext_t scheduler{};
+  Place scheduler;
   Switch change;
   const void* scheduler_stack = nullptr;
   size_t scheduler_stack_bytes = 0;
@@ -109,18 +169,14 @@ void fibre_main() {
   Fibre& self = *m.running;
   self.state = State::kDone;
   self.change.leave(m.scheduler_stack, m.scheduler_stack_bytes, true);
-  setcontext(&m.scheduler);
+  self.left.go_to(m.scheduler);
 }
 
 void start(Fibre& fibre) {
 #ifdef ELEK_SIMT_ASAN
   __asan_unpoison_memory_region(fibre.stack.get(), kStackBytes);  // a failed block may have left frames behind
 #endif
-  getcontext(&fibre.context);
-  fibre.context.uc_stack.ss_sp = fibre.stack.get();
-  fibre.context.uc_stack.ss_size = kStackBytes;
-  fibre.context.uc_link = nullptr;
-  makecontext(&fibre.context, fibre_main, 0);
+  fibre.left.begin(fibre.stack.get(), kStackBytes, fibre_main);
   fibre.change.fake = nullptr;
   fibre.state = State::kReady;
 }
@@ -131,7 +187,7 @@ void resume(Fibre& fibre) {
   m.running = &fibre;
   threadIdx = fibre.place;
   m.change.leave(fibre.stack.get(), kStackBytes);
-  swapcontext(&m.scheduler, &fibre.context);
+  m.scheduler.go_to(fibre.left);
   m.change.arrive();
   m.running = nullptr;
 }
@@ -144,7 +200,7 @@ void wait(State state, const char* file, int line) {
   self.file = file;
   self.line = line;
   self.change.leave(m.scheduler_stack, m.scheduler_stack_bytes);
-  swapcontext(&self.context, &m.scheduler);
+  self.left.go_to(m.scheduler);
   self.change.arrive(&m.scheduler_stack, &m.scheduler_stack_bytes);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// __nv_bfloat16 for the SIMT harness: storage and the two conversions that kernels/cuda uses.
+// __nv_bfloat16 for the SIMT harness: storage and the conversions that elek uses.
 // Tests: tests/simt/harness_test.cpp
 #pragma once
 
@@ -18,3 +18,4 @@ inline __nv_bfloat16 __float2bfloat16_rn(float v) {
   if ((bits & 0x7fffffffU) > 0x7f800000U) return {0x7fff};
   return {static_cast<uint16_t>((bits + 0x7fffU + (bits >> 16U & 1U)) >> 16U)};
 }
+inline __nv_bfloat16 __float2bfloat16(float v) { return __float2bfloat16_rn(v); }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// __half for the SIMT harness: storage and the two conversions that kernels/cuda uses, in integer arithmetic.
+// __half for the SIMT harness: storage and the conversions that elek uses, in integer arithmetic.
 // Tests: tests/simt/harness_test.cpp (every half; ties and overflow)
 #pragma once
 
@@ -37,3 +37,4 @@ inline __half __float2half_rn(float v) {
   const uint32_t rounded = magnitude - 0x38000000U + 0xfffU + (magnitude >> 13U & 1U);
   return {static_cast<uint16_t>(sign | rounded >> 13U)};
 }
+inline __half __float2half(float v) { return __float2half_rn(v); }
