@@ -8,6 +8,7 @@
 #endif
 
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <exception>
 #include <map>
@@ -231,7 +232,7 @@ class Block {
       if (m.failure) std::rethrow_exception(std::exchange(m.failure, nullptr));
       if (fibre.state == State::kDone) ++done_;
       if (fibre.state == State::kBarrier && ++at_barrier_ == threads_) release_barrier();
-      if (fibre.state == State::kWarpOp) release_warp(t);
+      if (fibre.state == State::kWarpOp && ++waiting_[t / kWarp] >= std::popcount(fibre.mask)) release_warp(t);
     }
     if (done_ != threads_) explain_deadlock();
   }
@@ -242,7 +243,7 @@ class Block {
     const Fibre& first = *m.fibres[0];
     for (unsigned t = 0; t < threads_; ++t) {
       Fibre& fibre = *m.fibres[t];
-      if (fibre.line != first.line || std::string(fibre.file) != first.file) {
+      if (fibre.line != first.line || std::strcmp(fibre.file, first.file) != 0) {
         throw SimtError("barrier divergence: thread 0 waits at " + where(first.file, first.line) + ", thread " +
                         std::to_string(t) + " at " + where(fibre.file, fibre.line));
       }
@@ -289,6 +290,7 @@ class Block {
       fibre.state = State::kReady;
       ready_.push_back(base + lane);
     }
+    waiting_[thread / kWarp] -= std::popcount(mask);
   }
 
   [[noreturn]] void explain_deadlock() const {
@@ -310,6 +312,7 @@ class Block {
   unsigned threads_;
   unsigned done_ = 0;
   unsigned at_barrier_ = 0;
+  int waiting_[kMostThreads / kWarp] = {};  // lanes of each warp that wait for others: the fewest that may be enough
   std::vector<unsigned> ready_;
 };
 

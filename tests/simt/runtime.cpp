@@ -64,7 +64,7 @@ namespace elek::simt {
 namespace {
 
 constexpr int kPinned = -1;
-constexpr int kRepeatsRun = 2;
+constexpr int kRepeatsRun = 1;
 
 struct Block {
   size_t bytes = 0;
@@ -261,8 +261,6 @@ cudaError_t break_recording() {
   return record(cudaErrorStreamCaptureUnsupported);
 }
 
-void give_back(uintptr_t address) { release(address); }
-
 }  // namespace
 
 std::unique_lock<std::recursive_mutex> one_at_a_time() {
@@ -279,6 +277,7 @@ void reboot(const Machinery& machinery) {
   const auto lock = one_at_a_time();
   World& w = world();
   for (auto& stream : w.streams) stream->queue.clear();
+  while (!w.blocks.empty()) release(w.blocks.begin()->first);
   w.machinery = machinery;
   w.fault = cudaSuccess;
   w.until_fault = w.until_refusal = -1;
@@ -474,7 +473,7 @@ cudaError_t cudaFreeAsync(void* data, cudaStream_t stream) {
   if (world().blocks.count(address) == 0) return record(cudaErrorInvalidValue);
   Operation operation;
   operation.kind = Kind::kFree;
-  operation.work = [address] { give_back(address); };
+  operation.work = [address] { release(address); };
   return put(stream, std::move(operation), false);
 }
 

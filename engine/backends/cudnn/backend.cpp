@@ -51,7 +51,9 @@ class CudnnLowering final : public Lowering {
   }
   [[nodiscard]] std::unique_ptr<Executable> bind(Model& model, const MemoryPlan& plan, MemoryResource& memory) override {
     check_memory(memory, device_);
-    return std::make_unique<CudnnExecutable>(device_, program_, std::move(notes_), model, plan, memory);
+    return naming_faults("binding a session", [&] {
+      return std::make_unique<CudnnExecutable>(device_, program_, std::move(notes_), model, plan, memory);
+    });
   }
 
  private:
@@ -86,7 +88,7 @@ class CudnnBackend final : public Backend {
     target.cache_directory = PlanCache::default_directory();
     target.why_not_in_place = [&target](const ConvPlan& plan) { return why_not_in_place(plan, target); };
     Lowerer lowerer(model, fused, options, target);
-    lowerer.lower();
+    naming_faults("building kernels", [&] { lowerer.lower(); });
     ELEK_CUDA_CALL(cudaStreamSynchronize(stream.get()));
     return std::make_unique<CudnnLowering>(facts_.index, std::move(lowerer.program), std::move(lowerer.notes));
   }

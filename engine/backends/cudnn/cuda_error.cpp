@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/backends/cudnn/cuda_error.h"
 
-#include "engine/base/error.h"
+#include <atomic>
+
 #include "engine/base/runtime.h"
 
 namespace elek::cudnn {
@@ -59,10 +60,17 @@ void throw_cuda(cudaError_t status, const char* call, const char* file, int line
 void report_cuda(cudaError_t status, const char* call) noexcept {
   if (status == cudaSuccess || status == cudaErrorCudartUnloading) return;
   (void)cudaGetLastError();
+  static std::atomic<bool> told{false};
+  if (is_sticky(status) && told.exchange(true)) return;
   try {
     warn(explain(status, call));
   } catch (...) {  // no memory for the words: nothing left to do in a destructor
   }
+}
+
+void throw_fault(const char* doing) {
+  const cudaError_t status = cudaDeviceSynchronize();
+  if (is_sticky(status)) throw DeviceError(explain(status, doing));
 }
 
 }  // namespace elek::cudnn

@@ -44,10 +44,12 @@ void CudnnExecutable::begin(const Slot& slot) {
   const int64_t pixels_each = notes_.input_shape.elements();
   float* output = outputs_[batch].data();
   const size_t outputs_each = outputs_[batch].size() / static_cast<size_t>(program_.batch);
-  for (int64_t first = 0; first < slot.count; first += program_.micro_batch) {
-    run_slice(slot.pixels + first * pixels_each, std::min(program_.micro_batch, slot.count - first),
-              output + static_cast<size_t>(first) * outputs_each);
-  }
+  naming_faults("running a batch", [&] {
+    for (int64_t first = 0; first < slot.count; first += program_.micro_batch) {
+      run_slice(slot.pixels + first * pixels_each, std::min(program_.micro_batch, slot.count - first),
+                output + static_cast<size_t>(first) * outputs_each);
+    }
+  });
   outputs_there_[batch]->record(stream_->get());
   pixels_read_->record(copies_->get());
   counts_[batch] = slot.count;
