@@ -15,6 +15,7 @@
 #include "engine/backends/cudnn/cuda_device.h"
 #include "engine/backends/cudnn/cuda_memory.h"
 #include "engine/backends/cudnn/in_place.h"
+#include "engine/base/error.h"
 #include "engine/base/runtime.h"
 #include "engine/memory/tensor.h"
 #include "tests/gpu/gpu.h"
@@ -170,7 +171,12 @@ TEST_P(ConvValues, OfEveryEngineAreTheDefinitions) {
     for (int64_t kind = 0; kind < kFusedSumKinds; ++kind) {
       pointers.sums[static_cast<size_t>(kind)] = static_cast<float*>(ds.data()) + kind * p.filters;
     }
-    plan.value().execute(handle.get(), pointers, workspace.data());
+    try {
+      plan.value().execute(handle.get(), pointers, workspace.data());
+    } catch (const DeviceError& error) {  // sessions do not take one that builds and refuses to run
+      ASSERT_EQ(cudaStreamSynchronize(stream.get()), cudaSuccess) << plan.value().engine() << ": " << error.what();
+      continue;
+    }
     ASSERT_EQ(cudaStreamSynchronize(stream.get()), cudaSuccess) << plan.value().engine();
     std::vector<std::byte> y(dy.bytes());
     std::vector<float> sums(ds.bytes() / sizeof(float));
@@ -195,7 +201,7 @@ TEST_P(ConvValues, OfEveryEngineAreTheDefinitions) {
     }
     ++ran;
   }
-  EXPECT_GE(ran, 1) << "no engine built: " << graph.value().refusals();
+  EXPECT_GE(ran, 1) << "no engine built and ran: " << graph.value().refusals();
 }
 
 INSTANTIATE_TEST_SUITE_P(Forms, ConvValues,

@@ -118,7 +118,9 @@ class Place {
 };
 
 struct Fibre {
+  explicit Fibre(size_t index) : colour(index % 64 * 64) {}
   Place left;
+  size_t colour;  // stacks that all begin at the same place of a page would share a few lines of the cache
   std::unique_ptr<std::byte[]> stack{new std::byte[kStackBytes]};
   Switch change;
   uint3 place;
@@ -177,7 +179,7 @@ void start(Fibre& fibre) {
 #ifdef ELEK_SIMT_ASAN
   __asan_unpoison_memory_region(fibre.stack.get(), kStackBytes);  // a failed block may have left frames behind
 #endif
-  fibre.left.begin(fibre.stack.get(), kStackBytes, fibre_main);
+  fibre.left.begin(fibre.stack.get(), kStackBytes - fibre.colour, fibre_main);
   fibre.change.fake = nullptr;
   fibre.state = State::kReady;
 }
@@ -335,7 +337,7 @@ void run_grid(dim3 grid, dim3 block, const Body& body) {
   const auto lock = one_at_a_time();
   Machine& m = machine();
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
-  while (m.fibres.size() < threads) m.fibres.push_back(std::make_unique<Fibre>());
+  while (m.fibres.size() < threads) m.fibres.push_back(std::make_unique<Fibre>(m.fibres.size()));
   gridDim = grid;
   blockDim = block;
   m.body = body;

@@ -574,6 +574,14 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   return work_until([stream] { return stream->queue.empty(); });
 }
 
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  const auto lock = one_at_a_time();
+  if (!known(stream)) return record(cudaErrorInvalidResourceHandle);
+  make_progress();
+  if (world().fault != cudaSuccess) return record(world().fault);
+  return stream == nullptr || stream->queue.empty() ? cudaSuccess : record(cudaErrorNotReady);
+}
+
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   const auto lock = one_at_a_time();
   if (world().events.count(event) == 0) return record(cudaErrorInvalidResourceHandle);

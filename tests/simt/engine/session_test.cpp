@@ -85,7 +85,7 @@ TEST_F(SimtSession, KeepsTheFastestEngineThatBuildsRunsAndFits) {
   const std::string text = choices(session);
   for (const ProgramStep& step : session.program().steps) {
     if (!step.node.node.is<Conv2dAttrs>()) continue;
-    EXPECT_EQ(step.kernel, "cuDNN eng4_k2=2, fused") << "the two that are faster do not run or ask for a terabyte";
+    EXPECT_EQ(step.kernel, "cuDNN eng4_k2=2, fused") << "the two that are faster do not run or ask for too much";
   }
   EXPECT_THAT(text, HasSubstr("fused 9.0 us <= split, observe"));
   EXPECT_THAT(text, HasSubstr("eng7_k2=1 11.0 us"));
@@ -126,6 +126,33 @@ TEST_F(SimtSession, WritesOverAResidualOnlyWhereTheEngineIsRightThen) {
     arena[safe ? 1 : 0] = session.memory().arena_bytes;
   }
   EXPECT_LT(arena[1], arena[0]);
+}
+
+// f32 partial sums in any order: at most count * 2^-24 of the sum of absolute terms. Counts are exact.
+TEST_F(SimtSession, SumsAreOfWhatWasStoredFusedOrSplitWholeOrPartial) {
+  options_.keep_values = true;
+  for (const bool deterministic : {false, true}) {
+    options_.deterministic = deterministic;
+    Session session(model_, options_);
+    EXPECT_THAT(choices(session), HasSubstr(deterministic ? ", split, observe" : ", fused"));
+    for (const int64_t samples : {int64_t{4}, int64_t{3}}) {
+      session.reset_statistics();
+      (void)run_all(session, pixels_, samples, samples);
+      const Statistics statistics = session.statistics();
+      ASSERT_FALSE(statistics.values.empty());
+      for (const auto& [name, sums] : statistics.values) {
+        const ImageShape& shape = model_.graph.node(model_.graph.at(name)).shape;
+        const ChannelSums want = channel_sums(session.stored_value(name), samples, shape, options_.probes.threshold);
+        EXPECT_EQ(sums.count, want.count) << name;
+        EXPECT_EQ(sums.active, want.active) << name;
+        const double share = static_cast<double>(want.count) * 0x1p-24;
+        for (size_t c = 0; c < want.sum.size(); ++c) {
+          EXPECT_NEAR(sums.sum[c], want.sum[c], share * want.abs_sum[c] + 1e-30) << name << " " << c;
+          EXPECT_NEAR(sums.sum_sq[c], want.sum_sq[c], share * want.sum_sq[c] + 1e-30) << name << " " << c;
+        }
+      }
+    }
+  }
 }
 
 class SimtCache : public SimtSession {
