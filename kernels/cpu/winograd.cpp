@@ -16,22 +16,32 @@ namespace {
 constexpr int64_t kLineFloats = 16;
 // What V and M of one thread may take: most of a 1 MiB L2, the rest is for the weights and activations that stream through.
 constexpr int64_t kCacheFloats = 1'200'000 / 4;
-// A block of tiles is a multiple of the micro-kernel's panel; larger blocks reuse each weight more often.
-constexpr int64_t kMaxBlockTiles = 56;
 constexpr int64_t kManyChannels = 512;
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// The tile block: as many tiles as the cache holds, then balanced so that the last block is not nearly empty.
-int64_t choose_block(const WinogradPlan& plan, int64_t total_tiles, int64_t padded_channels, int64_t out_lanes) {
+/// The tile block, in points: what as many whole tiles have as the cache holds, then balanced so that the last block is not
+/// nearly empty.
+int64_t choose_block(const WinogradPlan& plan, int64_t padded_channels, int64_t out_lanes) {
   const int64_t per_tile = plan.points * (padded_channels + out_lanes);
   const int64_t panel = detail::winograd_panel_rows();
-  int64_t most = std::clamp(kCacheFloats / per_tile / panel * panel, panel, kMaxBlockTiles);
-  if (plan.split_channels) most = kMaxBlockTiles;
+  int64_t most = std::clamp(kCacheFloats / per_tile / panel * panel, panel, detail::kMaxWholeTiles);
+  if (plan.split_channels) most = detail::kMaxWholeTiles;
   const int64_t sharers = plan.split_channels ? 1 : plan.problem.threads;
-  const int64_t blocks = round_up(ceil_div(total_tiles, most), sharers);
-  return std::max<int64_t>(1, ceil_div(total_tiles, blocks));
+  const int64_t points = plan.problem.samples * plan.products;
+  const int64_t blocks = round_up(ceil_div(points, most * plan.points), sharers);
+  return round_up(ceil_div(points, blocks), plan.points);
+}
+
+/// What the rows of one point take: whole cache lines, and one more, so that points do not lie a power of two apart.
+int64_t point_floats(int64_t rows, int64_t stride) { return round_up(rows * stride, kLineFloats) + kLineFloats; }
+
+/// Outputs of the last tile's transform: F(4)'s where it would stick out make 3 or 2.
+int edge_outputs(WinogradTile tile, int64_t size) {
+  const auto m = static_cast<int>(tile);
+  const auto rest = static_cast<int>(size % m);
+  return tile == WinogradTile::k2x2 || rest == 0 ? m : std::max(rest, 2);
 }
 
 // G of F(2x2, 3x3) at the points 0, 1, -1, infinity.
@@ -62,6 +72,84 @@ void transform_kernel(const G& g, const float* w, double* u) {
 
 }  // namespace
 
+namespace detail {
+
+RunTiles::RunTiles(const WinogradPlan& plan, int64_t samples)
+    : tile_(static_cast<int64_t>(plan.problem.tile)),
+      block_points_(plan.block_points),
+      v_tile_stride_(plan.v_tile_stride),
+      m_tile_stride_(plan.m_tile_stride),
+      grid_(plan.problem.tile == WinogradTile::k4x4 ? kGrid4 : kGrid2) {
+  const auto m = static_cast<int>(tile_);
+  const int64_t low = plan.edge_rows < m ? 1 : 0, side = plan.edge_columns < m ? 1 : 0;
+  const int64_t high = plan.tiles_high - low, wide = plan.tiles_wide - side;
+  classes_ = {
+      {{.rows = plan.edge_rows, .columns = m, .high = low, .wide = wide, .top = high * m},
+       {.rows = m, .columns = m, .high = high, .wide = wide},
+       {.rows = m, .columns = plan.edge_columns, .high = high, .wide = side, .left = wide * m},
+       {.rows = plan.edge_rows, .columns = plan.edge_columns, .high = low, .wide = side, .top = high * m, .left = wide * m}}};
+  int64_t next = 0;
+  for (TileClass& c : classes_) {
+    c.first = next;
+    c.count = samples * c.high * c.wide;
+    next += c.count;
+  }
+}
+
+int64_t RunTiles::points() const {
+  int64_t sum = 0;
+  for (const TileClass& c : classes_) sum += c.count * c.points();
+  return sum;
+}
+
+int64_t RunTiles::blocks() const { return ceil_div(points(), block_points_); }
+
+/// The tile that holds the point of this number, counting the points tile after tile; the number of tiles past the last point.
+int64_t RunTiles::tile_at_point(int64_t point) const {
+  int64_t tiles = 0;
+  for (const TileClass& c : classes_) {
+    if (point < c.count * c.points()) return tiles + point / c.points();
+    point -= c.count * c.points();
+    tiles += c.count;
+  }
+  return tiles;
+}
+
+TilePlace RunTiles::place_of(int64_t tile) const {
+  size_t i = 0;
+  while (tile >= classes_[i].first + classes_[i].count) ++i;
+  const TileClass& c = classes_[i];
+  const int64_t of_class = tile - c.first, of_sample = of_class % (c.high * c.wide);
+  return {of_class / (c.high * c.wide), c.top + of_sample / c.wide * tile_, c.left + of_sample % c.wide * tile_, c.rows,
+          c.columns};
+}
+
+TileBlock RunTiles::block(int64_t b) const {
+  const int64_t first = tile_at_point(b * block_points_), last = tile_at_point((b + 1) * block_points_);
+  TileBlock block;
+  block.tiles = last - first;
+  for (int64_t t = 0; t < block.tiles; ++t) block.places[static_cast<size_t>(t)] = place_of(first + t);
+  for (int i = 0; i < grid_; ++i)
+    for (int j = 0; j < grid_; ++j) {
+      int64_t from = last, to = first;
+      for (const TileClass& c : classes_) {
+        if (c.count == 0 || !uses_point(grid_, c.rows, i) || !uses_point(grid_, c.columns, j)) continue;
+        from = std::min(from, std::max(first, c.first));
+        to = std::max(to, std::min(last, c.first + c.count));
+      }
+      if (from >= to) continue;
+      const PointRows at{int64_t{i} * grid_ + j, from - first, to - from};
+      block.points[static_cast<size_t>(block.used_points++)] = at;
+      block.v_at[static_cast<size_t>(at.point)] = block.v_floats - at.first * v_tile_stride_;
+      block.m_at[static_cast<size_t>(at.point)] = block.m_floats - at.first * m_tile_stride_;
+      block.v_floats += point_floats(at.rows, v_tile_stride_);
+      block.m_floats += point_floats(at.rows, m_tile_stride_);
+    }
+  return block;
+}
+
+}  // namespace detail
+
 Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
   const int64_t block = channel_block(problem.layout);
   if (block < 8) return No{"winograd wants a blocked layout, got " + std::string(name_of(problem.layout))};
@@ -78,6 +166,9 @@ Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
   plan.tiles_high = ceil_div(plan.out_height, m);
   plan.tiles_wide = ceil_div(plan.out_width, m);
   plan.points = (m + 2) * (m + 2);
+  plan.edge_rows = edge_outputs(problem.tile, plan.out_height);
+  plan.edge_columns = edge_outputs(problem.tile, plan.out_width);
+  plan.products = detail::RunTiles(plan, 1).points();
   const int64_t lanes = detail::winograd_lanes(block);
   const int64_t out_lanes = 2 * lanes;
   const int64_t padded = padded_channels(problem.layout, problem.channels);
@@ -88,13 +179,17 @@ Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
   // read by one core only. Otherwise each thread takes tiles of its own and nobody waits.
   plan.split_channels = problem.threads > 1 && groups >= problem.threads &&
                         (problem.channels >= kManyChannels || total < 2 * panel * problem.threads);
-  plan.block_tiles = choose_block(plan, total, padded, out_lanes);
+  plan.block_points = choose_block(plan, padded, out_lanes);
   plan.v_tile_stride = padded % 256 == 0 ? padded + kLineFloats : padded;
-  plan.v_point_stride = round_up(plan.block_tiles * plan.v_tile_stride, kLineFloats) + kLineFloats;
-  plan.m_point_stride = round_up(plan.block_tiles * out_lanes, kLineFloats) + kLineFloats;
-  const int64_t v_floats = plan.points * plan.v_point_stride, m_floats = plan.points * plan.m_point_stride;
+  plan.m_tile_stride = out_lanes;
+  // A block begins at the tile that holds a multiple of block_points, so that where tiles differ it has up to one tile's points
+  // less one more. A point's padding is less than two lines.
+  const bool differ = plan.edge_rows < m || plan.edge_columns < m;
+  const int64_t rows = plan.block_points + (differ ? plan.points - 1 : 0);
+  plan.v_floats = round_up(rows * plan.v_tile_stride, kLineFloats) + plan.points * 2 * kLineFloats;
+  plan.m_floats = round_up(rows * plan.m_tile_stride, kLineFloats) + plan.points * 2 * kLineFloats;
   const int64_t v_copies = plan.split_channels ? 1 : problem.threads;
-  plan.scratch_bytes = static_cast<size_t>(v_copies * v_floats + problem.threads * m_floats) * sizeof(float);
+  plan.scratch_bytes = static_cast<size_t>(v_copies * plan.v_floats + problem.threads * plan.m_floats) * sizeof(float);
   plan.packed_bytes = static_cast<size_t>(groups * plan.points * problem.channels * out_lanes) * sizeof(float);
   return plan;
 }

@@ -6,6 +6,7 @@
 // Three steps over blocks of tiles small enough that everything between them stays in the L2 cache: transform T input tiles to
 // V, multiply V by the transformed weights U (one small matrix product a transform point), transform the products M back.
 // F(4x4) does 4 times fewer multiplications than the direct form and loses about one decimal digit; F(2x2) 2.25 times fewer.
+// Where F(4x4)'s last tiles would stick out of the map they are smaller ones (3 or 2 outputs) at some of the same points.
 // Must not know about graphs or sessions; allocates nothing; scratch and packed weights are the caller's.
 // Tests: tests/kernels/winograd_test.cpp
 #pragma once
@@ -41,12 +42,16 @@ struct WinogradPlan {
   int64_t out_width = 0;
   int64_t tiles_high = 0;  // a sample
   int64_t tiles_wide = 0;
-  int64_t block_tiles = 0;      // T: tiles transformed together
+  int edge_rows = 0;            // outputs of the transform of the last row of tiles: the tile's, or 3 or 2
+  int edge_columns = 0;         // and of the last column
+  int64_t block_points = 0;     // points of the tiles transformed together, of all of them
   bool split_channels = false;  // threads share V and split the output channels; else they split the tile blocks
   int64_t points = 0;           // 36 or 16
   int64_t v_tile_stride = 0;    // floats between two tiles of V at one point
-  int64_t v_point_stride = 0;   // floats between two points of V
-  int64_t m_point_stride = 0;
+  int64_t m_tile_stride = 0;
+  int64_t v_floats = 0;  // of one block
+  int64_t m_floats = 0;
+  int64_t products = 0;      // points of a sample's tiles: channels * out_channels multiply-adds each
   size_t packed_bytes = 0;   // transformed weights
   size_t scratch_bytes = 0;  // V and M of all threads
 };

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// What winograd.cpp and winograd_simd.cpp share and nobody else may use.
+// What winograd.cpp and winograd_simd.cpp share and nobody else may use: which tiles a run has, in which order, and which of
+// the transform points each of them uses. The order makes the tiles that use a point one range of numbers, so that the product
+// at a point is one matrix product over some rows of a block (docs/winograd.md).
+// Tests: tests/kernels/winograd_test.cpp
 #pragma once
 
+#include <array>
 #include <cstdint>
+
+#include "kernels/cpu/winograd.h"
 
 namespace elek::kernels::detail {
 
@@ -10,5 +16,76 @@ namespace elek::kernels::detail {
 int64_t winograd_lanes(int64_t block);
 /// Tiles that the micro-kernel holds in registers at once.
 int64_t winograd_panel_rows();
+
+constexpr int kGrid4 = 6, kGrid2 = 4;  // points of F(4) and F(2) in one dimension
+// A block of tiles is a multiple of the micro-kernel's panel; larger blocks reuse each weight more often.
+constexpr int64_t kMaxWholeTiles = 56;
+// As many points in tiles of the smallest kind, and what a block may begin early.
+constexpr int64_t kMaxBlockTiles = (kMaxWholeTiles * kGrid4 * kGrid4 + kGrid4 * kGrid4 - 1) / 16;
+
+/// Where the nth of the `outputs` + 2 points of a 1-D tile lies in the grid. F(4)'s points are 0, a, -a, b, -b, infinity; its
+/// edge tiles of three outputs leave out 0, those of two leave out b and -b, and what is left is multiplied by the same
+/// weights.
+constexpr int grid_point(int grid, int outputs, int n) {
+  if (grid == kGrid4 && outputs == 3) return n + 1;
+  if (grid == kGrid4 && outputs == 2 && n == 3) return 5;
+  return n;
+}
+constexpr bool uses_point(int grid, int outputs, int point) {
+  for (int n = 0; n < outputs + 2; ++n)
+    if (grid_point(grid, outputs, n) == point) return true;
+  return false;
+}
+
+/// Tiles with the same transforms.
+struct TileClass {
+  int rows = 0, columns = 0;     // outputs of the transforms
+  int64_t high = 0, wide = 0;    // tiles of a sample
+  int64_t top = 0, left = 0;     // output position of a sample's first
+  int64_t first = 0, count = 0;  // numbers in the run
+  [[nodiscard]] int64_t points() const { return int64_t{rows + 2} * (columns + 2); }
+};
+
+/// A tile's sample, the top left of its output and the outputs of its transforms.
+struct TilePlace {
+  int64_t sample = 0, row = 0, column = 0;
+  int rows = 0, columns = 0;
+};
+
+/// Rows [first, first + rows) of a block are the tiles that have a product at `point`.
+struct PointRows {
+  int64_t point = 0, first = 0, rows = 0;
+};
+
+/// Consecutive tiles of a run, transformed together.
+struct TileBlock {
+  int64_t tiles = 0;
+  std::array<TilePlace, kMaxBlockTiles> places;
+  std::array<PointRows, kGrid4 * kGrid4> points;  // the used ones
+  int64_t used_points = 0;
+  // Where row 0 of a point would lie in V and M: the points lie close, each with its own rows only. Floats.
+  std::array<int64_t, kGrid4 * kGrid4> v_at, m_at;
+  int64_t v_floats = 0, m_floats = 0;
+};
+
+/// The tiles of a run of so many samples, numbered class by class: bottom, interior, right, corner (any may be empty), each
+/// class sample by sample. A tile in the last row or column whose outputs would not fill it belongs to an edge class.
+class RunTiles {
+ public:
+  RunTiles(const WinogradPlan& plan, int64_t samples);
+  /// Blocks of about plan.block_points points.
+  [[nodiscard]] int64_t blocks() const;
+  [[nodiscard]] TileBlock block(int64_t b) const;
+  /// Of all tiles together.
+  [[nodiscard]] int64_t points() const;
+
+ private:
+  [[nodiscard]] int64_t tile_at_point(int64_t point) const;
+  [[nodiscard]] TilePlace place_of(int64_t tile) const;
+
+  int64_t tile_, block_points_, v_tile_stride_, m_tile_stride_;
+  int grid_;
+  std::array<TileClass, 4> classes_;
+};
 
 }  // namespace elek::kernels::detail

@@ -13,62 +13,110 @@ namespace elek::kernels::conv_case {
 
 using Matrix = std::vector<std::vector<double>>;
 struct Matrices {
-  Matrix at, g, bt;
+  Matrix at, g, bt;  // [outputs][grid], [grid][3], [grid][outputs + 2]; zero at the points that the tile leaves out
 };
-inline Matrices matrices(WinogradTile tile) {
-  if (tile == WinogradTile::k2x2)
-    return {{{1, 1, 1, 0}, {0, 1, -1, 1}},
-            {{1, 0, 0}, {.5, .5, .5}, {.5, -.5, .5}, {0, 0, 1}},
-            {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, -1, 0, 1}}};
-  const double a = std::sqrt(.5), b = std::sqrt(2.);
-  return {{{1, 1, 1, 1, 1, 0}, {0, a, -a, b, -b, 0}, {0, .5, .5, 2, 2, 0}, {0, a / 2, -a / 2, 2 * b, -2 * b, 1}},
-          {{1, 0, 0},
-           {-2 / 3., -2 * a / 3, -1 / 3.},
-           {-2 / 3., 2 * a / 3, -1 / 3.},
-           {1 / 6., b / 6, 1 / 3.},
-           {1 / 6., -b / 6, 1 / 3.},
-           {0, 0, 1}},
-          {{1, 0, -2.5, 0, 1, 0},
-           {0, -2 * a, -2, a, 1, 0},
-           {0, 2 * a, -2, -a, 1, 0},
-           {0, -b / 2, -.5, b, 1, 0},
-           {0, b / 2, -.5, -b, 1, 0},
-           {0, 1, 0, -2.5, 0, 1}}};
+
+/// Outputs of the 1-D transform that computes an output, and the first of them: F(4)'s last tile makes 3 or 2 where 4 do not
+/// fit.
+struct Span {
+  int64_t first, outputs;
+};
+inline Span span_at(WinogradTile tile, int64_t size, int64_t at) {
+  const auto m = static_cast<int64_t>(tile);
+  const int64_t first = at / m * m, left = size - first;
+  if (tile == WinogradTile::k2x2 || left >= 4) return {first, m};
+  return {first, left == 3 ? 3 : 2};
 }
 
-/// |M| |X| |M|^T of a square patch.
-inline std::vector<double> sandwich(const Matrix& m, const std::vector<double>& x) {
-  const size_t rows = m.size(), n = m[0].size();
-  std::vector<double> t(rows * n, 0), y(rows * rows, 0);
+/// Of the definition (docs/winograd.md), not of the kernels' arithmetic: G is that of the whole grid, B^T's row at a point p of
+/// the tile's is the product of (x - q) over its other finite points q, times the product of (p - q) over those it leaves out.
+inline Matrices matrices(WinogradTile tile, int64_t outputs) {
+  const double a = std::sqrt(.5), b = std::sqrt(2.);
+  const bool four = tile == WinogradTile::k4x4;
+  const std::vector<double> all = four ? std::vector<double>{0, a, -a, b, -b} : std::vector<double>{0, 1, -1};
+  const auto used = [&](double p) { return !four || outputs == 4 || (outputs == 3 ? p != 0 : std::fabs(p) != b); };
+  const size_t grid = all.size() + 1, m = static_cast<size_t>(outputs);
+  Matrices mats{Matrix(m, std::vector<double>(grid, 0)), Matrix(grid, std::vector<double>(3, 0)),
+                Matrix(grid, std::vector<double>(m + 2, 0))};
+  for (size_t i = 0; i < grid; ++i) {
+    const bool infinity = i + 1 == grid;
+    const double p = infinity ? 0 : all[i];
+    double others = 1, factor = 1;
+    std::vector<double> row{1};  // coefficients, lowest first
+    for (size_t j = 0; j < all.size(); ++j) {
+      if (j == i) continue;
+      others *= p - all[j];
+      if (!used(all[j])) {
+        factor *= p - all[j];
+        continue;
+      }
+      row.insert(row.begin(), 0);
+      for (size_t k = 0; k + 1 < row.size(); ++k) row[k] -= all[j] * row[k + 1];
+    }
+    mats.g[i] = infinity ? std::vector<double>{0, 0, 1} : std::vector<double>{1 / others, p / others, p * p / others};
+    if (!infinity && !used(p)) continue;
+    for (size_t k = 0; k < row.size(); ++k) mats.bt[i][k] = (infinity ? 1 : factor) * row[k];
+    for (size_t k = 0; k < m; ++k) mats.at[k][i] = infinity ? (k + 1 == m ? 1 : 0) : std::pow(p, static_cast<double>(k));
+  }
+  return mats;
+}
+
+/// |M| |X| |N|^T
+inline std::vector<double> sandwich(const Matrix& m, const std::vector<double>& x, const Matrix& n) {
+  const size_t rows = m.size(), columns = n.size(), high = m[0].size(), wide = n[0].size();
+  std::vector<double> t(rows * wide, 0), y(rows * columns, 0);
   for (size_t i = 0; i < rows; ++i)
-    for (size_t j = 0; j < n; ++j)
-      for (size_t k = 0; k < n; ++k) t[i * n + j] += std::fabs(m[i][k]) * std::fabs(x[k * n + j]);
+    for (size_t j = 0; j < wide; ++j)
+      for (size_t k = 0; k < high; ++k) t[i * wide + j] += std::fabs(m[i][k]) * std::fabs(x[k * wide + j]);
   for (size_t i = 0; i < rows; ++i)
-    for (size_t j = 0; j < rows; ++j)
-      for (size_t k = 0; k < n; ++k) y[i * rows + j] += t[i * n + k] * std::fabs(m[j][k]);
+    for (size_t j = 0; j < columns; ++j)
+      for (size_t k = 0; k < wide; ++k) y[i * columns + j] += t[i * wide + k] * std::fabs(n[j][k]);
   return y;
 }
 
-/// The bound of one output: (C + 19) * 2^-24 * the magnitude that the transforms give its tile.
-inline double winograd_bound_at(const Problem& p, WinogradTile tile, int64_t n, int64_t k, int64_t row, int64_t column) {
-  const Shape& c = p.spec;
-  const Matrices mats = matrices(tile);
-  const auto m = static_cast<int64_t>(tile);
-  const int64_t ty = row / m * m, tx = column / m * m;
-  std::vector<double> product(static_cast<size_t>((m + 2) * (m + 2)), 0);
-  for (int64_t ch = 0; ch < c.channels; ++ch) {
+/// The tile that an output lies in, and the pixels of it that one input channel has there.
+struct TileOf {
+  Span rows, columns;
+  Matrices vertical, horizontal;
+  TileOf(const Problem& p, WinogradTile tile, int64_t row, int64_t column)
+      : rows(span_at(tile, p.oh, row)),
+        columns(span_at(tile, p.ow, column)),
+        vertical(matrices(tile, rows.outputs)),
+        horizontal(matrices(tile, columns.outputs)) {}
+  /// |B^T||x||B|
+  [[nodiscard]] std::vector<double> points(const Problem& p, int64_t n, int64_t ch) const {
     std::vector<double> patch;
-    for (int64_t i = 0; i < m + 2; ++i)
-      for (int64_t j = 0; j < m + 2; ++j) patch.push_back(p.input(n, ch, ty - c.padding + i, tx - c.padding + j));
-    const std::vector<double> v = sandwich(mats.bt, patch);
-    const auto w = p.w.begin() + static_cast<long>((k * c.channels + ch) * 9);
-    const std::vector<double> u = sandwich(mats.g, {w, w + 9});
+    for (int64_t i = 0; i < rows.outputs + 2; ++i)
+      for (int64_t j = 0; j < columns.outputs + 2; ++j)
+        patch.push_back(p.input(n, ch, rows.first - p.spec.padding + i, columns.first - p.spec.padding + j));
+    return sandwich(vertical.bt, patch, horizontal.bt);
+  }
+};
+
+/// |G||w||G|^T of output channel k and input channel ch.
+inline std::vector<double> weight_points(const Problem& p, const Matrix& g, int64_t k, int64_t ch) {
+  const auto w = p.w.begin() + static_cast<long>((k * p.spec.channels + ch) * 9);
+  return sandwich(g, {w, w + 9}, g);
+}
+
+/// (C + 19) * 2^-24 * (what the transforms make of a tile's products + |bias| + |residual|) for one output.
+inline double bound_of(const Problem& p, double magnitude, int64_t n, int64_t k, int64_t row, int64_t column) {
+  const double r = p.spec.residual ? p.residual.data[index_of(p.y_view(), n, k, row, column)] : 0.0;
+  return static_cast<double>(p.spec.channels + 19) * std::ldexp(1.0, -24) *
+         (magnitude + std::fabs(static_cast<double>(p.bias.data[k])) + std::fabs(r));
+}
+
+/// The bound of one output.
+inline double winograd_bound_at(const Problem& p, WinogradTile tile, int64_t n, int64_t k, int64_t row, int64_t column) {
+  const TileOf t(p, tile, row, column);
+  std::vector<double> product(t.vertical.g.size() * t.vertical.g.size(), 0);
+  for (int64_t ch = 0; ch < p.spec.channels; ++ch) {
+    const std::vector<double> v = t.points(p, n, ch), u = weight_points(p, t.vertical.g, k, ch);
     for (size_t q = 0; q < product.size(); ++q) product[q] += v[q] * u[q];
   }
-  const double r = c.residual ? p.residual.data[index_of(p.y_view(), n, k, row, column)] : 0.0;
-  return static_cast<double>(c.channels + 19) * std::ldexp(1.0, -24) *
-         (sandwich(mats.at, product)[static_cast<size_t>((row - ty) * m + column - tx)] +
-          std::fabs(static_cast<double>(p.bias.data[k])) + std::fabs(r));
+  const std::vector<double> magnitude = sandwich(t.vertical.at, product, t.horizontal.at);
+  return bound_of(p, magnitude[static_cast<size_t>((row - t.rows.first) * t.columns.outputs + column - t.columns.first)], n, k,
+                  row, column);
 }
 
 }  // namespace elek::kernels::conv_case

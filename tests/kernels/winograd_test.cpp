@@ -1,16 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Winograd kernels against a direct convolution in double: every instruction set this machine has, both tiles, odd channels,
-// ragged maps, partial batches, one and two threads. The bound is componentwise and derived (docs/winograd.md): with every
-// factor of y = A^T [sum_c (G w G^T) . (B^T x B)] A replaced by its absolute value,
-//   |error| <= (C + 19) * 2^-24 * that,
-// C for the accumulation in f32, 1 for rounding U, 6 for B^T . B, 10 for A^T . A, 2 for bias and residual.
+// maps of every size up to 17, partial batches, one and two threads. The bound is componentwise and derived (docs/winograd.md):
+// with every factor of y = A^T [sum_c (G w G^T) . (B^T x B)] A replaced by its absolute value,
+//   |error| <= (C + 19) * 2^-24 * that, with the matrices of the output's tile (whole, or smaller at the edge),
+// C for the accumulation in f32, 1 for rounding U, 6 for B^T . B, 10 for A^T . A, 2 for bias and residual; edge tiles no more.
 #include "kernels/cpu/winograd.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/kernels/conv_case.h"
@@ -19,6 +23,7 @@
 namespace elek::kernels {
 namespace {
 
+using conv_case::bound_of;
 using conv_case::Direct;
 using conv_case::Floats;
 using conv_case::index_of;
@@ -27,67 +32,97 @@ using conv_case::Matrices;
 using conv_case::Problem;
 using conv_case::sandwich;
 using conv_case::Shape;
+using conv_case::SumsBlock;
+using conv_case::TileOf;
+using conv_case::weight_points;
 using test::for_each_target;
+
+constexpr float kCanary = 12345;
 
 struct Case {
   Shape shape;
   WinogradTile tile;
 };
 
-void run(Problem& p, WinogradTile tile, const ChannelSums* sums = nullptr) {
+/// `planned`: samples that the plan is made for, when more than the run has. `in_place`: the residual lies where y goes.
+struct RunWith {
+  int64_t planned = 0;
+  bool in_place = false;
+};
+
+void run(Problem& p, WinogradTile tile, const ChannelSums* sums = nullptr, RunWith with = {}) {
   const Shape& c = p.spec;
+  const int64_t planned = std::max(with.planned, c.samples);
   const auto plan =
-      plan_winograd({c.samples, c.channels, c.out_channels, c.height, c.width, c.padding, c.layout, tile, c.threads});
+      plan_winograd({planned, c.channels, c.out_channels, c.height, c.width, c.padding, c.layout, tile, c.threads});
   ASSERT_TRUE(plan) << plan.reason();
   Floats packed(plan.value().packed_bytes / sizeof(float), conv_case::kNan);
   Floats scratch(plan.value().scratch_bytes / sizeof(float), conv_case::kNan);
+  std::fill(scratch.data + plan.value().scratch_bytes / sizeof(float), scratch.storage.data() + scratch.storage.size(),
+            kCanary);
   pack_winograd_weights(plan.value(), p.w.data(), packed.data);
+  auto residual = p.residual_view();
+  if (with.in_place) {
+    std::copy_n(p.residual.data, c.samples * p.pk * p.oh * p.ow, p.y.data);
+    residual.data = p.y.data;
+  }
   winograd_conv(plan.value(), {.x = p.x_view(),
                                .packed = packed.data,
                                .bias = p.bias.data,
-                               .residual = p.residual_view(),
+                               .residual = residual,
                                .relu = c.relu,
                                .y = p.output(),
                                .scratch = scratch.data,
                                .sums = sums});
+  for (const float* f = scratch.data + plan.value().scratch_bytes / sizeof(float); f != &*scratch.storage.end(); ++f)
+    ASSERT_EQ(*f, kCanary) << "scratch overrun, " << conv_case::print(c);
 }
 
 /// The bound of every output, [n][k][oh][ow].
 std::vector<double> bounds(const Problem& p, WinogradTile tile) {
   const Shape& c = p.spec;
-  const Matrices mats = matrices(tile);
   const auto m = static_cast<int64_t>(tile);
-  std::vector<std::vector<double>> u;  // |G||w||G|^T
-  for (size_t i = 0; i < p.w.size(); i += 9)
-    u.push_back(sandwich(mats.g, {p.w.begin() + static_cast<long>(i), p.w.begin() + static_cast<long>(i) + 9}));
+  const Matrices g = matrices(tile, m);
+  std::vector<std::vector<double>> u;
+  for (int64_t k = 0; k < c.out_channels; ++k)
+    for (int64_t ch = 0; ch < c.channels; ++ch) u.push_back(weight_points(p, g.g, k, ch));
   std::vector<double> bound(static_cast<size_t>(c.samples * c.out_channels * p.oh * p.ow));
   const auto tile_bounds = [&](int64_t n, int64_t ty, int64_t tx) {
+    const TileOf t(p, tile, ty, tx);
     std::vector<std::vector<double>> v;
-    for (int64_t ch = 0; ch < c.channels; ++ch) {
-      std::vector<double> patch;
-      for (int64_t i = 0; i < m + 2; ++i)
-        for (int64_t j = 0; j < m + 2; ++j) patch.push_back(p.input(n, ch, ty - c.padding + i, tx - c.padding + j));
-      v.push_back(sandwich(mats.bt, patch));
-    }
+    for (int64_t ch = 0; ch < c.channels; ++ch) v.push_back(t.points(p, n, ch));
     for (int64_t k = 0; k < c.out_channels; ++k) {
       std::vector<double> product(v[0].size(), 0);
       for (int64_t ch = 0; ch < c.channels; ++ch)
         for (size_t q = 0; q < product.size(); ++q)
           product[q] += v[static_cast<size_t>(ch)][q] * u[static_cast<size_t>(k * c.channels + ch)][q];
-      const std::vector<double> magnitude = sandwich(mats.at, product);
+      const std::vector<double> magnitude = sandwich(t.vertical.at, product, t.horizontal.at);
       for (int64_t i = 0; i < m && ty + i < p.oh; ++i)
-        for (int64_t j = 0; j < m && tx + j < p.ow; ++j) {
-          const double r = c.residual ? p.residual.data[index_of(p.y_view(), n, k, ty + i, tx + j)] : 0.0;
+        for (int64_t j = 0; j < m && tx + j < p.ow; ++j)
           bound[static_cast<size_t>(((n * c.out_channels + k) * p.oh + ty + i) * p.ow + tx + j)] =
-              static_cast<double>(c.channels + 19) * std::ldexp(1.0, -24) *
-              (magnitude[static_cast<size_t>(i * m + j)] + std::fabs(static_cast<double>(p.bias.data[k])) + std::fabs(r));
-        }
+              bound_of(p, magnitude[static_cast<size_t>(i * t.columns.outputs + j)], n, k, ty + i, tx + j);
     }
   };
   for (int64_t n = 0; n < c.samples; ++n)
     for (int64_t ty = 0; ty < p.oh; ty += m)
       for (int64_t tx = 0; tx < p.ow; tx += m) tile_bounds(n, ty, tx);
   return bound;
+}
+
+/// Outputs outside their bounds; the largest error relative to the largest output goes to `worst`.
+int64_t outside(const Problem& p, WinogradTile tile, double* worst) {
+  const Direct direct(p);
+  const std::vector<double> bound = bounds(p, tile);
+  double largest = 0, error = 0;
+  int64_t bad = 0;
+  p.each_output([&](int64_t n, int64_t k, int64_t row, int64_t column, size_t o) {
+    const double diff = std::fabs(p.y.data[index_of(p.y_view(), n, k, row, column)] - direct.y[o]);
+    if (!(diff <= bound[o])) ++bad;
+    largest = std::max(largest, std::fabs(direct.y[o]));
+    error = std::max(error, diff);
+  });
+  *worst = std::max(*worst, error / std::max(largest, 1.0));
+  return bad;
 }
 
 std::string print(const Case& c) {
@@ -122,22 +157,121 @@ TEST(WinogradTest, EqualsTheDirectConvolutionWithinTheDerivedBound) {
     for (const Case& c : cases()) {
       Problem p(c.shape, /*integers=*/false, 7);
       run(p, c.tile);
-      const Direct direct(p);
-      const std::vector<double> bound = bounds(p, c.tile);
-      double largest = 0, error = 0;
-      int64_t bad = 0;
-      p.each_output([&](int64_t n, int64_t k, int64_t row, int64_t column, size_t o) {
-        const double diff = std::fabs(p.y.data[index_of(p.y_view(), n, k, row, column)] - direct.y[o]);
-        if (!(diff <= bound[o])) ++bad;
-        largest = std::max(largest, std::fabs(direct.y[o]));
-        error = std::max(error, diff);
-      });
-      EXPECT_EQ(bad, 0) << print(c);
+      EXPECT_EQ(outside(p, c.tile, &worst[static_cast<int>(c.tile)]), 0) << print(c);
       conv_case::expect_zero_padding(p);
-      worst[static_cast<int>(c.tile)] = std::max(worst[static_cast<int>(c.tile)], error / std::max(largest, 1.0));
     }
     std::printf("%s: max error / max output: F(2x2) %.2g, F(4x4) %.2g\n", winograd_target(), worst[2], worst[4]);
   });
+}
+
+TEST(WinogradTest, MatricesOfTheBoundConvolve) {
+  // Of every kind of tile: A^T [(G w) . (B^T x)] is the convolution, in double. All kinds share G: the edges' points are the
+  // whole tile's with weights unchanged.
+  for (const auto& [tile, outputs] : {std::pair{WinogradTile::k2x2, 2}, std::pair{WinogradTile::k4x4, 4},
+                                      std::pair{WinogradTile::k4x4, 3}, std::pair{WinogradTile::k4x4, 2}}) {
+    const Matrices mats = matrices(tile, outputs);
+    const double w[3] = {0.7, -1.1, 2.3}, x[6] = {1.9, -0.4, 3.1, 0.8, -2.7, 1.3};
+    for (size_t o = 0; o < static_cast<size_t>(outputs); ++o) {
+      double y = 0;
+      for (size_t i = 0; i < mats.g.size(); ++i) {
+        double u = 0, v = 0;
+        for (size_t j = 0; j < 3; ++j) u += mats.g[i][j] * w[j];
+        for (size_t j = 0; j < mats.bt[i].size(); ++j) v += mats.bt[i][j] * x[j];
+        y += mats.at[o][i] * u * v;
+      }
+      EXPECT_NEAR(y, w[0] * x[o] + w[1] * x[o + 1] + w[2] * x[o + 2], 1e-13) << outputs << " outputs, " << o;
+    }
+  }
+}
+
+TEST(WinogradTest, EverySizeFrom1To17EqualsTheDirectConvolution) {
+  // Every pair of edge tiles, alone and beside whole ones; plans for more samples than run, the residual in place.
+  for_each_target([] {
+    double worst = 0;
+    for (int64_t high = 1; high <= 17; ++high)
+      for (int64_t wide = 1; wide <= 17; ++wide) {
+        const bool odd = (high + wide) % 2 == 1;
+        const int64_t padding = high + wide == 2 ? 1 : (high / 2 + wide) % 2, more = 2 - 2 * padding;
+        const Shape c{1 + high % 3,
+                      3,
+                      17,
+                      high + more,
+                      wide + more,
+                      3,
+                      1,
+                      padding,
+                      odd ? Layout::kNChw16c : Layout::kNChw8c,
+                      wide % 3 == 0 ? 2 : 1,
+                      odd,
+                      high % 3 == 1};
+        Problem p(c, /*integers=*/false, 5);
+        run(p, WinogradTile::k4x4, nullptr, {.planned = c.samples + high % 4, .in_place = odd});
+        ASSERT_EQ(outside(p, WinogradTile::k4x4, &worst), 0) << print({c, WinogradTile::k4x4});
+        conv_case::expect_zero_padding(p);
+      }
+    std::printf("%s: max error / max output %.2g\n", winograd_target(), worst);
+  });
+}
+
+TEST(WinogradTest, SumsOfEdgeTilesAreThoseOfTheStoredValues) {
+  for_each_target([] {
+    for (const int64_t height : {1, 2, 3, 5, 6, 7})
+      for (const int64_t width : {1, 2, 3, 5, 6, 7})
+        conv_case::expect_sums(
+            std::vector<Shape>{{3, 3, 17, height, width, 3, 1, 1, Layout::kNChw16c, 1, width > 3, height > 3}},
+            [](Problem& p, const ChannelSums* sums) { run(p, WinogradTile::k4x4, sums, {.planned = 5}); });
+  });
+}
+
+TEST(WinogradTest, NanOfAPixelStaysInTheTilesThatReadIt) {
+  for_each_target([] {
+    for (const int64_t row : {0, 3, 4, 8, 9, 12})
+      for (const int64_t column : {0, 4, 7, 9, 10}) {
+        Problem p({2, 3, 17, 13, 11, 3, 1, 1, Layout::kNChw16c, 1, false, true}, false, 17);
+        p.x.data[index_of(p.x_view(), 1, 2, row, column)] = conv_case::kNan;
+        run(p, WinogradTile::k4x4);
+        // Rows [first - 1, first + outputs + 1) of the input are the tile's.
+        const auto reads = [](int64_t size, int64_t output, int64_t pixel) {
+          const conv_case::Span span = conv_case::span_at(WinogradTile::k4x4, size, output);
+          return pixel >= span.first - 1 && pixel < span.first + span.outputs + 1;
+        };
+        int64_t lost = 0, spread = 0;
+        p.each_output([&](int64_t n, int64_t k, int64_t y, int64_t x, size_t) {
+          const bool nan = std::isnan(p.y.data[index_of(p.y_view(), n, k, y, x)]);
+          const bool of_window = n == 1 && std::abs(y - row) <= 1 && std::abs(x - column) <= 1;
+          lost += of_window && !nan ? 1 : 0;
+          spread += nan && !(n == 1 && reads(p.oh, y, row) && reads(p.ow, x, column)) ? 1 : 0;
+        });
+        EXPECT_EQ(lost, 0) << row << ", " << column << " on " << winograd_target();
+        EXPECT_EQ(spread, 0) << row << ", " << column << " on " << winograd_target();
+      }
+  });
+}
+
+TEST(WinogradTest, ASampleHasTheSameBitsWhateverRunsBesideIt) {
+  for_each_target([] {
+    const Shape whole{5, 16, 40, 14, 7, 3, 1, 1, Layout::kNChw16c, 2, false, true};
+    Shape part = whole;
+    part.samples = 2;
+    Problem all(whole, false, 23), some(part, false, 23);
+    std::copy_n(all.w.begin(), all.w.size(), some.w.begin());
+    std::copy_n(all.bias.data, all.pk, some.bias.data);
+    std::copy_n(all.x.data, 2 * all.pc * 14 * 7, some.x.data);
+    run(all, WinogradTile::k4x4);
+    run(some, WinogradTile::k4x4, nullptr, {.planned = 9});
+    EXPECT_TRUE(std::equal(some.y.data, some.y.data + 2 * all.pk * 14 * 7, all.y.data)) << winograd_target();
+  });
+}
+
+TEST(WinogradTest, EdgeTilesTakeFewerProducts) {
+  const auto products = [](int64_t height, int64_t width) {
+    return plan_winograd({1, 16, 16, height, width, 1, Layout::kNChw16c, WinogradTile::k4x4, 1}).value().products;
+  };
+  EXPECT_EQ(products(8, 12), 6 * 36);
+  EXPECT_EQ(products(14, 14), (3 * 6 + 4) * (3 * 6 + 4));
+  EXPECT_EQ(products(7, 7), (6 + 5) * (6 + 5));
+  EXPECT_EQ(products(5, 11), (6 + 4) * (6 + 6 + 5));
+  EXPECT_EQ(products(1, 3), 4 * 5);
 }
 
 TEST(WinogradTest, IntegersAreExactUnderF2x2) {

@@ -28,12 +28,11 @@ class OwnConv {
     const auto* winograd = std::get_if<kernels::WinogradPlan>(&plan_);
     return winograd == nullptr ? 0 : winograd->tiles_high * winograd->tiles_wide;
   }
-  /// Of the definition's multiply-adds, the share that it does: (m + 2)^2 for 9 m^2 with Winograd's tile m.
+  /// Of the definition's multiply-adds, the share that it does: with Winograd's tile m (m + 2)^2 for 9 m^2, at the edges more.
   [[nodiscard]] double arithmetic() const {
     const auto* winograd = std::get_if<kernels::WinogradPlan>(&plan_);
     if (winograd == nullptr) return 1;
-    const auto m = static_cast<double>(winograd->problem.tile);
-    return (m + 2) * (m + 2) / (9 * m * m);
+    return static_cast<double>(winograd->products) / static_cast<double>(9 * winograd->out_height * winograd->out_width);
   }
   /// "winograd F(4x4) AVX3", "direct AVX3"
   [[nodiscard]] std::string name() const {
