@@ -21,8 +21,8 @@ add_library(elek::stb INTERFACE IMPORTED GLOBAL)
 target_include_directories(elek::stb SYSTEM INTERFACE ${ELEK_STB_INCLUDE})
 
 # The refit's products and solves (prune/least_squares.cpp). Any build of OpenBLAS will do: it is called from our own threads.
-find_path(ELEK_OPENBLAS_INCLUDE cblas.h PATH_SUFFIXES openblas)
-find_library(ELEK_OPENBLAS_LIBRARY openblas)
+find_path(ELEK_OPENBLAS_INCLUDE cblas.h PATH_SUFFIXES openblas openblas-pthread)
+find_library(ELEK_OPENBLAS_LIBRARY openblas PATH_SUFFIXES openblas-pthread)
 elek_require(ELEK_OPENBLAS_INCLUDE OpenBLAS libopenblas-dev)
 elek_require(ELEK_OPENBLAS_LIBRARY OpenBLAS libopenblas-dev)
 add_library(elek::openblas INTERFACE IMPORTED GLOBAL)
