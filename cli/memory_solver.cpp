@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The largest batch under a limit. What a command would do is played on addresses without memory, in a pool as its own: what
 // loading asked for, then a session's slabs in the order in which it asks for them. A session trims its memory before each of
-// its attempts, so that they all meet the same pool, and the thinnest slices, its last attempt, decide whether a batch fits.
+// its attempts, so that they all meet the same pool, and the thinnest slices decide whether a batch fits: with Winograd or, a
+// session's last attempts, without.
 // Tests: tests/cli/memory_test.cpp
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include "cli/memory.h"
 #include "engine/base/error.h"
@@ -87,10 +89,8 @@ size_t at_rest(const SessionEstimate& session) {
                     {.requested_bytes = at_rest(one), .limit_bytes = limit_bytes});
 }
 
-}  // namespace
-
-LargestBatch largest_batch(const Model& model, const SessionOptions& options, std::span<const Tracker::Event> loaded,
-                           size_t limit_bytes) {
+/// OutOfMemory if not one sample fits.
+LargestBatch largest_in_room(const Model& model, const SessionOptions& options, Room& room, size_t limit_bytes) {
   const auto estimate = [&](int64_t batch, int64_t micro_batch) {
     SessionOptions tried = options;
     tried.batch = batch;
@@ -98,7 +98,6 @@ LargestBatch largest_batch(const Model& model, const SessionOptions& options, st
     return estimate_memory(model, tried);
   };
   const int64_t thinnest = options.micro_batch > 0 ? options.micro_batch : 1;
-  Room room(loaded, limit_bytes);
   const SessionEstimate one = estimate(1, thinnest);
   if (!room.takes(one)) refuse(one, limit_bytes);
   // In slices of one size a larger batch only needs more staging, so what fits is an interval. Its end is sought from where the
@@ -119,9 +118,32 @@ LargestBatch largest_batch(const Model& model, const SessionOptions& options, st
   for (int64_t slice = options.micro_batch;;) {  // as a session: its own choice, then half of it
     SessionEstimate session = estimate(good, slice);
     const int64_t taken = session.program.micro_batch;
-    if (taken <= thinnest || room.takes(session)) return {good, taken, std::move(session)};
+    if (taken <= thinnest || room.takes(session)) return {good, taken, true, std::move(session)};
     slice = taken / 2;
   }
+}
+
+}  // namespace
+
+LargestBatch largest_batch(const Model& model, const SessionOptions& options, std::span<const Tracker::Event> loaded,
+                           size_t limit_bytes) {
+  Room room(loaded, limit_bytes);
+  if (options.winograd != Winograd::kAuto || options.deterministic) return largest_in_room(model, options, room, limit_bytes);
+  std::optional<LargestBatch> best;
+  try {
+    best = largest_in_room(model, options, room, limit_bytes);
+  } catch (const OutOfMemory&) {  // what follows says it for both
+  }
+  SessionOptions direct = options;
+  direct.winograd = Winograd::kOff;  // a session's last attempts
+  try {
+    LargestBatch without = largest_in_room(model, direct, room, limit_bytes);
+    without.winograd = false;
+    if (!best || without.batch > best->batch) best = std::move(without);
+  } catch (const OutOfMemory&) {
+    if (!best) throw;
+  }
+  return std::move(*best);
 }
 
 }  // namespace elek::cli
