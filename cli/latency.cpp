@@ -60,8 +60,10 @@ bool is_slower(const Latency& one, const Latency& other) { return one.p10 > othe
 
 std::optional<Latencies> measure_latencies(const Model& dense, const Model& pruned, Context& context) {
   try {
-    Session first(dense, context.session_options(1)), second(pruned, context.session_options(1));
+    const SessionOptions options = context.session_options(1);
+    Session first(dense, options), second(pruned, options);
     for (Session* session : {&first, &second}) {
+      if (session->options().winograd != options.winograd) return std::nullopt;  // it fits alone with Winograd, but not here
       fill_with_random_pixels(session->slots()[0], context.common().seed);
       (void)turn_ms(*session);
     }

@@ -11,9 +11,11 @@
 namespace elek {
 namespace {
 
-/// Logits of the source's first batch. The session goes before the next is built, so that only one is in memory.
-std::vector<float> first_logits(const Model& model, BatchSource& source, const SessionOptions& options) {
+/// Logits of the source's first batch. The session goes before the next is built, so that only one is in memory. What it gave
+/// up for want of memory the next one gives up, too: `options` says so.
+std::vector<float> first_logits(const Model& model, BatchSource& source, SessionOptions& options) {
   Session session(model, options);
+  options.winograd = session.options().winograd;
   const SourcePass pass(source, session.slots());
   const Slot* slot = source.next();
   ELEK_CHECK(slot != nullptr, "check_equivalence: '" + source.description() + "' gave no sample to compare on");
@@ -43,8 +45,8 @@ Equivalence check_equivalence(const Model& compact, const Model& masked, BatchSo
   options.probes = {};
   options.batch_moments = false;
   options.precision = Precision::kF32;  // the bound is f32's; 16 bits would hide what this is to show
+  const std::vector<float> want = first_logits(masked, source, options);  // the larger one first
   const std::vector<float> got = first_logits(compact, source, options);
-  const std::vector<float> want = first_logits(masked, source, options);
   ELEK_CHECK(!want.empty() && got.size() == want.size(), "check_equivalence: " + std::to_string(got.size()) +
                                                              " logits of the compact network, " + std::to_string(want.size()) +
                                                              " of the masked one");

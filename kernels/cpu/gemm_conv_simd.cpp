@@ -44,8 +44,8 @@ struct Planes {
 };
 
 /// Where this panel's results will go, and the residuals that are added to them: a stream a vector, `rows` pixels each. Fetched
-/// while the panel is multiplied, so that the last step neither waits for a residual nor for the line that it writes to: up to
-/// a fifth of an expanding 1x1 convolution whose output outgrows the caches (docs/winograd.md).
+/// while the panel is multiplied, so that the last step neither waits for a residual nor for the line that it writes to: it
+/// shows where the output outgrows the caches, as an expanding 1x1 convolution's does.
 struct ResultLines {
   const float* streams[4];
   int count = 0;

@@ -70,6 +70,40 @@ TEST(Latency, ACutTellsBothNetworks) {
   EXPECT_THAT(told.out, AnyOf(HasSubstr("times as fast"), HasSubstr("IS SLOWER"), HasSubstr("not told apart"))) << told.err;
 }
 
+/// A ResNet-20 of 4.3 MB, 16 MB with Winograd's weights: under 30 MB each network fits alone. A second session that gave
+/// Winograd up would be timed against one that did not.
+TEST(Latency, NothingIsSaidOfNetworksThatDoNotFitSideBySide) {
+  const Folder folder;
+  const std::string dense = folder / "dense.safetensors";
+  const Outcome prepared = elek_command(
+      {"prepare", "--arch", "cifar_resnet20", "--input", "1,28,28", "--width", "32", "--random", "1", "--out", dense});
+  ASSERT_EQ(prepared.exit_code, 0) << prepared.err;
+  const auto made = json_of({"coverage",
+                             "--model",
+                             dense,
+                             "--calibrate",
+                             "synthetic:20:1",
+                             "--evaluate",
+                             "synthetic:10:2",
+                             "--metric",
+                             "magnitude",
+                             "--channels",
+                             "0.3",
+                             "--repair",
+                             "none",
+                             "--batch",
+                             "10",
+                             "--threads",
+                             "1",
+                             "--device",
+                             "cpu",
+                             "--memory-limit",
+                             "30MB",
+                             "--out",
+                             folder / "cut.safetensors"});
+  EXPECT_TRUE(made.at("latency_ms").is_null()) << made.at("latency_ms");
+}
+
 std::string bench_json(int batch, double p10, double p50, double p90) {
   return R"({"command": "bench", "batch": )" + std::to_string(batch) + R"(, "latency_ms": {"p10": )" + std::to_string(p10) +
          R"(, "p50": )" + std::to_string(p50) + R"(, "p90": )" + std::to_string(p90) + "}}";
