@@ -78,6 +78,7 @@ def machine():
     with open("/proc/cpuinfo") as file:
         model = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), "unknown")
     return {
+        "date": time.strftime("%Y-%m-%d"),
         "cpu": model,
         "cores": os.cpu_count(),
         "load_before": round(os.getloadavg()[0], 2),

@@ -31,6 +31,7 @@ using nlohmann::json;
 struct Options {
   std::string model;
   std::string statistics = "none";
+  std::string precision = "f32";
   int64_t batch = 1;
   int threads = 0;
 };
@@ -109,6 +110,8 @@ void drive(const Options& options) {
   elek::SessionOptions session_options;
   session_options.batch = options.batch;
   session_options.threads = options.threads;
+  session_options.precision = options.precision == "bf16" ? elek::Precision::kBf16 : elek::Precision::kF32;
+  elek::check_precision(session_options.device, session_options.precision);
   session_options.memory = &tracker;
   elek::Model model = elek::load_model(options.model, tracker);
   if (options.statistics != "none")
@@ -132,6 +135,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch", options.batch, "Samples a run")->check(CLI::Range(1, 65536));
   app.add_option("--threads", options.threads, "0 = all");
   app.add_option("--statistics", options.statistics, "none, or the criterion whose sums are taken (std-consumer, wanda, …)");
+  app.add_option("--precision", options.precision, "f32, or bf16 where the CPU has it")->check(CLI::IsMember({"f32", "bf16"}));
   CLI11_PARSE(app, argc, argv);
   try {
     drive(options);

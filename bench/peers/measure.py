@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""elek beside ONNX Runtime, OpenVINO, ncnn and PyTorch: the same networks (dense and channel-pruned), weights and pixels, f32, the
-same threads, taking turns in one sitting. Outputs are compared before anything is timed. Four kinds of jobs, all in one JSON:
+"""elek beside ONNX Runtime, OpenVINO, ncnn and PyTorch: the same networks (dense and channel-pruned), weights, pixels, threads and
+precision (f32, or bf16 where the CPU multiplies it), taking turns in one sitting. Outputs are compared before anything is timed. Four kinds of jobs, all in one JSON:
   speed    per network, variant and batch: every engine stays alive and they take turns, the order turning each round; peak RSS
   watch    elek with its statistics on and off, in many short turns: a difference of a percent drowns in the drift of long ones
   first    time from process start to the first result, and the peak RSS then: fresh processes, taking turns
@@ -24,10 +24,15 @@ import generated  # noqa: E402
 import networks  # noqa: E402
 import report  # noqa: E402
 
-TOLERANCE = 1e-4  # of the largest logit, between any engine and ONNX Runtime (else the first engine)
+# Of the largest logit, between any engine and ONNX Runtime in f32 (in f32 without it: the first engine). bf16 rounds by up to
+# 2^-9: sqrt(2 * 104) 2^-9 = 0.028 where the weights and outputs of ResNet-101's 104 convolutions err on their own and one after
+# another adds up. What differs by less than f32's bound has not computed in bf16.
+TOLERANCE = {"f32": 1e-4, "bf16": 0.03}
+NO_BF16 = {"onnxruntime": "no bf16 on the CPU"}
 PAUSE_S = 0.1  # before a turn: lets the threads of the one before stop spinning
 MOST_RUNS = 300  # a turn; keeps the JSON of the small networks small
 PEERS = "elek,onnxruntime,openvino,ncnn,pytorch,pytorch-channels-last"
+KINDS = ["speed", "watch", "first", "observe"]
 WATCHED = [("resnet50", 1), ("resnet50", 16), ("resnet18", 1), ("resnet18", 16)]
 WATCH_TURN_S, WATCH_MOST_ROUNDS = 0.12, 150
 OBSERVERS = ["elek", "elek+std-consumer", "pytorch", "pytorch+seed-sums", "pytorch+store"]
@@ -44,14 +49,16 @@ FULL = {"cells": [(n, v, b) for v in networks.VARIANTS for n in networks.NETWORK
         "observers": [*OBSERVERS, "elek+wanda", "pytorch+sums"]}
 
 
-def start(args, files, peer, name, variant, batch):
+def start(args, files, peer, name, variant, batch, precision="f32"):
     engine, _, what = peer.partition("+")
     model = files.model(name, variant)
     if engine == "elek":
-        command = [args.driver, "--model", model, "--batch", batch, "--threads", args.threads, "--statistics", what or "none"]
+        command = [args.driver, "--model", model, "--batch", batch, "--threads", args.threads, "--statistics", what or "none",
+                   "--precision", precision]
     else:
         file = {"onnxruntime": args.onnx, "openvino": args.onnx, "ncnn": files.path(name, variant, "ncnn")}.get(engine, model)
-        command = [sys.executable, HERE / "worker.py", peer, file, batch, args.threads, json.dumps(files.about(name, variant))]
+        about = json.dumps(files.about(name, variant))
+        command = [sys.executable, HERE / "worker.py", peer, file, batch, args.threads, about, precision]
     return child.Child(peer, command, args.threads)
 
 
@@ -67,9 +74,10 @@ def logits_of(args, one):
     return np.fromfile(out, np.float32)
 
 
-def compare(logits):
+def compare(logits, precision="f32", base=None):
     """Each engine's largest difference from the base, as a share of the base's largest logit; or no measurement."""
-    base = logits["onnxruntime"] if "onnxruntime" in logits else next(iter(logits.values()))
+    if base is None:
+        base = logits["onnxruntime"] if "onnxruntime" in logits else next(iter(logits.values()))
     scale = float(np.abs(base).max())
     if not (np.isfinite(base).all() and scale > 0.1):
         raise SystemExit("the base's logits are no answer")
@@ -77,24 +85,38 @@ def compare(logits):
     for name, values in logits.items():
         if values.shape != base.shape:
             raise SystemExit(f"{name}: {values.size} logits, expected {base.size}")
-        differences[name] = float(np.abs(values - base).max()) / scale
-        if not differences[name] <= TOLERANCE:
-            raise SystemExit(f"{name}: logits differ by {differences[name]:.2g} of the largest, allowed {TOLERANCE}; not measured")
+        differences[name] = off = float(np.abs(values - base).max()) / scale
+        if not off <= TOLERANCE[precision]:
+            raise SystemExit(f"{name}: logits differ by {off:.2g} of the largest, allowed {TOLERANCE[precision]}; not measured")
+        if precision != "f32" and not off > TOLERANCE["f32"]:
+            raise SystemExit(f"{name}: logits differ by {off:.2g} of the largest from f32's: it does not compute in {precision}")
     return differences
+
+
+def logits_in_f32(args, files, name, variant, batch):
+    """ONNX Runtime's: what every engine's bf16 is held against."""
+    one = start(args, files, "onnxruntime", name, variant, batch)
+    one.ask(f"pixels {args.pixels}")
+    logits = logits_of(args, one)
+    one.close()
+    return logits
 
 
 def speed(args, files, name, variant, batch):
     args.onnx = files.onnx_of_batch(name, variant, batch)
     write_pixels(args, files, name, variant, batch)
-    children = [start(args, files, peer, name, variant, batch) for peer in args.peers]
+    base = None if args.precision == "f32" else logits_in_f32(args, files, name, variant, batch)
+    left_out = {} if args.precision == "f32" else {peer: why for peer, why in NO_BF16.items() if peer in args.peers}
+    peers = [peer for peer in args.peers if peer not in left_out]
+    children = [start(args, files, peer, name, variant, batch, args.precision) for peer in peers]
     for one in children:
         one.ask(f"pixels {args.pixels}")
-    differences = compare({one.name: logits_of(args, one) for one in children})
+    differences = compare({one.name: logits_of(args, one) for one in children}, args.precision, base)
     runs = {}
     for one in children:
         one.ask("run 1")
         runs[one.name] = min(MOST_RUNS, max(1, round(args.turn * 1e6 / float(np.median(one.ask("run 3")["us"])))))
-    rounds = {peer: [] for peer in args.peers}
+    rounds = {peer: [] for peer in peers}
     for index in range(args.rounds):
         turn = index % len(children)
         for one in children[turn:] + children[:turn]:
@@ -105,8 +127,8 @@ def speed(args, files, name, variant, batch):
     about = {one.name: one.about for one in children}
     for one in children:
         one.close()
-    return {"arch": name, "variant": variant, "batch": batch, "macs": files.macs(name, variant), "differences": differences,
-            "about": about, "memory": memory, "rounds_us": rounds}
+    return {"arch": name, "variant": variant, "batch": batch, "precision": args.precision, "macs": files.macs(name, variant),
+            "differences": differences, "left_out": left_out, "about": about, "memory": memory, "rounds_us": rounds}
 
 
 def watch(args, files, name, batch):
@@ -204,21 +226,22 @@ def jobs_of(args, files):
     def speed_job(name, variant, batch):
         run = run_s(name, variant, batch)
         seconds = len(args.peers) * (2.5 + 6 * run + args.rounds * (PAUSE_S + run + max(run, args.turn)))
-        return f"speed of {name}, {variant}, batch {batch}", seconds, lambda: ("results", speed(args, files, name, variant, batch))
+        return (report.job_name("results", name, variant, batch, args.precision), seconds,
+                lambda: ("results", speed(args, files, name, variant, batch)))
 
     def first_job(name):
         seconds = (args.processes + 1) * len(args.peers) * 2.0
-        return f"first result of {name}", seconds, lambda: ("first", first(args, files, name))
+        return report.job_name("first", name), seconds, lambda: ("first", first(args, files, name))
 
     def watch_job(name, batch):
-        return f"statistics of {name}, batch {batch}", args.watch_s + 3, lambda: ("watch", watch(args, files, name, batch))
+        return report.job_name("watch", name, batch=batch), args.watch_s + 3, lambda: ("watch", watch(args, files, name, batch))
 
     def observe_job():
         batch_s = run_s(networks.CIFAR, "dense", OBSERVE_BATCH)
         few, many = args.observe_batches
         batches = args.processes * (few + 1) + max(1, args.processes - 2) * (many + 1)
         seconds = len(args.observers) * (1.3 * batches * batch_s + 2.0 * (2 * args.processes))
-        return "statistics", seconds, lambda: ("observe", observe(args, files))
+        return report.job_name("observe", networks.CIFAR), seconds, lambda: ("observe", observe(args, files))
 
     jobs = [speed_job(*cell) for cell in args.cells] + [first_job(name) for name in args.first]
     jobs += [watch_job(*cell) for cell in args.watch]
@@ -237,7 +260,8 @@ def options():
     parser.add_argument("--networks", help="only these, of " + ", ".join(networks.NETWORKS))
     parser.add_argument("--variants", help="only these, of " + ", ".join(networks.VARIANTS))
     parser.add_argument("--batches", help="only these, of 1, 16, 64")
-    parser.add_argument("--only", help="kinds of jobs, of speed, watch, first, observe", default="speed,watch,first,observe")
+    parser.add_argument("--only", help="kinds of jobs, of " + ", ".join(KINDS) + " (default: all; in bf16 speed)")
+    parser.add_argument("--precision", choices=list(TOLERANCE), default="f32", help="bf16: where the CPU and the peer have it")
     parser.add_argument("--peers", default=PEERS, help="of " + PEERS + ", elek+CRITERION")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int)
@@ -246,16 +270,21 @@ def options():
     parser.add_argument("--watch-s", type=float, default=30, help="seconds of turns with and without statistics, a cell")
     parser.add_argument("--observe-batches", type=int, nargs=2, default=[10, 100], help="batches that observe collects over")
     parser.add_argument("--json", type=pathlib.Path, help="write everything measured to this file")
-    parser.add_argument("--docs", action="store_true", help="then make tables and plot in docs/benchmarks.md anew; needs --json")
+    parser.add_argument("--docs", action="store_true", help="then put them into docs/benchmarks.md, in place of the same jobs' "
+                                                            "earlier figures; needs --json")
     args = parser.parse_args()
     preset = FULL if args.full else QUICK
     for name in ("rounds", "turn", "processes"):
         if getattr(args, name) is None:
             setattr(args, name, preset[name])
     args.observers = preset["observers"]
-    if args.docs and args.json is None:
-        parser.error("--docs needs --json FILE: the tables say of which file they are made")
+    if args.docs and (args.json is None or not args.json.resolve().is_relative_to(ROOT)):
+        parser.error("--docs needs --json FILE with a file in the repository: the page names the files that it is made of")
+    if args.only is None:
+        args.only = ",".join(KINDS) if args.precision == "f32" else "speed"
     args.peers, kinds = args.peers.split(","), args.only.split(",")
+    if not set(kinds) <= set(KINDS) or (args.precision != "f32" and kinds != ["speed"]):
+        parser.error(f"--only {args.only}: expected some of {', '.join(KINDS)}; with --precision bf16 only speed")
 
     def wanted(cell):
         chosen = zip((args.networks, args.variants, args.batches), map(str, cell))
@@ -313,9 +342,9 @@ def main():
         data["seconds"] = round(time.monotonic() - begin)
         write(args, data)  # what was measured stays if a later job ends the run
     write(args, data)
-    print(report.tables(json.loads(json.dumps(data))))
+    print(report.tables(report.merge([(args.json or "", json.loads(json.dumps(data)))])))
     if args.docs:
-        report.update(args.json, report.DOCS)
+        report.add_to(args.json, report.DOCS)
 
 
 if __name__ == "__main__":

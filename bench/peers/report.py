@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables and plot of a JSON that bench/peers/measure.py wrote; standard library only.
+"""Tables and plot of what bench/peers/measure.py wrote; standard library only.
 
-    bench/peers/report.py FILE.json [--docs docs/benchmarks.md]     the part between the markers, and the .svg beside it, made anew
-    bench/peers/report.py FILE.json --print                         only show the tables
+    bench/peers/report.py A.json B.json     docs/benchmarks.md between its markers, and the .svg beside it, made anew
+    bench/peers/report.py                   the same, of the files that the page names
+    bench/peers/report.py A.json --print    only show the tables
+Of several files a later one's job replaces an earlier one's of the same network, variant, batch and precision, whole: engines
+that did not take turns are never put in one row. Every table says which elek made it, and when.
 "faster" and "slower" are said where the 10-90 % ranges of two engines' times do not overlap; else "ranges overlap". Rows that
 elek loses stand as they are. Reads the format of 2026-11-22's first file too (speed of dense networks only).
 Tests: bench/peers/report_test.py
@@ -12,10 +15,13 @@ import html
 import json
 import math
 import pathlib
+import re
 import sys
 
 BEGIN, END = "<!-- begin: bench/peers/report.py -->", "<!-- end: bench/peers/report.py -->"
-DOCS = pathlib.Path(__file__).resolve().parent.parent.parent / "docs" / "benchmarks.md"
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+DOCS = ROOT / "docs" / "benchmarks.md"
+JOBS = {"results": ("arch", "variant", "batch", "precision"), "watch": ("arch", "batch"), "first": ("arch",), "observe": ("arch",)}
 COLOURS = {"elek": "#d1242f", "onnxruntime": "#0969da", "openvino": "#8250df", "ncnn": "#1a7f37", "pytorch": "#bf8700",
            "pytorch-channels-last": "#7d4e00"}
 
@@ -74,13 +80,70 @@ def grid(head, rows):
                       *lines[1:]])
 
 
+# ---- one file or several ----
+
+
+def part(row, name):
+    """Of a job; the first files knew dense networks in f32 only."""
+    return row.get(name, {"variant": "dense", "precision": "f32"}.get(name))
+
+
+def job_name(kind, arch, variant="dense", batch=0, precision="f32"):
+    return {"results": f"speed of {arch}, {variant}, batch {batch}" + ("" if precision == "f32" else f", {precision}"),
+            "watch": f"statistics of {arch}, batch {batch}", "first": f"first result of {arch}", "observe": "statistics"}[kind]
+
+
+def merge(files):
+    """[(name, what measure.py wrote)] -> {kind: rows, "sittings": those with a row, "not_measured": names}. A row knows its
+    sitting: file, date, machine, threads, versions."""
+    rows, wanted = {kind: {} for kind in JOBS}, []
+    for name, data in files:
+        named = re.match(r"\d{4}-\d{2}-\d{2}", pathlib.PurePath(name).name)
+        date = data["machine"].get("date", named.group() if named else "")
+        sitting = {"file": str(name), "date": date} | {key: data[key] for key in ("machine", "threads", "versions")}
+        wanted += data.get("not_measured", [])
+        for kind, names in JOBS.items():
+            for row in data.get(kind, []):
+                rows[kind][tuple(part(row, n) for n in names)] = row | {"sitting": sitting}
+    measured = {job_name(kind, **{n: part(row, n) for n in JOBS[kind]}) for kind, by in rows.items() for row in by.values()}
+    out = {kind: list(by.values()) for kind, by in rows.items()}
+    used = [row["sitting"] for by in out.values() for row in by]
+    return out | {"sittings": [s for i, s in enumerate(used) if s not in used[:i]],
+                  "not_measured": [n for n in dict.fromkeys(wanted) if n not in measured]}
+
+
+def commit(sitting):
+    return sitting["machine"]["sha"][:7] + (" (with changes not committed)" if sitting["machine"]["dirty"] else "")
+
+
+def origin(rows):
+    """Which elek, and when."""
+    words = [f"elek {commit(r['sitting'])}" + (f" of {r['sitting']['date']}" if r["sitting"]["date"] else "") for r in rows]
+    return ", ".join(dict.fromkeys(words))
+
+
+def with_commits(head, cells, rows):
+    """Another column where the rows are not of one commit."""
+    commits = [commit(row["sitting"]) for row in rows]
+    return grid(head, cells) if len(set(commits)) == 1 else grid([*head, "of elek"], [[*c, sha] for c, sha in zip(cells, commits)])
+
+
+# ---- tables ----
+
+
 def label(result):
-    variant = result.get("variant", "dense")
+    variant = part(result, "variant")
     return result["arch"] + ("" if variant == "dense" else ", " + variant.replace("-", " by ") + " %")
 
 
+def cell(result, peer, figures, text):
+    """Of an engine in a row: its figure, or why there is none."""
+    return text(figures[peer]) if peer in figures else result.get("left_out", {}).get(peer, "")
+
+
 def engines(results):
-    return list(dict.fromkeys(peer for result in results for peer in result["rounds_us"] if not peer.startswith("elek+")))
+    return list(dict.fromkeys(peer for result in results for peer in [*result["rounds_us"], *result.get("left_out", {})]
+                              if not peer.startswith("elek+")))
 
 
 def ranged(s, digits=2):
@@ -98,10 +161,16 @@ def speed_table(results):
     for result in results:
         s = summary(result)
         row = [label(result), result["batch"]]
-        row += [images(s["batch"], s["ms"][peer]) if peer in s["ms"] else "" for peer in names]
+        row += [cell(result, peer, s["ms"], lambda ms, batch=s["batch"]: images(batch, ms)) for peer in names]
         row += [f"{ranged(s['speed'])} {s['best']}", s["verdict"]] if "best" in s else ["", ""]
         rows.append(row)
-    return grid(["images/s", "batch", *names, "elek over the best peer", "verdict"], rows)
+    return with_commits(["images/s", "batch", *names, "elek over the best peer", "verdict"], rows, results)
+
+
+def difference_table(results):
+    names = engines(results)
+    rows = [[label(r), r["batch"], *(cell(r, p, r["differences"], lambda d: f"{100 * d:.2f} %") for p in names)] for r in results]
+    return with_commits(["difference from f32", "batch", *names], rows, results)
 
 
 def price(turns):
@@ -120,7 +189,8 @@ def watch_table(results):
         p = price(result["turns_us"])
         rows.append([result["arch"], result["batch"], len(result["turns_us"]), f"{p['p50']:.3f} ({p['low']:.3f}-{p['high']:.3f})",
                      f"{p['fastest']:.3f}"])
-    return grid(["time with statistics / without", "batch", "pairs", "median (its 95 % interval)", "fastest turns"], rows)
+    return with_commits(["time with statistics / without", "batch", "pairs", "median (its 95 % interval)", "fastest turns"], rows,
+                        results)
 
 
 def megabytes(values):
@@ -133,8 +203,8 @@ def memory_table(results):
         peak = {peer: figures["peak_resident_bytes"] for peer, figures in result["memory"].items()}
         peers = [value for peer, value in peak.items() if not peer.startswith("elek")]
         word = "" if "elek" not in peak or not peers else "below every peer" if peak["elek"] < min(peers) else "not below every peer"
-        rows.append([label(result), result["batch"], *(megabytes([peak[p]]) if p in peak else "" for p in names), word])
-    return grid(["peak RSS, MB", "batch", *names, "elek's"], rows)
+        rows.append([label(result), result["batch"], *(cell(result, p, peak, lambda v: megabytes([v])) for p in names), word])
+    return with_commits(["peak RSS, MB", "batch", *names, "elek's"], rows, results)
 
 
 def first_table(results):
@@ -147,7 +217,7 @@ def first_table(results):
         word = "" if best is None or "elek" not in times else verdict(times["elek"], times[best])
         word = {"faster": "sooner", "slower": "later"}.get(word, word)
         rows.append([result["arch"], *(ranged(times[p]) if p in times else "" for p in names), word])
-    return grid(["seconds to the first result", *names, "elek"], rows)
+    return with_commits(["seconds to the first result", *names, "elek"], rows, results)
 
 
 def observe_table(result):
@@ -172,22 +242,48 @@ def was_quiet(machine):
     return machine["busy_cores_before"] <= 0.1 if "busy_cores_before" in machine else machine["load_before"] <= 0.3
 
 
-def tables(data):
-    machine = data["machine"]
-    versions = [f"{peer} {version.split('-')[0]}" for peer, version in data["versions"].items() if peer != "pytorch-channels-last"]
-    parts = [f"{machine['cpu']}, {data['threads']} threads of {machine['cores']} cores, f32; "
-             + ", ".join([f"elek {machine['sha']}{' (with changes not committed)' if machine['dirty'] else ''}", *versions])
-             + ". Medians, 10-90 % ranges in brackets."]
-    if not was_quiet(machine):
-        parts.append("**The machine was not quiet: these figures show the form, not the speed.**")
-    results = data["results"]
-    parts += [speed_table(results)] if results else []
-    parts += [memory_table([r for r in results if "memory" in r])] if any("memory" in r for r in results) else []
-    parts += [watch_table(data["watch"])] if data.get("watch") else []
-    parts += [first_table(data["first"])] if data.get("first") else []
-    parts += [observe_table(each) for each in data.get("observe", [])]
-    if data.get("not_measured"):
-        parts.append("Not measured, for want of time: " + "; ".join(data["not_measured"]) + ".")
+def machine_lines(sittings):
+    """Machine and peers, once where all are the same."""
+    lines = []
+    for s in sittings:
+        versions = [f"{peer} {v.split('-')[0]}" for peer, v in s["versions"].items() if peer != "pytorch-channels-last"]
+        lines.append((s, f"{s['machine']['cpu']}, {s['threads']} threads of {s['machine']['cores']} cores", versions))
+    peers = max((versions for _, _, versions in lines), key=len, default=[])
+    where = list(dict.fromkeys(machine for _, machine, _ in lines))
+    if len(where) == 1 and all(set(versions) <= set(peers) for _, _, versions in lines):
+        text = [", ".join([where[0], *peers]) + "."]
+    else:
+        text = [f"elek {commit(s)}: " + ", ".join([machine, *versions]) + "." for s, machine, versions in lines]
+    loud = ", ".join(dict.fromkeys(f"elek {commit(s)}" for s in sittings if not was_quiet(s["machine"])))
+    return text + ([f"**The machine was not quiet ({loud}): such figures show the form, not the speed.**"] if loud else [])
+
+
+def speed_parts(rows, precision):
+    parts = [f"### Speed, {precision}", f"{origin(rows)}; median and 10-90 % range of all runs.", speed_table(rows)]
+    weighed = [r for r in rows if "memory" in r]
+    if weighed:
+        parts += [f"### Peak memory, {precision}", f"{origin(weighed)}; of the same processes.", memory_table(weighed)]
+    compared = [r for r in rows if "differences" in r]
+    if precision != "f32" and compared:
+        parts += [f"### What {precision} costs", f"{origin(compared)}; a logit's largest difference from ONNX Runtime's in f32, as a "
+                  "share of the largest logit.", difference_table(compared)]
+    return parts
+
+
+def tables(merged):
+    parts = [*machine_lines(merged["sittings"])]
+    for precision in dict.fromkeys(part(r, "precision") for r in merged["results"]):
+        parts += speed_parts([r for r in merged["results"] if part(r, "precision") == precision], precision)
+    if merged["first"]:
+        parts += ["### From the process's start to the first result", f"{origin(merged['first'])}; batch 1, fresh processes.",
+                  first_table(merged["first"])]
+    if merged["watch"]:
+        parts += ["### What watching costs", f"{origin(merged['watch'])}; std-consumer's sums.", watch_table(merged["watch"])]
+    if merged["observe"]:
+        parts += ["### Collecting statistics", f"{origin(merged['observe'])}; fresh processes."]
+        parts += [observe_table(each) for each in merged["observe"]]
+    if merged["not_measured"]:
+        parts.append("Not measured, for want of time: " + "; ".join(merged["not_measured"]) + ".")
     return "\n\n".join(parts)
 
 
@@ -196,9 +292,10 @@ def tables(data):
 ROW, LEFT, WIDTH, TOP = 26, 250, 1000, 64
 
 
-def svg(data):
+def svg(results):
     """A row a cell: each engine's images/s over those of the fastest peer (1.0), with its 10-90 % range, on a log axis."""
-    cells = [(label(r) + f", batch {r['batch']}", summary(r)) for r in data["results"]]
+    cells = [(label(r) + f", batch {r['batch']}" + ("" if part(r, "precision") == "f32" else f", {r['precision']}"), summary(r))
+             for r in results]
     cells = [(name, s) for name, s in cells if "best" in s]
     relative = []
     for name, s in cells:
@@ -241,30 +338,57 @@ def replace_between(text, new, where):
     return text[: text.index(BEGIN)] + BEGIN + "\n" + new + "\n" + text[text.index(END) :]
 
 
-def update(file, docs):
+def read(files):
+    missing = [str(file) for file in files if not file.exists()]
+    if missing:
+        raise SystemExit(f"{', '.join(missing)}: not there; name the files that the tables shall be made of")
+    return [(name_of(file), json.loads(file.read_text())) for file in files]
+
+
+def name_of(file):
+    file = file.resolve()
+    return file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
+
+
+def named_in(docs):
+    """The files that the page's tables are made of."""
+    named = re.search(r"`bench/peers/report.py ([^`]+)`", docs.read_text())
+    return [ROOT / word for word in named.group(1).split()] if named else []
+
+
+def update(files, docs):
     """The part of `docs` between the markers, and the plot beside it."""
-    data, root = json.loads(file.read_text()), pathlib.Path(__file__).resolve().parent.parent.parent
-    name = file.resolve()
-    name = name.relative_to(root) if name.is_relative_to(root) else name.name
-    picture = docs.with_suffix(".svg")
-    new = f"Made of `{name}` by `bench/peers/report.py {name}`.\n\n"
-    if data["results"]:
+    outside = [str(file) for file in files if docs.is_relative_to(ROOT) and not file.resolve().is_relative_to(ROOT)]
+    if outside:
+        raise SystemExit(f"{', '.join(outside)}: what the page is made of belongs beside it; put it into bench/results")
+    merged = merge(read(files))
+    new = f"Made by `bench/peers/report.py {' '.join(str(name_of(file)) for file in files)}`.\n\n"
+    if merged["results"]:
+        picture = docs.with_suffix(".svg")
         new += f"![Speed beside the peers]({picture.name})\n\n"
-        picture.write_text(svg(data))
-    docs.write_text(replace_between(docs.read_text(), new + tables(data), docs))
-    print(f"{docs} is made of {file}", file=sys.stderr)
+        picture.write_text(svg(merged["results"]))
+    docs.write_text(replace_between(docs.read_text(), new + tables(merged), docs))
+    print(f"{docs} is made of {', '.join(map(str, files))}", file=sys.stderr)
+
+
+def add_to(file, docs):
+    """The page made anew of what it was made of and, last, `file`."""
+    update([*(each for each in named_in(docs) if each.resolve() != file.resolve()), file], docs)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", type=pathlib.Path)
+    parser.add_argument("files", type=pathlib.Path, nargs="*", help="later ones replace; none: those that the page names")
     parser.add_argument("--docs", type=pathlib.Path, default=DOCS)
-    parser.add_argument("--print", action="store_true")
+    parser.add_argument("--print", action="store_true", help="only show the tables")
     args = parser.parse_args()
+    files = args.files or named_in(args.docs)
+    if not files:
+        parser.error(f"no file, and {args.docs} names none")
     if args.print:
-        print(tables(json.loads(args.file.read_text())))
+        print(tables(merge(read(files))))
     else:
-        update(args.file, args.docs)
+        update(files, args.docs)
 
 
 if __name__ == "__main__":

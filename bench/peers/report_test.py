@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""report.py on made-up measurements: the words "faster" and "slower", a lost row, the markers. Run: python3 report_test.py"""
+"""report.py on made-up measurements: the words "faster" and "slower", a lost row, several files merged, bf16, the page.
+Run: python3 report_test.py"""
+import json
+import pathlib
+import tempfile
 import unittest
 
 import report
@@ -11,9 +15,13 @@ def cell(**ms):
     return {"arch": "net", "batch": 2, "rounds_us": rounds}
 
 
-def data(*results):
-    return {"machine": {"cpu": "a CPU", "cores": 2, "sha": "0123", "dirty": False, "load_before": 0.1}, "threads": 2,
+def data(*results, sha="0123"):
+    return {"machine": {"cpu": "a CPU", "cores": 2, "sha": sha, "dirty": False, "load_before": 0.1}, "threads": 2,
             "versions": {"onnxruntime": "1"}, "results": list(results)}
+
+
+def tables(*files):
+    return report.tables(report.merge([(f"2026-01-0{day}-f.json", file) for day, file in enumerate(files, start=1)]))
 
 
 class ReportTest(unittest.TestCase):
@@ -40,18 +48,18 @@ class ReportTest(unittest.TestCase):
 
     def test_a_lost_row_stands_in_table_and_plot(self):
         lost = data(cell(elek=[40, 40, 40], onnxruntime=[20, 20, 20]))
-        self.assertIn("0.50 (0.50-0.50) onnxruntime |  slower", report.tables(lost))
-        self.assertIn("net, batch 2", report.svg(lost))
+        self.assertIn("0.50 (0.50-0.50) onnxruntime |  slower", tables(lost))
+        self.assertIn("net, batch 2", report.svg(lost["results"]))
 
     def test_a_machine_with_other_work_is_named(self):
         loud = data(cell(elek=[1], ncnn=[1]))
-        self.assertNotIn("not quiet", report.tables(loud))
+        self.assertNotIn("not quiet", tables(loud))
         loud["machine"]["load_before"] = 2.0
-        self.assertIn("not quiet", report.tables(loud))
+        self.assertIn("not quiet", tables(loud))
         loud["machine"]["busy_cores_before"] = 0.0  # the load average still counted what had ended
-        self.assertNotIn("not quiet", report.tables(loud))
+        self.assertNotIn("not quiet", tables(loud))
         loud["machine"]["busy_cores_before"] = 0.5
-        self.assertIn("not quiet", report.tables(loud))
+        self.assertIn("not quiet", tables(loud))
 
     def test_only_the_part_between_the_markers_changes(self):
         text = f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n"
@@ -60,6 +68,64 @@ class ReportTest(unittest.TestCase):
         self.assertEqual(report.replace_between(once, "new", "here"), once)
         with self.assertRaises(SystemExit):
             report.replace_between("no markers", "new", "here")
+
+    def test_a_later_file_replaces_the_same_job_whole(self):
+        old = data(cell(elek=[10], ncnn=[20], pytorch=[80]), cell(elek=[1], ncnn=[2]) | {"batch": 16}, sha="aaaa")
+        new = data(cell(elek=[5], ncnn=[20]), sha="bbbb")
+        text = tables(old, new)
+        rows = [line for line in text.splitlines() if line.startswith("| net")]
+        self.assertEqual(len(rows), 2)
+        self.assertIn("400.0 (400.0-400.0)", rows[0])  # the new elek's, 2 images in 5 ms
+        self.assertNotIn("pytorch", text)  # what did not take turns with it is not beside it
+        self.assertTrue(rows[0].endswith("bbbb |") and rows[1].endswith("aaaa |"), rows)
+        self.assertIn("elek bbbb of 2026-01-02, elek aaaa of 2026-01-01", text)
+        self.assertNotIn("of elek", tables(old))  # one commit: said once, above
+        self.assertIn("200.0 (200.0-200.0)", tables(new, old))
+
+    def test_only_what_no_file_measured_is_not_measured(self):
+        old, new = data(cell(elek=[1], ncnn=[2])), data(cell(elek=[1], ncnn=[2]) | {"batch": 16})
+        old["not_measured"] = [report.job_name("results", "net", batch=16), report.job_name("first", "net")]
+        self.assertIn("for want of time: first result of net.", tables(old, new))
+        self.assertIn("for want of time: speed of net, dense, batch 16; first result of net.", tables(old))
+
+    def test_bf16_stands_apart_with_its_difference_and_who_has_none(self):
+        bf16 = cell(elek=[5], openvino=[10]) | {"precision": "bf16", "left_out": {"onnxruntime": "no bf16"},
+                                               "differences": {"elek": 0.004, "openvino": 0.0061}}
+        text = tables(data(cell(elek=[10], onnxruntime=[20]), bf16))
+        f32, rest = text.split("### Speed, bf16")
+        self.assertIn("2.00 (2.00-2.00) onnxruntime", f32)
+        self.assertNotIn("openvino", f32)
+        self.assertRegex(rest, r"2\.00 \(2\.00-2\.00\) openvino .*\n\n### What bf16 costs")
+        self.assertRegex(rest, r"\| net +\| +2 \| +0\.40 % \| +0\.61 % \| +no bf16 \|")
+        self.assertEqual(rest.count("no bf16"), 2)
+        self.assertIn("net, batch 2, bf16", report.svg([bf16]))
+
+    def test_the_page_is_made_anew_of_the_files_that_it_names(self):
+        with tempfile.TemporaryDirectory() as folder:
+            docs, a, b = (pathlib.Path(folder) / name for name in ("page.md", "a.json", "b.json"))
+            docs.write_text(f"top\n{report.BEGIN}\n{report.END}\n")
+            a.write_text(json.dumps(data(cell(elek=[10], ncnn=[20]))))
+            b.write_text(json.dumps(data(cell(elek=[5], ncnn=[20]))))
+            report.update([a], docs)
+            self.assertIn("2.00 (2.00-2.00) ncnn", docs.read_text())
+            for _ in range(2):  # the second time it is there already
+                report.add_to(b, docs)
+                self.assertEqual(report.named_in(docs), [a.resolve(), b.resolve()])
+                self.assertIn("4.00 (4.00-4.00) ncnn", docs.read_text())
+            self.assertTrue(docs.with_suffix(".svg").exists())
+            a.unlink()
+            with self.assertRaisesRegex(SystemExit, "a.json: not there"):
+                report.update(report.named_in(docs), docs)
+
+
+class CommittedResultsTest(unittest.TestCase):
+    def test_the_page_is_what_its_files_give(self):
+        files = report.named_in(report.DOCS)
+        self.assertTrue(files)
+        merged, text = report.merge(report.read(files)), report.DOCS.read_text()
+        remade = "run bench/peers/report.py; what stands between the markers is never written by hand"
+        self.assertTrue(report.tables(merged) in text, remade)
+        self.assertTrue(report.DOCS.with_suffix(".svg").read_text() == report.svg(merged["results"]), remade)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """One of elek's peers as a child that obeys the lines of bench/driver.cpp: pixels, logits, run, collect, memory.
 
-    python worker.py PEER FILE BATCH THREADS ABOUT
+    python worker.py PEER FILE BATCH THREADS ABOUT PRECISION
 PEER: onnxruntime, openvino (FILE is ONNX), ncnn (FILE.param, FILE.bin), pytorch, pytorch-channels-last (FILE is an elek model),
 the last two also with +store, +seed-sums or +sums: forward hooks on every convolution's and linear layer's output.
   store: keep it, as pruning scripts commonly do       seed-sums: add each batch's per-channel sum of spatial means on the CPU
   sums: add up sum, sum of squares and count of positive values, as elek's std-consumer and coverage need them
-ABOUT: JSON with the input's shape, mean and std. Peers get normalised f32 pixels once, before timing; elek normalises uint8 in
-every run. Only what the peer needs is imported: the time to the first result is measured too.
+ABOUT: JSON with the input's shape, mean and std. PRECISION: f32, or bf16 (not ONNX Runtime). Peers get normalised pixels once,
+before timing (PyTorch in bf16, if it computes so); elek normalises uint8 in every run. Only what the peer needs is imported: the time to the first result is measured too.
 """
 import json
 import os
@@ -26,8 +26,11 @@ def same(x):
     return x
 
 
-def onnxruntime(path, threads):
+def onnxruntime(path, threads, precision):
     import onnxruntime as ort
+
+    if precision != "f32":
+        raise SystemExit(f"onnxruntime: no {precision} on the CPU")
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -38,22 +41,24 @@ def onnxruntime(path, threads):
     return same, (lambda x: session.run(None, {name: x})[0]), ort.__version__
 
 
-def openvino(path, threads):
+def openvino(path, threads, precision):
     import openvino as ov
 
-    config = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    config = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1,
+              "INFERENCE_PRECISION_HINT": precision}
     request = ov.Core().compile_model(path, "CPU", config).create_infer_request()
     return same, (lambda x: request.infer([x], share_inputs=True)[0]), ov.__version__
 
 
-def ncnn(path, threads):
+def ncnn(path, threads, precision):
     import ncnn as nc
 
     net = nc.Net()
     net.opt.num_threads = threads
-    for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_packed", "use_bf16_storage",
-                   "use_int8_inference", "use_vulkan_compute"):
-        setattr(net.opt, option, False)  # f32 as the others
+    for option in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_int8_inference", "use_vulkan_compute"):
+        setattr(net.opt, option, False)  # the precision that was asked for
+    for option in ("use_bf16_packed", "use_bf16_storage"):
+        setattr(net.opt, option, precision == "bf16")
     if net.load_param(path + ".param") != 0 or net.load_model(path + ".bin") != 0:
         raise SystemExit(f"{path}: ncnn cannot load it")
 
@@ -94,34 +99,34 @@ def hooks(net, mode):
     return kept
 
 
-def pytorch(path, threads, layout="contiguous_format", mode=""):
+def pytorch(path, threads, precision, layout="contiguous_format", mode=""):
     import torch
 
     import graph_net
 
     torch.set_num_threads(threads)
-    layout = getattr(torch, layout)
-    net = graph_net.GraphNet(path).to(memory_format=layout)
+    layout, dtype = getattr(torch, layout), {"f32": torch.float32, "bf16": torch.bfloat16}[precision]
+    net = graph_net.GraphNet(path).to(dtype=dtype, memory_format=layout)
     kept = hooks(net, mode) if mode else None
 
     def infer(x):
         assert mode == "" or kept is not None
         with torch.inference_mode():
-            return net(x)
+            return net(x).float()
 
-    return (lambda x: torch.from_numpy(x).to(memory_format=layout)), infer, torch.__version__
+    return (lambda x: torch.from_numpy(x).to(dtype=dtype, memory_format=layout)), infer, torch.__version__
 
 
 class Worker:
-    def __init__(self, peer, path, batch, threads, about):
+    def __init__(self, peer, path, batch, threads, about, precision):
         peer, _, mode = peer.partition("+")
         self.batch, self.about = batch, json.loads(about)
         if peer.startswith("pytorch"):
             layout = "channels_last" if peer == "pytorch-channels-last" else "contiguous_format"
-            self.lay_out, self.infer, self.version = pytorch(path, threads, layout, mode)
+            self.lay_out, self.infer, self.version = pytorch(path, threads, precision, layout, mode)
         else:
             make = {"onnxruntime": onnxruntime, "openvino": openvino, "ncnn": ncnn}[peer]
-            self.lay_out, self.infer, self.version = make(path, threads)
+            self.lay_out, self.infer, self.version = make(path, threads, precision)
 
     def input_of(self, images):
         x = np.empty((self.batch, *self.about["shape"]), np.float32)
@@ -157,7 +162,7 @@ class Worker:
 
 
 def main():
-    worker = Worker(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+    worker = Worker(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5], sys.argv[6])
     handlers = {"pixels": worker.pixels, "logits": worker.logits, "run": worker.run, "collect": worker.collect,
                 "memory": child.peak_resident}
     child.serve(handlers, version=worker.version)
