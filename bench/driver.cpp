@@ -6,7 +6,8 @@
 //   run N              N runs of the whole batch                         -> {"us": [ … ]}
 //   collect N SEED     N runs, each on new random pixels, not timed      -> {"samples": …}
 //   memory             this process and its session                      -> {"resident_bytes": …, …}
-// On start it prints {"ready": true, …}; the end of its input ends it. The Python peers speak the same (bench/peers/worker.py).
+// --version names the commit it was built from. On start it prints {"ready": true, …}; the end of its input ends it. The Python
+// peers speak the same (bench/peers/worker.py).
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -17,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "elek_commit.h"
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
 #include "engine/memory/process_memory.h"
@@ -131,6 +133,7 @@ void drive(const Options& options) {
 int main(int argc, char** argv) {
   Options options;
   CLI::App app("A session that obeys lines from standard input; bench/driver.cpp lists them.");
+  app.set_version_flag("--version", ELEK_COMMIT);
   app.add_option("--model", options.model, "Model file")->required();
   app.add_option("--batch", options.batch, "Samples a run")->check(CLI::Range(1, 65536));
   app.add_option("--threads", options.threads, "0 = all");

@@ -4,8 +4,6 @@
 // in double within its derived bound (some outputs of a large layer, none may be left unwritten); a wrong kernel gets no figure
 // and the program fails. GFLOP/s count the direct convolution's operations, for Winograd too; bytes/s what must be read and
 // written. Run: build/bin/bench_kernels --benchmark_filter=layer3 --benchmark_repetitions=5
-#include <benchmark/benchmark.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -13,75 +11,38 @@
 #include <utility>
 #include <vector>
 
+#include "bench/suite.h"
 #include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/gemm_conv.h"
 #include "kernels/cpu/pool.h"
 #include "kernels/cpu/tap_norms.h"
 #include "kernels/cpu/winograd.h"
 #include "tests/kernels/resnet_layers.h"
+#include "tests/kernels/some_outputs.h"
 #include "tests/kernels/winograd_bound.h"
 
 namespace elek::kernels {
 namespace {
 
+using bench::fail;
 using conv_case::Floats;
 using conv_case::index_of;
+using conv_case::kCheckedOutputs;
 using conv_case::Problem;
 using conv_case::Shape;
+using conv_case::some_of;
 using conv_case::SumsBlock;
+using conv_case::worst_of;
 
 enum class Way : uint8_t { kGemm, kWinograd4x4, kWinograd2x2 };
 enum class Observe : uint8_t { kNothing, kActivity };
 
-constexpr double kUnit = 0x1p-24;       // rounding unit of f32
-constexpr size_t kCheckedOutputs = 97;  // of a convolution; a prime step visits rows, columns, channels and samples
+constexpr double kUnit = 0x1p-24;  // rounding unit of f32
 constexpr int64_t kBatches[] = {1, 16};
 constexpr int kThreads = 2;
-bool failed = false;
-
-void fail(benchmark::State& state, const std::string& why) {
-  failed = true;
-  state.SkipWithError(why.c_str());
-}
-
 Shape shape_of(const Layer& l, int64_t batch) {
   return {batch,    l.channels, l.out_channels,   l.size,   l.size, l.kernel,
           l.stride, l.padding,  Layout::kNChw16c, kThreads, true,   true};
-}
-
-/// About `count` places of [0, total), the last one among them.
-template <class Body>
-void some_of(size_t total, size_t count, const Body& body) {
-  const size_t step = std::max<size_t>(1, total / count) | 1U;
-  for (size_t i = 0; i < total; i += step) body(i);
-  body(total - 1);
-}
-
-/// Largest error over its bound, over some outputs; infinity where an output was left unwritten. 1 or less is right.
-template <class Bound>
-double worst_of(const Problem& p, const Bound& bound) {
-  double worst = 0;
-  const auto positions = static_cast<size_t>(p.oh * p.ow);
-  const auto channels = static_cast<size_t>(p.spec.out_channels);
-  const auto visit = [&](size_t i, const auto& body) {
-    const auto place = static_cast<int64_t>(i % positions);
-    body(static_cast<int64_t>(i / positions / channels), static_cast<int64_t>(i / positions % channels), place / p.ow,
-         place % p.ow);
-  };
-  const size_t total = static_cast<size_t>(p.spec.samples) * channels * positions;
-  for (size_t i = 0; i < total; ++i)
-    visit(i, [&](int64_t n, int64_t k, int64_t row, int64_t column) {
-      if (std::isnan(p.y.data[index_of(p.y_view(), n, k, row, column)])) worst = HUGE_VAL;
-    });
-  some_of(total, kCheckedOutputs, [&](size_t i) {
-    visit(i, [&](int64_t n, int64_t k, int64_t row, int64_t column) {
-      const conv_case::DirectValue want = conv_case::direct_at(p, n, k, row, column);
-      const double error = std::fabs(p.y.data[index_of(p.y_view(), n, k, row, column)] - want.y);
-      const double ratio = error / bound(want, n, k, row, column);
-      if (!(ratio <= worst)) worst = std::isnan(ratio) ? HUGE_VAL : ratio;
-    });
-  });
-  return worst;
 }
 
 void count_work(benchmark::State& state, const Problem& p) {
@@ -301,9 +262,5 @@ void add_all() {
 
 int main(int argc, char** argv) {
   elek::kernels::add_all();
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return elek::kernels::failed ? 1 : 0;
+  return elek::bench::run(argc, argv);
 }

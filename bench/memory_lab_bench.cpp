@@ -5,13 +5,13 @@
 // recorded (parameters, surgery, two sessions), 1 100,000 random events, 2 the tensors of one pass through a ResNet-50's worth
 // of blocks. No byte of the blocks is touched, so that the time is the allocators'; a case whose trace does not come out even
 // gives no number.
-#include <benchmark/benchmark.h>
 #include <dlfcn.h>
 
 #include <algorithm>
 #include <array>
 #include <cstdlib>
 
+#include "bench/suite.h"
 #include "engine/base/runtime.h"
 #include "engine/memory/phantom.h"
 #include "engine/memory/pool.h"
@@ -123,7 +123,7 @@ void pool(benchmark::State& state) {
       [&](void* block, size_t bytes) { pool.deallocate(block, bytes); });
   const Pool::Figures f = pool.figures();
   state.counters["upstream_calls"] = static_cast<double>(f.upstream_allocations);
-  if (f.live_bytes != 0 || f.misuses != 0) state.SkipWithError("the pool's books do not come out even");
+  if (f.live_bytes != 0 || f.misuses != 0) bench::fail(state, "the pool's books do not come out even");
 }
 
 void malloc_free(benchmark::State& state) {
@@ -160,4 +160,4 @@ BENCHMARK_CAPTURE(library, tcmalloc, "libtcmalloc_minimal.so.4", "tc_malloc", "t
 }  // namespace
 }  // namespace elek
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) { return elek::bench::run(argc, argv); }

@@ -2,11 +2,9 @@
 // Steady inference of whole networks: session.run() of ResNet-18 and ResNet-50 at 224x224, with statistics off, with the
 // default criterion's sums, and with Wanda's norms. Each network's logits are first held against PyTorch's stored ones (the
 // fixtures of tests/golden/logits_test.cpp); a wrong network is not timed, and the program fails.
-// Before that: what reading a model file, planning and binding (planning and packing the weights) take; nothing to check there
-// that the runs do not check. What a cut takes: bench_statistics.
-// Comparisons with other engines: bench/peers. Run: build/bin/bench_session --benchmark_repetitions=5
-#include <benchmark/benchmark.h>
-
+// Before that: what reading a model file, planning, binding (planning and packing the weights), and all of it with the first
+// run take, checked in the same way. What a cut takes: bench_prune. Comparisons with other engines: bench/peers. Run:
+// build/bin/bench_session --benchmark_repetitions=5
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -18,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "bench/suite.h"
 #include "engine/session.h"
 #include "models/model_file.h"
 #include "models/resnet.h"
@@ -27,8 +26,9 @@
 
 namespace {
 
+using elek::bench::fail;
+
 constexpr double kTolerance = 2e-5;  // of the largest logit, as in the tests
-bool failed = false;
 
 /// The network of fixture `name`; made once, copies share its weights.
 const elek::Model& network(const std::string& name) {
@@ -74,19 +74,27 @@ double difference(elek::Session& session, const std::string& name) {
   return worst;
 }
 
-void run_session(benchmark::State& state, const std::string& name, const std::string& statistics) {
+/// No number for a network that is wrong.
+bool right(benchmark::State& state, elek::Session& session, const std::string& name) {
+  const double off = difference(session, name);
+  const bool yes = off <= kTolerance;
+  if (!yes) fail(state, "logits differ from PyTorch's by " + std::to_string(off) + " of the largest");
+  return yes;
+}
+
+elek::SessionOptions options_of(const benchmark::State& state) {
   elek::SessionOptions options;
   options.batch = state.range(0);
   options.threads = static_cast<int>(state.range(1));
+  return options;
+}
+
+void run_session(benchmark::State& state, const std::string& name, const std::string& statistics) {
+  elek::SessionOptions options = options_of(state);
   const elek::Model& model = network(name);
   if (statistics != "none") options.probes = elek::probes_for(elek::criterion_from_name(statistics), model.graph);
   elek::Session session(model, options);
-  const double off = difference(session, name);
-  if (!(off <= kTolerance)) {
-    failed = true;
-    state.SkipWithError(("logits differ from PyTorch's by " + std::to_string(off) + " of the largest").c_str());
-    return;
-  }
+  if (!right(state, session, name)) return;
   const elek::Slot& slot = session.slots()[0];
   for (int i = 0; i < 3; ++i) benchmark::DoNotOptimize(session.run(slot).data());
   for (auto _ : state) benchmark::DoNotOptimize(session.run(slot).data());
@@ -95,24 +103,55 @@ void run_session(benchmark::State& state, const std::string& name, const std::st
   state.counters["statistics_bytes"] = static_cast<double>(session.memory().statistics_bytes);
 }
 
+/// The network's file, gone with it.
+struct ModelFile {
+  explicit ModelFile(const std::string& name)
+      : path((std::filesystem::temp_directory_path() / ("bench_session_" + name + ".safetensors")).string()) {
+    elek::save_model(network(name), path);
+  }
+  ModelFile(const ModelFile&) = delete;
+  ModelFile& operator=(const ModelFile&) = delete;
+  ~ModelFile() {
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);
+  }
+  std::string path;
+};
+
 void load(benchmark::State& state, const std::string& name) {
-  const std::string path = (std::filesystem::temp_directory_path() / ("bench_session_" + name + ".safetensors")).string();
-  elek::save_model(network(name), path);
-  for (auto _ : state) benchmark::DoNotOptimize(elek::load_model(path, elek::host_resource()));
-  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(std::filesystem::file_size(path)));
-  std::filesystem::remove(path);
+  const ModelFile file(name);
+  if (elek::hash(elek::load_model(file.path, elek::host_resource())) != elek::hash(network(name)))
+    return fail(state, "what was read is not what was written");
+  for (auto _ : state) benchmark::DoNotOptimize(elek::load_model(file.path, elek::host_resource()));
+  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(std::filesystem::file_size(file.path)));
 }
 
 void plan(benchmark::State& state, const std::string& name) {
-  elek::SessionOptions options;
-  options.batch = state.range(0);
+  const elek::SessionOptions options = options_of(state);
+  const elek::SessionMemory foretold = elek::estimate_memory(network(name), options).memory;
+  if (foretold.arena_bytes != elek::Session(network(name), options).memory().arena_bytes ||
+      foretold.arena_bytes < foretold.lower_bound_bytes)
+    return fail(state, "the plan's arena is not the session's, or less than can be");
   for (auto _ : state) benchmark::DoNotOptimize(elek::estimate_memory(network(name), options));
 }
 
 void bind(benchmark::State& state, const std::string& name) {
-  elek::SessionOptions options;
-  options.batch = state.range(0);
+  const elek::SessionOptions options = options_of(state);
+  if (elek::Session session(network(name), options); !right(state, session, name)) return;
   for (auto _ : state) benchmark::DoNotOptimize(std::make_unique<elek::Session>(network(name), options));
+}
+
+/// From the file to the first logits, without the process's own start (bench/peers/run --only first has that too).
+void first(benchmark::State& state, const std::string& name) {
+  const ModelFile file(name);
+  const elek::SessionOptions options = options_of(state);
+  if (elek::Session session(elek::load_model(file.path, elek::host_resource()), options); !right(state, session, name)) return;
+  for (auto _ : state) {
+    elek::Session session(elek::load_model(file.path, elek::host_resource()), options);
+    elek::Slot& slot = session.slots()[0];
+    slot.count = slot.capacity;
+    benchmark::DoNotOptimize(session.run(slot).data());
+  }
 }
 
 }  // namespace
@@ -121,11 +160,10 @@ int main(int argc, char** argv) {
   for (const char* name : {"resnet18", "resnet50"}) {
     const std::string end = std::string("/") + name;
     benchmark::RegisterBenchmark(("load" + end).c_str(), load, name)->Unit(benchmark::kMillisecond)->UseRealTime();
-    for (const auto& [phase, function] : {std::pair{"plan", &plan}, std::pair{"bind", &bind}})
+    for (const auto& [phase, function] : {std::pair{"plan", &plan}, std::pair{"bind", &bind}, std::pair{"first", &first}})
       benchmark::RegisterBenchmark((phase + end).c_str(), function, name)
-          ->ArgName("batch")
-          ->Arg(1)
-          ->Arg(16)
+          ->ArgNames({"batch", "threads"})
+          ->ArgsProduct({{1, 16}, {2}})
           ->Unit(benchmark::kMillisecond)
           ->UseRealTime();
   }
@@ -136,9 +174,5 @@ int main(int argc, char** argv) {
           ->ArgsProduct({{1, 16}, {2}})
           ->Unit(benchmark::kMillisecond)
           ->UseRealTime();
-  benchmark::Initialize(&argc, argv);
-  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  benchmark::RunSpecifiedBenchmarks();
-  benchmark::Shutdown();
-  return failed ? 1 : 0;
+  return elek::bench::run(argc, argv);
 }

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import time
 
@@ -310,6 +311,12 @@ def write(args, data):
         part.replace(args.json)
 
 
+def built_from(driver):
+    """The commit that was measured: the checkout may have gone on since it was built."""
+    commit = subprocess.run([driver, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+    return {"sha": commit.removesuffix("-dirty"), "dirty": commit.endswith("-dirty")}
+
+
 def main():
     args = options()
     files = networks.Files(args.work, args.elek.resolve())
@@ -323,7 +330,7 @@ def main():
     print(f"{len(jobs)} jobs, about {sum(seconds for _, seconds, _ in jobs) / 60:.0f} minutes", file=sys.stderr)
     if args.prepare:
         return
-    data = {"machine": child.machine(), "threads": args.threads, "rounds": args.rounds, "turn_s": args.turn, "versions": {},
+    data = {"machine": child.machine() | built_from(args.driver), "threads": args.threads, "rounds": args.rounds, "turn_s": args.turn, "versions": {},
             "results": [], "watch": [], "first": [], "observe": [], "not_measured": []}
     if not report.was_quiet(data["machine"]):
         busy = data["machine"]["busy_cores_before"]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Layers of ResNet-18 and ResNet-50 at 224x224, one of each kind, and what is left of them after channels were removed: the
-// shapes that bench/kernels_bench.cpp checks and times. Tests that want real sizes take them from here too.
+// shapes that tests/kernels/resnet_layers_test.cpp holds against the direct convolution and bench/kernels_bench.cpp times.
 #pragma once
 
 #include <array>

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// See bench/suite.h. ELEK_BUILD_FLAGS comes from CMake, ELEK_COMMIT from a header made anew at every build.
+#include "bench/suite.h"
+
+#include <fstream>
+
+#include "elek_commit.h"
+
+namespace elek::bench {
+namespace {
+
+bool failed = false;
+
+std::string processor() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    const size_t colon = line.find(": ");
+    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+void fail(benchmark::State& state, const std::string& why) {
+  failed = true;
+  state.SkipWithError(why.c_str());
+}
+
+int run(int argc, char** argv) {
+  benchmark::AddCustomContext("processor", processor());
+  benchmark::AddCustomContext("compiler", ELEK_BUILD_FLAGS);
+  benchmark::AddCustomContext("elek_commit", ELEK_COMMIT);
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  const size_t ran = benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+  return failed ? 1 : ran == 0 ? 2 : 0;
+}
+
+}  // namespace elek::bench

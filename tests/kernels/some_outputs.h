@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Some outputs of a large convolution against the direct one in double, and all of them against having been left unwritten:
+// what tests/kernels/resnet_layers_test.cpp and, before it times, bench/kernels_bench.cpp can afford on layers of real size.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+
+#include "tests/kernels/conv_problem.h"
+
+namespace elek::kernels::conv_case {
+
+inline constexpr size_t kCheckedOutputs = 97;  // a prime step visits rows, columns, channels and samples
+
+/// About `count` places of [0, total), the last one among them.
+template <class Body>
+void some_of(size_t total, size_t count, const Body& body) {
+  const size_t step = std::max<size_t>(1, total / count) | 1U;
+  for (size_t i = 0; i < total; i += step) body(i);
+  body(total - 1);
+}
+
+/// Largest error over its bound(DirectValue, sample, channel, row, column), over some outputs; infinity where an output is a
+/// NaN or was left unwritten (the problem poisons them). 1 or less is right.
+template <class Bound>
+double worst_of(const Problem& p, const Bound& bound) {
+  double worst = 0;
+  size_t total = 0;
+  p.each_output([&](int64_t n, int64_t k, int64_t row, int64_t column, size_t) {
+    if (std::isnan(p.y.data[index_of(p.y_view(), n, k, row, column)])) worst = HUGE_VAL;
+    ++total;
+  });
+  const auto positions = static_cast<size_t>(p.oh * p.ow), channels = static_cast<size_t>(p.spec.out_channels);
+  some_of(total, kCheckedOutputs, [&](size_t i) {
+    const auto place = static_cast<int64_t>(i % positions), k = static_cast<int64_t>(i / positions % channels),
+               n = static_cast<int64_t>(i / positions / channels), row = place / p.ow, column = place % p.ow;
+    const DirectValue want = direct_at(p, n, k, row, column);
+    const double error = std::fabs(p.y.data[index_of(p.y_view(), n, k, row, column)] - want.y);
+    const double ratio = error / bound(want, n, k, row, column);
+    if (!(ratio <= worst)) worst = std::isnan(ratio) ? HUGE_VAL : ratio;
+  });
+  return worst;
+}
+
+}  // namespace elek::kernels::conv_case
