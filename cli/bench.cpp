@@ -12,6 +12,7 @@
 
 #include "cli/commands.h"
 #include "cli/context.h"
+#include "cli/other_work.h"
 #include "cli/timing.h"
 #include "engine/base/error.h"
 #include "engine/base/runtime.h"
@@ -27,27 +28,37 @@ struct BenchOptions {
   int64_t batch = 1;
   int64_t micro_batch = 0;
   double seconds = 5;
+  int warm_up = 3;
   std::string kernels = "rule";
 };
 
-constexpr int kWarmUps = 3;
 constexpr size_t kFewestSamples = 5;
 
-std::vector<double> measure(Session& session, double seconds, uint64_t seed) {
+struct Measurement {
+  std::vector<double> samples_ms;  // sorted
+  double total_ms = 0;
+  std::optional<double> other_cores;
+};
+
+Measurement measure(Session& session, const BenchOptions& options) {
   using Clock = std::chrono::steady_clock;
   Slot& slot = session.slots()[0];
-  fill_with_random_pixels(slot, seed);
-  for (int i = 0; i < kWarmUps; ++i) (void)session.run(slot);
-  std::vector<double> samples_ms;
+  fill_with_random_pixels(slot, options.common.seed);
+  for (int i = 0; i < options.warm_up; ++i) (void)session.run(slot);
+  Measurement made;
+  std::vector<double>& samples_ms = made.samples_ms;
+  const OtherWork other;
   const Clock::time_point start = Clock::now();
-  while (samples_ms.size() < kFewestSamples || std::chrono::duration<double>(Clock::now() - start).count() < seconds) {
+  while (samples_ms.size() < kFewestSamples || std::chrono::duration<double>(Clock::now() - start).count() < options.seconds) {
     throw_if_interrupted();
     const Clock::time_point before = Clock::now();
     (void)session.run(slot);
     samples_ms.push_back(std::chrono::duration<double, std::milli>(Clock::now() - before).count());
   }
+  made.other_cores = other.cores();
+  for (const double sample : samples_ms) made.total_ms += sample;
   std::sort(samples_ms.begin(), samples_ms.end());
-  return samples_ms;
+  return made;
 }
 
 /// How far the logits of another precision are from f32's.
@@ -88,6 +99,12 @@ std::optional<Agreement> against_f32(std::span<const float> logits, const BenchO
   }
 }
 
+/// ", 2 threads"; nothing for a GPU.
+std::string threads_text(int threads, const Device& device) {
+  if (device.kind != DeviceKind::kCpu) return "";
+  return threads == 1 ? ", 1 thread" : ", " + (threads == 0 ? "all" : std::to_string(threads)) + " threads";
+}
+
 /// Once all is measured, for it would count in the memory.
 void add_agreement(Session session, const BenchOptions& options, Context& context, Table& table, Json& json) {
   std::vector<float> logits;
@@ -111,24 +128,24 @@ void bench(const BenchOptions& options) {
   session_options.kernels = kernel_choice(options.kernels);
   Session session(std::move(model), session_options);
   note_kernels(context.output(), session.program());
-  const std::vector<double> samples = measure(session, options.seconds, options.common.seed);
-  double total_ms = 0;
-  for (const double sample : samples) total_ms += sample;
-  const double rate = 1e3 * static_cast<double>(options.batch) * static_cast<double>(samples.size()) / total_ms;
+  const Measurement measured = measure(session, options);
+  const std::vector<double>& samples = measured.samples_ms;
+  const double rate = 1e3 * static_cast<double>(options.batch) * static_cast<double>(samples.size()) / measured.total_ms;
   const double p10 = percentile(samples, 0.1);
   const double p50 = percentile(samples, 0.5);
   const double p90 = percentile(samples, 0.9);
   const SessionMemory memory = session.memory();
   Table table({options.model, ""});
   table.add({"images/s", decimal(rate, 1)});
-  table.add({"latency of a batch, p10", decimal(p10, 3) + " ms"});
-  table.add({"latency of a batch, p50", decimal(p50, 3) + " ms"});
-  table.add({"latency of a batch, p90", decimal(p90, 3) + " ms"});
-  table.add({"batch", std::to_string(options.batch)});
-  table.add({"runs", with_commas(static_cast<int64_t>(samples.size()))});
-  table.add({"peak RSS", megabytes(context.peak_rss_bytes())});
-  table.add({"weights", megabytes(memory.weights_bytes)});
-  table.add({"arena", megabytes(memory.arena_bytes)});
+  table.add({"latency of a batch of " + std::to_string(options.batch) + ": median", decimal(p50, 3) + " ms"});
+  table.add({"  10 to 90 % of the runs", decimal(p10, 3) + " to " + decimal(p90, 3) + " ms"});
+  table.add({"runs, after " + std::to_string(options.warm_up) + " to warm up",
+             with_commas(static_cast<int64_t>(samples.size())) + " in " + decimal(measured.total_ms / 1e3, 1) + " s"});
+  table.add({"on", to_string(session.options().device) + " in " + std::string(name_of(session.options().precision)) +
+                       threads_text(options.common.threads, session.options().device)});
+  table.add({"peak RSS of the process", megabytes(context.peak_rss_bytes())});
+  table.add({"  of it: weights", megabytes(memory.weights_bytes)});
+  table.add({"  of it: arena (activations, workspace)", megabytes(memory.arena_bytes)});
   Json json = {{"command", "bench"},
                {"model", options.model},
                {"device", to_string(session.options().device)},
@@ -139,6 +156,8 @@ void bench(const BenchOptions& options) {
                {"images_per_second", rate},
                {"latency_ms", {{"p10", p10}, {"p50", p50}, {"p90", p90}}},
                {"runs", samples.size()},
+               {"warm_up", options.warm_up},
+               {"other_busy_cores", measured.other_cores ? Json(*measured.other_cores) : Json()},
                {"peak_rss_bytes", context.peak_rss_bytes()},
                {"address_space_bytes", process_memory().address_space_bytes},
                {"pool_bytes", context.pool().figures().reserved_bytes},
@@ -146,7 +165,7 @@ void bench(const BenchOptions& options) {
                {"session_peak_bytes", context.session_tracker().figures().peak_bytes},
                {"memory", memory_json(memory)}};
   if (session_options.precision != Precision::kF32) add_agreement(std::move(session), options, context, table, json);
-  context.output().result(table.text());
+  context.output().result(table.text() + other_work_text(measured.other_cores, options.common.threads, session_options.device));
   context.output().json(json);
 }
 
@@ -160,8 +179,11 @@ void add_bench(CLI::App& app, Run& run) {
   command->add_option("--micro-batch", options->micro_batch, "Images a pass through the steps; 0 = the plan's choice")
       ->check(CLI::Range(0, 65536))
       ->capture_default_str();
-  command->add_option("--seconds", options->seconds, "How long to measure, after three runs to warm up")
+  command->add_option("--seconds", options->seconds, "How long to measure; five runs at least")
       ->check(CLI::Range(0.0, 3600.0))
+      ->capture_default_str();
+  command->add_option("--warm-up", options->warm_up, "Runs before that, not timed")
+      ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
   add_kernels(*command, options->kernels);
   add_common(*command, options->common);

@@ -4,11 +4,13 @@
 // Tests: tests/cli/profile_test.cpp
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "cli/commands.h"
 #include "cli/context.h"
+#include "cli/other_work.h"
 #include "cli/profile_beside.h"
 #include "cli/profile_rows.h"
 #include "cli/timing.h"
@@ -159,7 +161,7 @@ Json steps_json(const std::vector<Row>& rows, const Program& program) {
 }
 
 void report(const ProfileOptions& options, const Context& context, const Session& session, const Measured& measured,
-            const Peaks& peaks) {
+            const Peaks& peaks, std::optional<double> other_cores) {
   const std::vector<Row> rows = rows_of(session, measured, peaks);
   const double p10 = percentile(measured.runs_ms, 0.1), p50 = percentile(measured.runs_ms, 0.5),
                p90 = percentile(measured.runs_ms, 0.9);
@@ -175,7 +177,8 @@ void report(const ProfileOptions& options, const Context& context, const Session
       "\nGFLOP: two a multiply-add of the definition. MB: what must be read and written, each once. Bound,\n"
       "of peak: what a step waits for at best, and that least time over its time; of Winograd only the\n"
       "multiply-adds that it does are counted. Over 100 %: the caches did better than they were measured,\n"
-      "or in bf16 a kernel did better than the matrix product that the peak is taken from.\n");
+      "or in bf16 a kernel did better than the matrix product that the peak is taken from.\n" +
+      other_work_text(other_cores, options.common.threads, session.options().device));
   out.json({{"command", "profile"},
             {"model", options.model},
             {"device", to_string(session.options().device)},
@@ -186,6 +189,7 @@ void report(const ProfileOptions& options, const Context& context, const Session
             {"statistics", options.statistics == "on"},
             {"kernels", options.kernels},
             {"runs", measured.runs_ms.size()},
+            {"other_busy_cores", other_cores ? Json(*other_cores) : Json()},
             {"latency_ms", {{"p10", p10}, {"p50", p50}, {"p90", p90}}},
             {"steps_ms", total_us(rows) / 1e3},
             {"rest_ms", measured.rest_us / 1e3},
@@ -201,6 +205,7 @@ void profile(const ProfileOptions& options) {
   session_options.micro_batch = options.micro_batch;
   session_options.kernels = kernel_choice(options.kernels);
   if (options.statistics == "on") session_options.probes = probes_for(Criterion::kStdConsumer, model.graph);
+  const OtherWork rest_of_machine;
   const Peaks peaks = measure_peaks(session_options);
   Session session(std::move(model), session_options);
   note_kernels(context.output(), session.program());
@@ -209,7 +214,8 @@ void profile(const ProfileOptions& options) {
     if (options.statistics == "on") session_options.probes = probes_for(Criterion::kStdConsumer, other.graph);
     Session second(std::move(other), session_options);
     const Beside beside = profile_beside(session, second, options.seconds, options.common.seed, peaks);
-    context.output().result(beside_text(beside));
+    const std::optional<double> other_cores = rest_of_machine.cores();
+    context.output().result(beside_text(beside) + other_work_text(other_cores, options.common.threads, session_options.device));
     Json json = beside_json(beside);
     json.update({{"command", "profile"},
                  {"model", options.model},
@@ -218,12 +224,13 @@ void profile(const ProfileOptions& options) {
                  {"threads", options.common.threads},
                  {"statistics", options.statistics == "on"},
                  {"kernels", options.kernels},
+                 {"other_busy_cores", other_cores ? Json(*other_cores) : Json()},
                  {"peaks", peaks_json(peaks)}});
     return context.output().json(json);
   }
   Rounds rounds(session, options.common.seed);
   for (const Enough enough(options.seconds); !enough(rounds.count());) rounds.take();
-  report(options, context, session, rounds.medians(), peaks);
+  report(options, context, session, rounds.medians(), peaks, rest_of_machine.cores());
 }
 
 }  // namespace
