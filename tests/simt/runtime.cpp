@@ -38,14 +38,31 @@ struct Operation {
   std::string name;  // of what may be repeated
 };
 
+/// Sees that a stream is given the same over and over: one operation, or two in turns (a kernel and the one that adds up after
+/// it).
+class Repetition {
+ public:
+  /// True if what is called so has been run often enough. Empty: never the same as anything.
+  bool enough(const std::string& name) {
+    const bool again = !name.empty() && name == last_, in_turns = !again && !name.empty() && name == before_last_;
+    repeats_ = again ? repeats_ + 1 : 0;
+    turns_ = in_turns ? turns_ + 1 : 0;
+    before_last_ = std::exchange(last_, name);
+    return repeats_ >= 1 || turns_ > 2;
+  }
+
+ private:
+  std::string last_, before_last_;
+  int repeats_ = 0, turns_ = 0;
+};
+
 }  // namespace
 }  // namespace elek::simt
 
 struct CUstream_st {
   int device = 0;
   std::deque<elek::simt::Operation> queue;
-  std::string last_name;
-  int repeats = 0;
+  elek::simt::Repetition repetition;
   bool capturing = false, broken = false;
   std::vector<elek::simt::Operation> captured;
 };
@@ -64,7 +81,6 @@ namespace elek::simt {
 namespace {
 
 constexpr int kPinned = -1;
-constexpr int kRepeatsRun = 1;
 
 struct Block {
   size_t bytes = 0;
@@ -225,10 +241,7 @@ cudaError_t put(cudaStream_t stream, Operation operation, bool own_device) {
     return cudaSuccess;
   }
   if (operation.kind != Kind::kRecord) {
-    const bool again = !operation.name.empty() && operation.name == stream->last_name;
-    stream->repeats = again ? stream->repeats + 1 : 0;
-    stream->last_name = operation.name;
-    if (stream->repeats >= kRepeatsRun) operation.work = nullptr;
+    if (stream->repetition.enough(operation.name)) operation.work = nullptr;
   }
   stream->queue.push_back(std::move(operation));
   make_progress();

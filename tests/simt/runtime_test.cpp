@@ -155,6 +155,35 @@ TEST_F(SimtRuntime, RecordingRunsNothingAndEndsAtACallThatWaits) {
   EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
 }
 
+// What is enqueued over and over is being timed: alone it runs once, in turns with another twice; a third one between starts
+// anew.
+TEST_F(SimtRuntime, WhatIsTimedTakesItsTimeAndIsDoneAFewTimesOnly) {
+  set_pace(Pace::kLazy, 1);
+  const cudaStream_t stream = new_stream();
+  int done[2] = {};
+  const auto put = [&](int which) {
+    EXPECT_EQ(enqueue(
+                  stream, [&done, which] { ++done[which]; }, which == 0 ? "a" : "b", 1),
+              cudaSuccess);
+  };
+  for (int i = 0; i < 5; ++i) put(0);
+  EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+  EXPECT_EQ(done[0], 1);
+  unsigned char* block = new_block(1);
+  EXPECT_EQ(cudaMemsetAsync(block, 0, 1, stream), cudaSuccess);
+  const int64_t before = counts().operations;
+  for (int i = 0; i < 5; ++i) put(0), put(1);
+  EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+  EXPECT_EQ(done[0], 1 + 2);
+  EXPECT_EQ(done[1], 2);
+  EXPECT_EQ(counts().operations, before + 11) << "all of them took their time, and the fill";
+  EXPECT_EQ(cudaMemsetAsync(block, 0, 1, stream), cudaSuccess);
+  put(0), put(1);
+  EXPECT_EQ(cudaFree(block), cudaSuccess);
+  EXPECT_EQ(done[0] + done[1], 7);
+  EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
+}
+
 TEST_F(SimtRuntime, AFaultStays) {
   const cudaStream_t stream = new_stream();
   unsigned char* block = new_block(1);

@@ -268,7 +268,7 @@ TEST_F(SimtSession, AnyOrderOfCopiesAndPassesGivesTheSame) {
     simt::set_pace(simt::Pace::kEager, 1);
     const auto want = overlapped(session, pixels_, each);
     const Statistics statistics = session.statistics();
-    for (uint64_t seed = 0; seed < 6; ++seed) {
+    for (uint64_t seed = 0; seed < 4; ++seed) {
       simt::set_pace(seed == 0 ? simt::Pace::kLazy : simt::Pace::kRandom, seed);
       session.reset_statistics();
       EXPECT_EQ(overlapped(session, pixels_, each), want) << "seed " << seed;
