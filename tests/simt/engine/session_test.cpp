@@ -17,7 +17,7 @@
 #include "engine/base/sums.h"
 #include "tests/golden/session_support.h"
 #include "tests/gpu/gpu.h"
-#include "tests/simt/engine/libraries.h"
+#include "tests/simt/libraries/libraries.h"
 #include "tests/simt/runtime.h"
 #include "tests/support/compare.h"
 

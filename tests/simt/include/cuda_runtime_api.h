@@ -141,7 +141,7 @@ struct Body {
 void run_grid(dim3 grid, dim3 block, const Body& body);
 /// Whether a device takes such a launch; if not, its error is recorded.
 bool check_grid(dim3 grid, dim3 block);
-/// Puts a kernel on the stream (runtime.cpp). `name` tells equal launches from others.
+/// Puts a kernel on the stream (runtime.h). `name` tells equal launches from others.
 void enqueue_kernel(cudaStream_t stream, dim3 grid, dim3 block, std::function<void()> body, std::string name);
 
 /// Null is the stream of the tests of single kernels: it runs at once. Others run when the stand-in device comes to it.

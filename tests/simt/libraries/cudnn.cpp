@@ -12,7 +12,7 @@
 
 #include "engine/backends/cudnn/conv_graph.h"
 #include "engine/base/error.h"
-#include "tests/simt/engine/libraries.h"
+#include "tests/simt/libraries/libraries.h"
 #include "tests/simt/runtime.h"
 
 struct cudnnContext {

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// See runtime.h. Recording what is put on a stream, and replaying it.
+#include <utility>
+
+#include "tests/simt/runtime_world.h"
+
+using namespace elek::simt;  // NOLINT: the calls below are the C interface of what is above
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  const auto lock = one_at_a_time();
+  if (stream == nullptr || !known(stream)) return record(cudaErrorInvalidResourceHandle);
+  if (world().fault != cudaSuccess) return record(world().fault);
+  if (stream->capturing) return record(cudaErrorInvalidValue);
+  stream->capturing = true;
+  stream->broken = false;
+  stream->captured.clear();
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  const auto lock = one_at_a_time();
+  *graph = nullptr;
+  if (stream == nullptr || !known(stream) || !stream->capturing) return record(cudaErrorInvalidValue);
+  stream->capturing = false;
+  if (stream->broken) return record(cudaErrorStreamCaptureInvalidated);
+  *graph = new CUgraph_st{std::move(stream->captured)};
+  stream->captured.clear();
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  const auto lock = one_at_a_time();
+  if (world().fault != cudaSuccess) return record(world().fault);
+  *executable = new CUgraphExec_st{current_device, graph->operations};
+  world().executables.insert(*executable);
+  GraphNodes nodes;
+  for (const Operation& operation : graph->operations) {
+    nodes.kernels += operation.kind == Kind::kKernel ? 1 : 0;
+    nodes.memsets += operation.kind == Kind::kMemset ? 1 : 0;
+    nodes.copies += operation.kind == Kind::kCopy ? 1 : 0;
+  }
+  world().graph = nodes;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  const auto lock = one_at_a_time();
+  if (world().executables.erase(executable) == 0) return record(cudaErrorInvalidResourceHandle);
+  delete executable;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  const auto lock = one_at_a_time();
+  if (world().executables.count(executable) == 0 || stream == nullptr) return record(cudaErrorInvalidResourceHandle);
+  ++world().counts.graph_launches;
+  for (Operation operation : executable->operations) {
+    operation.name.clear();  // a replay is not a measurement
+    if (const cudaError_t status = put(stream, std::move(operation), true); status != cudaSuccess) return status;
+  }
+  return cudaSuccess;
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inside of the stand-in for CUDA's runtime, shared by its parts (runtime_*.cpp) and by nobody else: what a stream holds,
+// and the one world that every call works on, under its one lock. runtime.cpp has the order in which things happen.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/base/runtime.h"
+#include "tests/simt/runtime.h"
+
+namespace elek::simt {
+
+enum class Kind : uint8_t { kKernel, kMemset, kCopy, kRecord, kWait, kFree };
+
+struct EventState {
+  int device = 0;
+  bool timed = false;
+  uint64_t recorded = 0;   // how often it was put on a stream
+  uint64_t completed = 0;  // the latest of those that has been reached
+  double at_us = 0;
+};
+
+struct Operation {
+  Kind kind = Kind::kKernel;
+  std::function<void()> work;
+  double cost_us = 1;
+  std::shared_ptr<EventState> event;  // kRecord, kWait
+  uint64_t version = 0;
+  std::string name;  // of what may be repeated
+};
+
+/// Sees that a stream is given the same over and over: one operation, or two in turns (a kernel and the one that adds up after
+/// it).
+class Repetition {
+ public:
+  /// True if what is called so has been run often enough. Empty: never the same as anything.
+  bool enough(const std::string& name) {
+    const bool again = !name.empty() && name == last_, in_turns = !again && !name.empty() && name == before_last_;
+    repeats_ = again ? repeats_ + 1 : 0;
+    turns_ = in_turns ? turns_ + 1 : 0;
+    before_last_ = std::exchange(last_, name);
+    return repeats_ >= 1 || turns_ > 2;
+  }
+
+ private:
+  std::string last_, before_last_;
+  int repeats_ = 0, turns_ = 0;
+};
+
+}  // namespace elek::simt
+
+struct CUstream_st {
+  int device = 0;
+  std::deque<elek::simt::Operation> queue;
+  elek::simt::Repetition repetition;
+  bool capturing = false, broken = false;
+  std::vector<elek::simt::Operation> captured;
+};
+struct CUevent_st {
+  std::shared_ptr<elek::simt::EventState> state;
+};
+struct CUgraph_st {
+  std::vector<elek::simt::Operation> operations;
+};
+struct CUgraphExec_st {
+  int device = 0;
+  std::vector<elek::simt::Operation> operations;
+};
+
+namespace elek::simt {
+
+constexpr int kPinned = -1;
+
+struct Allocation {
+  size_t bytes = 0;
+  int device = kPinned;
+};
+
+struct World {
+  Machinery machinery;
+  std::map<uintptr_t, Allocation> blocks;
+  std::vector<std::unique_ptr<CUstream_st>> streams;
+  std::set<cudaEvent_t> events;
+  std::set<cudaGraphExec_t> executables;
+  std::vector<double> clocks_us;  // a device
+  cudaError_t fault = cudaSuccess;
+  std::string fault_text;
+  int64_t until_fault = -1, until_refusal = -1;
+  cudaError_t planned_fault = cudaSuccess;
+  Pace pace = Pace::kRandom;
+  Random random{1};
+  bool no_waits = false;
+  Counts counts;
+  GraphNodes graph;
+};
+
+World& world();
+extern thread_local cudaError_t last_error;
+extern thread_local int current_device;
+
+/// Now and then, as the pace has it, some of what is queued is done.
+void make_progress();
+/// Works until `done`; a fault if nothing can go on before that.
+cudaError_t work_until(const std::function<bool()>& done);
+/// Common to everything that is put on a stream. `own_device`: the stream has to be the current device's.
+cudaError_t put(cudaStream_t stream, Operation operation, bool own_device);
+bool known(cudaStream_t stream);
+/// Microseconds of a device's time.
+double& clock_of(int device);
+
+/// No call that waits, allocates or frees may be made in a thread that is recording.
+bool recording();
+cudaError_t break_recording();
+
+/// Gives a block's memory back, whatever is queued.
+void release(uintptr_t address);
+
+}  // namespace elek::simt
