@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 #include "engine/session.h"
 
@@ -48,6 +49,26 @@ inline constexpr Device kGpu{DeviceKind::kCuda, 0};
 [[nodiscard]] inline std::string fixture(const std::string& name) {
   const char* moved = std::getenv("ELEK_TEST_DATA");
   return std::string(moved != nullptr && *moved != '\0' ? moved : ELEK_TEST_DATA) + "/" + name;
+}
+
+[[nodiscard]] inline std::vector<float> end_batch(Session& session) {
+  const auto logits = session.end();
+  return {logits.begin(), logits.end()};
+}
+
+/// Logits of all batches but the last, which is still under way: two at a time, `fill(slot, batch)` gives each its images, and
+/// slots are written over as soon as begin() is back.
+template <typename Fill>
+[[nodiscard]] std::vector<std::vector<float>> begin_overlapped(Session& session, int64_t batches, const Fill& fill) {
+  std::vector<std::vector<float>> got;
+  for (int64_t batch = 0; batch < batches; ++batch) {
+    Slot& slot = session.slots()[static_cast<size_t>(batch % 2)];
+    fill(slot, batch);
+    session.begin(slot);
+    std::fill_n(slot.pixels, slot.capacity * slot.shape.elements(), uint8_t{255});
+    if (batch > 0) got.push_back(end_batch(session));
+  }
+  return got;
 }
 
 /// Sets an environment variable for the length of a scope.

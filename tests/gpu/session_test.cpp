@@ -352,20 +352,9 @@ TEST(GpuUnderWay, TwoBatchesDoNotDisturbEachOther) {
     }
     const Statistics one_by_one = session.statistics();
     session.reset_statistics();
-    std::vector<std::vector<float>> got;
-    const auto end = [&] {
-      const auto logits = session.end();
-      got.emplace_back(logits.begin(), logits.end());
-    };
-    for (int64_t batch = 0; batch < 5; ++batch) {
-      Slot& slot = session.slots()[static_cast<size_t>(batch % 2)];
-      fill(slot, batch);
-      session.begin(slot);
-      std::fill_n(slot.pixels, slot.capacity * tiny.input.elements(), uint8_t{255});
-      if (batch > 0) end();
-    }
+    auto got = begin_overlapped(session, 5, fill);
     EXPECT_THROW((void)session.statistics(), ContractError) << "a batch is under way";
-    end();
+    got.push_back(end_batch(session));
     EXPECT_EQ(got, want) << "micro-batch " << micro_batch;
     const Statistics overlapped = session.statistics();
     EXPECT_EQ(overlapped.samples, one_by_one.samples);

@@ -240,22 +240,13 @@ TEST_F(SimtSession, IsOneGraphWithOneMemsetAndNothingIsAllocatedWhileItRuns) {
   EXPECT_EQ(simt::last_graph().memsets, 0) << "no sums are taken inside a convolution";
 }
 
-/// Five batches, two under way at a time, their slots written over as soon as begin() is back.
+/// Five batches, two under way at a time.
 std::vector<std::vector<float>> overlapped(Session& session, const std::vector<uint8_t>& pixels, size_t each) {
-  std::vector<std::vector<float>> got;
-  const auto end = [&] {
-    const auto logits = session.end();
-    got.emplace_back(logits.begin(), logits.end());
-  };
-  for (int64_t batch = 0; batch < 5; ++batch) {
-    Slot& slot = session.slots()[static_cast<size_t>(batch % 2)];
+  auto got = begin_overlapped(session, 5, [&](Slot& slot, int64_t batch) {
     slot.count = batch == 3 ? 2 : 4;
     std::copy_n(pixels.data() + static_cast<size_t>(batch) * each, static_cast<size_t>(slot.count) * each, slot.pixels);
-    session.begin(slot);
-    std::fill_n(slot.pixels, static_cast<size_t>(slot.capacity) * each, uint8_t{255});
-    if (batch > 0) end();
-  }
-  end();
+  });
+  got.push_back(end_batch(session));
   return got;
 }
 
