@@ -68,8 +68,8 @@ struct GraphNodes {
 /// Remembers the thread's last error; returns it.
 cudaError_t record(cudaError_t status);
 /// Puts the work of a library on a stream of the current device; it takes `cost_us` of the device's time. Of equal `name`s in a
-/// row the second and all further ones take their time and do nothing, of two in turns the third and all further rounds: what is
-/// done over and over is being timed.
+/// row the second and all further ones take their time and do nothing, of two in turns the third and all further rounds: what
+/// is done over and over is being timed.
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work, std::string name, double cost_us);
 
 }  // namespace elek::simt
