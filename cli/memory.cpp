@@ -157,11 +157,9 @@ Json solve(Context& context, const MemoryOptions& options, const Model& model, c
   const std::vector<Tracker::Event> loaded = context.session_tracker().events();  // of what shares the limit with the session
   const LargestBatch found = largest_batch(model, session_options(options, context, model), loaded, limit);
   context.output().result("largest batch under " + options.common.memory_limit + ": " + std::to_string(found.batch) +
-                          " in slices of " + std::to_string(found.micro_batch) +
-                          (found.winograd ? "" : ", without Winograd's weights") + "\n");
+                          " in slices of " + std::to_string(found.micro_batch) + "\n");
   Json json = report(context.output(), name, found.session);
   json["max_batch"] = found.batch;
-  json["winograd"] = found.winograd;
   json["limit_bytes"] = limit;
   json["model_bytes"] = context.tracker().figures().live_bytes;
   return json;

@@ -16,7 +16,6 @@ inline constexpr int64_t kMostBatch = 65536;
 struct LargestBatch {
   int64_t batch = 0;
   int64_t micro_batch = 0;  // the slice a session of that batch then runs in
-  bool winograd = true;     // false: only without Winograd's weights
   SessionEstimate session;
 };
 /// The largest batch, 1 … kMostBatch, that fits beside what `loaded` left alive; in slices of options.micro_batch, or down to

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The largest batch under a limit. What a command would do is played on addresses without memory, in a pool as its own: what
 // loading asked for, then a session's slabs in the order in which it asks for them. A session trims its memory before each of
-// its attempts, so that they all meet the same pool, and the thinnest slices decide whether a batch fits: with Winograd or, a
-// session's last attempts, without.
+// its attempts, so that they all meet the same pool, and the thinnest slices decide whether a batch fits.
 // Tests: tests/cli/memory_test.cpp
 #include <algorithm>
 #include <map>
-#include <optional>
 
 #include "cli/memory.h"
 #include "engine/base/error.h"
@@ -118,7 +116,7 @@ LargestBatch largest_in_room(const Model& model, const SessionOptions& options, 
   for (int64_t slice = options.micro_batch;;) {  // as a session: its own choice, then half of it
     SessionEstimate session = estimate(good, slice);
     const int64_t taken = session.program.micro_batch;
-    if (taken <= thinnest || room.takes(session)) return {good, taken, true, std::move(session)};
+    if (taken <= thinnest || room.takes(session)) return {good, taken, std::move(session)};
     slice = taken / 2;
   }
 }
@@ -128,22 +126,7 @@ LargestBatch largest_in_room(const Model& model, const SessionOptions& options, 
 LargestBatch largest_batch(const Model& model, const SessionOptions& options, std::span<const Tracker::Event> loaded,
                            size_t limit_bytes) {
   Room room(loaded, limit_bytes);
-  if (options.winograd != Winograd::kAuto || options.deterministic) return largest_in_room(model, options, room, limit_bytes);
-  std::optional<LargestBatch> best;
-  try {
-    best = largest_in_room(model, options, room, limit_bytes);
-  } catch (const OutOfMemory&) {  // what follows says it for both
-  }
-  SessionOptions direct = options;
-  direct.winograd = Winograd::kOff;  // a session's last attempts
-  try {
-    LargestBatch without = largest_in_room(model, direct, room, limit_bytes);
-    without.winograd = false;
-    if (!best || without.batch > best->batch) best = std::move(without);
-  } catch (const OutOfMemory&) {
-    if (!best) throw;
-  }
-  return std::move(*best);
+  return largest_in_room(model, options, room, limit_bytes);
 }
 
 }  // namespace elek::cli

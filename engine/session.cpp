@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <optional>
 #include <utility>
 
 #include "engine/backends/backend.h"
@@ -86,32 +85,6 @@ OutOfMemory refused(const OutOfMemory& error, const Lowered& lowered) {
           error.figures()};
 }
 
-/// Whether a session that does not fit may still go without Winograd: its weights are up to four times the originals.
-bool may_drop_winograd(const SessionOptions& options, const Program& program) {
-  return options.winograd == Winograd::kAuto &&
-         std::any_of(program.steps.begin(), program.steps.end(), [](const ProgramStep& step) { return step.arithmetic < 1; });
-}
-
-double kernel_flops(const Graph& graph, const Program& program) {
-  double sum = 0;
-  for (size_t i = 0; i < program.steps.size(); ++i) sum += work_of(graph, program, i, 1).kernel_flops;
-  return sum;
-}
-
-/// What going without Winograd costs, beside the plan that was refused.
-void tell_without_winograd(const Graph& graph, const Lowered& with, const Lowered& without) {
-  const double times = kernel_flops(graph, without.lowering->program()) / kernel_flops(graph, with.lowering->program());
-  const auto mb = [](const Lowered& l) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.1f", static_cast<double>(l.lowering->memory().weights_bytes) / 1e6);
-    return std::string(text);
-  };
-  char factor[32];
-  std::snprintf(factor, sizeof factor, "%.2f", times);
-  warn("no room for Winograd's weights (" + mb(with) + " MB, " + mb(without) + " without): all convolutions run direct, with " +
-       factor + " times the multiplications");
-}
-
 }  // namespace
 
 MemoryResource& default_memory(const Device& device) { return device_memory(device); }
@@ -156,7 +129,6 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
   if (!i.options.probes.empty()) i.model_hash = hash(i.model);  // 0.1 s for 100 MB: only statistics carry it
   const bool may_slice = i.options.micro_batch == 0 && !i.options.batch_moments && !i.options.keep_values;
   const size_t parameters = i.model.parameters.size();
-  std::optional<Lowered> with_winograd;  // the last plan that was refused before Winograd was given up
   for (SessionOptions tried = i.options;;) {
     Lowered lowered = lower_and_plan(i.model, tried);
     MemoryResource& memory = tried.memory != nullptr ? *tried.memory : lowered.backend->default_memory();
@@ -167,23 +139,14 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
       i.executable = lowered.lowering->bind(i.model, lowered.plan, memory);
     } catch (const OutOfMemory& error) {
       if (i.model.parameters.size() != parameters) throw refused(error, lowered);
-      if (may_slice && i.program.micro_batch > 1) {
-        tried.micro_batch = i.program.micro_batch / 2;  // thinner slices, a smaller arena
-      } else if (may_drop_winograd(tried, i.program)) {
-        tried.winograd = Winograd::kOff;
-        tried.micro_batch = i.options.micro_batch;
-        with_winograd = std::move(lowered);
-      } else {
-        throw refused(error, lowered);
-      }
+      if (!may_slice || i.program.micro_batch == 1) throw refused(error, lowered);
+      tried.micro_batch = i.program.micro_batch / 2;  // thinner slices, a smaller arena
       continue;
     }
-    if (with_winograd) tell_without_winograd(i.model.graph, *with_winograd, lowered);
     i.model.parameters.clear();  // packed: what is left of them is the caller's
     i.plan = std::move(lowered.plan);
     i.backend = std::move(lowered.backend);
     i.options.batch_norm = tried.batch_norm;
-    i.options.winograd = tried.winograd;
     return;
   }
 }

@@ -11,11 +11,9 @@
 namespace elek {
 namespace {
 
-/// Logits of the source's first batch. The session goes before the next is built, so that only one is in memory. What it gave
-/// up for want of memory the next one gives up, too: `options` says so.
-std::vector<float> first_logits(const Model& model, BatchSource& source, SessionOptions& options) {
+/// Logits of the source's first batch. The session goes before the next is built, so that only one is in memory.
+std::vector<float> first_logits(const Model& model, BatchSource& source, const SessionOptions& options) {
   Session session(model, options);
-  options.winograd = session.options().winograd;
   const SourcePass pass(source, session.slots());
   const Slot* slot = source.next();
   ELEK_CHECK(slot != nullptr, "check_equivalence: '" + source.description() + "' gave no sample to compare on");

@@ -3,10 +3,7 @@
 #include "kernels/cpu/winograd.h"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <string>
-#include <vector>
 
 #include "kernels/cpu/winograd_detail.h"
 
@@ -16,7 +13,12 @@ namespace {
 constexpr int64_t kLineFloats = 16;
 // What V and M of one thread may take: most of a 1 MiB L2, the rest is for the weights and activations that stream through.
 constexpr int64_t kCacheFloats = 1'200'000 / 4;
-constexpr int64_t kManyChannels = 512;
+constexpr int64_t kManyChannels = 256;
+// Input channels whose weights are transformed at a time: a row of F(4x4)'s points of them takes 24 KiB, most of an L1 cache; M
+// is read and written once a chunk.
+constexpr int64_t kChunkChannels = 64;
+// U of a layer up to which it is made as a whole: it stays in the caches, and is not made anew for each block of tiles.
+constexpr int64_t kMostWholeU = (int64_t{1} << 20) / 4;
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -42,32 +44,6 @@ int edge_outputs(WinogradTile tile, int64_t size) {
   const auto m = static_cast<int>(tile);
   const auto rest = static_cast<int>(size % m);
   return tile == WinogradTile::k2x2 || rest == 0 ? m : std::max(rest, 2);
-}
-
-// G of F(2x2, 3x3) at the points 0, 1, -1, infinity.
-constexpr double kG2[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
-
-/// G of F(4x4, 3x3) at the points 0, +-1/sqrt(2), +-sqrt(2), infinity: closer together than 0, +-1, +-2, which costs less
-/// accuracy (docs/winograd.md derives it).
-std::array<std::array<double, 3>, 6> g4() {
-  const double a = std::sqrt(0.5), b = std::sqrt(2.0);
-  const double na = -1.5, nb = 6.0;  // products of the differences to the other points
-  return {{{1, 0, 0},
-           {1 / na, a / na, a * a / na},
-           {1 / na, -a / na, a * a / na},
-           {1 / nb, b / nb, b * b / nb},
-           {1 / nb, -b / nb, b * b / nb},
-           {0, 0, 1}}};
-}
-
-/// u = G w G^T of one 3x3 kernel, [n][n].
-template <size_t N, typename G>
-void transform_kernel(const G& g, const float* w, double* u) {
-  double t[N][3];
-  for (size_t i = 0; i < N; ++i)
-    for (size_t j = 0; j < 3; ++j) t[i][j] = g[i][0] * w[j] + g[i][1] * w[3 + j] + g[i][2] * w[6 + j];
-  for (size_t i = 0; i < N; ++i)
-    for (size_t j = 0; j < N; ++j) u[i * N + j] = t[i][0] * g[j][0] + t[i][1] * g[j][1] + t[i][2] * g[j][2];
 }
 
 }  // namespace
@@ -188,9 +164,15 @@ Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
   const int64_t rows = plan.block_points + (differ ? plan.points - 1 : 0);
   plan.v_floats = round_up(rows * plan.v_tile_stride, kLineFloats) + plan.points * 2 * kLineFloats;
   plan.m_floats = round_up(rows * plan.m_tile_stride, kLineFloats) + plan.points * 2 * kLineFloats;
-  const int64_t v_copies = plan.split_channels ? 1 : problem.threads;
-  plan.scratch_bytes = static_cast<size_t>(v_copies * plan.v_floats + problem.threads * plan.m_floats) * sizeof(float);
-  plan.packed_bytes = static_cast<size_t>(groups * plan.points * problem.channels * out_lanes) * sizeof(float);
+  plan.groups = groups;
+  plan.whole_u = !plan.split_channels && groups * plan.points * problem.channels * out_lanes <= kMostWholeU;
+  plan.chunk_channels = plan.whole_u ? problem.channels : std::min(kChunkChannels, problem.channels);
+  plan.u_stride = plan.chunk_channels * out_lanes + (plan.whole_u ? 0 : kLineFloats);
+  plan.u_floats = (plan.whole_u ? plan.points : m + 2) * plan.u_stride;
+  const int64_t shared = (plan.split_channels ? plan.v_floats : 0) + (plan.whole_u ? groups * plan.u_floats : 0);
+  const int64_t own = plan.m_floats + (plan.split_channels ? 0 : plan.v_floats) + (plan.whole_u ? 0 : plan.u_floats);
+  plan.scratch_bytes = static_cast<size_t>(shared + problem.threads * own) * sizeof(float);
+  plan.packed_bytes = static_cast<size_t>(groups * 9 * problem.channels * out_lanes) * sizeof(float);
   return plan;
 }
 
@@ -198,28 +180,15 @@ void pack_winograd_weights(const WinogradPlan& plan, const float* weights, float
   const WinogradProblem& p = plan.problem;
   const int64_t out_lanes = 2 * detail::winograd_lanes(channel_block(p.layout));
   const int64_t groups = ceil_div(padded_channels(p.layout, p.out_channels), out_lanes);
-  const auto g = g4();
 #pragma omp parallel for schedule(static) num_threads(p.threads)
-  for (int64_t group = 0; group < groups; ++group) {
-    double u[36];
-    for (int64_t c = 0; c < p.channels; ++c) {
-      for (int64_t lane = 0; lane < out_lanes; ++lane) {
-        const int64_t k = group * out_lanes + lane;
-        const bool real = k < p.out_channels;
-        if (real) {
-          const float* w = weights + (k * p.channels + c) * 9;
-          if (p.tile == WinogradTile::k4x4) {
-            transform_kernel<6>(g, w, u);
-          } else {
-            transform_kernel<4>(kG2, w, u);
-          }
+  for (int64_t group = 0; group < groups; ++group)
+    for (int64_t c = 0; c < p.channels; ++c)
+      for (int64_t tap = 0; tap < 9; ++tap)
+        for (int64_t lane = 0; lane < out_lanes; ++lane) {
+          const int64_t k = group * out_lanes + lane;
+          packed[((group * p.channels + c) * 9 + tap) * out_lanes + lane] =
+              k < p.out_channels ? weights[(k * p.channels + c) * 9 + tap] : 0.0F;
         }
-        for (int64_t point = 0; point < plan.points; ++point)
-          packed[((group * plan.points + point) * p.channels + c) * out_lanes + lane] =
-              real ? static_cast<float>(u[point]) : 0.0F;
-      }
-    }
-  }
 }
 
 }  // namespace elek::kernels

@@ -7,8 +7,9 @@
 // V, multiply V by the transformed weights U (one small matrix product a transform point), transform the products M back.
 // F(4x4) does 4 times fewer multiplications than the direct form and loses about one decimal digit; F(2x2) 2.25 times fewer.
 // Where F(4x4)'s last tiles would stick out of the map they are smaller ones (3 or 2 outputs) at some of the same points.
-// Must not know about graphs or sessions; allocates nothing; scratch and packed weights are the caller's.
-// Tests: tests/kernels/winograd_test.cpp
+// U is made anew in every run, but for narrow layers a chunk at a time, so that memory is read for the weights themselves and
+// not for four times as much. It costs a few percent of a run at most, and no transformed weights are kept. Must not know about
+// graphs or sessions; allocates nothing; scratch and packed weights are the caller's. Tests: tests/kernels/winograd_test.cpp
 #pragma once
 
 #include <cstddef>
@@ -42,24 +43,31 @@ struct WinogradPlan {
   int64_t out_width = 0;
   int64_t tiles_high = 0;  // a sample
   int64_t tiles_wide = 0;
-  int edge_rows = 0;            // outputs of the transform of the last row of tiles: the tile's, or 3 or 2
-  int edge_columns = 0;         // and of the last column
-  int64_t block_points = 0;     // points of the tiles transformed together, of all of them
-  bool split_channels = false;  // threads share V and split the output channels; else they split the tile blocks
-  int64_t points = 0;           // 36 or 16
-  int64_t v_tile_stride = 0;    // floats between two tiles of V at one point
+  int edge_rows = 0;         // outputs of the transform of the last row of tiles: the tile's, or 3 or 2
+  int edge_columns = 0;      // and of the last column
+  int64_t block_points = 0;  // points of the tiles transformed together, of all of them
+  // Threads share V and split the output channels; else they split the tile blocks.
+  bool split_channels = false;
+  int64_t points = 0;         // 36 or 16
+  int64_t v_tile_stride = 0;  // floats between two tiles of V at one point
   int64_t m_tile_stride = 0;
   int64_t v_floats = 0;  // of one block
   int64_t m_floats = 0;
-  int64_t products = 0;      // points of a sample's tiles: channels * out_channels multiply-adds each
-  size_t packed_bytes = 0;   // transformed weights
-  size_t scratch_bytes = 0;  // V and M of all threads
+  int64_t groups = 0;  // of two vectors of output channels
+  // U is made once a run, for all; else by each thread as it uses it, a row of points of chunk_channels at a time.
+  bool whole_u = false;
+  int64_t chunk_channels = 0;  // input channels
+  int64_t u_stride = 0;        // floats between two points of U
+  int64_t u_floats = 0;        // of one group, or of a row of points of a chunk
+  int64_t products = 0;        // points of a sample's tiles: channels * out_channels multiply-adds each
+  size_t packed_bytes = 0;
+  size_t scratch_bytes = 0;  // U, V and M of all threads
 };
 
 /// No, with the reason, for a layout whose block is not a whole number of this machine's vectors, or sizes out of range.
 [[nodiscard]] Result<WinogradPlan> plan_winograd(const WinogradProblem& problem);
 
-/// U = G w G^T, computed in double, packed for the micro-kernel.
+/// The weights as they are, put in the order in which winograd_conv transforms them: as many bytes, but for padding.
 /// Shapes    weights: [K, C, 3, 3] dense f32 · packed: plan.packed_bytes, aligned to 64
 /// Memory    writes all of packed; padding channels are zero
 void pack_winograd_weights(const WinogradPlan& plan, const float* weights, float* packed);

@@ -14,10 +14,12 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/cpu/register_sums-inl.h"
 #include "kernels/cpu/winograd.h"
 #include "kernels/cpu/winograd_detail.h"
+#include "kernels/cpu/winograd_transforms-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace elek::kernels {
@@ -32,110 +34,6 @@ constexpr int kPanelRows = 14;
 #else
 constexpr int kPanelRows = 6;
 #endif
-
-template <class D>
-using Vec = hn::Vec<D>;
-
-// ---- 1-D transforms: B^T and A^T of docs/winograd.md
-constexpr float kA = 0.70710678118654752F, kB = 1.41421356237309505F, k15A = 1.06066017177982129F;  // k15A: 3a/2, rounded once
-
-/// kTile outputs at kTile + 2 of a grid of points: F(4) and its edge tiles F(3) and F(2) at 0, +-a, +-b, infinity with
-/// a = 1/sqrt(2), b = sqrt(2); F(2) by itself at 0, +-1, infinity.
-template <int kGrid, int kTile>
-struct Transform;
-
-template <>
-struct Transform<detail::kGrid4, 4> {
-  static constexpr int kOutputs = 4, kGrid = detail::kGrid4;
-  template <class D, class V = Vec<D>>
-  static HWY_INLINE void input(D d, const V (&x)[6], V (&y)[6]) {
-    const V m25 = hn::Set(d, -2.5F), a = hn::Set(d, kA), b = hn::Set(d, kB), half = hn::Set(d, 0.5F), two = hn::Set(d, 2.0F);
-    const V first = hn::MulAdd(m25, x[2], hn::Add(x[0], x[4])), last = hn::MulAdd(m25, x[3], hn::Add(x[1], x[5]));
-    const V even_a = hn::NegMulAdd(two, x[2], x[4]), odd_a = hn::NegMulAdd(two, x[1], x[3]);
-    const V even_b = hn::NegMulAdd(half, x[2], x[4]), odd_b = hn::NegMulAdd(half, x[1], x[3]);
-    y[0] = first;  // x and y may be the same
-    y[1] = hn::MulAdd(a, odd_a, even_a);
-    y[2] = hn::NegMulAdd(a, odd_a, even_a);
-    y[3] = hn::MulAdd(b, odd_b, even_b);
-    y[4] = hn::NegMulAdd(b, odd_b, even_b);
-    y[5] = last;
-  }
-  template <class D, class V = Vec<D>>
-  static HWY_INLINE void output(D d, const V* HWY_RESTRICT m, int from, V* HWY_RESTRICT y, int to) {
-    const V a = hn::Set(d, kA), b = hn::Set(d, kB), half = hn::Set(d, 0.5F), two = hn::Set(d, 2.0F);
-    const V a3 = hn::Set(d, kA * 0.5F), b3 = hn::Set(d, kB * 2.0F);
-    const V sa = hn::Add(m[from], m[2 * from]), da = hn::Sub(m[from], m[2 * from]);
-    const V sb = hn::Add(m[3 * from], m[4 * from]), db = hn::Sub(m[3 * from], m[4 * from]);
-    y[0] = hn::Add(m[0], hn::Add(sa, sb));
-    y[to] = hn::MulAdd(b, db, hn::Mul(a, da));
-    y[2 * to] = hn::MulAdd(two, sb, hn::Mul(half, sa));
-    y[3 * to] = hn::Add(hn::MulAdd(b3, db, hn::Mul(a3, da)), m[5 * from]);
-  }
-};
-
-template <>
-struct Transform<detail::kGrid4, 3> {  // at +-a, +-b, infinity
-  static constexpr int kOutputs = 3, kGrid = detail::kGrid4;
-  template <class D, class V = Vec<D>>
-  static HWY_INLINE void input(D d, const V (&x)[5], V (&y)[5]) {
-    const V m25 = hn::Set(d, -2.5F), a = hn::Set(d, kA), b = hn::Set(d, kB), half = hn::Set(d, 0.5F), two = hn::Set(d, 2.0F);
-    const V last = hn::MulAdd(m25, x[2], hn::Add(x[0], x[4]));
-    const V even_a = hn::MulSub(half, x[2], x[0]), odd_a = hn::NegMulAdd(two, x[1], x[3]);
-    const V even_b = hn::MulSub(two, x[2], x[0]), odd_b = hn::NegMulAdd(half, x[1], x[3]);
-    y[0] = hn::MulAdd(a, odd_a, even_a);  // x and y may be the same
-    y[1] = hn::NegMulAdd(a, odd_a, even_a);
-    y[2] = hn::MulAdd(b, odd_b, even_b);
-    y[3] = hn::NegMulAdd(b, odd_b, even_b);
-    y[4] = last;
-  }
-  template <class D, class V = Vec<D>>
-  static HWY_INLINE void output(D d, const V* HWY_RESTRICT m, int from, V* HWY_RESTRICT y, int to) {
-    const V a = hn::Set(d, kA), b = hn::Set(d, kB), half = hn::Set(d, 0.5F), two = hn::Set(d, 2.0F);
-    const V sa = hn::Add(m[0], m[from]), da = hn::Sub(m[0], m[from]);
-    const V sb = hn::Add(m[2 * from], m[3 * from]), db = hn::Sub(m[2 * from], m[3 * from]);
-    y[0] = hn::Add(sa, sb);
-    y[to] = hn::MulAdd(b, db, hn::Mul(a, da));
-    y[2 * to] = hn::Add(hn::MulAdd(two, sb, hn::Mul(half, sa)), m[4 * from]);
-  }
-};
-
-template <>
-struct Transform<detail::kGrid4, 2> {  // at 0, +-a, infinity
-  static constexpr int kOutputs = 2, kGrid = detail::kGrid4;
-  template <class D, class V = Vec<D>>
-  static HWY_INLINE void input(D d, const V (&x)[4], V (&y)[4]) {
-    const V m15 = hn::Set(d, -1.5F), m15a = hn::Set(d, -k15A), half = hn::Set(d, 0.5F), two = hn::Set(d, 2.0F);
-    const V first = hn::NegMulAdd(two, x[2], x[0]), last = hn::NegMulAdd(half, x[1], x[3]);
-    const V even = hn::Mul(m15, x[2]), odd = x[1];
-    y[0] = first;  // x and y may be the same
-    y[1] = hn::MulAdd(m15a, odd, even);
-    y[2] = hn::NegMulAdd(m15a, odd, even);
-    y[3] = last;
-  }
-  template <class D, class V = Vec<D>>
-  static HWY_INLINE void output(D d, const V* HWY_RESTRICT m, int from, V* HWY_RESTRICT y, int to) {
-    y[0] = hn::Add(m[0], hn::Add(m[from], m[2 * from]));
-    y[to] = hn::MulAdd(hn::Set(d, kA), hn::Sub(m[from], m[2 * from]), m[3 * from]);
-  }
-};
-
-template <>
-struct Transform<detail::kGrid2, 2> {
-  static constexpr int kOutputs = 2, kGrid = detail::kGrid2;
-  template <class D, class V = Vec<D>>
-  static HWY_INLINE void input(D, const V (&x)[4], V (&y)[4]) {
-    const V first = hn::Sub(x[0], x[2]), second = hn::Add(x[1], x[2]), third = hn::Sub(x[2], x[1]);
-    y[3] = hn::Sub(x[3], x[1]);
-    y[0] = first;
-    y[1] = second;
-    y[2] = third;
-  }
-  template <class D, class V = Vec<D>>
-  static HWY_INLINE void output(D, const V* HWY_RESTRICT m, int from, V* HWY_RESTRICT y, int to) {
-    y[0] = hn::Add(m[0], hn::Add(m[from], m[2 * from]));
-    y[to] = hn::Add(hn::Sub(m[from], m[2 * from]), m[3 * from]);
-  }
-};
 
 /// Where point (i, j) of a tile lies in the grid of points.
 template <class Rows, class Columns>
@@ -199,23 +97,84 @@ void transform_input(const WinogradPlan& plan, const ActivationView<const float>
   }
 }
 
-// ---- step 2: M = V U, one small product a transform point
+// ---- step 2: the weights to U, M = V U: one small product a transform point
 // ----------------------------------------------------------------------
-/// m[r][0 … 2L) = sum over c of v[r][c] u[c][0 … 2L) for kRows rows. Meanwhile fetches `ahead`, the next panel of weights.
-template <int kRows, class D>
+/// One row of points of U = G w G^T, of `channels` input channels of one group.
+/// w: [channels][9][2L] -> u: kGrid points u_stride floats apart, [channels][2L] each
+template <int kGrid, int kRow, class D>
+HWY_NOINLINE void transform_weights(D d, const float* HWY_RESTRICT w, int64_t channels, float* HWY_RESTRICT u,
+                                    int64_t u_stride) {
+  using V = Vec<D>;
+  using T = WeightTransform<kGrid>;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), out_lanes = 2 * lanes;
+  for (int64_t c = 0; c < channels; ++c, w += 9 * out_lanes, u += out_lanes)
+    for (int64_t at = 0; at < out_lanes; at += lanes) {
+      V t[3], y[kGrid];
+#pragma GCC unroll 3
+      for (int j = 0; j < 3; ++j) {
+        const auto tap = [&](int i) HWY_ATTR { return hn::Load(d, w + (3 * i + j) * out_lanes + at); };
+        if constexpr (kRow == 0) {
+          t[j] = tap(0);
+        } else if constexpr (kRow == kGrid - 1) {
+          t[j] = tap(2);
+        } else {
+          t[j] = hn::Mul(hn::Set(d, T::kRows[kRow][0]), tap(0));
+          t[j] = hn::MulAdd(hn::Set(d, T::kRows[kRow][2]), tap(2), t[j]);
+          t[j] = hn::MulAdd(hn::Set(d, T::kRows[kRow][1]), tap(1), t[j]);
+        }
+      }
+      T::points(d, t, y);
+#pragma GCC unroll 6
+      for (int j = 0; j < kGrid; ++j) hn::Store(y[j], d, u + j * u_stride + at);
+    }
+}
+
+template <int kGrid, class D>
+HWY_INLINE void transform_weights(D d, int64_t row, const float* w, int64_t channels, float* u, int64_t u_stride) {
+  switch (row) {
+    case 0:
+      return transform_weights<kGrid, 0>(d, w, channels, u, u_stride);
+    case 1:
+      return transform_weights<kGrid, 1>(d, w, channels, u, u_stride);
+    case 2:
+      return transform_weights<kGrid, 2>(d, w, channels, u, u_stride);
+    case 3:
+      return transform_weights<kGrid, 3>(d, w, channels, u, u_stride);
+    default:
+      if constexpr (kGrid == detail::kGrid4) {
+        return row == 4 ? transform_weights<kGrid, 4>(d, w, channels, u, u_stride)
+                        : transform_weights<kGrid, 5>(d, w, channels, u, u_stride);
+      }
+  }
+}
+
+/// What a product multiplies by, and what to fetch meanwhile for the one that follows.
+struct Weights {
+  const float* u;     // where [channels][2L] of point 0 lies, or would lie
+  int64_t stride;     // floats between points
+  int64_t channels;   // of V that it goes over
+  const float* next;  // fetched from here on
+  int64_t next_step;  // floats a channel of a point
+};
+
+/// m[r][0 … 2L) (+)= sum over c of v[r][c] u[c][0 … 2L) for kRows rows. Meanwhile fetches `ahead`.
+template <int kRows, bool kAdds, class D>
 HWY_INLINE void multiply_panel(D d, const float* HWY_RESTRICT v, int64_t v_stride, const float* HWY_RESTRICT u,
-                               int64_t channels, const float* ahead, float* HWY_RESTRICT m) {
+                               int64_t channels, const float* ahead, int64_t ahead_step, float* HWY_RESTRICT m) {
   using V = Vec<D>;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   V acc0[kRows], acc1[kRows];
 #pragma GCC unroll 14  // what is indexed by a variable, even once, lives in memory throughout
-  for (int r = 0; r < kRows; ++r) acc0[r] = acc1[r] = hn::Zero(d);
+  for (int r = 0; r < kRows; ++r) {
+    acc0[r] = kAdds ? hn::Load(d, m + r * 2 * lanes) : hn::Zero(d);
+    acc1[r] = kAdds ? hn::Load(d, m + r * 2 * lanes + lanes) : hn::Zero(d);
+  }
   for (int64_t c = 0; c < channels; ++c) {
     const V u0 = hn::Load(d, u), u1 = hn::Load(d, u + lanes);
     hwy::Prefetch(ahead);
-    hwy::Prefetch(ahead + lanes);
+    hwy::Prefetch(ahead + ahead_step / 2);
     u += 2 * lanes;
-    ahead += 2 * lanes;
+    ahead += ahead_step;
 #pragma GCC unroll 14
     for (int r = 0; r < kRows; ++r) {
       const V value = hn::Set(d, v[r * v_stride + c]);
@@ -230,38 +189,37 @@ HWY_INLINE void multiply_panel(D d, const float* HWY_RESTRICT v, int64_t v_strid
   }
 }
 
-template <int kRows, class D>
+template <int kRows, bool kAdds, class D>
 HWY_INLINE void multiply_rows(D d, int64_t rows, const float* v, int64_t v_stride, const float* u, int64_t channels,
-                              const float* ahead, float* m) {
+                              const float* ahead, int64_t ahead_step, float* m) {
   if constexpr (kRows > 0) {
     if (rows == kRows) {
-      multiply_panel<kRows>(d, v, v_stride, u, channels, ahead, m);
+      multiply_panel<kRows, kAdds>(d, v, v_stride, u, channels, ahead, ahead_step, m);
     } else {
-      multiply_rows<kRows - 1>(d, rows, v, v_stride, u, channels, ahead, m);
+      multiply_rows<kRows - 1, kAdds>(d, rows, v, v_stride, u, channels, ahead, ahead_step, m);
     }
   }
 }
 
-/// All points of one group of output channels for a block of tiles, at each point those that use it. Panels are balanced: 20
+/// Points [first, last) of those that a block of tiles uses, for one group of output channels. Panels are balanced: 20
 /// rows go as 10 + 10, not 14 + 6.
-template <int kBlock>
-HWY_NOINLINE void multiply(const WinogradPlan& plan, const TileBlock& block, const float* v, const float* u_group, float* m) {
+template <int kBlock, bool kAdds>
+HWY_NOINLINE void multiply(const WinogradPlan& plan, const TileBlock& block, int64_t first, int64_t last, const float* v,
+                           const Weights& w, float* m) {
   const hn::CappedTag<float, kBlock> d;
-  const int64_t out_lanes = 2 * static_cast<int64_t>(hn::Lanes(d)), channels = plan.problem.channels;
-  const int64_t u_stride = channels * out_lanes;
-  for (int64_t k = 0; k < block.used_points; ++k) {
+  const int64_t out_lanes = 2 * static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t k = first; k < last; ++k) {
     const detail::PointRows& at = block.points[static_cast<size_t>(k)];
-    const float* u = u_group + at.point * u_stride;
-    const float* next = k + 1 < block.used_points ? u_group + block.points[static_cast<size_t>(k + 1)].point * u_stride
-                                                  : u_group + (plan.points + block.points[0].point) * u_stride;
+    const float* u = w.u + at.point * w.stride;
     const float* v_point = v + block.v_at[static_cast<size_t>(at.point)] + at.first * plan.v_tile_stride;
     float* m_point = m + block.m_at[static_cast<size_t>(at.point)] + at.first * out_lanes;
     const int64_t panels = (at.rows + kPanelRows - 1) / kPanelRows;
     for (int64_t panel = 0, row = 0; panel < panels; ++panel) {
       const int64_t rows = (at.rows - row) / (panels - panel);
-      const float* ahead = panel == 0 ? next : u;  // each weight is fetched ahead once, by the first panel
-      multiply_rows<kPanelRows>(d, rows, v_point + row * plan.v_tile_stride, plan.v_tile_stride, u, channels, ahead,
-                                m_point + row * out_lanes);
+      // Each weight is fetched ahead once, by the first panel.
+      const float* ahead = panel == 0 ? w.next + k * w.channels * w.next_step : u;
+      multiply_rows<kPanelRows, kAdds>(d, rows, v_point + row * plan.v_tile_stride, plan.v_tile_stride, u, w.channels, ahead,
+                                       panel == 0 ? w.next_step : 0, m_point + row * out_lanes);
       row += rows;
     }
   }
@@ -345,21 +303,67 @@ HWY_INLINE void with_transforms(const TilePlace& place, const Body& body) {
   }
 }
 
+/// What a thread works on: its copies, or those of all.
+struct Scratch {
+  float* v;
+  float* m;
+  float* u;  // of all groups, or of a chunk of channels of one
+};
+
+/// Step 2 of one group of output channels, by U as a whole.
+template <int kBlock>
+void multiply_group(const WinogradPlan& plan, const TileBlock& block, int64_t group, const Scratch& scratch) {
+  const float* u = scratch.u + group * plan.u_floats;
+  multiply<kBlock, false>(plan, block, 0, block.used_points, scratch.v,
+                          {u, plan.u_stride, plan.problem.channels, u + plan.u_stride, plan.u_stride / plan.problem.channels},
+                          scratch.m);
+}
+
+/// The same by a row of points of a chunk of input channels at a time: these weights are transformed, which leaves them in the
+/// L1 cache, and used at once, so that what streams from memory is the weights as they were given, a quarter of F(4x4)'s U.
+template <int kGrid, int kBlock>
+void transform_and_multiply_group(const WinogradPlan& plan, const float* packed, const TileBlock& block, int64_t group,
+                                  const Scratch& scratch) {
+  const hn::CappedTag<float, kBlock> d;
+  const int64_t out_lanes = 2 * static_cast<int64_t>(hn::Lanes(d)), channels = plan.problem.channels;
+  const int64_t step = (9 * out_lanes + block.used_points - 1) / block.used_points;
+  const float* w = packed + group * channels * 9 * out_lanes;
+  for (int64_t from = 0; from < channels; from += plan.chunk_channels) {
+    const int64_t count = std::min(plan.chunk_channels, channels - from), floats = count * out_lanes;
+    for (int64_t first = 0, last = 0; first < block.used_points; first = last) {
+      const int64_t row = block.points[static_cast<size_t>(first)].point / kGrid;
+      while (last < block.used_points && block.points[static_cast<size_t>(last)].point / kGrid == row) ++last;
+      transform_weights<kGrid>(d, row, w, count, scratch.u, plan.u_stride);
+      const Weights weights{scratch.u - row * kGrid * plan.u_stride, plan.u_stride, count, w + 9 * floats, step};
+      if (from == 0) {
+        multiply<kBlock, false>(plan, block, first, last, scratch.v, weights, scratch.m);
+      } else {
+        multiply<kBlock, true>(plan, block, first, last, scratch.v + from, weights, scratch.m);
+      }
+    }
+    w += 9 * floats;
+  }
+}
+
 /// Steps 2 and 3 for output groups [first, last) over one block of tiles.
 template <int kGrid, int kBlock, Observe kObserve>
-void finish_block(const WinogradPlan& plan, const ConvArgs& args, const TileBlock& block, const float* v, float* m,
+void finish_block(const WinogradPlan& plan, const ConvArgs& args, const TileBlock& block, const Scratch& scratch,
                   int64_t first_group, int64_t last_group, int thread) {
   const hn::CappedTag<float, kBlock> d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), channels = plan.problem.channels;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t group = first_group; group < last_group; ++group) {
-    multiply<kBlock>(plan, block, v, args.packed + group * plan.points * channels * 2 * lanes, m);
+    if (plan.whole_u) {
+      multiply_group<kBlock>(plan, block, group, scratch);
+    } else {
+      transform_and_multiply_group<kGrid, kBlock>(plan, args.packed, block, group, scratch);
+    }
     for (int64_t vector = 0; vector < 2; ++vector) {
       OutputVector out{(group * 2 + vector) * lanes, vector * lanes, args.bias, {}};
       if (out.channel >= args.y.channel_pitch) break;
       if constexpr (kObserve != Observe::kNothing) out.sums = at_channel(args.sums->of_thread(thread), out.channel);
       for (int64_t tile = 0; tile < block.tiles; ++tile)
         with_transforms<kGrid>(block.places[static_cast<size_t>(tile)], [&](auto rows, auto columns) HWY_ATTR {
-          transform_output<decltype(rows), decltype(columns), kBlock, kObserve>(plan, args, block, tile, out, m);
+          transform_output<decltype(rows), decltype(columns), kBlock, kObserve>(plan, args, block, tile, out, scratch.m);
         });
     }
   }
@@ -374,6 +378,30 @@ void start_tile(const WinogradPlan& plan, const ConvArgs& args, const TileBlock&
   });
 }
 
+/// What all share comes first: V where the threads split the output channels, U where it is made as a whole.
+inline Scratch scratch_of(const WinogradPlan& plan, float* at, int64_t thread) {
+  const auto take = [&at](int64_t floats) { return std::exchange(at, at + floats); };
+  Scratch scratch{};
+  if (plan.split_channels) scratch.v = take(plan.v_floats);
+  if (plan.whole_u) scratch.u = take(plan.groups * plan.u_floats);
+  at += thread * (plan.m_floats + (plan.split_channels ? 0 : plan.v_floats) + (plan.whole_u ? 0 : plan.u_floats));
+  if (!plan.split_channels) scratch.v = take(plan.v_floats);
+  scratch.m = take(plan.m_floats);
+  if (!plan.whole_u) scratch.u = take(plan.u_floats);
+  return scratch;
+}
+
+/// U of groups [first, last), whole.
+template <int kGrid, int kBlock>
+void transform_groups(const WinogradPlan& plan, const float* packed, int64_t first, int64_t last, float* u) {
+  const hn::CappedTag<float, kBlock> d;
+  const int64_t group_floats = plan.problem.channels * 9 * 2 * static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t group = first; group < last; ++group)
+    for (int64_t row = 0; row < kGrid; ++row)
+      transform_weights<kGrid>(d, row, packed + group * group_floats, plan.problem.channels,
+                               u + group * plan.u_floats + row * kGrid * plan.u_stride, plan.u_stride);
+}
+
 template <int kGrid, int kBlock, Observe kObserve>
 void run(const WinogradPlan& plan, const ConvArgs& args) {
   const hn::CappedTag<float, kBlock> d;
@@ -385,29 +413,31 @@ void run(const WinogradPlan& plan, const ConvArgs& args) {
   {
     const int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
     const auto share = [thread, threads](int64_t n, int64_t which) { return n * (thread + which) / threads; };
+    const Scratch scratch = scratch_of(plan, args.scratch, thread);
     if (plan.split_channels) {
-      float* v = args.scratch;
-      float* m = args.scratch + plan.v_floats + thread * plan.m_floats;
       for (int64_t b = 0; b < blocks; ++b) {
         const TileBlock block = run_tiles.block(b);
         const int64_t end = share(block.tiles * vectors, 1);
         for (int64_t i = share(block.tiles * vectors, 0); i < end;) {
           const int64_t tile = i / vectors, from = i % vectors, to = std::min(vectors, from + end - i);
-          start_tile<kGrid, kBlock>(plan, args, block, tile, from, to, v);
+          start_tile<kGrid, kBlock>(plan, args, block, tile, from, to, scratch.v);
           i += to - from;
         }
 #pragma omp barrier  // V is whole before anybody multiplies by it
-        finish_block<kGrid, kBlock, kObserve>(plan, args, block, v, m, share(groups, 0), share(groups, 1),
+        finish_block<kGrid, kBlock, kObserve>(plan, args, block, scratch, share(groups, 0), share(groups, 1),
                                               static_cast<int>(thread));
 #pragma omp barrier  // nobody still reads V when the next block overwrites it
       }
     } else {
-      float* v = args.scratch + thread * (plan.v_floats + plan.m_floats);
-      float* m = v + plan.v_floats;
+      if (plan.whole_u) {
+        transform_groups<kGrid, kBlock>(plan, args.packed, share(groups, 0), share(groups, 1), scratch.u);
+#pragma omp barrier  // nobody multiplies before
+      }
       for (int64_t b = share(blocks, 0); b < share(blocks, 1); ++b) {
         const TileBlock block = run_tiles.block(b);
-        for (int64_t tile = 0; tile < block.tiles; ++tile) start_tile<kGrid, kBlock>(plan, args, block, tile, 0, vectors, v);
-        finish_block<kGrid, kBlock, kObserve>(plan, args, block, v, m, 0, groups, static_cast<int>(thread));
+        for (int64_t tile = 0; tile < block.tiles; ++tile)
+          start_tile<kGrid, kBlock>(plan, args, block, tile, 0, vectors, scratch.v);
+        finish_block<kGrid, kBlock, kObserve>(plan, args, block, scratch, 0, groups, static_cast<int>(thread));
       }
     }
   }

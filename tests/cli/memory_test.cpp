@@ -49,16 +49,14 @@ TEST(MemoryCommand, TheLargestBatchRunsAndTheNextIsRefused) {
 
 /// The proof: the batch that --max-batch finds runs in a process that the system allows no more address space than an idle one
 /// of its kind and the limit. The next batch is refused by us; without our limit the system refuses what is far beyond.
-/// --deterministic: a session that tries with Winograd and then without has made both ways' kernels, an idle one has not.
 TEST(MemoryCommand, TheLargestBatchRunsUnderTheSystemsOwnLimit) {
   const Folder folder;
   const std::string model = tiny_model(folder);
   const std::string limit_text = "5MB";
   const uint64_t limit = 5'000'000;
   const auto bench = [&](int64_t n, const std::string& memory_limit, const How& how) {
-    std::vector<std::string> words{
-        "bench", "--model", model,       "--batch", std::to_string(n), "--micro-batch", "1", "--threads",
-        "1",     "--json",  "--seconds", "0",       "--deterministic"};
+    std::vector<std::string> words{"bench", "--model",   model, "--batch", std::to_string(n), "--micro-batch",
+                                   "1",     "--threads", "1",   "--json",  "--seconds",       "0"};
     if (!memory_limit.empty()) words.insert(words.end(), {"--memory-limit", memory_limit});
     return elek_command(words, how);
   };
@@ -66,7 +64,7 @@ TEST(MemoryCommand, TheLargestBatchRunsUnderTheSystemsOwnLimit) {
   ASSERT_EQ(one.exit_code, 0) << one.err;
   const auto idle = one.json().at("address_space_bytes").get<uint64_t>() - one.json().at("pool_bytes").get<uint64_t>();
   const auto solved = elek_command({"memory", "--model", model, "--max-batch", "--memory-limit", limit_text, "--micro-batch",
-                                    "1", "--threads", "1", "--json", "--deterministic"})
+                                    "1", "--threads", "1", "--json"})
                           .json();
   const auto batch = solved.at("max_batch").get<int64_t>();
   EXPECT_GT(batch, 1000);

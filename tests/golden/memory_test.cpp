@@ -151,40 +151,12 @@ TEST(Memory, ABudgetIsHonouredOrRefused) {
     EXPECT_LT(session.program().micro_batch, options.batch);
   }
   options.micro_batch = options.batch;
-  options.winograd = Winograd::k4x4;  // asked for: neither is given up
   EXPECT_THROW(Session(model, options), OutOfMemory);
   options.micro_batch = 0;
-  options.winograd = Winograd::kAuto;
   Limit hopeless(tracker, size_t{1} << 12);
   options.memory = &hopeless;
   EXPECT_THROW(Session(model, options), OutOfMemory);
   EXPECT_EQ(tracker.figures().live_bytes, 0U);
-}
-
-/// Winograd's weights are four times the originals: they go before a session is refused, and the session says so.
-TEST(Memory, WinogradGoesBeforeASessionIsRefused) {
-  const Model model = resnet("cifar_resnet20", Stem::kCifar, {3, 32, 32});
-  SessionOptions options;
-  options.batch = 6;
-  options.threads = 1;
-  SessionOptions one = options, direct = options;
-  one.micro_batch = direct.micro_batch = 1;
-  direct.winograd = Winograd::kOff;
-  const auto bytes = [&](const SessionOptions& o) {
-    const SessionEstimate e = estimate_memory(model, o);
-    return e.memory.weights_bytes + std::max(e.memory.arena_bytes, e.packing_bytes) + e.memory.staging_bytes;
-  };
-  ASSERT_GT(bytes(one), bytes(direct) + 1'000'000) << "thinner slices alone do not do";
-  Limit limit(host_resource(), bytes(direct) + 100'000);
-  options.memory = &limit;
-  const int64_t warnings = warnings_so_far();
-  Session session(model, options);
-  EXPECT_EQ(warnings_so_far(), warnings + 1) << "it says what that costs";
-  EXPECT_EQ(session.options().winograd, Winograd::kOff);
-  for (const ProgramStep& step : session.program().steps) EXPECT_EQ(step.arithmetic, 1) << step.kernel;
-  options.winograd = Winograd::k4x4;
-  EXPECT_THROW((Session{model, options}), OutOfMemory) << "what was asked for is not given up";
-  EXPECT_EQ(limit.live_bytes(), session.memory().weights_bytes + session.memory().arena_bytes + session.memory().staging_bytes);
 }
 
 /// What lies unused in a pool is given back before a session asks for its slabs, so that none of its attempts, nor --max-batch,

@@ -99,10 +99,10 @@ inline std::vector<double> weight_points(const Problem& p, const Matrix& g, int6
   return sandwich(g, {w, w + 9}, g);
 }
 
-/// (C + 19) * 2^-24 * (what the transforms make of a tile's products + |bias| + |residual|) for one output.
+/// (C + 26) * 2^-24 * (what the transforms make of a tile's products + |bias| + |residual|) for one output.
 inline double bound_of(const Problem& p, double magnitude, int64_t n, int64_t k, int64_t row, int64_t column) {
   const double r = p.spec.residual ? p.residual.data[index_of(p.y_view(), n, k, row, column)] : 0.0;
-  return static_cast<double>(p.spec.channels + 19) * std::ldexp(1.0, -24) *
+  return static_cast<double>(p.spec.channels + 26) * std::ldexp(1.0, -24) *
          (magnitude + std::fabs(static_cast<double>(p.bias.data[k])) + std::fabs(r));
 }
 

@@ -2,8 +2,8 @@
 // Winograd kernels against a direct convolution in double: every instruction set this machine has, both tiles, odd channels,
 // maps of every size up to 17, partial batches, one and two threads. The bound is componentwise and derived (docs/winograd.md):
 // with every factor of y = A^T [sum_c (G w G^T) . (B^T x B)] A replaced by its absolute value,
-//   |error| <= (C + 19) * 2^-24 * that, with the matrices of the output's tile (whole, or smaller at the edge),
-// C for the accumulation in f32, 1 for rounding U, 6 for B^T . B, 10 for A^T . A, 2 for bias and residual; edge tiles no more.
+//   |error| <= (C + 26) * 2^-24 * that, with the matrices of the output's tile (whole, or smaller at the edge),
+// C for the accumulation in f32, 8 for U = G . G^T, 6 for B^T . B, 10 for A^T . A, 2 for bias and residual; edge tiles no more.
 #include "kernels/cpu/winograd.h"
 
 #include <gtest/gtest.h>

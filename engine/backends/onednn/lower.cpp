@@ -16,7 +16,7 @@ namespace {
 
 /// A step's input and output for one micro-batch should not go far beyond the caches, and a micro-batch should not be so small
 /// that starting kernels shows. Chosen by reasoning, not yet tuned.
-constexpr size_t kMicroBatchBytes = size_t{16} << 20;
+constexpr size_t kMicroBatchBytes = size_t{64} << 20;
 constexpr int64_t kMaxMicroBatch = 16;
 
 constexpr int64_t kFirstLayerChannels = 3;

@@ -10,9 +10,7 @@ namespace elek::onednn {
 namespace {
 
 /// Weights of a layer from which streaming them, four times as large, shows.
-constexpr int64_t kManyWeights = 256 * 256;
 /// Tiles of a pass up to which that costs more than multiplying.
-constexpr int64_t kFewTiles = 8;
 
 }  // namespace
 
@@ -36,18 +34,14 @@ std::optional<OwnConv> Lowerer::own_kernel(size_t i, ConvKernel kernel) const {
 }
 
 /// The rule. It looks at the shape alone, so that a network runs the same kernels every time it is loaded. Winograd where it
-/// fits and may be: F(4x4) does fewest multiplications; where a pass has so few tiles that streaming the transformed weights (4
-/// times the originals) would cost more than multiplying, F(2x2), whose tiles are four times as many and whose weights are half
-/// as large. oneDNN for grouped convolutions, the first layer (plain input), batch norm kept apart, and 3x3 without stride
-/// where Winograd is not wanted; the rest is our own direct kernel's.
+/// fits and may be, F(4x4), which does fewest multiplications. oneDNN for grouped convolutions, the first layer (plain input),
+/// batch norm kept apart, and 3x3 without stride where Winograd is not wanted; the rest is our own direct kernel's.
 ConvKernel Lowerer::usual_kernel(size_t i) const {
   const LowerOptions& o = notes.options;
   const Conv2dAttrs& a = program.steps[i].node.node.as<Conv2dAttrs>();
   const auto four = own_kernel(i, ConvKernel::kWinograd4);
   if (o.winograd != Winograd::kOff && !o.deterministic && four) {
-    const ProgramTensor& x = tensor(notes.steps[i].input);
-    const bool few = program.micro_batch * four->tiles() <= kFewTiles && x.shape.channels * a.out_channels >= kManyWeights;
-    if (o.winograd == Winograd::k4x4 || (o.winograd == Winograd::kAuto && !few)) return ConvKernel::kWinograd4;
+    if (o.winograd != Winograd::k2x2) return ConvKernel::kWinograd4;
     return ConvKernel::kWinograd2;
   }
   if (a.kernel > 1 && a.stride == 1) return ConvKernel::kLibrary;
