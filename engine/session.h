@@ -88,8 +88,8 @@ class Session {
  public:
   /// Lowers, plans, trims the memory and binds; where the memory refuses, again in slices of half the size, down to one sample
   /// (unless micro_batch says otherwise). The session keeps no parameters: move the model in, and each tensor that nobody else
-  /// holds is freed as soon as it has been packed. OutOfMemory if the memory refuses even that, DeviceError if the device is not
-  /// there; nothing is left behind either way.
+  /// holds is freed as soon as it has been packed. OutOfMemory if the memory refuses even that, DeviceError if the device is
+  /// not there; nothing is left behind either way.
   Session(Model model, SessionOptions options);
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
