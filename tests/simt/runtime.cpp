@@ -120,12 +120,22 @@ cudaError_t put(cudaStream_t stream, Operation operation, bool own_device) {
   return cudaSuccess;
 }
 
+namespace {
+
+/// A recording forbids some calls: of all threads, or of the thread that records.
+bool forbids(const CUstream_st& stream) {
+  return stream.capturing &&
+         (stream.capture_mode == cudaStreamCaptureModeGlobal || stream.capturer == std::this_thread::get_id());
+}
+
+}  // namespace
+
 bool recording() {
-  return std::any_of(world().streams.begin(), world().streams.end(), [](const auto& s) { return s->capturing; });
+  return std::any_of(world().streams.begin(), world().streams.end(), [](const auto& s) { return forbids(*s); });
 }
 
 cudaError_t break_recording() {
-  for (auto& stream : world().streams) stream->broken = stream->broken || stream->capturing;
+  for (auto& stream : world().streams) stream->broken = stream->broken || forbids(*stream);
   return record(cudaErrorStreamCaptureUnsupported);
 }
 

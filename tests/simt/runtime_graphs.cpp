@@ -6,12 +6,14 @@
 
 using namespace elek::simt;  // NOLINT: the calls below are the C interface of what is above
 
-cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
   const auto lock = one_at_a_time();
   if (stream == nullptr || !known(stream)) return record(cudaErrorInvalidResourceHandle);
   if (world().fault != cudaSuccess) return record(world().fault);
   if (stream->capturing) return record(cudaErrorInvalidValue);
   stream->capturing = true;
+  stream->capture_mode = mode;
+  stream->capturer = std::this_thread::get_id();
   stream->broken = false;
   stream->captured.clear();
   return cudaSuccess;

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 
 #include <cstring>
+#include <thread>
 #include <vector>
 
 #include "tests/simt/harness.h"
@@ -149,6 +150,19 @@ TEST_F(SimtRuntime, RecordingRunsNothingAndEndsAtACallThatWaits) {
   EXPECT_EQ(cudaMalloc(&more, 1), cudaErrorStreamCaptureUnsupported);
   cudaGraph_t broken = nullptr;
   EXPECT_EQ(cudaStreamEndCapture(stream, &broken), cudaErrorStreamCaptureInvalidated);
+  // What another thread does breaks a global recording, and leaves a thread's own alone.
+  for (const cudaStreamCaptureMode mode : {cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeGlobal}) {
+    ASSERT_EQ(cudaStreamBeginCapture(stream, mode), cudaSuccess);
+    cudaError_t of_another = cudaSuccess;
+    std::thread([&] { of_another = cudaMalloc(&more, 1); }).join();
+    const bool global = mode == cudaStreamCaptureModeGlobal;
+    EXPECT_EQ(of_another, global ? cudaErrorStreamCaptureUnsupported : cudaSuccess);
+    EXPECT_EQ(cudaStreamEndCapture(stream, &broken), global ? cudaErrorStreamCaptureInvalidated : cudaSuccess);
+    if (!global) {
+      EXPECT_EQ(cudaGraphDestroy(broken), cudaSuccess);
+      EXPECT_EQ(cudaFree(more), cudaSuccess);
+    }
+  }
   EXPECT_EQ(cudaGraphExecDestroy(executable), cudaSuccess);
   EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
   EXPECT_EQ(cudaFree(block), cudaSuccess);

@@ -12,6 +12,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -64,6 +65,8 @@ struct CUstream_st {
   std::deque<elek::simt::Operation> queue;
   elek::simt::Repetition repetition;
   bool capturing = false, broken = false;
+  cudaStreamCaptureMode capture_mode = cudaStreamCaptureModeGlobal;
+  std::thread::id capturer;
   std::vector<elek::simt::Operation> captured;
 };
 struct CUevent_st {
