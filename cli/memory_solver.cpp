@@ -87,8 +87,11 @@ size_t at_rest(const SessionEstimate& session) {
                     {.requested_bytes = at_rest(one), .limit_bytes = limit_bytes});
 }
 
-/// OutOfMemory if not one sample fits.
-LargestBatch largest_in_room(const Model& model, const SessionOptions& options, Room& room, size_t limit_bytes) {
+}  // namespace
+
+LargestBatch largest_batch(const Model& model, const SessionOptions& options, std::span<const Tracker::Event> loaded,
+                           size_t limit_bytes) {
+  Room room(loaded, limit_bytes);
   const auto estimate = [&](int64_t batch, int64_t micro_batch) {
     SessionOptions tried = options;
     tried.batch = batch;
@@ -119,14 +122,6 @@ LargestBatch largest_in_room(const Model& model, const SessionOptions& options, 
     if (taken <= thinnest || room.takes(session)) return {good, taken, std::move(session)};
     slice = taken / 2;
   }
-}
-
-}  // namespace
-
-LargestBatch largest_batch(const Model& model, const SessionOptions& options, std::span<const Tracker::Event> loaded,
-                           size_t limit_bytes) {
-  Room room(loaded, limit_bytes);
-  return largest_in_room(model, options, room, limit_bytes);
 }
 
 }  // namespace elek::cli

@@ -4,7 +4,6 @@
 #include "engine/session.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <utility>
 
 #include "engine/backends/backend.h"

@@ -7,9 +7,11 @@
 // V, multiply V by the transformed weights U (one small matrix product a transform point), transform the products M back.
 // F(4x4) does 4 times fewer multiplications than the direct form and loses about one decimal digit; F(2x2) 2.25 times fewer.
 // Where F(4x4)'s last tiles would stick out of the map they are smaller ones (3 or 2 outputs) at some of the same points.
-// U is made anew in every run, but for narrow layers a chunk at a time, so that memory is read for the weights themselves and
-// not for four times as much. It costs a few percent of a run at most, and no transformed weights are kept. Must not know about
-// graphs or sessions; allocates nothing; scratch and packed weights are the caller's. Tests: tests/kernels/winograd_test.cpp
+// U is made anew in every run, but for narrow layers a chunk at a time, and none of it is kept: memory is read for the weights
+// themselves and not for four times as much (docs/winograd.md says what that costs).
+//
+// Must not know about graphs or sessions; allocates nothing; scratch and packed weights are the caller's.
+// Tests: tests/kernels/winograd_test.cpp
 #pragma once
 
 #include <cstddef>

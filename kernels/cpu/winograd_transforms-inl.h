@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Winograd's 1-D transforms of vectors: of a tile's input (B^T), its output (A^T) and the weights (G). The matrices and how
-// often each rounds: docs/winograd.md. Compiled once a Highway target, hence the toggled guard. Internal to kernels/cpu. Tests:
-// tests/kernels/winograd_test.cpp
+// Winograd's 1-D transforms of vectors: of a tile's input (B^T), its output (A^T) and the weights (G).
+// The matrices, and how often each rounds: docs/winograd.md. Internal to kernels/cpu.
+// Compiled once a Highway target, hence the toggled guard.
+// Tests: tests/kernels/winograd_test.cpp
 #if defined(ELEK_KERNELS_CPU_WINOGRAD_TRANSFORMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ELEK_KERNELS_CPU_WINOGRAD_TRANSFORMS_INL_H_
 #undef ELEK_KERNELS_CPU_WINOGRAD_TRANSFORMS_INL_H_
@@ -20,7 +21,6 @@ namespace hn = hwy::HWY_NAMESPACE;
 template <class D>
 using Vec = hn::Vec<D>;
 
-// ---- 1-D transforms: B^T and A^T of docs/winograd.md
 constexpr float kA = 0.70710678118654752F, kB = 1.41421356237309505F, k15A = 1.06066017177982129F;  // k15A: 3a/2, rounded once
 
 /// kTile outputs at kTile + 2 of a grid of points: F(4) and its edge tiles F(3) and F(2) at 0, +-a, +-b, infinity with

@@ -14,8 +14,8 @@
 namespace elek::onednn {
 namespace {
 
-/// A step's input and output for one micro-batch should not go far beyond the caches, and a micro-batch should not be so small
-/// that starting kernels shows. Chosen by reasoning, not yet tuned.
+/// A step's input and output for one micro-batch, at most. Each micro-batch reads all weights from memory once more, which
+/// shows where slices are thin, and the arena grows with the slices; measured in docs/decisions.md.
 constexpr size_t kMicroBatchBytes = size_t{64} << 20;
 constexpr int64_t kMaxMicroBatch = 16;
 

@@ -7,13 +7,6 @@
 #include "engine/backends/onednn/lower.h"
 
 namespace elek::onednn {
-namespace {
-
-/// Weights of a layer from which streaming them, four times as large, shows.
-/// Tiles of a pass up to which that costs more than multiplying.
-
-}  // namespace
-
 std::optional<OwnConv> Lowerer::own_kernel(size_t i, ConvKernel kernel) const {
   const Step& step = notes.steps[i];
   if (step.kind != Kind::kConv || notes.options.batch_norm == BatchNorm::kApart || kernel == ConvKernel::kLibrary) return {};
@@ -40,10 +33,8 @@ ConvKernel Lowerer::usual_kernel(size_t i) const {
   const LowerOptions& o = notes.options;
   const Conv2dAttrs& a = program.steps[i].node.node.as<Conv2dAttrs>();
   const auto four = own_kernel(i, ConvKernel::kWinograd4);
-  if (o.winograd != Winograd::kOff && !o.deterministic && four) {
-    if (o.winograd != Winograd::k2x2) return ConvKernel::kWinograd4;
-    return ConvKernel::kWinograd2;
-  }
+  if (o.winograd != Winograd::kOff && !o.deterministic && four)
+    return o.winograd == Winograd::k2x2 ? ConvKernel::kWinograd2 : ConvKernel::kWinograd4;
   if (a.kernel > 1 && a.stride == 1) return ConvKernel::kLibrary;
   return own_kernel(i, ConvKernel::kDirect) ? ConvKernel::kDirect : ConvKernel::kLibrary;
 }
