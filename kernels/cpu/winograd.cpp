@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Winograd's planning and weight packing: host arithmetic without vectors. The kernels are in winograd_simd.cpp.
+// Winograd's planning and weight packing: host arithmetic without vectors. The kernels: winograd_simd.cpp.
 #include "kernels/cpu/winograd.h"
 
 #include <algorithm>
@@ -14,8 +14,8 @@ constexpr int64_t kLineFloats = 16;
 // What V and M of one thread may take: most of a 1 MiB L2, the rest is for the weights and activations that stream through.
 constexpr int64_t kCacheFloats = 1'200'000 / 4;
 constexpr int64_t kManyChannels = 256;
-// Input channels whose weights are transformed at a time: a row of F(4x4)'s points of them takes 24 KiB, most of an L1 cache; M
-// is read and written once a chunk.
+// Input channels whose weights are transformed at a time: a row of F(4x4)'s points of them takes 48 KiB, their weights 72 KiB;
+// M is read and written once a chunk.
 constexpr int64_t kChunkChannels = 64;
 // U of a layer up to which it is made as a whole: it stays in the caches, and is not made anew for each block of tiles.
 constexpr int64_t kMostWholeU = (int64_t{1} << 20) / 4;
@@ -165,10 +165,11 @@ Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
   plan.v_floats = round_up(rows * plan.v_tile_stride, kLineFloats) + plan.points * 2 * kLineFloats;
   plan.m_floats = round_up(rows * plan.m_tile_stride, kLineFloats) + plan.points * 2 * kLineFloats;
   plan.groups = groups;
-  plan.whole_u = !plan.split_channels && groups * plan.points * problem.channels * out_lanes <= kMostWholeU;
+  const bool no_u = total <= detail::winograd_few_tiles();
+  plan.whole_u = !no_u && !plan.split_channels && groups * plan.points * problem.channels * out_lanes <= kMostWholeU;
   plan.chunk_channels = plan.whole_u ? problem.channels : std::min(kChunkChannels, problem.channels);
   plan.u_stride = plan.chunk_channels * out_lanes + (plan.whole_u ? 0 : kLineFloats);
-  plan.u_floats = (plan.whole_u ? plan.points : m + 2) * plan.u_stride;
+  plan.u_floats = no_u ? 0 : (plan.whole_u ? plan.points : m + 2) * plan.u_stride;
   const int64_t shared = (plan.split_channels ? plan.v_floats : 0) + (plan.whole_u ? groups * plan.u_floats : 0);
   const int64_t own = plan.m_floats + (plan.split_channels ? 0 : plan.v_floats) + (plan.whole_u ? 0 : plan.u_floats);
   plan.scratch_bytes = static_cast<size_t>(shared + problem.threads * own) * sizeof(float);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What winograd.cpp and winograd_simd.cpp share and nobody else may use: which tiles a run has, in which order, and which of
+// What winograd.cpp and the steps share and nobody else may use: which tiles a run has, in which order, and which of
 // the transform points each of them uses. The order makes the tiles that use a point one range of numbers, so that the product
 // at a point is one matrix product over some rows of a block (docs/winograd.md).
 // Tests: tests/kernels/winograd_test.cpp
@@ -16,6 +16,8 @@ namespace elek::kernels::detail {
 int64_t winograd_lanes(int64_t block);
 /// Tiles that the micro-kernel holds in registers at once.
 int64_t winograd_panel_rows();
+/// Tiles of a block up to which weights are transformed in registers and there is no U.
+int64_t winograd_few_tiles();
 
 constexpr int kGrid4 = 6, kGrid2 = 4;  // points of F(4) and F(2) in one dimension
 // A block of tiles is a multiple of the micro-kernel's panel; larger blocks reuse each weight more often.

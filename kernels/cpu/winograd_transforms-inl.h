@@ -160,6 +160,31 @@ struct WeightTransform<detail::kGrid2> {
   }
 };
 
+/// Where point (i, j) of a tile lies in the grid of points.
+template <class Rows, class Columns>
+constexpr size_t place_in_grid(int i, int j) {
+  const int row = detail::grid_point(Rows::kGrid, Rows::kOutputs, i);
+  const int point = row * Rows::kGrid + detail::grid_point(Columns::kGrid, Columns::kOutputs, j);
+  return static_cast<size_t>(point);
+}
+
+/// body(Rows(), Columns()) with the transforms of a tile.
+template <int kGrid, class Body>
+HWY_INLINE void with_transforms(const detail::TilePlace& place, const Body& body) {
+  if constexpr (kGrid == detail::kGrid2) {
+    body(Transform<kGrid, 2>(), Transform<kGrid, 2>());
+  } else {
+    const auto with_rows = [&](auto rows) HWY_ATTR {
+      if (place.columns == 4) return body(rows, Transform<kGrid, 4>());
+      if (place.columns == 3) return body(rows, Transform<kGrid, 3>());
+      return body(rows, Transform<kGrid, 2>());
+    };
+    if (place.rows == 4) return with_rows(Transform<kGrid, 4>());
+    if (place.rows == 3) return with_rows(Transform<kGrid, 3>());
+    return with_rows(Transform<kGrid, 2>());
+  }
+}
+
 }  // namespace elek::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

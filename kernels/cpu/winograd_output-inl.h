@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Winograd's last step: M to the outputs of a tile, with bias, residual, ReLU and the channel sums, all from registers.
+// Compiled once a Highway target, hence the toggled guard. Internal to kernels/cpu.
+// Tests: tests/kernels/winograd_test.cpp
+#if defined(ELEK_KERNELS_CPU_WINOGRAD_OUTPUT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ELEK_KERNELS_CPU_WINOGRAD_OUTPUT_INL_H_
+#undef ELEK_KERNELS_CPU_WINOGRAD_OUTPUT_INL_H_
+#else
+#define ELEK_KERNELS_CPU_WINOGRAD_OUTPUT_INL_H_
+#endif
+
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+
+#include "kernels/cpu/register_sums-inl.h"
+#include "kernels/cpu/winograd.h"
+#include "kernels/cpu/winograd_detail.h"
+#include "kernels/cpu/winograd_transforms-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace elek::kernels::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// What the last step of one vector of output channels needs, constant over a block of tiles.
+struct OutputVector {
+  int64_t channel;  // first of its L channels
+  int64_t column;   // its first in M
+  const float* bias;
+  SumArrays sums;  // this thread's, already moved to `channel`; nonfinite null = unobserved
+};
+
+template <class Rows, class Columns, int kBlock, Observe kObserve>
+void transform_output(const WinogradPlan& plan, const ConvArgs& args, const detail::TileBlock& block, int64_t tile,
+                      const OutputVector& out, const float* HWY_RESTRICT m_block) {
+  const hn::CappedTag<float, kBlock> d;
+  using V = Vec<decltype(d)>;
+  constexpr int kHigh = Rows::kOutputs + 2, kWide = Columns::kOutputs + 2;
+  const detail::TilePlace& place = block.places[static_cast<size_t>(tile)];
+  const float* HWY_RESTRICT m = m_block + tile * plan.m_tile_stride + out.column;
+  const int rows = static_cast<int>(std::min<int64_t>(Rows::kOutputs, plan.out_height - place.row));
+  const int columns = static_cast<int>(std::min<int64_t>(Columns::kOutputs, plan.out_width - place.column));
+  V t[kHigh * kWide], u[Rows::kOutputs * kWide], y[Rows::kOutputs * Columns::kOutputs];
+#pragma GCC unroll 6
+  for (int i = 0; i < kHigh; ++i)
+#pragma GCC unroll 6
+    for (int j = 0; j < kWide; ++j) {
+      t[i * kWide + j] = hn::Load(d, m + block.m_at[place_in_grid<Rows, Columns>(i, j)]);
+    }
+#pragma GCC unroll 6
+  for (int j = 0; j < kWide; ++j) Rows::output(d, t + j, kWide, u + j, kWide);
+#pragma GCC unroll 4
+  for (int i = 0; i < Rows::kOutputs; ++i) Columns::output(d, u + i * kWide, 1, y + i * Columns::kOutputs, 1);
+
+  const int64_t row_floats = plan.out_width * kBlock, plane = plan.out_height * row_floats;
+  const int64_t at = (place.sample * (args.y.channel_pitch / kBlock) + out.channel / kBlock) * plane + out.channel % kBlock +
+                     place.row * row_floats + place.column * kBlock;
+  // Meanwhile fetch what the next tile to the right writes and adds.
+  const int64_t fetched_end = std::min<int64_t>(2 * Columns::kOutputs, plan.out_width - place.column);
+  for (int64_t i = 0; i < rows; ++i)
+    for (int64_t j = Columns::kOutputs; j < fetched_end; ++j) {
+      const int64_t here = at + i * row_floats + j * kBlock;
+      hwy::Prefetch(args.y.data + here);
+      if (args.residual.data != nullptr) hwy::Prefetch(args.residual.data + here);
+    }
+  const V bias = hn::Load(d, out.bias + out.channel), zero = hn::Zero(d);
+  RegisterSums<decltype(d), kObserve> sums(d, kObserve != Observe::kNothing ? args.sums->threshold : 0.0F);
+  for (int i = 0; i < Rows::kOutputs; ++i) {
+    if (i >= rows) break;
+    for (int j = 0; j < Columns::kOutputs; ++j) {
+      if (j >= columns) break;
+      const int64_t here = at + i * row_floats + j * kBlock;
+      const V z = hn::Add(y[i * Columns::kOutputs + j], bias);
+      V value = z;
+      if (args.residual.data != nullptr) value = hn::Add(value, hn::Load(d, args.residual.data + here));
+      if (args.relu) value = hn::IfThenElse(hn::Lt(value, zero), zero, value);  // not Max: NaN stays NaN
+      hn::Store(value, d, args.y.data + here);
+      sums.add(z, value);
+    }
+  }
+  sums.add_all_to(d, out.sums, {args.y.data + at, rows, columns, row_floats, kBlock});
+}
+
+}  // namespace elek::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // ELEK_KERNELS_CPU_WINOGRAD_OUTPUT_INL_H_

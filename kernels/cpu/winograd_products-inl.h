@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+// Winograd's second step: the weights to U, and M = V U, one small matrix product a transform point.
+// Compiled once a Highway target, hence the toggled guard. Internal to kernels/cpu.
+// Tests: tests/kernels/winograd_test.cpp
+#if defined(ELEK_KERNELS_CPU_WINOGRAD_PRODUCTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ELEK_KERNELS_CPU_WINOGRAD_PRODUCTS_INL_H_
+#undef ELEK_KERNELS_CPU_WINOGRAD_PRODUCTS_INL_H_
+#else
+#define ELEK_KERNELS_CPU_WINOGRAD_PRODUCTS_INL_H_
+#endif
+
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <type_traits>
+
+#include "kernels/cpu/winograd.h"
+#include "kernels/cpu/winograd_detail.h"
+#include "kernels/cpu/winograd_transforms-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace elek::kernels::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Rows of the micro-kernel: accumulators (2 a row) plus two weights and a broadcast must fit the registers: 32 or 16.
+// kFewTiles: so many are multiplied by weights that are transformed in registers; a row of points of accumulators and four more
+// must fit, which 16 registers have no room for.
+#if HWY_TARGET <= HWY_AVX3 || HWY_TARGET == HWY_NEON
+constexpr int kPanelRows = 14, kFewTiles = 4;
+#else
+constexpr int kPanelRows = 6, kFewTiles = 0;
+#endif
+
+// ---- the weights to U
+
+/// y[0 … kGrid) = row kRow of the points of U = G w G^T, of one input channel and one vector of output channels.
+/// w: nine taps, `stride` floats apart
+template <int kGrid, int kRow, class D, class V = Vec<D>>
+HWY_INLINE void transform_taps(D d, const float* HWY_RESTRICT w, int64_t stride, V (&y)[kGrid]) {
+  using T = WeightTransform<kGrid>;
+  V t[3];
+#pragma GCC unroll 3
+  for (int j = 0; j < 3; ++j) {
+    const auto tap = [&](int i) HWY_ATTR { return hn::Load(d, w + (3 * i + j) * stride); };
+    if constexpr (kRow == 0) {
+      t[j] = tap(0);
+    } else if constexpr (kRow == kGrid - 1) {
+      t[j] = tap(2);
+    } else {
+      t[j] = hn::Mul(hn::Set(d, T::kRows[kRow][0]), tap(0));
+      t[j] = hn::MulAdd(hn::Set(d, T::kRows[kRow][2]), tap(2), t[j]);
+      t[j] = hn::MulAdd(hn::Set(d, T::kRows[kRow][1]), tap(1), t[j]);
+    }
+  }
+  T::points(d, t, y);
+}
+
+/// The same of `channels` input channels of one group.
+/// w: [channels][9][2L] -> u: kGrid points u_stride floats apart, [channels][2L] each
+template <int kGrid, int kRow, class D>
+HWY_NOINLINE void transform_weights(D d, const float* HWY_RESTRICT w, int64_t channels, float* HWY_RESTRICT u,
+                                    int64_t u_stride) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), out_lanes = 2 * lanes;
+  for (int64_t c = 0; c < channels; ++c, w += 9 * out_lanes, u += out_lanes)
+    for (int64_t at = 0; at < out_lanes; at += lanes) {
+      Vec<D> y[kGrid];
+      transform_taps<kGrid, kRow>(d, w + at, out_lanes, y);
+#pragma GCC unroll 6
+      for (int j = 0; j < kGrid; ++j) hn::Store(y[j], d, u + j * u_stride + at);
+    }
+}
+
+/// body(std::integral_constant<int, row>()).
+template <int kGrid, int kRow = 0, class Body>
+HWY_INLINE void with_row(int64_t row, const Body& body) {
+  if constexpr (kRow < kGrid - 1) {
+    if (row != kRow) return with_row<kGrid, kRow + 1>(row, body);
+  }
+  body(std::integral_constant<int, kRow>());
+}
+
+/// U of groups [first, last), whole.
+template <int kGrid, int kBlock>
+void transform_groups(const WinogradPlan& plan, const float* packed, int64_t first, int64_t last, float* u) {
+  const hn::CappedTag<float, kBlock> d;
+  const int64_t group_floats = plan.problem.channels * 9 * 2 * static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t group = first; group < last; ++group)
+    for (int64_t row = 0; row < kGrid; ++row)
+      with_row<kGrid>(row, [&](auto at) HWY_ATTR {
+        transform_weights<kGrid, at>(d, packed + group * group_floats, plan.problem.channels,
+                                     u + group * plan.u_floats + row * kGrid * plan.u_stride, plan.u_stride);
+      });
+}
+
+// ---- M = V U
+
+/// What a product multiplies by, and what to fetch meanwhile for the one that follows.
+struct Weights {
+  const float* u;     // where [channels][2L] of point 0 lies, or would lie
+  int64_t stride;     // floats between points
+  int64_t channels;   // of V that it goes over
+  const float* next;  // fetched from here on
+  int64_t next_step;  // floats a channel of a point
+};
+
+/// m[r][0 … 2L) (+)= sum over c of v[r][c] u[c][0 … 2L) for kRows rows. Meanwhile fetches `ahead`.
+template <int kRows, bool kAdds, class D>
+HWY_INLINE void multiply_panel(D d, const float* HWY_RESTRICT v, int64_t v_stride, const float* HWY_RESTRICT u,
+                               int64_t channels, const float* ahead, int64_t ahead_step, float* HWY_RESTRICT m) {
+  using V = Vec<D>;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  V acc0[kRows], acc1[kRows];
+#pragma GCC unroll 14  // what is indexed by a variable, even once, lives in memory throughout
+  for (int r = 0; r < kRows; ++r) {
+    acc0[r] = kAdds ? hn::Load(d, m + r * 2 * lanes) : hn::Zero(d);
+    acc1[r] = kAdds ? hn::Load(d, m + r * 2 * lanes + lanes) : hn::Zero(d);
+  }
+  for (int64_t c = 0; c < channels; ++c) {
+    const V u0 = hn::Load(d, u), u1 = hn::Load(d, u + lanes);
+    hwy::Prefetch(ahead);
+    hwy::Prefetch(ahead + ahead_step / 2);
+    u += 2 * lanes;
+    ahead += ahead_step;
+#pragma GCC unroll 14
+    for (int r = 0; r < kRows; ++r) {
+      const V value = hn::Set(d, v[r * v_stride + c]);
+      acc0[r] = hn::MulAdd(value, u0, acc0[r]);
+      acc1[r] = hn::MulAdd(value, u1, acc1[r]);
+    }
+  }
+#pragma GCC unroll 14
+  for (int r = 0; r < kRows; ++r) {
+    hn::Store(acc0[r], d, m + r * 2 * lanes);
+    hn::Store(acc1[r], d, m + r * 2 * lanes + lanes);
+  }
+}
+
+template <int kRows, bool kAdds, class D>
+HWY_INLINE void multiply_rows(D d, int64_t rows, const float* v, int64_t v_stride, const float* u, int64_t channels,
+                              const float* ahead, int64_t ahead_step, float* m) {
+  if constexpr (kRows > 0) {
+    if (rows == kRows) {
+      multiply_panel<kRows, kAdds>(d, v, v_stride, u, channels, ahead, ahead_step, m);
+    } else {
+      multiply_rows<kRows - 1, kAdds>(d, rows, v, v_stride, u, channels, ahead, ahead_step, m);
+    }
+  }
+}
+
+/// Points [first, last) of those that a block of tiles uses, for one group of output channels. Panels are balanced: 20
+/// rows go as 10 + 10, not 14 + 6.
+template <int kBlock, bool kAdds>
+HWY_NOINLINE void multiply(const WinogradPlan& plan, const detail::TileBlock& block, int64_t first, int64_t last,
+                           const float* v, const Weights& w, float* m) {
+  const hn::CappedTag<float, kBlock> d;
+  const int64_t out_lanes = 2 * static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t k = first; k < last; ++k) {
+    const detail::PointRows& at = block.points[static_cast<size_t>(k)];
+    const float* u = w.u + at.point * w.stride;
+    const float* v_point = v + block.v_at[static_cast<size_t>(at.point)] + at.first * plan.v_tile_stride;
+    float* m_point = m + block.m_at[static_cast<size_t>(at.point)] + at.first * out_lanes;
+    const int64_t panels = (at.rows + kPanelRows - 1) / kPanelRows;
+    for (int64_t panel = 0, row = 0; panel < panels; ++panel) {
+      const int64_t rows = (at.rows - row) / (panels - panel);
+      // Each weight is fetched ahead once, by the first panel.
+      const float* ahead = panel == 0 ? w.next + k * w.channels * w.next_step : u;
+      multiply_rows<kPanelRows, kAdds>(d, rows, v_point + row * plan.v_tile_stride, plan.v_tile_stride, u, w.channels, ahead,
+                                       panel == 0 ? w.next_step : 0, m_point + row * out_lanes);
+      row += rows;
+    }
+  }
+}
+
+/// A point that some tiles of a block use: where the first of their rows begins in V and M.
+struct FewRows {
+  const float* v;
+  float* m;
+  int64_t rows;
+};
+
+/// m (+)= v U at one row of points, for one vector of output channels and few tiles: what is accumulated and the weights, as
+/// they are transformed, are all in registers. Meanwhile fetches `ahead`.
+template <int kGrid, int kRow, bool kAdds, class D>
+HWY_NOINLINE void multiply_few_tiles(D d, const float* HWY_RESTRICT w, int64_t channels, const FewRows (&at)[kGrid],
+                                     int64_t v_stride, const float* ahead) {
+  using V = Vec<D>;
+  constexpr int64_t kLineFloats = 16;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), out_lanes = 2 * lanes, ahead_step = 9 * lanes / kGrid;
+  V acc[kGrid][kFewTiles];
+#pragma GCC unroll 6  // what is indexed by a variable, even once, lives in memory throughout
+  for (int j = 0; j < kGrid; ++j)
+#pragma GCC unroll 4
+    for (int r = 0; r < kFewTiles; ++r)
+      acc[j][r] = kAdds && r < at[j].rows ? hn::Load(d, at[j].m + r * out_lanes) : hn::Zero(d);
+  for (int64_t c = 0; c < channels; ++c, w += 9 * out_lanes, ahead += ahead_step) {
+    V u[kGrid];
+    transform_taps<kGrid, kRow>(d, w, out_lanes, u);
+    for (int64_t i = 0; i < ahead_step; i += kLineFloats) hwy::Prefetch(ahead + i);
+#pragma GCC unroll 6
+    for (int j = 0; j < kGrid; ++j)
+#pragma GCC unroll 4
+      for (int r = 0; r < kFewTiles; ++r)
+        if (r < at[j].rows) acc[j][r] = hn::MulAdd(hn::Set(d, at[j].v[r * v_stride + c]), u[j], acc[j][r]);
+  }
+#pragma GCC unroll 6
+  for (int j = 0; j < kGrid; ++j)
+#pragma GCC unroll 4
+    for (int r = 0; r < kFewTiles; ++r)
+      if (r < at[j].rows) hn::Store(acc[j][r], d, at[j].m + r * out_lanes);
+}
+
+/// What a thread works on: its copies, or those of all.
+struct Scratch {
+  float* v;
+  float* m;
+  float* u;  // of all groups, or of a chunk of channels of one, or of none
+};
+
+/// One group of output channels, by U as a whole.
+template <int kBlock>
+void multiply_by_whole_u(const WinogradPlan& plan, const detail::TileBlock& block, int64_t group, const Scratch& scratch) {
+  const float* u = scratch.u + group * plan.u_floats;
+  multiply<kBlock, false>(plan, block, 0, block.used_points, scratch.v,
+                          {u, plan.u_stride, plan.problem.channels, u + plan.u_stride, plan.u_stride / plan.problem.channels},
+                          scratch.m);
+}
+
+/// The same by a row of points of a chunk of input channels at a time: these weights are transformed, which leaves them in the
+/// caches, and used at once, so that what streams from memory is the weights as they were given, a quarter of F(4x4)'s U.
+template <int kGrid, int kBlock>
+void multiply_by_chunks(const WinogradPlan& plan, const float* packed, const detail::TileBlock& block, int64_t group,
+                        const Scratch& scratch) {
+  const hn::CappedTag<float, kBlock> d;
+  const int64_t out_lanes = 2 * static_cast<int64_t>(hn::Lanes(d)), channels = plan.problem.channels;
+  const int64_t step = (9 * out_lanes + block.used_points - 1) / block.used_points;
+  const float* w = packed + group * channels * 9 * out_lanes;
+  for (int64_t from = 0; from < channels; from += plan.chunk_channels) {
+    const int64_t count = std::min(plan.chunk_channels, channels - from), floats = count * out_lanes;
+    for (int64_t first = 0, last = 0; first < block.used_points; first = last) {
+      const int64_t row = block.points[static_cast<size_t>(first)].point / kGrid;
+      while (last < block.used_points && block.points[static_cast<size_t>(last)].point / kGrid == row) ++last;
+      with_row<kGrid>(row, [&](auto at) HWY_ATTR { transform_weights<kGrid, at>(d, w, count, scratch.u, plan.u_stride); });
+      const Weights weights{scratch.u - row * kGrid * plan.u_stride, plan.u_stride, count, w + 9 * floats, step};
+      if (from == 0) {
+        multiply<kBlock, false>(plan, block, first, last, scratch.v, weights, scratch.m);
+      } else {
+        multiply<kBlock, true>(plan, block, first, last, scratch.v + from, weights, scratch.m);
+      }
+    }
+    w += 9 * floats;
+  }
+}
+
+/// The same for few tiles, without U: transforming a weight, storing it and loading it again would take longer than multiplying
+/// by it. Chunks keep the weights, which every row of points reads again, in the L1 cache.
+template <int kGrid, int kBlock>
+void multiply_in_registers(const WinogradPlan& plan, const float* packed, const detail::TileBlock& block, int64_t group,
+                           const Scratch& scratch) {
+  const hn::CappedTag<float, kBlock> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), out_lanes = 2 * lanes, channels = plan.problem.channels;
+  FewRows points[kGrid][kGrid] = {};
+  for (int64_t k = 0; k < block.used_points; ++k) {
+    const detail::PointRows& at = block.points[static_cast<size_t>(k)];
+    const auto point = static_cast<size_t>(at.point);
+    points[at.point / kGrid][at.point % kGrid] = {scratch.v + block.v_at[point] + at.first * plan.v_tile_stride,
+                                                  scratch.m + block.m_at[point] + at.first * out_lanes, at.rows};
+  }
+  const float* w = packed + group * channels * 9 * out_lanes;
+  for (int64_t from = 0; from < channels; from += plan.chunk_channels) {
+    const int64_t count = std::min(plan.chunk_channels, channels - from);
+    const float* ahead = w + count * 9 * out_lanes;
+    for (int64_t vector = 0; vector < 2; ++vector)
+      for (int64_t row = 0; row < kGrid; ++row, ahead += count * 9 * lanes / kGrid) {
+        FewRows at[kGrid];
+        for (int j = 0; j < kGrid; ++j) {
+          at[j] = points[row][j];
+          if (at[j].rows == 0) continue;
+          at[j].v += from;
+          at[j].m += vector * lanes;
+        }
+        with_row<kGrid>(row, [&](auto r) HWY_ATTR {
+          const float* taps = w + vector * lanes;
+          if (from == 0) {
+            multiply_few_tiles<kGrid, r, false>(d, taps, count, at, plan.v_tile_stride, ahead);
+          } else {
+            multiply_few_tiles<kGrid, r, true>(d, taps, count, at, plan.v_tile_stride, ahead);
+          }
+        });
+      }
+    w += count * 9 * out_lanes;
+  }
+}
+
+/// M of a block of tiles for one group of output channels. All ways give the same bits.
+template <int kGrid, int kBlock>
+void multiply_group(const WinogradPlan& plan, const float* packed, const detail::TileBlock& block, int64_t group,
+                    const Scratch& scratch) {
+  if (plan.whole_u) return multiply_by_whole_u<kBlock>(plan, block, group, scratch);
+  if constexpr (kFewTiles > 0) {
+    if (block.tiles <= kFewTiles) return multiply_in_registers<kGrid, kBlock>(plan, packed, block, group, scratch);
+  }
+  multiply_by_chunks<kGrid, kBlock>(plan, packed, block, group, scratch);
+}
+
+}  // namespace elek::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // ELEK_KERNELS_CPU_WINOGRAD_PRODUCTS_INL_H_
