@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/backends/onednn/own_cores.h"
 #include "engine/backends/onednn/thread_count.h"
 #include "engine/base/bfloat16.h"
 #include "engine/base/error.h"
@@ -105,6 +106,7 @@ void OneDnnExecutable::lap(double& us) {
 
 std::span<const float> OneDnnExecutable::run_timed(const Slot& slot, StepTimes& times) {
   times = {std::vector<double>(notes_.steps.size(), 0.0), 0.0};
+  const OwnCores cores(notes_.threads);
   times_ = &times;
   lap_start_ = std::chrono::steady_clock::now();
   try {

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "engine/backends/onednn/dnnl_adapter.h"
+#include "engine/backends/onednn/own_cores.h"
 #include "engine/backends/onednn/thread_count.h"
 #include "engine/base/runtime.h"
 #include "engine/memory/tensor.h"
@@ -88,6 +89,7 @@ double bf16_flops(MemoryResource& memory) {
 Peaks measure_peaks(const LowerOptions& options) {
   const int threads = options.threads > 0 ? options.threads : omp_get_max_threads();
   const ThreadCount count(threads);
+  const OwnCores cores(threads);
   Peaks peaks;
   constexpr int64_t kSteps = 10000;
   peaks.flops = options.precision == Precision::kBf16

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Each thread of a team on its own core while it is measured, and afterwards where it might be before.
+#include "engine/backends/onednn/own_cores.h"
+
+#include <gtest/gtest.h>
+#include <omp.h>
+
+#include <set>
+#include <vector>
+
+namespace elek::onednn {
+namespace {
+
+/// The cores that each thread of a team of this size may run on.
+std::vector<std::set<int>> allowed_cores(int threads) {
+  std::vector<std::set<int>> of_thread(static_cast<size_t>(threads));
+#pragma omp parallel num_threads(threads)
+  {
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
+      for (int core = 0; core < CPU_SETSIZE; ++core)
+        if (CPU_ISSET(core, &allowed)) of_thread[static_cast<size_t>(omp_get_thread_num())].insert(core);
+    }
+  }
+  return of_thread;
+}
+
+TEST(OwnCores, EachThreadHasOneOfItsOwnAndThenAllAgain) {
+  if (omp_get_proc_bind() != omp_proc_bind_false) GTEST_SKIP() << "OpenMP binds the threads here";
+  const std::vector<std::set<int>> before = allowed_cores(2);
+  {
+    const OwnCores cores(2);
+    const std::vector<std::set<int>> during = allowed_cores(2);
+    if (before[0].size() < 2) {
+      EXPECT_EQ(during, before);
+    } else {
+      EXPECT_EQ(during[0].size(), 1U);
+      EXPECT_EQ(during[1].size(), 1U);
+      EXPECT_NE(during[0], during[1]);
+      EXPECT_TRUE(before[0].contains(*during[0].begin()) && before[0].contains(*during[1].begin()));
+    }
+  }
+  EXPECT_EQ(allowed_cores(2), before);
+}
+
+TEST(OwnCores, MoreThreadsThanCoresAreLeftAlone) {
+  const int threads = static_cast<int>(allowed_cores(1)[0].size()) + 1;
+  const std::vector<std::set<int>> before = allowed_cores(threads);
+  const OwnCores cores(threads);
+  EXPECT_EQ(allowed_cores(threads), before);
+}
+
+}  // namespace
+}  // namespace elek::onednn
