@@ -28,7 +28,8 @@ OwnCores::OwnCores(int threads) {
 
 OwnCores::~OwnCores() {
   if (before_.empty()) return;
-#pragma omp parallel num_threads(static_cast<int>(before_.size()))
+  const int threads = static_cast<int>(before_.size());
+#pragma omp parallel num_threads(threads)
   sched_setaffinity(0, sizeof(cpu_set_t), &before_[static_cast<size_t>(omp_get_thread_num())]);
 }
 

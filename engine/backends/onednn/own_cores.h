@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // OwnCores: while it lives, each thread of OpenMP's team has a core of its own. For what is measured, not for what is used: a
-// session leaves its threads to the scheduler, as other work of the process may want it. Threads just started or woken may share
-// a core for tens of milliseconds where the scheduler packs them, and a short measurement then shows half the speed, or the
-// scheduler's tick. Tests: tests/backends/own_cores_test.cpp
+// session leaves its threads to the scheduler, as other work of the process may want it. Threads just started or woken may
+// share a core for tens of milliseconds where the scheduler packs them, and a short measurement then shows half the speed, or
+// the scheduler's tick. Tests: tests/backends/own_cores_test.cpp
 #pragma once
 
 #include <sched.h>
