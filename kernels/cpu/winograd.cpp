@@ -149,7 +149,8 @@ Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
   const int64_t out_lanes = 2 * lanes;
   const int64_t padded = padded_channels(problem.layout, problem.channels);
   const int64_t total = problem.samples * plan.tiles_high * plan.tiles_wide;
-  const int64_t groups = ceil_div(padded_channels(problem.layout, problem.out_channels), out_lanes);
+  plan.out_vectors = padded_channels(problem.layout, problem.out_channels) / lanes;
+  const int64_t groups = ceil_div(plan.out_vectors, 2);
   const int64_t panel = detail::winograd_panel_rows();
   // Few tiles, or weights that outgrow the cache: let the threads share the tiles and split the weights, so that each weight is
   // read by one core only. Otherwise each thread takes tiles of its own and nobody waits.

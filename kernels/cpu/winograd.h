@@ -55,7 +55,8 @@ struct WinogradPlan {
   int64_t m_tile_stride = 0;
   int64_t v_floats = 0;  // of one block
   int64_t m_floats = 0;
-  int64_t groups = 0;  // of two vectors of output channels
+  int64_t out_vectors = 0;  // of output channels
+  int64_t groups = 0;       // of two of them, or one
   // U is made once a run, for all; else by each thread as it uses it, a row of points of chunk_channels at a time.
   bool whole_u = false;
   int64_t chunk_channels = 0;  // input channels

@@ -32,6 +32,11 @@ constexpr int kPanelRows = 14, kFewTiles = 4;
 constexpr int kPanelRows = 6, kFewTiles = 0;
 #endif
 
+/// Vectors of output channels in a group: two, but one in the last of an odd number.
+inline int64_t vectors_of(const WinogradPlan& plan, int64_t group) {
+  return std::min<int64_t>(2, plan.out_vectors - 2 * group);
+}
+
 // ---- the weights to U
 
 /// y[0 … kGrid) = row kRow of the points of U = G w G^T, of one input channel and one vector of output channels.
@@ -56,14 +61,14 @@ HWY_INLINE void transform_taps(D d, const float* HWY_RESTRICT w, int64_t stride,
   T::points(d, t, y);
 }
 
-/// The same of `channels` input channels of one group.
+/// The same of `channels` input channels of one group, whose first `vectors` vectors of output channels are used.
 /// w: [channels][9][2L] -> u: kGrid points u_stride floats apart, [channels][2L] each
 template <int kGrid, int kRow, class D>
-HWY_NOINLINE void transform_weights(D d, const float* HWY_RESTRICT w, int64_t channels, float* HWY_RESTRICT u,
+HWY_NOINLINE void transform_weights(D d, const float* HWY_RESTRICT w, int64_t channels, int64_t vectors, float* HWY_RESTRICT u,
                                     int64_t u_stride) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), out_lanes = 2 * lanes;
   for (int64_t c = 0; c < channels; ++c, w += 9 * out_lanes, u += out_lanes)
-    for (int64_t at = 0; at < out_lanes; at += lanes) {
+    for (int64_t at = 0; at < vectors * lanes; at += lanes) {
       Vec<D> y[kGrid];
       transform_taps<kGrid, kRow>(d, w + at, out_lanes, y);
 #pragma GCC unroll 6
@@ -88,7 +93,7 @@ void transform_groups(const WinogradPlan& plan, const float* packed, int64_t fir
   for (int64_t group = first; group < last; ++group)
     for (int64_t row = 0; row < kGrid; ++row)
       with_row<kGrid>(row, [&](auto at) HWY_ATTR {
-        transform_weights<kGrid, at>(d, packed + group * group_floats, plan.problem.channels,
+        transform_weights<kGrid, at>(d, packed + group * group_floats, plan.problem.channels, vectors_of(plan, group),
                                      u + group * plan.u_floats + row * kGrid * plan.u_stride, plan.u_stride);
       });
 }
@@ -100,59 +105,59 @@ struct Weights {
   const float* u;     // where [channels][2L] of point 0 lies, or would lie
   int64_t stride;     // floats between points
   int64_t channels;   // of V that it goes over
+  int64_t vectors;    // of output channels: 1 or 2
   const float* next;  // fetched from here on
   int64_t next_step;  // floats a channel of a point
 };
 
-/// m[r][0 … 2L) (+)= sum over c of v[r][c] u[c][0 … 2L) for kRows rows. Meanwhile fetches `ahead`.
-template <int kRows, bool kAdds, class D>
+/// m[r][0 … kVectors L) (+)= sum over c of v[r][c] u[c][0 … kVectors L) for kRows rows. Meanwhile fetches `ahead`.
+/// Shapes    u: [channels][2L] · m: [kRows][2L]
+template <int kRows, int kVectors, bool kAdds, class D>
 HWY_INLINE void multiply_panel(D d, const float* HWY_RESTRICT v, int64_t v_stride, const float* HWY_RESTRICT u,
                                int64_t channels, const float* ahead, int64_t ahead_step, float* HWY_RESTRICT m) {
   using V = Vec<D>;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  V acc0[kRows], acc1[kRows];
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), out_lanes = 2 * lanes;
+  V acc[kRows][kVectors];
 #pragma GCC unroll 14  // what is indexed by a variable, even once, lives in memory throughout
-  for (int r = 0; r < kRows; ++r) {
-    acc0[r] = kAdds ? hn::Load(d, m + r * 2 * lanes) : hn::Zero(d);
-    acc1[r] = kAdds ? hn::Load(d, m + r * 2 * lanes + lanes) : hn::Zero(d);
-  }
-  for (int64_t c = 0; c < channels; ++c) {
-    const V u0 = hn::Load(d, u), u1 = hn::Load(d, u + lanes);
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 2
+    for (int i = 0; i < kVectors; ++i) acc[r][i] = kAdds ? hn::Load(d, m + r * out_lanes + i * lanes) : hn::Zero(d);
+  for (int64_t c = 0; c < channels; ++c, u += out_lanes, ahead += ahead_step) {
+    V weights[kVectors];
+#pragma GCC unroll 2
+    for (int i = 0; i < kVectors; ++i) weights[i] = hn::Load(d, u + i * lanes);
     hwy::Prefetch(ahead);
     hwy::Prefetch(ahead + ahead_step / 2);
-    u += 2 * lanes;
-    ahead += ahead_step;
 #pragma GCC unroll 14
     for (int r = 0; r < kRows; ++r) {
       const V value = hn::Set(d, v[r * v_stride + c]);
-      acc0[r] = hn::MulAdd(value, u0, acc0[r]);
-      acc1[r] = hn::MulAdd(value, u1, acc1[r]);
+#pragma GCC unroll 2
+      for (int i = 0; i < kVectors; ++i) acc[r][i] = hn::MulAdd(value, weights[i], acc[r][i]);
     }
   }
 #pragma GCC unroll 14
-  for (int r = 0; r < kRows; ++r) {
-    hn::Store(acc0[r], d, m + r * 2 * lanes);
-    hn::Store(acc1[r], d, m + r * 2 * lanes + lanes);
-  }
+  for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 2
+    for (int i = 0; i < kVectors; ++i) hn::Store(acc[r][i], d, m + r * out_lanes + i * lanes);
 }
 
-template <int kRows, bool kAdds, class D>
+template <int kRows, int kVectors, bool kAdds, class D>
 HWY_INLINE void multiply_rows(D d, int64_t rows, const float* v, int64_t v_stride, const float* u, int64_t channels,
                               const float* ahead, int64_t ahead_step, float* m) {
   if constexpr (kRows > 0) {
     if (rows == kRows) {
-      multiply_panel<kRows, kAdds>(d, v, v_stride, u, channels, ahead, ahead_step, m);
+      multiply_panel<kRows, kVectors, kAdds>(d, v, v_stride, u, channels, ahead, ahead_step, m);
     } else {
-      multiply_rows<kRows - 1, kAdds>(d, rows, v, v_stride, u, channels, ahead, ahead_step, m);
+      multiply_rows<kRows - 1, kVectors, kAdds>(d, rows, v, v_stride, u, channels, ahead, ahead_step, m);
     }
   }
 }
 
 /// Points [first, last) of those that a block of tiles uses, for one group of output channels. Panels are balanced: 20
 /// rows go as 10 + 10, not 14 + 6.
-template <int kBlock, bool kAdds>
-HWY_NOINLINE void multiply(const WinogradPlan& plan, const detail::TileBlock& block, int64_t first, int64_t last,
-                           const float* v, const Weights& w, float* m) {
+template <int kBlock, int kVectors, bool kAdds>
+HWY_NOINLINE void multiply_points(const WinogradPlan& plan, const detail::TileBlock& block, int64_t first, int64_t last,
+                                  const float* v, const Weights& w, float* m) {
   const hn::CappedTag<float, kBlock> d;
   const int64_t out_lanes = 2 * static_cast<int64_t>(hn::Lanes(d));
   for (int64_t k = first; k < last; ++k) {
@@ -165,10 +170,20 @@ HWY_NOINLINE void multiply(const WinogradPlan& plan, const detail::TileBlock& bl
       const int64_t rows = (at.rows - row) / (panels - panel);
       // Each weight is fetched ahead once, by the first panel.
       const float* ahead = panel == 0 ? w.next + k * w.channels * w.next_step : u;
-      multiply_rows<kPanelRows, kAdds>(d, rows, v_point + row * plan.v_tile_stride, plan.v_tile_stride, u, w.channels, ahead,
-                                       panel == 0 ? w.next_step : 0, m_point + row * out_lanes);
+      multiply_rows<kPanelRows, kVectors, kAdds>(d, rows, v_point + row * plan.v_tile_stride, plan.v_tile_stride, u, w.channels,
+                                                 ahead, panel == 0 ? w.next_step : 0, m_point + row * out_lanes);
       row += rows;
     }
+  }
+}
+
+template <int kBlock, bool kAdds>
+void multiply(const WinogradPlan& plan, const detail::TileBlock& block, int64_t first, int64_t last, const float* v,
+              const Weights& w, float* m) {
+  if (w.vectors == 2) {
+    multiply_points<kBlock, 2, kAdds>(plan, block, first, last, v, w, m);
+  } else {
+    multiply_points<kBlock, 1, kAdds>(plan, block, first, last, v, w, m);
   }
 }
 
@@ -222,7 +237,8 @@ template <int kBlock>
 void multiply_by_whole_u(const WinogradPlan& plan, const detail::TileBlock& block, int64_t group, const Scratch& scratch) {
   const float* u = scratch.u + group * plan.u_floats;
   multiply<kBlock, false>(plan, block, 0, block.used_points, scratch.v,
-                          {u, plan.u_stride, plan.problem.channels, u + plan.u_stride, plan.u_stride / plan.problem.channels},
+                          {u, plan.u_stride, plan.problem.channels, vectors_of(plan, group), u + plan.u_stride,
+                           plan.u_stride / plan.problem.channels},
                           scratch.m);
 }
 
@@ -233,15 +249,16 @@ void multiply_by_chunks(const WinogradPlan& plan, const float* packed, const det
                         const Scratch& scratch) {
   const hn::CappedTag<float, kBlock> d;
   const int64_t out_lanes = 2 * static_cast<int64_t>(hn::Lanes(d)), channels = plan.problem.channels;
-  const int64_t step = (9 * out_lanes + block.used_points - 1) / block.used_points;
+  const int64_t vectors = vectors_of(plan, group), step = (9 * out_lanes + block.used_points - 1) / block.used_points;
   const float* w = packed + group * channels * 9 * out_lanes;
   for (int64_t from = 0; from < channels; from += plan.chunk_channels) {
     const int64_t count = std::min(plan.chunk_channels, channels - from), floats = count * out_lanes;
     for (int64_t first = 0, last = 0; first < block.used_points; first = last) {
       const int64_t row = block.points[static_cast<size_t>(first)].point / kGrid;
       while (last < block.used_points && block.points[static_cast<size_t>(last)].point / kGrid == row) ++last;
-      with_row<kGrid>(row, [&](auto at) HWY_ATTR { transform_weights<kGrid, at>(d, w, count, scratch.u, plan.u_stride); });
-      const Weights weights{scratch.u - row * kGrid * plan.u_stride, plan.u_stride, count, w + 9 * floats, step};
+      with_row<kGrid>(row,
+                      [&](auto at) HWY_ATTR { transform_weights<kGrid, at>(d, w, count, vectors, scratch.u, plan.u_stride); });
+      const Weights weights{scratch.u - row * kGrid * plan.u_stride, plan.u_stride, count, vectors, w + 9 * floats, step};
       if (from == 0) {
         multiply<kBlock, false>(plan, block, first, last, scratch.v, weights, scratch.m);
       } else {
@@ -270,7 +287,7 @@ void multiply_in_registers(const WinogradPlan& plan, const float* packed, const 
   for (int64_t from = 0; from < channels; from += plan.chunk_channels) {
     const int64_t count = std::min(plan.chunk_channels, channels - from);
     const float* ahead = w + count * 9 * out_lanes;
-    for (int64_t vector = 0; vector < 2; ++vector)
+    for (int64_t vector = 0; vector < vectors_of(plan, group); ++vector)
       for (int64_t row = 0; row < kGrid; ++row, ahead += count * 9 * lanes / kGrid) {
         FewRows at[kGrid];
         for (int j = 0; j < kGrid; ++j) {

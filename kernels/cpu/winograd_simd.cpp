@@ -2,7 +2,7 @@
 // A Winograd convolution: who takes which tiles and output channels through the three steps (winograd_input-inl.h,
 // winograd_products-inl.h, winograd_output-inl.h). Google Highway compiles this file, and them, once for each instruction set.
 // Lanes: a vector holds L neighbouring channels of one pixel; L divides the layout's block. Output channels go in groups of two
-// vectors, which is what one broadcast feeds in the micro-kernel.
+// vectors, which is what one broadcast feeds in the micro-kernel; the last group of an odd number of vectors has one.
 // Tests: tests/kernels/winograd_test.cpp
 #include "kernels/cpu/targets.h"
 // targets.h before any Highway header
@@ -36,9 +36,8 @@ void finish_block(const WinogradPlan& plan, const ConvArgs& args, const TileBloc
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t group = first_group; group < last_group; ++group) {
     multiply_group<kGrid, kBlock>(plan, args.packed, block, group, scratch);
-    for (int64_t vector = 0; vector < 2; ++vector) {
+    for (int64_t vector = 0; vector < vectors_of(plan, group); ++vector) {
       OutputVector out{(group * 2 + vector) * lanes, vector * lanes, args.bias, {}};
-      if (out.channel >= args.y.channel_pitch) break;
       if constexpr (kObserve != Observe::kNothing) out.sums = at_channel(args.sums->of_thread(thread), out.channel);
       for (int64_t tile = 0; tile < block.tiles; ++tile)
         with_transforms<kGrid>(block.places[static_cast<size_t>(tile)], [&](auto rows, auto columns) HWY_ATTR {
@@ -76,7 +75,7 @@ void run(const WinogradPlan& plan, const ConvArgs& args) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const detail::RunTiles run_tiles(plan, args.x.samples);
   const int64_t blocks = run_tiles.blocks();
-  const int64_t vectors = args.x.channel_pitch / lanes, groups = (args.y.channel_pitch + 2 * lanes - 1) / (2 * lanes);
+  const int64_t vectors = args.x.channel_pitch / lanes, groups = plan.groups;
 #pragma omp parallel num_threads(plan.problem.threads)
   {
     const int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
