@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """elek beside ONNX Runtime, OpenVINO, ncnn and PyTorch: the same networks (dense and channel-pruned), weights, pixels, threads and
 precision (f32, or bf16 where the CPU multiplies it), taking turns in one sitting. Outputs are compared before anything is timed. Four kinds of jobs, all in one JSON:
-  speed    per network, variant and batch: every engine stays alive and they take turns, the order turning each round; peak RSS
+  speed    per network, variant and batch: every engine stays alive and they take turns, the order turning each round; peak RSS.
+           A turn before or after which the machine multiplies slower than it can (meter.py) is repeated, whosever it is
   watch    elek with its statistics on and off, in many short turns: a difference of a percent drowns in the drift of long ones
   first    time from process start to the first result, and the peak RSS then: fresh processes, taking turns
   observe  time and peak RSS of fresh processes that collect statistics over 10 and 100 batches: elek beside PyTorch's hooks
@@ -30,7 +31,9 @@ import report  # noqa: E402
 # another adds up. What differs by less than f32's bound has not computed in bf16.
 TOLERANCE = {"f32": 1e-4, "bf16": 0.03}
 NO_BF16 = {"onnxruntime": "no bf16 on the CPU"}
-PAUSE_S = 0.1  # before a turn: lets the threads of the one before stop spinning
+PAUSE_S = 0.1  # before a turn, and before the meter: lets the threads of the one before stop spinning
+FULL_SPEED = 0.85  # of the fastest that the meter has seen: beside shared cores it reads half
+METER_WAIT_S, TRIES = 20, 6  # for full speed; of a turn
 MOST_RUNS = 300  # a turn; keeps the JSON of the small networks small
 PEERS = "elek,onnxruntime,openvino,ncnn,pytorch,pytorch-channels-last"
 KINDS = ["speed", "watch", "first", "observe"]
@@ -48,6 +51,44 @@ QUICK = {  # most wanted first: --minutes ends the list early
 FULL = {"cells": [(n, v, b) for v in networks.VARIANTS for n in networks.NETWORKS for b in (1, 16, 64)],
         "first": networks.NETWORKS, "later": [], "rounds": 15, "turn": 0.6, "processes": 5,
         "observers": [*OBSERVERS, "elek+wanda", "pytorch+sums"]}
+
+
+class Meter:
+    """Tells whether the machine is at full speed just now. What stays slow for METER_WAIT_S is full speed from then on."""
+
+    def __init__(self, threads):
+        self.child = child.Child("meter", [sys.executable, HERE / "meter.py", threads], threads)
+        self.fastest = max(self.speed() for _ in range(20))
+
+    def speed(self):
+        return self.child.ask("speed")["gflops"]
+
+    def full(self):
+        now = self.speed()
+        self.fastest = max(self.fastest, now)
+        return now >= FULL_SPEED * self.fastest
+
+    def wait(self):
+        end, seen = time.monotonic() + METER_WAIT_S, [self.speed()]
+        while seen[-1] < FULL_SPEED * self.fastest:
+            if time.monotonic() > end:
+                self.fastest = max(seen)
+                return
+            time.sleep(PAUSE_S)
+            seen.append(self.speed())
+
+
+def turn_of(one, runs, meter):
+    """(the us of its runs, how often it was repeated)"""
+    for repeated in range(TRIES):
+        meter.wait()
+        time.sleep(PAUSE_S)
+        one.ask("run 1")  # what the others left in the caches is not its fault
+        us = [round(us, 1) for us in one.ask(f"run {runs}")["us"]]
+        time.sleep(PAUSE_S)
+        if meter.full():
+            break
+    return us, repeated
 
 
 def start(args, files, peer, name, variant, batch, precision="f32"):
@@ -117,23 +158,23 @@ def speed(args, files, name, variant, batch):
     for one in children:
         one.ask("run 1")
         runs[one.name] = min(MOST_RUNS, max(1, round(args.turn * 1e6 / float(np.median(one.ask("run 3")["us"])))))
-    rounds = {peer: [] for peer in peers}
+    rounds, repeated = {peer: [] for peer in peers}, {peer: 0 for peer in peers}
     for index in range(args.rounds):
         turn = index % len(children)
         for one in children[turn:] + children[:turn]:
-            time.sleep(PAUSE_S)
-            one.ask("run 1")  # what the others left in the caches is not its fault
-            rounds[one.name].append([round(us, 1) for us in one.ask(f"run {runs[one.name]}")["us"]])
+            us, again = turn_of(one, runs[one.name], args.meter)
+            rounds[one.name].append(us)
+            repeated[one.name] += again
     memory = {one.name: one.ask("memory") for one in children}
     about = {one.name: one.about for one in children}
     for one in children:
         one.close()
     return {"arch": name, "variant": variant, "batch": batch, "precision": args.precision, "macs": files.macs(name, variant),
-            "differences": differences, "left_out": left_out, "about": about, "memory": memory, "rounds_us": rounds}
+            "differences": differences, "left_out": left_out, "about": about, "memory": memory, "rounds_us": rounds, "repeated": repeated}
 
 
 def watch(args, files, name, batch):
-    """Pairs of turns: [[us without, us with], …], each the median of a turn of some 0.1 s, or of one run."""
+    """Pairs of turns: [[us without, us with], …], each the median of a turn of some 0.1 s, or of one run; those at full speed."""
     write_pixels(args, files, name, "dense", batch)
     pair = [start(args, files, peer, name, "dense", batch) for peer in ("elek", "elek+std-consumer")]
     for one in pair:
@@ -144,7 +185,12 @@ def watch(args, files, name, batch):
     begin, turns = time.monotonic(), []
     while len(turns) < WATCH_MOST_ROUNDS and time.monotonic() - begin < args.watch_s:
         order = [0, 1] if len(turns) % 2 == 0 else [1, 0]
+        args.meter.wait()
+        time.sleep(PAUSE_S)
         us = {i: report.median(pair[i].ask(f"run {runs}")["us"]) for i in order}
+        time.sleep(PAUSE_S)
+        if not args.meter.full():
+            continue
         turns.append([round(us[0], 1), round(us[1], 1)])
     for one in pair:
         one.close()
@@ -336,6 +382,7 @@ def main():
         busy = data["machine"]["busy_cores_before"]
         print(f"warning: other work keeps {busy} cores busy: do not quote these figures", file=sys.stderr)
     begin = time.monotonic()
+    args.meter = Meter(args.threads)
     for index, (name, seconds, function) in enumerate(jobs):
         elapsed = time.monotonic() - begin
         if args.minutes and elapsed + seconds > 60 * args.minutes:
@@ -348,6 +395,7 @@ def main():
             data["versions"] |= {peer: about["version"]} if "version" in about else {}
         data["seconds"] = round(time.monotonic() - begin)
         write(args, data)  # what was measured stays if a later job ends the run
+    args.meter.child.close()
     write(args, data)
     print(report.tables(report.merge([(args.json or "", json.loads(json.dumps(data)))])))
     if args.docs:

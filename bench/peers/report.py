@@ -258,8 +258,17 @@ def machine_lines(sittings):
     return text + ([f"**The machine was not quiet ({loud}): such figures show the form, not the speed.**"] if loud else [])
 
 
+def repeats(rows):
+    """How many turns were repeated because the machine was slow, and of whom; nothing of files that did not look."""
+    looked = [row for row in rows if "repeated" in row]
+    turns = sum(len(rounds) for row in looked for rounds in row["rounds_us"].values())
+    by = {peer: sum(row["repeated"].get(peer, 0) for row in looked) for peer in engines(looked)}
+    return f" Repeated because the machine was slow, beside {turns} turns: " + ", ".join(f"{n} of {p}" for p, n in by.items()) + "." \
+        if looked else ""
+
+
 def speed_parts(rows, precision):
-    parts = [f"### Speed, {precision}", f"{origin(rows)}; median and 10-90 % range of all runs.", speed_table(rows)]
+    parts = [f"### Speed, {precision}", f"{origin(rows)}; median and 10-90 % range of all runs.{repeats(rows)}", speed_table(rows)]
     weighed = [r for r in rows if "memory" in r]
     if weighed:
         parts += [f"### Peak memory, {precision}", f"{origin(weighed)}; of the same processes.", memory_table(weighed)]

@@ -51,6 +51,12 @@ class ReportTest(unittest.TestCase):
         self.assertIn("0.50 (0.50-0.50) onnxruntime |  slower", tables(lost))
         self.assertIn("net, batch 2", report.svg(lost["results"]))
 
+    def test_repeated_turns_are_counted_for_each_engine(self):
+        looked = cell(elek=[1], ncnn=[2]) | {"repeated": {"elek": 2, "ncnn": 0}}
+        self.assertIn("Repeated because the machine was slow, beside 12 turns: 4 of elek, 0 of ncnn.",
+                      tables(data(looked, looked | {"batch": 3})))
+        self.assertNotIn("Repeated", tables(data(cell(elek=[1], ncnn=[2]))))
+
     def test_a_machine_with_other_work_is_named(self):
         loud = data(cell(elek=[1], ncnn=[1]))
         self.assertNotIn("not quiet", tables(loud))
