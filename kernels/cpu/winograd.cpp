@@ -14,11 +14,17 @@ constexpr int64_t kLineFloats = 16;
 // What V and M of one thread may take: most of a 1 MiB L2, the rest is for the weights and activations that stream through.
 constexpr int64_t kCacheFloats = 1'200'000 / 4;
 constexpr int64_t kManyChannels = 256;
-// Input channels whose weights are transformed at a time: a row of F(4x4)'s points of them takes 48 KiB, their weights 72 KiB;
-// M is read and written once a chunk.
-constexpr int64_t kChunkChannels = 64;
-// U of a layer up to which it is made as a whole: it stays in the caches, and is not made anew for each block of tiles.
+// Input channels whose weights are transformed at a time: two rows of F(4x4)'s points of them take 192 KiB, their weights 144
+// KiB; M is read and written once a chunk.
+constexpr int64_t kChunkChannels = 128;
+// U of a layer up to which it is made as a whole, and more blocks of tiles than that many a thread, for each of which it would
+// else be made anew: it stays in the L2 cache.
 constexpr int64_t kMostWholeU = (int64_t{1} << 20) / 4;
+constexpr int64_t kBlocksWithoutU = 2;
+// V up to which each thread makes its own where they split the output channels. Transforming every tile on every core costs
+// 3 to 5 % of a layer; a line that another core has just written takes 9 to 43 ns, the latter where the two cores have no cache
+// in common, as processors of a rented machine often have not (docs/winograd.md).
+constexpr int64_t kMostOwnV = (int64_t{2} << 20) / 4;
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -152,10 +158,10 @@ Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
   plan.out_vectors = padded_channels(problem.layout, problem.out_channels) / lanes;
   const int64_t groups = ceil_div(plan.out_vectors, 2);
   const int64_t panel = detail::winograd_panel_rows();
-  // Few tiles, or weights that outgrow the cache: let the threads share the tiles and split the weights, so that each weight is
-  // read by one core only. Otherwise each thread takes tiles of its own and nobody waits.
+  // Few tiles, or weights that outgrow the cache: let each thread have a part of the weights, so that each is transformed by
+  // one core only. Otherwise each takes tiles of its own, and finds its inputs where it left them.
   plan.split_channels = problem.threads > 1 && groups >= problem.threads &&
-                        (problem.channels >= kManyChannels || total < 2 * panel * problem.threads);
+                        (problem.channels >= kManyChannels || total < panel * problem.threads);
   plan.block_points = choose_block(plan, padded, out_lanes);
   plan.v_tile_stride = padded % 256 == 0 ? padded + kLineFloats : padded;
   plan.m_tile_stride = out_lanes;
@@ -167,13 +173,15 @@ Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
   plan.m_floats = round_up(rows * plan.m_tile_stride, kLineFloats) + plan.points * 2 * kLineFloats;
   plan.groups = groups;
   const bool no_u = total <= detail::winograd_few_tiles();
-  plan.whole_u = !no_u && !plan.split_channels && groups * plan.points * problem.channels * out_lanes <= kMostWholeU;
+  const int64_t blocks = ceil_div(problem.samples * plan.products, plan.block_points);
+  plan.whole_u = !no_u && !plan.split_channels && blocks > kBlocksWithoutU * problem.threads &&
+                 groups * plan.points * problem.channels * out_lanes <= kMostWholeU;
   plan.chunk_channels = plan.whole_u ? problem.channels : std::min(kChunkChannels, problem.channels);
   plan.u_stride = plan.chunk_channels * out_lanes + (plan.whole_u ? 0 : kLineFloats);
-  plan.u_floats = no_u ? 0 : (plan.whole_u ? plan.points : m + 2) * plan.u_stride;
-  const int64_t shared = (plan.split_channels ? plan.v_floats : 0) + (plan.whole_u ? groups * plan.u_floats : 0);
-  const int64_t own = plan.m_floats + (plan.split_channels ? 0 : plan.v_floats) + (plan.whole_u ? 0 : plan.u_floats);
-  plan.scratch_bytes = static_cast<size_t>(shared + problem.threads * own) * sizeof(float);
+  plan.u_floats = no_u ? 0 : (plan.whole_u ? groups * plan.points : 2 * (m + 2)) * plan.u_stride;
+  plan.shared_v = plan.split_channels && plan.v_floats > kMostOwnV;
+  const int64_t own = plan.m_floats + plan.u_floats + (plan.shared_v ? 0 : plan.v_floats);
+  plan.scratch_bytes = static_cast<size_t>((plan.shared_v ? plan.v_floats : 0) + problem.threads * own) * sizeof(float);
   plan.packed_bytes = static_cast<size_t>(groups * 9 * problem.channels * out_lanes) * sizeof(float);
   return plan;
 }

@@ -48,8 +48,9 @@ struct WinogradPlan {
   int edge_rows = 0;         // outputs of the transform of the last row of tiles: the tile's, or 3 or 2
   int edge_columns = 0;      // and of the last column
   int64_t block_points = 0;  // points of the tiles transformed together, of all of them
-  // Threads share V and split the output channels; else they split the tile blocks.
+  // Threads split the output channels, and each makes V of all tiles unless that is too large; else they split the tile blocks.
   bool split_channels = false;
+  bool shared_v = false;
   int64_t points = 0;         // 36 or 16
   int64_t v_tile_stride = 0;  // floats between two tiles of V at one point
   int64_t m_tile_stride = 0;
@@ -57,11 +58,11 @@ struct WinogradPlan {
   int64_t m_floats = 0;
   int64_t out_vectors = 0;  // of output channels
   int64_t groups = 0;       // of two of them, or one
-  // U is made once a run, for all; else by each thread as it uses it, a row of points of chunk_channels at a time.
+  // Each thread makes all of U once a run; else as it uses it, two rows of points of chunk_channels at a time.
   bool whole_u = false;
   int64_t chunk_channels = 0;  // input channels
   int64_t u_stride = 0;        // floats between two points of U
-  int64_t u_floats = 0;        // of one group, or of a row of points of a chunk; 0: the tiles are few and need none
+  int64_t u_floats = 0;        // of one group, or of two rows of points of a chunk; 0: the tiles are few and need none
   int64_t products = 0;        // points of a sample's tiles: channels * out_channels multiply-adds each
   size_t packed_bytes = 0;
   size_t scratch_bytes = 0;  // U, V and M of all threads

@@ -39,63 +39,73 @@ inline int64_t vectors_of(const WinogradPlan& plan, int64_t group) {
 
 // ---- the weights to U
 
-/// y[0 … kGrid) = row kRow of the points of U = G w G^T, of one input channel and one vector of output channels.
+/// Rows of points go in pairs: the first and the last, and p with -p, which have all but a sign in common.
+template <int kGrid>
+constexpr int row_of(int pair, int i) {
+  return pair == 0 ? i * (kGrid - 1) : 2 * pair - 1 + i;
+}
+
+/// t[i][0 … 3) = the rows of a pair of G w, of one input channel and one vector of output channels.
 /// w: nine taps, `stride` floats apart
-template <int kGrid, int kRow, class D, class V = Vec<D>>
-HWY_INLINE void transform_taps(D d, const float* HWY_RESTRICT w, int64_t stride, V (&y)[kGrid]) {
-  using T = WeightTransform<kGrid>;
-  V t[3];
+template <int kGrid, int kPair, class D, class V = Vec<D>>
+HWY_INLINE void transform_columns(D d, const float* HWY_RESTRICT w, int64_t stride, V (&t)[2][3]) {
+  constexpr auto& kRow = WeightTransform<kGrid>::kRows[row_of<kGrid>(kPair, 0)];
 #pragma GCC unroll 3
   for (int j = 0; j < 3; ++j) {
     const auto tap = [&](int i) HWY_ATTR { return hn::Load(d, w + (3 * i + j) * stride); };
-    if constexpr (kRow == 0) {
-      t[j] = tap(0);
-    } else if constexpr (kRow == kGrid - 1) {
-      t[j] = tap(2);
+    if constexpr (kPair == 0) {
+      t[0][j] = tap(0);
+      t[1][j] = tap(2);
     } else {
-      t[j] = hn::Mul(hn::Set(d, T::kRows[kRow][0]), tap(0));
-      t[j] = hn::MulAdd(hn::Set(d, T::kRows[kRow][2]), tap(2), t[j]);
-      t[j] = hn::MulAdd(hn::Set(d, T::kRows[kRow][1]), tap(1), t[j]);
+      const V even = hn::MulAdd(hn::Set(d, kRow[2]), tap(2), hn::Mul(hn::Set(d, kRow[0]), tap(0)));
+      t[0][j] = hn::MulAdd(hn::Set(d, kRow[1]), tap(1), even);
+      t[1][j] = hn::NegMulAdd(hn::Set(d, kRow[1]), tap(1), even);
     }
   }
-  T::points(d, t, y);
 }
 
-/// The same of `channels` input channels of one group, whose first `vectors` vectors of output channels are used.
-/// w: [channels][9][2L] -> u: kGrid points u_stride floats apart, [channels][2L] each
-template <int kGrid, int kRow, class D>
-HWY_NOINLINE void transform_weights(D d, const float* HWY_RESTRICT w, int64_t channels, int64_t vectors, float* HWY_RESTRICT u,
+/// The same of `channels` input channels of one group, whose first `vectors` vectors of output channels are used, and then
+/// U = G w G^T of the pair's rows.
+/// w: [channels][9][2L] -> u[i], of a row: kGrid points u_stride floats apart, [channels][2L] each
+template <int kGrid, int kPair, class D>
+HWY_NOINLINE void transform_weights(D d, const float* HWY_RESTRICT w, int64_t channels, int64_t vectors, float* const (&u)[2],
                                     int64_t u_stride) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), out_lanes = 2 * lanes;
-  for (int64_t c = 0; c < channels; ++c, w += 9 * out_lanes, u += out_lanes)
+  for (int64_t c = 0; c < channels; ++c, w += 9 * out_lanes)
     for (int64_t at = 0; at < vectors * lanes; at += lanes) {
-      Vec<D> y[kGrid];
-      transform_taps<kGrid, kRow>(d, w + at, out_lanes, y);
+      Vec<D> t[2][3], y[kGrid];
+      transform_columns<kGrid, kPair>(d, w + at, out_lanes, t);
+#pragma GCC unroll 2
+      for (int i = 0; i < 2; ++i) {
+        WeightTransform<kGrid>::points(d, t[i], y);
 #pragma GCC unroll 6
-      for (int j = 0; j < kGrid; ++j) hn::Store(y[j], d, u + j * u_stride + at);
+        for (int j = 0; j < kGrid; ++j) hn::Store(y[j], d, u[i] + j * u_stride + c * out_lanes + at);
+      }
     }
 }
 
-/// body(std::integral_constant<int, row>()).
-template <int kGrid, int kRow = 0, class Body>
-HWY_INLINE void with_row(int64_t row, const Body& body) {
-  if constexpr (kRow < kGrid - 1) {
-    if (row != kRow) return with_row<kGrid, kRow + 1>(row, body);
+/// body(std::integral_constant<int, n>()), n < kCount.
+template <int kCount, int kAt = 0, class Body>
+HWY_INLINE void with_constant(int64_t n, const Body& body) {
+  if constexpr (kAt < kCount - 1) {
+    if (n != kAt) return with_constant<kCount, kAt + 1>(n, body);
   }
-  body(std::integral_constant<int, kRow>());
+  body(std::integral_constant<int, kAt>());
 }
 
-/// U of groups [first, last), whole.
+/// U as a whole: [group][kGrid * kGrid][channels][2L].
 template <int kGrid, int kBlock>
-void transform_groups(const WinogradPlan& plan, const float* packed, int64_t first, int64_t last, float* u) {
+void transform_all_weights(const WinogradPlan& plan, const float* packed, float* u) {
   const hn::CappedTag<float, kBlock> d;
-  const int64_t group_floats = plan.problem.channels * 9 * 2 * static_cast<int64_t>(hn::Lanes(d));
-  for (int64_t group = first; group < last; ++group)
-    for (int64_t row = 0; row < kGrid; ++row)
-      with_row<kGrid>(row, [&](auto at) HWY_ATTR {
-        transform_weights<kGrid, at>(d, packed + group * group_floats, plan.problem.channels, vectors_of(plan, group),
-                                     u + group * plan.u_floats + row * kGrid * plan.u_stride, plan.u_stride);
+  const int64_t channels = plan.problem.channels, row_floats = kGrid * plan.u_stride;
+  for (int64_t group = 0; group < plan.groups; ++group, u += kGrid * row_floats) {
+    for (int pair = 0; pair < kGrid / 2; ++pair)
+      with_constant<kGrid / 2>(pair, [&](auto at) HWY_ATTR {
+        float* const to[2] = {u + row_of<kGrid>(at, 0) * row_floats, u + row_of<kGrid>(at, 1) * row_floats};
+        transform_weights<kGrid, at>(d, packed, channels, vectors_of(plan, group), to, plan.u_stride);
       });
+    packed += channels * 9 * 2 * static_cast<int64_t>(hn::Lanes(d));
+  }
 }
 
 // ---- M = V U
@@ -209,8 +219,10 @@ HWY_NOINLINE void multiply_few_tiles(D d, const float* HWY_RESTRICT w, int64_t c
     for (int r = 0; r < kFewTiles; ++r)
       acc[j][r] = kAdds && r < at[j].rows ? hn::Load(d, at[j].m + r * out_lanes) : hn::Zero(d);
   for (int64_t c = 0; c < channels; ++c, w += 9 * out_lanes, ahead += ahead_step) {
-    V u[kGrid];
-    transform_taps<kGrid, kRow>(d, w, out_lanes, u);
+    constexpr int kPair = kRow == kGrid - 1 ? 0 : (kRow + 1) / 2, kOfPair = kRow == row_of<kGrid>(kPair, 0) ? 0 : 1;
+    V t[2][3], u[kGrid];
+    transform_columns<kGrid, kPair>(d, w, out_lanes, t);
+    WeightTransform<kGrid>::points(d, t[kOfPair], u);
     for (int64_t i = 0; i < ahead_step; i += kLineFloats) hwy::Prefetch(ahead + i);
 #pragma GCC unroll 6
     for (int j = 0; j < kGrid; ++j)
@@ -225,9 +237,9 @@ HWY_NOINLINE void multiply_few_tiles(D d, const float* HWY_RESTRICT w, int64_t c
       if (r < at[j].rows) hn::Store(acc[j][r], d, at[j].m + r * out_lanes);
 }
 
-/// What a thread works on: its copies, or those of all.
+/// What a thread works on.
 struct Scratch {
-  float* v;
+  float* v;  // its own, or that of all threads
   float* m;
   float* u;  // of all groups, or of a chunk of channels of one, or of none
 };
@@ -235,34 +247,40 @@ struct Scratch {
 /// One group of output channels, by U as a whole.
 template <int kBlock>
 void multiply_by_whole_u(const WinogradPlan& plan, const detail::TileBlock& block, int64_t group, const Scratch& scratch) {
-  const float* u = scratch.u + group * plan.u_floats;
+  const float* u = scratch.u + group * plan.points * plan.u_stride;
   multiply<kBlock, false>(plan, block, 0, block.used_points, scratch.v,
                           {u, plan.u_stride, plan.problem.channels, vectors_of(plan, group), u + plan.u_stride,
                            plan.u_stride / plan.problem.channels},
                           scratch.m);
 }
 
-/// The same by a row of points of a chunk of input channels at a time: these weights are transformed, which leaves them in the
-/// caches, and used at once, so that what streams from memory is the weights as they were given, a quarter of F(4x4)'s U.
+/// The same by a pair of rows of points of a chunk of input channels at a time: these weights are transformed, which leaves
+/// them in the caches, and used at once, so that what streams from memory is the weights as they were given, a quarter of
+/// F(4x4)'s U.
 template <int kGrid, int kBlock>
 void multiply_by_chunks(const WinogradPlan& plan, const float* packed, const detail::TileBlock& block, int64_t group,
                         const Scratch& scratch) {
   const hn::CappedTag<float, kBlock> d;
   const int64_t out_lanes = 2 * static_cast<int64_t>(hn::Lanes(d)), channels = plan.problem.channels;
   const int64_t vectors = vectors_of(plan, group), step = (9 * out_lanes + block.used_points - 1) / block.used_points;
+  int64_t ends[kGrid + 1] = {};  // of each row in the block's points, from 1 on
+  for (int64_t k = 0; k < block.used_points; ++k) ends[block.points[static_cast<size_t>(k)].point / kGrid + 1] = k + 1;
+  for (int row = 1; row <= kGrid; ++row) ends[row] = std::max(ends[row], ends[row - 1]);
   const float* w = packed + group * channels * 9 * out_lanes;
+  float* const u[2] = {scratch.u, scratch.u + kGrid * plan.u_stride};
   for (int64_t from = 0; from < channels; from += plan.chunk_channels) {
     const int64_t count = std::min(plan.chunk_channels, channels - from), floats = count * out_lanes;
-    for (int64_t first = 0, last = 0; first < block.used_points; first = last) {
-      const int64_t row = block.points[static_cast<size_t>(first)].point / kGrid;
-      while (last < block.used_points && block.points[static_cast<size_t>(last)].point / kGrid == row) ++last;
-      with_row<kGrid>(row,
-                      [&](auto at) HWY_ATTR { transform_weights<kGrid, at>(d, w, count, vectors, scratch.u, plan.u_stride); });
-      const Weights weights{scratch.u - row * kGrid * plan.u_stride, plan.u_stride, count, vectors, w + 9 * floats, step};
-      if (from == 0) {
-        multiply<kBlock, false>(plan, block, first, last, scratch.v, weights, scratch.m);
-      } else {
-        multiply<kBlock, true>(plan, block, first, last, scratch.v + from, weights, scratch.m);
+    for (int pair = 0; pair < kGrid / 2; ++pair) {
+      with_constant<kGrid / 2>(pair,
+                               [&](auto at) HWY_ATTR { transform_weights<kGrid, at>(d, w, count, vectors, u, plan.u_stride); });
+      for (int i = 0; i < 2; ++i) {
+        const int row = row_of<kGrid>(pair, i);
+        const Weights weights{u[i] - row * kGrid * plan.u_stride, plan.u_stride, count, vectors, w + 9 * floats, step};
+        if (from == 0) {
+          multiply<kBlock, false>(plan, block, ends[row], ends[row + 1], scratch.v, weights, scratch.m);
+        } else {
+          multiply<kBlock, true>(plan, block, ends[row], ends[row + 1], scratch.v + from, weights, scratch.m);
+        }
       }
     }
     w += 9 * floats;
@@ -270,7 +288,7 @@ void multiply_by_chunks(const WinogradPlan& plan, const float* packed, const det
 }
 
 /// The same for few tiles, without U: transforming a weight, storing it and loading it again would take longer than multiplying
-/// by it. Chunks keep the weights, which every row of points reads again, in the L1 cache.
+/// by it. Chunks keep the weights, which every row of points reads again, in the L2 cache.
 template <int kGrid, int kBlock>
 void multiply_in_registers(const WinogradPlan& plan, const float* packed, const detail::TileBlock& block, int64_t group,
                            const Scratch& scratch) {
@@ -296,7 +314,7 @@ void multiply_in_registers(const WinogradPlan& plan, const float* packed, const 
           at[j].v += from;
           at[j].m += vector * lanes;
         }
-        with_row<kGrid>(row, [&](auto r) HWY_ATTR {
+        with_constant<kGrid>(row, [&](auto r) HWY_ATTR {
           const float* taps = w + vector * lanes;
           if (from == 0) {
             multiply_few_tiles<kGrid, r, false>(d, taps, count, at, plan.v_tile_stride, ahead);

@@ -56,16 +56,38 @@ void start_tile(const WinogradPlan& plan, const ConvArgs& args, const TileBlock&
   });
 }
 
-/// What all share comes first: V where the threads split the output channels, U where it is made as a whole.
+struct Range {
+  int64_t first, last;
+};
+
+/// This thread's share of `n` things.
+inline Range share_of(int64_t n) {
+  const int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
+  return {n * thread / threads, n * (thread + 1) / threads};
+}
+
+/// Step 1 for one block, by all threads: each transforms a share of its tiles' vectors.
+template <int kGrid, int kBlock>
+void start_block_together(const WinogradPlan& plan, const ConvArgs& args, const TileBlock& block, int64_t vectors, float* v) {
+#pragma omp barrier  // nobody still reads V of the block before
+  const Range here = share_of(block.tiles * vectors);
+  for (int64_t i = here.first; i < here.last;) {
+    const int64_t tile = i / vectors, from = i % vectors, to = std::min(vectors, from + here.last - i);
+    start_tile<kGrid, kBlock>(plan, args, block, tile, from, to, v);
+    i += to - from;
+  }
+#pragma omp barrier  // V is whole before anybody multiplies by it
+}
+
+/// What all share comes first.
 inline Scratch scratch_of(const WinogradPlan& plan, float* at, int64_t thread) {
   const auto take = [&at](int64_t floats) { return std::exchange(at, at + floats); };
   Scratch scratch{};
-  if (plan.split_channels) scratch.v = take(plan.v_floats);
-  if (plan.whole_u) scratch.u = take(plan.groups * plan.u_floats);
-  at += thread * (plan.m_floats + (plan.split_channels ? 0 : plan.v_floats) + (plan.whole_u ? 0 : plan.u_floats));
-  if (!plan.split_channels) scratch.v = take(plan.v_floats);
+  if (plan.shared_v) scratch.v = take(plan.v_floats);
+  at += thread * (plan.m_floats + plan.u_floats + (plan.shared_v ? 0 : plan.v_floats));
+  if (!plan.shared_v) scratch.v = take(plan.v_floats);
   scratch.m = take(plan.m_floats);
-  if (!plan.whole_u) scratch.u = take(plan.u_floats);
+  scratch.u = take(plan.u_floats);
   return scratch;
 }
 
@@ -75,37 +97,23 @@ void run(const WinogradPlan& plan, const ConvArgs& args) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const detail::RunTiles run_tiles(plan, args.x.samples);
   const int64_t blocks = run_tiles.blocks();
-  const int64_t vectors = args.x.channel_pitch / lanes, groups = plan.groups;
+  const int64_t vectors = args.x.channel_pitch / lanes;
 #pragma omp parallel num_threads(plan.problem.threads)
   {
-    const int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
-    const auto share = [thread, threads](int64_t n, int64_t which) { return n * (thread + which) / threads; };
+    const int thread = omp_get_thread_num();
     const Scratch scratch = scratch_of(plan, args.scratch, thread);
-    if (plan.split_channels) {
-      for (int64_t b = 0; b < blocks; ++b) {
-        const TileBlock block = run_tiles.block(b);
-        const int64_t end = share(block.tiles * vectors, 1);
-        for (int64_t i = share(block.tiles * vectors, 0); i < end;) {
-          const int64_t tile = i / vectors, from = i % vectors, to = std::min(vectors, from + end - i);
-          start_tile<kGrid, kBlock>(plan, args, block, tile, from, to, scratch.v);
-          i += to - from;
-        }
-#pragma omp barrier  // V is whole before anybody multiplies by it
-        finish_block<kGrid, kBlock, kObserve>(plan, args, block, scratch, share(groups, 0), share(groups, 1),
-                                              static_cast<int>(thread));
-#pragma omp barrier  // nobody still reads V when the next block overwrites it
-      }
-    } else {
-      if (plan.whole_u) {
-        transform_groups<kGrid, kBlock>(plan, args.packed, share(groups, 0), share(groups, 1), scratch.u);
-#pragma omp barrier  // nobody multiplies before
-      }
-      for (int64_t b = share(blocks, 0); b < share(blocks, 1); ++b) {
-        const TileBlock block = run_tiles.block(b);
+    const Range here = plan.split_channels ? Range{0, blocks} : share_of(blocks);
+    const Range groups = plan.split_channels ? share_of(plan.groups) : Range{0, plan.groups};
+    if (plan.whole_u) transform_all_weights<kGrid, kBlock>(plan, args.packed, scratch.u);
+    for (int64_t b = here.first; b < here.last; ++b) {
+      const TileBlock block = run_tiles.block(b);
+      if (plan.shared_v) {
+        start_block_together<kGrid, kBlock>(plan, args, block, vectors, scratch.v);
+      } else {
         for (int64_t tile = 0; tile < block.tiles; ++tile)
           start_tile<kGrid, kBlock>(plan, args, block, tile, 0, vectors, scratch.v);
-        finish_block<kGrid, kBlock, kObserve>(plan, args, block, scratch, 0, groups, static_cast<int>(thread));
       }
+      finish_block<kGrid, kBlock, kObserve>(plan, args, block, scratch, groups.first, groups.last, thread);
     }
   }
 }

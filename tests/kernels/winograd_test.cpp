@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -270,6 +271,39 @@ TEST(WinogradTest, ASampleHasTheSameBitsWhateverRunsBesideIt) {
         for (const int64_t planned : {1, 9})
           expect_same({5, channels, 40, 7, 7, 3, 1, 1, Layout::kNChw16c, threads, false, true}, 1, planned, WinogradTile::k4x4);
       expect_same({3, 70, 40, 4, 3, 3, 1, 1, Layout::kNChw8c, threads, false, true}, 1, 1, WinogradTile::k2x2);
+    }
+  });
+}
+
+TEST(WinogradTest, HowThreadsDivideTheWorkLeavesTheBitsAlone) {
+  struct Way {
+    Shape shape;
+    bool split_channels, shared_v, whole_u;
+  };
+  const Way ways[] = {
+      {{1, 20, 40, 40, 30, 3, 1, 1, Layout::kNChw16c, 2, true, true}, false, false, false},
+      {{1, 20, 40, 125, 90, 3, 1, 1, Layout::kNChw16c, 2, true, true}, false, false, true},
+      {{1, 256, 80, 12, 10, 3, 1, 1, Layout::kNChw16c, 2, true, true}, true, false, false},
+      {{2, 256, 80, 30, 28, 3, 1, 1, Layout::kNChw16c, 2, true, true}, true, true, false},
+  };
+  for_each_target([&] {
+    double worst = 0;
+    for (const Way& way : ways) {
+      const Shape& c = way.shape;
+      const WinogradPlan plan = plan_winograd({c.samples, c.channels, c.out_channels, c.height, c.width, c.padding, c.layout,
+                                               WinogradTile::k4x4, c.threads})
+                                    .value();
+      EXPECT_EQ(std::tuple(plan.split_channels, plan.shared_v, plan.whole_u),
+                std::tuple(way.split_channels, way.shared_v, way.whole_u))
+          << conv_case::print(c);
+      Shape one_thread = c;
+      one_thread.threads = 1;
+      Problem two(c, false, 29), one(one_thread, false, 29);
+      run(two, WinogradTile::k4x4);
+      run(one, WinogradTile::k4x4);
+      EXPECT_EQ(outside(two, WinogradTile::k4x4, &worst), 0) << conv_case::print(c) << " on " << winograd_target();
+      EXPECT_TRUE(std::equal(two.y.data, two.y.data + c.samples * two.pk * two.oh * two.ow, one.y.data))
+          << conv_case::print(c) << " on " << winograd_target();
     }
   });
 }
