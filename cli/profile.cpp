@@ -118,7 +118,9 @@ std::string machine_text(const Peaks& peaks, const Session& session) {
     table.add({set_size(b.set_bytes), decimal(b.copy / 1e9, 0), decimal(b.read / 1e9, 0)});
   }
   return to_string(session.options().device) + " in " + std::string(name_of(session.options().precision)) +
-         ", measured in this call: " + decimal(peaks.flops / 1e9, 0) + " GFLOP/s\n" + table.text();
+         ", measured in this call: " + decimal(peaks.flops / 1e9, 0) + " GFLOP/s" +
+         (peaks.passes > 0 ? ", a cache line from core to core in " + decimal(1e9 / peaks.passes, 0) + " ns" : "") + "\n" +
+         table.text();
 }
 
 Json peaks_json(const Peaks& peaks) {
@@ -126,7 +128,9 @@ Json peaks_json(const Peaks& peaks) {
   for (const Bandwidth& b : peaks.bandwidths) {
     bandwidths.push_back({{"set_bytes", b.set_bytes}, {"copy_bytes_per_second", b.copy}, {"read_bytes_per_second", b.read}});
   }
-  return {{"flops_per_second", peaks.flops}, {"bandwidths", bandwidths}};
+  return {{"flops_per_second", peaks.flops},
+          {"core_to_core_ns", peaks.passes > 0 ? Json(1e9 / peaks.passes) : Json()},
+          {"bandwidths", bandwidths}};
 }
 
 Json shape_json(const Program& program, int32_t tensor) {

@@ -26,6 +26,7 @@ struct Bandwidth {
 struct Peaks {
   double flops = 0;                   // operations a second in the precision asked for; a multiply-add counts as two
   std::vector<Bandwidth> bandwidths;  // by ascending set_bytes, at least one
+  double passes = 0;                  // of a cache line from core to core, a second; 0: one thread, or no CPU
 };
 
 }  // namespace elek

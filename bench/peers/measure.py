@@ -32,7 +32,8 @@ import report  # noqa: E402
 TOLERANCE = {"f32": 1e-4, "bf16": 0.03}
 NO_BF16 = {"onnxruntime": "no bf16 on the CPU"}
 PAUSE_S = 0.1  # before a turn, and before the meter: lets the threads of the one before stop spinning
-FULL_SPEED = 0.85  # of the fastest that the meter has seen: beside shared cores it reads half
+METER_S = 0.03  # two readings
+FULL_SPEED = 0.85  # of the fastest that the meter has seen: in the worst phases it reads half
 METER_WAIT_S, TRIES = 20, 6  # for full speed; of a turn
 MOST_RUNS = 300  # a turn; keeps the JSON of the small networks small
 PEERS = "elek,onnxruntime,openvino,ncnn,pytorch,pytorch-channels-last"
@@ -64,18 +65,18 @@ class Meter:
         return self.child.ask("speed")["gflops"]
 
     def full(self):
-        now = self.speed()
-        self.fastest = max(self.fastest, now)
-        return now >= FULL_SPEED * self.fastest
+        self.now = self.speed()
+        self.fastest = max(self.fastest, self.now)
+        return self.now >= FULL_SPEED * self.fastest
 
     def wait(self):
-        end, seen = time.monotonic() + METER_WAIT_S, [self.speed()]
-        while seen[-1] < FULL_SPEED * self.fastest:
+        end, best = time.monotonic() + METER_WAIT_S, 0
+        while not self.full():
+            best = max(best, self.now)
             if time.monotonic() > end:
-                self.fastest = max(seen)
+                self.fastest = best
                 return
             time.sleep(PAUSE_S)
-            seen.append(self.speed())
 
 
 def turn_of(one, runs, meter):
@@ -272,7 +273,7 @@ def jobs_of(args, files):
 
     def speed_job(name, variant, batch):
         run = run_s(name, variant, batch)
-        seconds = len(args.peers) * (2.5 + 6 * run + args.rounds * (PAUSE_S + run + max(run, args.turn)))
+        seconds = len(args.peers) * (2.5 + 6 * run + args.rounds * (2 * PAUSE_S + METER_S + run + max(run, args.turn)))
         return (report.job_name("results", name, variant, batch, args.precision), seconds,
                 lambda: ("results", speed(args, files, name, variant, batch)))
 
@@ -382,7 +383,7 @@ def main():
         busy = data["machine"]["busy_cores_before"]
         print(f"warning: other work keeps {busy} cores busy: do not quote these figures", file=sys.stderr)
     begin = time.monotonic()
-    args.meter = Meter(args.threads)
+    args.meter = Meter(args.threads) if args.cells or args.later or args.watch else None
     for index, (name, seconds, function) in enumerate(jobs):
         elapsed = time.monotonic() - begin
         if args.minutes and elapsed + seconds > 60 * args.minutes:
@@ -395,7 +396,8 @@ def main():
             data["versions"] |= {peer: about["version"]} if "version" in about else {}
         data["seconds"] = round(time.monotonic() - begin)
         write(args, data)  # what was measured stays if a later job ends the run
-    args.meter.child.close()
+    if args.meter is not None:
+        args.meter.child.close()
     write(args, data)
     print(report.tables(report.merge([(args.json or "", json.loads(json.dumps(data)))])))
     if args.docs:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the machine can do at most: loops that only multiply-add, only copy or only read. A roofline is drawn through their
-// times. The caller takes the time; nothing here knows a clock. Tests: tests/kernels/peaks_test.cpp
+// What the machine can do at most: loops that only multiply-add, only copy, only read or only wait for each other. A roofline
+// is drawn through the first three's times. The caller takes the time; nothing here knows a clock. Tests:
+// tests/kernels/peaks_test.cpp
 #pragma once
 
 #include <cstddef>
@@ -19,5 +20,9 @@ void copy_memory(const void* src, void* dst, size_t bytes, int64_t rounds, int t
 
 /// Reads `bytes` bytes (what is left over of whole vectors is not read) `rounds` times, every thread its own part.
 void read_memory(const float* src, size_t bytes, int64_t rounds, int threads);
+
+/// Two threads hand a cache line to and fro, `rounds` times: what one of them has written the other waits for.
+/// Returns how often it was handed over, 2 * rounds, or 0 where the runtime gives one thread only.
+[[nodiscard]] int64_t pass_line(int64_t rounds);
 
 }  // namespace elek::kernels

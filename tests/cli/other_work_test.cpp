@@ -52,7 +52,8 @@ TEST(OtherWork, IsNamedWhereItTookCores) {
 
 TEST(OtherWork, IsNotGuessedInAMoment) {
   const Folder folder;
-  const Outcome outcome = elek_command({"bench", "--model", tiny_model(folder), "--device", "cpu", "--seconds", "0", "--json"});
+  const Outcome outcome =
+      elek_command({"bench", "--model", tiny_model(folder), "--device", "cpu", "--threads", "1", "--seconds", "0", "--json"});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_TRUE(outcome.json().at("other_busy_cores").is_null());
 }

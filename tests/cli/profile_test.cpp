@@ -35,6 +35,7 @@ TEST(Profile, EveryStepIsTheModelsAndItsWorkAddsUp) {
     EXPECT_GE(json.at("runs"), 5);
     EXPECT_GT(json.at("peaks").at("flops_per_second"), 0);
     EXPECT_GT(json.at("peaks").at("bandwidths").size(), 3U);
+    EXPECT_TRUE(json.at("peaks").contains("core_to_core_ns"));
     double flops = 0, time_ms = 0, shares = 0;
     std::set<std::string> seen;
     for (const auto& step : json.at("steps")) {

@@ -161,6 +161,9 @@ TEST(MeasurePeaks, MeasuresWhatMemoryAllowsAndGivesItBack) {
     EXPECT_LE(b.set_bytes, size_t{3} << 20);
     EXPECT_GT(b.set_bytes, i > 0 ? peaks.bandwidths[i - 1].set_bytes : 0);
   }
+  EXPECT_EQ(peaks.passes, 0) << "one thread has nobody to pass a line to";
+  options.threads = 2;
+  EXPECT_GT(measure_peaks(options).passes, 0);
   EXPECT_EQ(tracker.figures().live_bytes, 0U);
   Limit nothing(tracker, 1000);
   options.memory = &nothing;

@@ -36,5 +36,11 @@ TEST(Peaks, ReadingTakesAnySize) {
   }
 }
 
+TEST(Peaks, ALineIsHandedOverAsOftenAsSaid) {
+  EXPECT_EQ(pass_line(0), 0);
+  EXPECT_EQ(pass_line(1), 2);
+  EXPECT_EQ(pass_line(1000), 2000);
+}
+
 }  // namespace
 }  // namespace elek::kernels
