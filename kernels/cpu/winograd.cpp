@@ -17,8 +17,8 @@ constexpr int64_t kManyChannels = 256;
 // Input channels whose weights are transformed at a time: two rows of F(4x4)'s points of them take 192 KiB, their weights 144
 // KiB; M is read and written once a chunk.
 constexpr int64_t kChunkChannels = 128;
-// U of a layer up to which it is made as a whole, and more blocks of tiles than that many a thread, for each of which it would
-// else be made anew: it stays in the L2 cache.
+// U is made as a whole where it is at most so large that it stays in the L2 cache, and each thread has more blocks of tiles
+// than so many: for each of them it would else be made anew.
 constexpr int64_t kMostWholeU = (int64_t{1} << 20) / 4;
 constexpr int64_t kBlocksWithoutU = 2;
 // V up to which each thread makes its own where they split the output channels. Transforming every tile on every core costs

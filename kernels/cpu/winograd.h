@@ -62,7 +62,7 @@ struct WinogradPlan {
   bool whole_u = false;
   int64_t chunk_channels = 0;  // input channels
   int64_t u_stride = 0;        // floats between two points of U
-  int64_t u_floats = 0;        // of one group, or of two rows of points of a chunk; 0: the tiles are few and need none
+  int64_t u_floats = 0;        // of a thread: all, or two rows of points of a chunk; 0: the tiles are few and need none
   int64_t products = 0;        // points of a sample's tiles: channels * out_channels multiply-adds each
   size_t packed_bytes = 0;
   size_t scratch_bytes = 0;  // U, V and M of all threads
