@@ -80,6 +80,20 @@ class Hasher {
   uint64_t hash_ = kHashSeed;
 };
 
+/// Where the first value lies that is not finite; the size where all are. Sixteen at a time, which compilers turn into vectors:
+/// a ResNet-101 has 44 million, and is waited for.
+size_t first_nonfinite(std::span<const float> values) {
+  constexpr size_t kStep = 16;
+  constexpr uint32_t kExponent = 0x7F800000;
+  size_t i = 0;
+  for (uint32_t bad = 0; i + kStep <= values.size(); i += kStep) {
+    for (size_t j = 0; j < kStep; ++j) bad |= (std::bit_cast<uint32_t>(values[i + j]) & kExponent) == kExponent ? 1U : 0U;
+    if (bad != 0) break;
+  }
+  while (i < values.size() && std::isfinite(values[i])) ++i;
+  return i;
+}
+
 void validate_tensor(const ParameterSpec& spec, const Tensor& tensor, const std::string& where) {
   const std::string who = where + ": tensor '" + spec.name + "': ";
   if (tensor.dtype() != DType::kF32 || tensor.view().device.kind != DeviceKind::kCpu || !(tensor.shape() == spec.shape) ||
@@ -88,13 +102,13 @@ void validate_tensor(const ParameterSpec& spec, const Tensor& tensor, const std:
                      to_string(tensor.shape()) + "; is it of another architecture?");
   }
   const std::span<const float> values = tensor.f32();
-  const bool is_variance = ends_with(spec.name, ".running_var");
+  if (const size_t bad = first_nonfinite(values); bad < values.size()) {
+    throw InputError(who + "expected finite values, found " + std::to_string(values[bad]) + " at element " +
+                     std::to_string(bad) + "; the file is damaged or training diverged");
+  }
+  if (!ends_with(spec.name, ".running_var")) return;
   for (size_t i = 0; i < values.size(); ++i) {
-    if (!std::isfinite(values[i])) {
-      throw InputError(who + "expected finite values, found " + std::to_string(values[i]) + " at element " + std::to_string(i) +
-                       "; the file is damaged or training diverged");
-    }
-    if (is_variance && !(values[i] >= 0)) {
+    if (!(values[i] >= 0)) {
       throw InputError(who + "expected variances >= 0, found " + std::to_string(values[i]) + " at element " +
                        std::to_string(i) + "; the file is damaged");
     }

@@ -111,6 +111,17 @@ TEST(Validate, NamesFileTensorExpectedAndFound) {
   }
 }
 
+TEST(Validate, NamesTheFirstValueThatIsNotFiniteWhereverItIs) {
+  const float inf = std::numeric_limits<float>::infinity();
+  for (size_t at = 0; at < 72; ++at) {
+    std::vector<float> values(72, std::numeric_limits<float>::max());
+    EXPECT_EQ(complaint([&](Model& m) { m.parameters["fc.weight"] = tensor_of(values, {3, 24}); }), "nothing");
+    for (size_t i = at; i < 72; i += 5) values[i] = inf;
+    const std::string text = complaint([&](Model& m) { m.parameters["fc.weight"] = tensor_of(values, {3, 24}); });
+    EXPECT_NE(text.find("found inf at element " + std::to_string(at) + ";"), std::string::npos) << text;
+  }
+}
+
 TEST(Validate, AVarianceOfZeroAndANegativeMeanAreRight) {
   EXPECT_EQ(complaint([](Model& m) {
               m.parameters["bn.running_var"] = tensor_of({0, 0, 0, 0, 0, 0}, {6});
