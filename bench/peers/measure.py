@@ -184,7 +184,7 @@ def watch(args, files, name, batch):
     run_us = report.median(pair[0].ask("run 3")["us"])
     runs = max(1, round(WATCH_TURN_S * 1e6 / run_us))
     begin, turns = time.monotonic(), []
-    while len(turns) < WATCH_MOST_ROUNDS and time.monotonic() - begin < args.watch_s:
+    while not turns or (len(turns) < WATCH_MOST_ROUNDS and time.monotonic() - begin < args.watch_s):
         order = [0, 1] if len(turns) % 2 == 0 else [1, 0]
         args.meter.wait()
         time.sleep(PAUSE_S)

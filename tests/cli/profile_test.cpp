@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek profile: what it says is all there and hangs together. How fast anything is, is no test's business.
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <set>
 #include <sstream>
@@ -19,6 +20,16 @@ Outcome profile(const std::string& model, std::vector<std::string> more) {
   Outcome outcome = elek_command(words);
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   return outcome;
+}
+
+TEST(Profile, EndsWhereTheRuntimeGivesFewerThreadsThanAsked) {
+  const Folder folder;
+  setenv("OMP_THREAD_LIMIT", "1", 1);
+  const Outcome outcome =
+      elek_command({"profile", "--model", tiny_model(folder), "--seconds", "0", "--device", "cpu", "--threads", "2", "--json"});
+  unsetenv("OMP_THREAD_LIMIT");
+  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_TRUE(outcome.json().at("peaks").at("core_to_core_ns").is_null());
 }
 
 TEST(Profile, EveryStepIsTheModelsAndItsWorkAddsUp) {

@@ -95,7 +95,9 @@ Peaks measure_peaks(const LowerOptions& options) {
   peaks.flops = options.precision == Precision::kBf16
                     ? bf16_flops(*options.memory)
                     : best_rate([&](int64_t rounds) { return kernels::run_multiply_adds(rounds * kSteps, threads); });
-  if (threads > 1) peaks.passes = best_rate([](int64_t rounds) { return static_cast<double>(kernels::pass_line(rounds)); });
+  if (threads > 1 && kernels::pass_line(1) > 0) {  // the runtime may give one thread only (OMP_THREAD_LIMIT)
+    peaks.passes = best_rate([](int64_t rounds) { return static_cast<double>(kernels::pass_line(rounds)); });
+  }
   const Buffer set = largest_set(*options.memory);
   auto* base = static_cast<char*>(set.data());
   std::memset(base, 0, set.bytes());  // every page is there, and no denormal is ever added up
