@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The kernel of gemm_conv, one source for every instruction set (Google Highway compiles this file once for each).
 // A vector holds L neighbouring output channels of one pixel. A panel of up to kPanelRows pixels times a group of two vectors
-// accumulates in registers over all taps and channels: each step loads two vectors of weights and broadcasts one value a pixel.
+// accumulates in registers over all taps and channels (panel_product-inl.h).
 // "Planes" are what is multiplied, in order: the channel blocks of x, or those of every tap in the gathered scratch.
 // Tests: tests/kernels/gemm_conv_test.cpp
 #include "kernels/cpu/targets.h"
@@ -10,7 +10,6 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/gemm_conv_simd.cpp"
 #include <hwy/foreach_target.h>
 // foreach_target.h first
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 #include <omp.h>
 
@@ -18,97 +17,13 @@
 
 #include "kernels/cpu/gemm_conv.h"
 #include "kernels/cpu/gemm_conv_detail.h"
+#include "kernels/cpu/panel_product-inl.h"
 #include "kernels/cpu/register_sums-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace elek::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-// Rows of the micro-kernel: accumulators (2 a row) plus two weights and a broadcast must fit the registers: 32 or 16.
-#if HWY_TARGET <= HWY_AVX3 || HWY_TARGET == HWY_NEON
-constexpr int kPanelRows = 14;
-#else
-constexpr int kPanelRows = 6;
-#endif
-
-constexpr int64_t kLineFloats = 16;
-
-/// What a panel multiplies: `planes` planes of kBlock channels; every `blocks`-th has only `last` of them.
-struct Planes {
-  const float* first;  // the panel's first pixel in plane 0
-  int64_t stride;      // floats from a plane to the next
-  int64_t count;
-  int64_t blocks;  // planes a tap
-  int64_t last;    // channels in a tap's last plane
-};
-
-/// Where this panel's results will go, and the residuals that are added to them: a stream a vector, `rows` pixels each. Fetched
-/// while the panel is multiplied, so that the last step neither waits for a residual nor for the line that it writes to: it
-/// shows where the output outgrows the caches, as an expanding 1x1 convolution's does.
-struct ResultLines {
-  const float* streams[4];
-  int count = 0;
-  int64_t rows;
-};
-
-/// What the micro-kernel reads: pixels, weights, and what to fetch meanwhile: the panel that comes next, this panel's share of
-/// the next group's weights, and its results' lines, a few a plane: all at once they would come no faster, and stall the loads
-/// of x.
-struct Operands {
-  Planes x;
-  const float* weights;
-  const float* x_ahead;
-  const float* weights_ahead;
-  int64_t lines_ahead;  // a plane
-  ResultLines results;
-};
-
-template <int kBlock>
-HWY_INLINE void fetch_results(const ResultLines& results, int64_t plane, int64_t planes) {
-  const int64_t share = (results.rows + planes - 1) / planes;
-  for (int64_t row = plane * share; row < std::min((plane + 1) * share, results.rows); ++row)
-    for (int stream = 0; stream < results.count; ++stream) hwy::Prefetch(results.streams[stream] + row * kBlock);
-}
-
-/// The loops over accumulators are unrolled by order: what is indexed by a variable, even once, lives in memory throughout.
-/// acc[v][r] = sum over planes and channels of x[r] weights[v], for kRows pixels and kVectors vectors of output channels.
-template <int kRows, int kVectors, int kBlock, class V>
-HWY_INLINE void accumulate(const Operands& o, V (&acc)[kVectors][kRows]) {
-  const hn::CappedTag<float, kBlock> d;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const Planes& x = o.x;
-  const float *HWY_RESTRICT u = o.weights, *ahead = o.weights_ahead, *next = o.x_ahead;
-#pragma GCC unroll 14
-  for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) acc[v][r] = hn::Zero(d);
-  const float* plane = x.first;
-  for (int64_t i = 0, in_tap = 1; i < x.count; ++i, ++in_tap) {
-    const bool tail = in_tap == x.blocks;
-    const int64_t channels = tail ? x.last : kBlock;
-    if (tail) in_tap = 0;
-    for (int64_t line = 0; line < o.lines_ahead; ++line, ahead += kLineFloats) hwy::Prefetch(ahead);
-    fetch_results<kBlock>(o.results, i, x.count);
-    const float* HWY_RESTRICT row = plane;
-    const float* fetch = next;
-    for (int64_t c = 0; c < channels; ++c) {
-      V weights[kVectors];
-      for (int v = 0; v < kVectors; ++v) weights[v] = hn::Load(d, u + v * lanes);
-      hwy::Prefetch(fetch);
-      u += 2 * lanes;
-      fetch += kBlock;
-#pragma GCC unroll 14
-      for (int r = 0; r < kRows; ++r) {
-        const V value = hn::Set(d, row[r * kBlock + c]);
-#pragma GCC unroll 2
-        for (int v = 0; v < kVectors; ++v) acc[v][r] = hn::MulAdd(value, weights[v], acc[v][r]);
-      }
-    }
-    plane += x.stride;
-    next += x.stride;
-  }
-}
 
 /// Where a panel's results go: `rows` pixels from at[v] on in y, for each vector v of output channels, the first at `channel`.
 struct Results {
@@ -119,9 +34,10 @@ struct Results {
 };
 
 /// The last step of a panel: accumulators to y, with the sums. Both vectors go together: their sums are chains of dependent
-/// additions, and two keep the adders busy. `value_of(v, r)` is an accumulator, in a register or in memory.
-template <int kVectors, int kBlock, Observe kObserve, class ValueOf>
-HWY_INLINE void finish_panel(const ConvArgs& args, const Results& out, int64_t rows, const ValueOf& value_of) {
+/// additions, and two keep the adders busy.
+/// Shapes    m: [v][kPanelRows][L]
+template <int kVectors, int kBlock, Observe kObserve>
+HWY_INLINE void finish_panel(const ConvArgs& args, const Results& out, const float* HWY_RESTRICT m) {
   const hn::CappedTag<float, kBlock> d;
   using V = hn::Vec<decltype(d)>;
   using Sums = RegisterSums<decltype(d), kObserve>;
@@ -142,32 +58,26 @@ HWY_INLINE void finish_panel(const ConvArgs& args, const Results& out, int64_t r
     sums.add(z, value);
   };
   const int64_t at0 = out.at[0], at1 = out.at[1];
-#pragma GCC unroll 14
-  for (int r = 0; r < rows; ++r) {
-    finish(hn::Add(value_of(0, r), bias0), at0 + r * kBlock, sums0);
-    if constexpr (kVectors == 2) finish(hn::Add(value_of(1, r), bias1), at1 + r * kBlock, sums1);
+  for (int64_t r = 0; r < out.rows; ++r) {
+    finish(hn::Add(hn::Load(d, m + r * lanes), bias0), at0 + r * kBlock, sums0);
+    if constexpr (kVectors == 2) finish(hn::Add(hn::Load(d, m + (kPanelRows + r) * lanes), bias1), at1 + r * kBlock, sums1);
   }
   if constexpr (kObserve != Observe::kNothing) {
-    const auto count = static_cast<int>(rows);
+    const auto count = static_cast<int>(out.rows);
     sums0.add_all_to(d, out.totals[0], {y + at0, count, 1, 0, kBlock});
     if constexpr (kVectors == 2) sums1.add_all_to(d, out.totals[1], {y + at1, count, 1, 0, kBlock});
   }
 }
 
-/// A full panel of two vectors, unobserved: from the registers straight to y. (With sums there are not registers enough.)
-template <int kBlock>
-HWY_NOINLINE void full_panel(const Operands& o, const ConvArgs& args, const Results& out) {
-  using V = hn::Vec<hn::CappedTag<float, kBlock>>;
-  V acc[2][kPanelRows];
-  accumulate<kPanelRows, 2, kBlock>(o, acc);
-  finish_panel<2, kBlock, Observe::kNothing>(args, out, kPanelRows, [&](int v, int r) HWY_ATTR { return acc[v][r]; });
-}
-
-/// Any other: through m, [v][kPanelRows][L], so that the last step is compiled once for all numbers of rows.
+/// To m, [v][kPanelRows][L]: the last step, compiled once for all numbers of rows, takes no register from this one.
 template <int kRows, int kVectors, int kBlock>
 HWY_NOINLINE void multiply_panel(const Operands& o, float* HWY_RESTRICT m) {
   const hn::CappedTag<float, kBlock> d;
   hn::Vec<decltype(d)> acc[kVectors][kRows];
+#pragma GCC unroll 2
+  for (int v = 0; v < kVectors; ++v)
+#pragma GCC unroll 14
+    for (int r = 0; r < kRows; ++r) acc[v][r] = hn::Zero(d);
   accumulate<kRows, kVectors, kBlock>(o, acc);
 #pragma GCC unroll 2
   for (int v = 0; v < kVectors; ++v)
@@ -187,13 +97,10 @@ HWY_INLINE void multiply_rows(const Operands& o, int64_t rows, float* m) {
 }
 
 template <int kVectors, int kBlock, Observe kObserve>
-HWY_NOINLINE void partial_panel(const Operands& o, const ConvArgs& args, const Results& out) {
-  const hn::CappedTag<float, kBlock> d;
+HWY_NOINLINE void convolve_panel(const Operands& o, const ConvArgs& args, const Results& out) {
   HWY_ALIGN float m[2 * kPanelRows * HWY_MAX_BYTES / sizeof(float)];
   multiply_rows<kPanelRows, kVectors, kBlock>(o, out.rows, m);
-  finish_panel<kVectors, kBlock, kObserve>(args, out, out.rows, [&](int v, int r) HWY_ATTR {
-    return hn::Load(d, m + (v * kPanelRows + r) * static_cast<int64_t>(hn::Lanes(d)));
-  });
+  finish_panel<kVectors, kBlock, kObserve>(args, out, m);
 }
 
 /// Copies the pixels of panels [first, last) into `to`: [tap][channel block][pixel of the block][kBlock], zeros for padding.
@@ -272,16 +179,15 @@ struct Worker {
     const Results out{panel.rows, {place(channel), place(channel + lanes)}, channel, totals};
     const int vectors = channel + lanes < args.y.channel_pitch ? 2 : 1;
     o.results.rows = out.rows;
+    o.results.rows_a_plane = (out.rows + o.x.count - 1) / o.x.count;
     for (int v = 0; v < vectors; ++v) {
       o.results.streams[o.results.count++] = args.y.data + out.at[v];
       if (args.residual.data != nullptr) o.results.streams[o.results.count++] = args.residual.data + out.at[v];
     }
     if (vectors == 1) {
-      partial_panel<1, kBlock, kObserve>(o, args, out);
-    } else if (kObserve == Observe::kNothing && out.rows == kPanelRows) {
-      full_panel<kBlock>(o, args, out);
+      convolve_panel<1, kBlock, kObserve>(o, args, out);
     } else {
-      partial_panel<2, kBlock, kObserve>(o, args, out);
+      convolve_panel<2, kBlock, kObserve>(o, args, out);
     }
   }
 

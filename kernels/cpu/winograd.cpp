@@ -34,7 +34,7 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t choose_block(const WinogradPlan& plan, int64_t padded_channels, int64_t out_lanes) {
   const int64_t per_tile = plan.points * (padded_channels + out_lanes);
   const int64_t panel = detail::winograd_panel_rows();
-  int64_t most = std::clamp(kCacheFloats / per_tile / panel * panel, panel, detail::kMaxWholeTiles);
+  int64_t most = plan.problem.channels>=kManyChannels? detail::kMaxWholeTiles : std::clamp(kCacheFloats / per_tile / panel * panel, panel, detail::kMaxWholeTiles);
   if (plan.split_channels) most = detail::kMaxWholeTiles;
   const int64_t sharers = plan.split_channels ? 1 : plan.problem.threads;
   const int64_t points = plan.problem.samples * plan.products;
@@ -59,8 +59,8 @@ namespace detail {
 RunTiles::RunTiles(const WinogradPlan& plan, int64_t samples)
     : tile_(static_cast<int64_t>(plan.problem.tile)),
       block_points_(plan.block_points),
-      v_tile_stride_(plan.v_tile_stride),
-      m_tile_stride_(plan.m_tile_stride),
+      v_row_(channel_block(plan.problem.layout)),
+      m_row_(plan.m_tile_stride),
       grid_(plan.problem.tile == WinogradTile::k4x4 ? kGrid4 : kGrid2) {
   const auto m = static_cast<int>(tile_);
   const int64_t low = plan.edge_rows < m ? 1 : 0, side = plan.edge_columns < m ? 1 : 0;
@@ -122,10 +122,10 @@ TileBlock RunTiles::block(int64_t b) const {
       if (from >= to) continue;
       const PointRows at{int64_t{i} * grid_ + j, from - first, to - from};
       block.points[static_cast<size_t>(block.used_points++)] = at;
-      block.v_at[static_cast<size_t>(at.point)] = block.v_floats - at.first * v_tile_stride_;
-      block.m_at[static_cast<size_t>(at.point)] = block.m_floats - at.first * m_tile_stride_;
-      block.v_floats += point_floats(at.rows, v_tile_stride_);
-      block.m_floats += point_floats(at.rows, m_tile_stride_);
+      block.v_at[static_cast<size_t>(at.point)] = block.v_plane - at.first * v_row_;
+      block.m_at[static_cast<size_t>(at.point)] = block.m_floats - at.first * m_row_;
+      block.v_plane += point_floats(at.rows, v_row_);
+      block.m_floats += point_floats(at.rows, m_row_);
     }
   return block;
 }
@@ -161,15 +161,14 @@ Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
   // Few tiles, or weights that outgrow the cache: let each thread have a part of the weights, so that each is transformed by
   // one core only. Otherwise each takes tiles of its own, and finds its inputs where it left them.
   plan.split_channels = problem.threads > 1 && groups >= problem.threads &&
-                        (problem.channels >= kManyChannels || total < panel * problem.threads);
+                        ((problem.channels >= kManyChannels && total < 64 * problem.threads) || total < panel * problem.threads);
   plan.block_points = choose_block(plan, padded, out_lanes);
-  plan.v_tile_stride = padded % 256 == 0 ? padded + kLineFloats : padded;
   plan.m_tile_stride = out_lanes;
   // A block begins at the tile that holds a multiple of block_points, so that where tiles differ it has up to one tile's points
   // less one more. A point's padding is less than two lines.
   const bool differ = plan.edge_rows < m || plan.edge_columns < m;
   const int64_t rows = plan.block_points + (differ ? plan.points - 1 : 0);
-  plan.v_floats = round_up(rows * plan.v_tile_stride, kLineFloats) + plan.points * 2 * kLineFloats;
+  plan.v_floats = (round_up(rows * block, kLineFloats) + plan.points * 2 * kLineFloats) * (padded / block);
   plan.m_floats = round_up(rows * plan.m_tile_stride, kLineFloats) + plan.points * 2 * kLineFloats;
   plan.groups = groups;
   const bool no_u = total <= detail::winograd_few_tiles();

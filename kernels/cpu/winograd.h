@@ -52,9 +52,8 @@ struct WinogradPlan {
   bool split_channels = false;
   bool shared_v = false;
   int64_t points = 0;         // 36 or 16
-  int64_t v_tile_stride = 0;  // floats between two tiles of V at one point
-  int64_t m_tile_stride = 0;
-  int64_t v_floats = 0;  // of one block
+  int64_t m_tile_stride = 0;  // floats between two tiles of M at one point
+  int64_t v_floats = 0;       // of one block
   int64_t m_floats = 0;
   int64_t out_vectors = 0;  // of output channels
   int64_t groups = 0;       // of two of them, or one

@@ -65,9 +65,10 @@ struct TileBlock {
   std::array<TilePlace, kMaxBlockTiles> places;
   std::array<PointRows, kGrid4 * kGrid4> points;  // the used ones
   int64_t used_points = 0;
-  // Where row 0 of a point would lie in V and M: the points lie close, each with its own rows only. Floats.
+  // Where row 0 of a point would lie in a plane of V and in M: the points lie close, each with its own rows only. Floats.
+  // V: v_plane floats for each block of input channels of the layout, of which a row holds one block.
   std::array<int64_t, kGrid4 * kGrid4> v_at, m_at;
-  int64_t v_floats = 0, m_floats = 0;
+  int64_t v_plane = 0, m_floats = 0;
 };
 
 /// The tiles of a run of so many samples, numbered class by class: bottom, interior, right, corner (any may be empty), each
@@ -85,7 +86,7 @@ class RunTiles {
   [[nodiscard]] int64_t tile_at_point(int64_t point) const;
   [[nodiscard]] TilePlace place_of(int64_t tile) const;
 
-  int64_t tile_, block_points_, v_tile_stride_, m_tile_stride_;
+  int64_t tile_, block_points_, v_row_, m_row_;  // floats a row
   int grid_;
   std::array<TileClass, 4> classes_;
 };

@@ -31,7 +31,7 @@ void transform_input(const WinogradPlan& plan, const ActivationView<const float>
   using V = Vec<decltype(d)>;
   constexpr int kHigh = Rows::kOutputs + 2, kWide = Columns::kOutputs + 2;
   const detail::TilePlace& place = block.places[static_cast<size_t>(tile)];
-  float* HWY_RESTRICT out = v + tile * plan.v_tile_stride;
+  float* HWY_RESTRICT out = v + tile * kBlock;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), h = x.shape.height, w = x.shape.width;
   const int64_t top = place.row - plan.problem.padding, left = place.column - plan.problem.padding;
   const bool inside = top >= 0 && left >= 0 && top + kHigh <= h && left + kWide <= w;
@@ -44,6 +44,7 @@ void transform_input(const WinogradPlan& plan, const ActivationView<const float>
     const float* base = sample + channel / kBlock * plane + channel % kBlock + top * row_floats + left * kBlock;
     for (int64_t i = std::max<int64_t>(0, -top); i < fetched_rows; ++i)
       for (int64_t j = kWide; j < fetched_end; ++j) hwy::Prefetch(base + i * row_floats + j * kBlock);
+    float* HWY_RESTRICT to = out + channel / kBlock * block.v_plane + channel % kBlock;
     V u[kHigh][kWide];
     const auto transform_column = [&](int j, const auto& pixel) HWY_ATTR {
       V c[kHigh];
@@ -69,7 +70,7 @@ void transform_input(const WinogradPlan& plan, const ActivationView<const float>
       V r[kWide];
       Columns::input(d, u[i], r);
 #pragma GCC unroll 6
-      for (int j = 0; j < kWide; ++j) hn::Store(r[j], d, out + channel + block.v_at[place_in_grid<Rows, Columns>(i, j)]);
+      for (int j = 0; j < kWide; ++j) hn::Store(r[j], d, to + block.v_at[place_in_grid<Rows, Columns>(i, j)]);
     }
   }
 }

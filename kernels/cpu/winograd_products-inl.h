@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "kernels/cpu/panel_product-inl.h"
 #include "kernels/cpu/winograd.h"
 #include "kernels/cpu/winograd_detail.h"
 #include "kernels/cpu/winograd_transforms-inl.h"
@@ -23,13 +24,12 @@ HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Rows of the micro-kernel: accumulators (2 a row) plus two weights and a broadcast must fit the registers: 32 or 16.
-// kFewTiles: so many are multiplied by weights that are transformed in registers; a row of points of accumulators and four more
-// must fit, which 16 registers have no room for.
+// So many tiles are multiplied by weights that are transformed in registers; a row of points of accumulators and four more must
+// fit, which 16 registers have no room for.
 #if HWY_TARGET <= HWY_AVX3 || HWY_TARGET == HWY_NEON
-constexpr int kPanelRows = 14, kFewTiles = 4;
+constexpr int kFewTiles = 4;
 #else
-constexpr int kPanelRows = 6, kFewTiles = 0;
+constexpr int kFewTiles = 0;
 #endif
 
 /// Vectors of output channels in a group: two, but one in the last of an odd number.
@@ -120,45 +120,31 @@ struct Weights {
   int64_t next_step;  // floats a channel of a point
 };
 
-/// m[r][0 … kVectors L) (+)= sum over c of v[r][c] u[c][0 … kVectors L) for kRows rows. Meanwhile fetches `ahead`.
-/// Shapes    u: [channels][2L] · m: [kRows][2L]
-template <int kRows, int kVectors, bool kAdds, class D>
-HWY_INLINE void multiply_panel(D d, const float* HWY_RESTRICT v, int64_t v_stride, const float* HWY_RESTRICT u,
-                               int64_t channels, const float* ahead, int64_t ahead_step, float* HWY_RESTRICT m) {
-  using V = Vec<D>;
+/// m[r][0 … kVectors L) (+)= sum over c of v[r][c] u[c][0 … kVectors L) for kRows rows.
+/// Shapes    m: [kRows][2L]
+template <int kRows, int kVectors, int kBlock, bool kAdds>
+HWY_NOINLINE void multiply_tiles(const Operands& o, float* HWY_RESTRICT m) {
+  const hn::CappedTag<float, kBlock> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), out_lanes = 2 * lanes;
-  V acc[kRows][kVectors];
-#pragma GCC unroll 14  // what is indexed by a variable, even once, lives in memory throughout
-  for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 2
-    for (int i = 0; i < kVectors; ++i) acc[r][i] = kAdds ? hn::Load(d, m + r * out_lanes + i * lanes) : hn::Zero(d);
-  for (int64_t c = 0; c < channels; ++c, u += out_lanes, ahead += ahead_step) {
-    V weights[kVectors];
-#pragma GCC unroll 2
-    for (int i = 0; i < kVectors; ++i) weights[i] = hn::Load(d, u + i * lanes);
-    hwy::Prefetch(ahead);
-    hwy::Prefetch(ahead + ahead_step / 2);
+  Vec<decltype(d)> acc[kVectors][kRows];
+#pragma GCC unroll 2  // what is indexed by a variable, even once, lives in memory throughout
+  for (int i = 0; i < kVectors; ++i)
 #pragma GCC unroll 14
-    for (int r = 0; r < kRows; ++r) {
-      const V value = hn::Set(d, v[r * v_stride + c]);
+    for (int r = 0; r < kRows; ++r) acc[i][r] = kAdds ? hn::Load(d, m + r * out_lanes + i * lanes) : hn::Zero(d);
+  accumulate<kRows, kVectors, kBlock>(o, acc);
 #pragma GCC unroll 2
-      for (int i = 0; i < kVectors; ++i) acc[r][i] = hn::MulAdd(value, weights[i], acc[r][i]);
-    }
-  }
+  for (int i = 0; i < kVectors; ++i)
 #pragma GCC unroll 14
-  for (int r = 0; r < kRows; ++r)
-#pragma GCC unroll 2
-    for (int i = 0; i < kVectors; ++i) hn::Store(acc[r][i], d, m + r * out_lanes + i * lanes);
+    for (int r = 0; r < kRows; ++r) hn::Store(acc[i][r], d, m + r * out_lanes + i * lanes);
 }
 
-template <int kRows, int kVectors, bool kAdds, class D>
-HWY_INLINE void multiply_rows(D d, int64_t rows, const float* v, int64_t v_stride, const float* u, int64_t channels,
-                              const float* ahead, int64_t ahead_step, float* m) {
+template <int kRows, int kVectors, int kBlock, bool kAdds>
+HWY_INLINE void multiply_tiles_of(int64_t rows, const Operands& o, float* m) {
   if constexpr (kRows > 0) {
     if (rows == kRows) {
-      multiply_panel<kRows, kVectors, kAdds>(d, v, v_stride, u, channels, ahead, ahead_step, m);
+      multiply_tiles<kRows, kVectors, kBlock, kAdds>(o, m);
     } else {
-      multiply_rows<kRows - 1, kVectors, kAdds>(d, rows, v, v_stride, u, channels, ahead, ahead_step, m);
+      multiply_tiles_of<kRows - 1, kVectors, kBlock, kAdds>(rows, o, m);
     }
   }
 }
@@ -170,18 +156,25 @@ HWY_NOINLINE void multiply_points(const WinogradPlan& plan, const detail::TileBl
                                   const float* v, const Weights& w, float* m) {
   const hn::CappedTag<float, kBlock> d;
   const int64_t out_lanes = 2 * static_cast<int64_t>(hn::Lanes(d));
+  const int64_t planes = (w.channels + kBlock - 1) / kBlock, last_channels = w.channels - (planes - 1) * kBlock;
+  const int64_t lines = (kBlock * w.next_step + kLineFloats - 1) / kLineFloats;
   for (int64_t k = first; k < last; ++k) {
     const detail::PointRows& at = block.points[static_cast<size_t>(k)];
-    const float* u = w.u + at.point * w.stride;
-    const float* v_point = v + block.v_at[static_cast<size_t>(at.point)] + at.first * plan.v_tile_stride;
+    const float* v_point = v + block.v_at[static_cast<size_t>(at.point)] + at.first * kBlock;
     float* m_point = m + block.m_at[static_cast<size_t>(at.point)] + at.first * out_lanes;
     const int64_t panels = (at.rows + kPanelRows - 1) / kPanelRows;
     for (int64_t panel = 0, row = 0; panel < panels; ++panel) {
       const int64_t rows = (at.rows - row) / (panels - panel);
-      // Each weight is fetched ahead once, by the first panel.
-      const float* ahead = panel == 0 ? w.next + k * w.channels * w.next_step : u;
-      multiply_rows<kPanelRows, kVectors, kAdds>(d, rows, v_point + row * plan.v_tile_stride, plan.v_tile_stride, u, w.channels,
-                                                 ahead, panel == 0 ? w.next_step : 0, m_point + row * out_lanes);
+      const float* x = v_point + row * kBlock;
+      // Points follow each other in V, so that the next panel's rows always come after this one's. Each weight is fetched ahead
+      // once, by the first panel.
+      const Operands o{.x = {x, block.v_plane, planes, planes, last_channels},
+                       .weights = w.u + at.point * w.stride,
+                       .x_ahead = x + rows * kBlock,
+                       .lines_ahead = w.next + k * w.channels * w.next_step,
+                       .lines_a_plane = panel == 0 ? lines : 0,
+                       .results = {}};
+      multiply_tiles_of<kPanelRows, kVectors, kBlock, kAdds>(rows, o, m_point + row * out_lanes);
       row += rows;
     }
   }
@@ -206,11 +199,10 @@ struct FewRows {
 
 /// m (+)= v U at one row of points, for one vector of output channels and few tiles: what is accumulated and the weights, as
 /// they are transformed, are all in registers. Meanwhile fetches `ahead`.
-template <int kGrid, int kRow, bool kAdds, class D>
+template <int kGrid, int kRow, int kBlock, bool kAdds, class D>
 HWY_NOINLINE void multiply_few_tiles(D d, const float* HWY_RESTRICT w, int64_t channels, const FewRows (&at)[kGrid],
-                                     int64_t v_stride, const float* ahead) {
+                                     int64_t v_plane, const float* ahead) {
   using V = Vec<D>;
-  constexpr int64_t kLineFloats = 16;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), out_lanes = 2 * lanes, ahead_step = 9 * lanes / kGrid;
   V acc[kGrid][kFewTiles];
 #pragma GCC unroll 6  // what is indexed by a variable, even once, lives in memory throughout
@@ -219,6 +211,7 @@ HWY_NOINLINE void multiply_few_tiles(D d, const float* HWY_RESTRICT w, int64_t c
     for (int r = 0; r < kFewTiles; ++r)
       acc[j][r] = kAdds && r < at[j].rows ? hn::Load(d, at[j].m + r * out_lanes) : hn::Zero(d);
   for (int64_t c = 0; c < channels; ++c, w += 9 * out_lanes, ahead += ahead_step) {
+    const int64_t in_v = c / kBlock * v_plane + c % kBlock;
     constexpr int kPair = kRow == kGrid - 1 ? 0 : (kRow + 1) / 2, kOfPair = kRow == row_of<kGrid>(kPair, 0) ? 0 : 1;
     V t[2][3], u[kGrid];
     transform_columns<kGrid, kPair>(d, w, out_lanes, t);
@@ -228,7 +221,7 @@ HWY_NOINLINE void multiply_few_tiles(D d, const float* HWY_RESTRICT w, int64_t c
     for (int j = 0; j < kGrid; ++j)
 #pragma GCC unroll 4
       for (int r = 0; r < kFewTiles; ++r)
-        if (r < at[j].rows) acc[j][r] = hn::MulAdd(hn::Set(d, at[j].v[r * v_stride + c]), u[j], acc[j][r]);
+        if (r < at[j].rows) acc[j][r] = hn::MulAdd(hn::Set(d, at[j].v[in_v + r * kBlock]), u[j], acc[j][r]);
   }
 #pragma GCC unroll 6
   for (int j = 0; j < kGrid; ++j)
@@ -279,7 +272,8 @@ void multiply_by_chunks(const WinogradPlan& plan, const float* packed, const det
         if (from == 0) {
           multiply<kBlock, false>(plan, block, ends[row], ends[row + 1], scratch.v, weights, scratch.m);
         } else {
-          multiply<kBlock, true>(plan, block, ends[row], ends[row + 1], scratch.v + from, weights, scratch.m);
+          multiply<kBlock, true>(plan, block, ends[row], ends[row + 1], scratch.v + from / kBlock * block.v_plane, weights,
+                                 scratch.m);
         }
       }
     }
@@ -298,7 +292,7 @@ void multiply_in_registers(const WinogradPlan& plan, const float* packed, const 
   for (int64_t k = 0; k < block.used_points; ++k) {
     const detail::PointRows& at = block.points[static_cast<size_t>(k)];
     const auto point = static_cast<size_t>(at.point);
-    points[at.point / kGrid][at.point % kGrid] = {scratch.v + block.v_at[point] + at.first * plan.v_tile_stride,
+    points[at.point / kGrid][at.point % kGrid] = {scratch.v + block.v_at[point] + at.first * kBlock,
                                                   scratch.m + block.m_at[point] + at.first * out_lanes, at.rows};
   }
   const float* w = packed + group * channels * 9 * out_lanes;
@@ -311,15 +305,15 @@ void multiply_in_registers(const WinogradPlan& plan, const float* packed, const 
         for (int j = 0; j < kGrid; ++j) {
           at[j] = points[row][j];
           if (at[j].rows == 0) continue;
-          at[j].v += from;
+          at[j].v += from / kBlock * block.v_plane;
           at[j].m += vector * lanes;
         }
         with_constant<kGrid>(row, [&](auto r) HWY_ATTR {
           const float* taps = w + vector * lanes;
           if (from == 0) {
-            multiply_few_tiles<kGrid, r, false>(d, taps, count, at, plan.v_tile_stride, ahead);
+            multiply_few_tiles<kGrid, r, kBlock, false>(d, taps, count, at, block.v_plane, ahead);
           } else {
-            multiply_few_tiles<kGrid, r, true>(d, taps, count, at, plan.v_tile_stride, ahead);
+            multiply_few_tiles<kGrid, r, kBlock, true>(d, taps, count, at, block.v_plane, ahead);
           }
         });
       }

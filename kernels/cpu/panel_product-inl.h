@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// The micro-kernel that every multiplication of our own ends in: a panel of rows (pixels of a convolution, tiles of a Winograd
+// block) times a group of two vectors of output channels, accumulated in registers. A step loads two vectors of weights and
+// broadcasts one value a row.
+// Rows lie as pixels do in a blocked layout: planes of kBlock channels, a plane's rows side by side. So every value of a step is
+// a constant away from one pointer. With a pointer a row the general registers do not suffice, and moving them about takes the
+// ports that multiply.
+// Compiled once a Highway target, hence the toggled guard. Internal to kernels/cpu.
+// Tests: tests/kernels/gemm_conv_test.cpp, tests/kernels/winograd_test.cpp
+#if defined(ELEK_KERNELS_CPU_PANEL_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ELEK_KERNELS_CPU_PANEL_PRODUCT_INL_H_
+#undef ELEK_KERNELS_CPU_PANEL_PRODUCT_INL_H_
+#else
+#define ELEK_KERNELS_CPU_PANEL_PRODUCT_INL_H_
+#endif
+
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <cstdint>
+
+HWY_BEFORE_NAMESPACE();
+namespace elek::kernels::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Rows of the micro-kernel: accumulators (2 a row) plus two weights and a broadcast must fit the registers: 32 or 16.
+#if HWY_TARGET <= HWY_AVX3 || HWY_TARGET == HWY_NEON
+constexpr int kPanelRows = 14;
+#else
+constexpr int kPanelRows = 6;
+#endif
+
+constexpr int64_t kLineFloats = 16;
+// Weights stream from the L2 cache: so far ahead of their use are they fetched, in floats.
+constexpr int64_t kWeightsAhead = 512;
+
+/// What a panel multiplies: `count` planes of kBlock channels; every `blocks`-th has only `last` of them.
+struct Planes {
+  const float* first;  // the panel's first row in plane 0
+  int64_t stride;      // floats from a plane to the next
+  int64_t count;
+  int64_t blocks;  // planes a tap
+  int64_t last;    // channels in a tap's last plane
+};
+
+/// Where a panel's results will go, and the residuals that are added to them: a stream a vector, `rows` rows each. Fetched while
+/// the panel is multiplied, so that the last step neither waits for a residual nor for the line that it writes to: it shows
+/// where the output outgrows the caches, as an expanding 1x1 convolution's does.
+struct ResultLines {
+  const float* streams[4];
+  int count = 0;
+  int64_t rows = 0;
+  int64_t rows_a_plane = 0;
+};
+
+/// What the micro-kernel reads, and what to fetch meanwhile: the panel that comes next, lines of weights that come later, and
+/// the results' lines; a few a plane: all at once they would come no faster, and stall the loads of x.
+struct Operands {
+  Planes x;
+  const float* weights;  // [channels of all planes][2 vectors]
+  const float* x_ahead;
+  const float* lines_ahead;
+  int64_t lines_a_plane;
+  ResultLines results;
+};
+
+template <int kBlock>
+HWY_INLINE void fetch_results(const ResultLines& results, int64_t plane) {
+  const int64_t first = plane * results.rows_a_plane;
+  for (int64_t row = first; row < std::min(first + results.rows_a_plane, results.rows); ++row)
+    for (int stream = 0; stream < results.count; ++stream) hwy::Prefetch(results.streams[stream] + row * kBlock);
+}
+
+/// acc[v][r] += sum over planes and channels of x[r] weights[v], for kRows rows and kVectors vectors of output channels.
+/// The loops over accumulators are unrolled by order: what is indexed by a variable, even once, lives in memory throughout.
+template <int kRows, int kVectors, int kBlock, class V>
+HWY_INLINE void accumulate(const Operands& o, V (&acc)[kVectors][kRows]) {
+  const hn::CappedTag<float, kBlock> d;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
+  const Planes& x = o.x;
+  const float *HWY_RESTRICT u = o.weights, *lines = o.lines_ahead, *next = o.x_ahead;
+  const float* plane = x.first;
+  for (int64_t i = 0, in_tap = 1; i < x.count; ++i, ++in_tap) {
+    const bool tail = in_tap == x.blocks;
+    const int64_t channels = tail ? x.last : kBlock;
+    if (tail) in_tap = 0;
+    for (int64_t line = 0; line < o.lines_a_plane; ++line, lines += kLineFloats) hwy::Prefetch(lines);
+    fetch_results<kBlock>(o.results, i);
+    const float* HWY_RESTRICT row = plane;
+    const float* fetch = next;
+    const auto step = [&](int64_t c) HWY_ATTR {
+      V weights[kVectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) weights[v] = hn::Load(d, u + v * lanes);
+      hwy::Prefetch(fetch);
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) hwy::Prefetch(u + kWeightsAhead + v * lanes);
+      u += 2 * lanes;
+      fetch += kBlock;
+#pragma GCC unroll 14
+      for (int r = 0; r < kRows; ++r) {
+        const V value = hn::Set(d, row[r * kBlock + c]);
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) acc[v][r] = hn::MulAdd(value, weights[v], acc[v][r]);
+      }
+    };
+    // Two at a time: what counts the loop, too, takes ports that multiply.
+    int64_t c = 0;
+    for (; c + 2 <= channels; c += 2) {
+      step(c);
+      step(c + 1);
+    }
+    if (c < channels) step(c);
+    plane += x.stride;
+    next += x.stride;
+  }
+}
+
+}  // namespace elek::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // ELEK_KERNELS_CPU_PANEL_PRODUCT_INL_H_
