@@ -2,11 +2,10 @@
 // The micro-kernel that every multiplication of our own ends in: a panel of rows (pixels of a convolution, tiles of a Winograd
 // block) times a group of two vectors of output channels, accumulated in registers. A step loads two vectors of weights and
 // broadcasts one value a row.
-// Rows lie as pixels do in a blocked layout: planes of kBlock channels, a plane's rows side by side. So every value of a step is
-// a constant away from one pointer. With a pointer a row the general registers do not suffice, and moving them about takes the
-// ports that multiply.
-// Compiled once a Highway target, hence the toggled guard. Internal to kernels/cpu.
-// Tests: tests/kernels/gemm_conv_test.cpp, tests/kernels/winograd_test.cpp
+// Rows lie as pixels do in a blocked layout: planes of kBlock channels, a plane's rows side by side. So every value of a step
+// is a constant away from one pointer. With a pointer a row the general registers do not suffice, and moving them about takes
+// the ports that multiply. Compiled once a Highway target, hence the toggled guard. Internal to kernels/cpu. Tests:
+// tests/kernels/gemm_conv_test.cpp, tests/kernels/winograd_test.cpp
 #if defined(ELEK_KERNELS_CPU_PANEL_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ELEK_KERNELS_CPU_PANEL_PRODUCT_INL_H_
 #undef ELEK_KERNELS_CPU_PANEL_PRODUCT_INL_H_
@@ -32,8 +31,6 @@ constexpr int kPanelRows = 6;
 #endif
 
 constexpr int64_t kLineFloats = 16;
-// Weights stream from the L2 cache: so far ahead of their use are they fetched, in floats.
-constexpr int64_t kWeightsAhead = 512;
 
 /// What a panel multiplies: `count` planes of kBlock channels; every `blocks`-th has only `last` of them.
 struct Planes {
@@ -44,9 +41,9 @@ struct Planes {
   int64_t last;    // channels in a tap's last plane
 };
 
-/// Where a panel's results will go, and the residuals that are added to them: a stream a vector, `rows` rows each. Fetched while
-/// the panel is multiplied, so that the last step neither waits for a residual nor for the line that it writes to: it shows
-/// where the output outgrows the caches, as an expanding 1x1 convolution's does.
+/// Where a panel's results will go, and the residuals that are added to them: a stream a vector, `rows` rows each. Fetched
+/// while the panel is multiplied, so that the last step neither waits for a residual nor for the line that it writes to: it
+/// shows where the output outgrows the caches, as an expanding 1x1 convolution's does.
 struct ResultLines {
   const float* streams[4];
   int count = 0;
@@ -72,8 +69,25 @@ HWY_INLINE void fetch_results(const ResultLines& results, int64_t plane) {
     for (int stream = 0; stream < results.count; ++stream) hwy::Prefetch(results.streams[stream] + row * kBlock);
 }
 
-/// acc[v][r] += sum over planes and channels of x[r] weights[v], for kRows rows and kVectors vectors of output channels.
+/// acc[v][r] += x[r] u[v], of one channel. Meanwhile fetches the line at `ahead`.
 /// The loops over accumulators are unrolled by order: what is indexed by a variable, even once, lives in memory throughout.
+template <int kRows, int kVectors, int kBlock, class V>
+HWY_INLINE void add_channel(const float* HWY_RESTRICT x, const float* HWY_RESTRICT u, const float* ahead,
+                            V (&acc)[kVectors][kRows]) {
+  const hn::CappedTag<float, kBlock> d;
+  V weights[kVectors];
+#pragma GCC unroll 2
+  for (int v = 0; v < kVectors; ++v) weights[v] = hn::Load(d, u + v * static_cast<int64_t>(hn::Lanes(d)));
+  hwy::Prefetch(ahead);
+#pragma GCC unroll 14
+  for (int r = 0; r < kRows; ++r) {
+    const V value = hn::Set(d, x[r * kBlock]);
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) acc[v][r] = hn::MulAdd(value, weights[v], acc[v][r]);
+  }
+}
+
+/// acc[v][r] += sum over planes and channels of x[r] weights[v], for kRows rows and kVectors vectors of output channels.
 template <int kRows, int kVectors, int kBlock, class V>
 HWY_INLINE void accumulate(const Operands& o, V (&acc)[kVectors][kRows]) {
   const hn::CappedTag<float, kBlock> d;
@@ -87,31 +101,16 @@ HWY_INLINE void accumulate(const Operands& o, V (&acc)[kVectors][kRows]) {
     if (tail) in_tap = 0;
     for (int64_t line = 0; line < o.lines_a_plane; ++line, lines += kLineFloats) hwy::Prefetch(lines);
     fetch_results<kBlock>(o.results, i);
-    const float* HWY_RESTRICT row = plane;
-    const float* fetch = next;
-    const auto step = [&](int64_t c) HWY_ATTR {
-      V weights[kVectors];
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) weights[v] = hn::Load(d, u + v * lanes);
-      hwy::Prefetch(fetch);
-#pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) hwy::Prefetch(u + kWeightsAhead + v * lanes);
-      u += 2 * lanes;
-      fetch += kBlock;
-#pragma GCC unroll 14
-      for (int r = 0; r < kRows; ++r) {
-        const V value = hn::Set(d, row[r * kBlock + c]);
-#pragma GCC unroll 2
-        for (int v = 0; v < kVectors; ++v) acc[v][r] = hn::MulAdd(value, weights[v], acc[v][r]);
-      }
-    };
     // Two at a time: what counts the loop, too, takes ports that multiply.
     int64_t c = 0;
-    for (; c + 2 <= channels; c += 2) {
-      step(c);
-      step(c + 1);
+    for (; c + 2 <= channels; c += 2, u += 4 * lanes) {
+      add_channel<kRows, kVectors, kBlock>(plane + c, u, next + c * kBlock, acc);
+      add_channel<kRows, kVectors, kBlock>(plane + c + 1, u + 2 * lanes, next + (c + 1) * kBlock, acc);
     }
-    if (c < channels) step(c);
+    if (c < channels) {
+      add_channel<kRows, kVectors, kBlock>(plane + c, u, next + c * kBlock, acc);
+      u += 2 * lanes;
+    }
     plane += x.stride;
     next += x.stride;
   }

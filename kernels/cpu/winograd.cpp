@@ -13,7 +13,10 @@ namespace {
 constexpr int64_t kLineFloats = 16;
 // What V and M of one thread may take: most of a 1 MiB L2, the rest is for the weights and activations that stream through.
 constexpr int64_t kCacheFloats = 1'200'000 / 4;
-constexpr int64_t kManyChannels = 256;
+// From so many channels on weights outgrow the cache, and transforming them costs a tenth of a layer and more: blocks are as
+// large as they may be, V reaching beyond the cache, and while there are fewer tiles than so many a thread, each weight is
+// transformed by one core only.
+constexpr int64_t kManyChannels = 256, kManyTiles = 64;
 // Input channels whose weights are transformed at a time: two rows of F(4x4)'s points of them take 192 KiB, their weights 144
 // KiB; M is read and written once a chunk.
 constexpr int64_t kChunkChannels = 128;
@@ -34,8 +37,8 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t choose_block(const WinogradPlan& plan, int64_t padded_channels, int64_t out_lanes) {
   const int64_t per_tile = plan.points * (padded_channels + out_lanes);
   const int64_t panel = detail::winograd_panel_rows();
-  int64_t most = plan.problem.channels>=kManyChannels? detail::kMaxWholeTiles : std::clamp(kCacheFloats / per_tile / panel * panel, panel, detail::kMaxWholeTiles);
-  if (plan.split_channels) most = detail::kMaxWholeTiles;
+  int64_t most = std::clamp(kCacheFloats / per_tile / panel * panel, panel, detail::kMaxWholeTiles);
+  if (plan.split_channels || plan.problem.channels >= kManyChannels) most = detail::kMaxWholeTiles;
   const int64_t sharers = plan.split_channels ? 1 : plan.problem.threads;
   const int64_t points = plan.problem.samples * plan.products;
   const int64_t blocks = round_up(ceil_div(points, most * plan.points), sharers);
@@ -160,8 +163,8 @@ Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
   const int64_t panel = detail::winograd_panel_rows();
   // Few tiles, or weights that outgrow the cache: let each thread have a part of the weights, so that each is transformed by
   // one core only. Otherwise each takes tiles of its own, and finds its inputs where it left them.
-  plan.split_channels = problem.threads > 1 && groups >= problem.threads &&
-                        ((problem.channels >= kManyChannels && total < 64 * problem.threads) || total < panel * problem.threads);
+  const int64_t few_tiles = problem.channels >= kManyChannels ? kManyTiles : panel;
+  plan.split_channels = problem.threads > 1 && groups >= problem.threads && total < few_tiles * problem.threads;
   plan.block_points = choose_block(plan, padded, out_lanes);
   plan.m_tile_stride = out_lanes;
   // A block begins at the tile that holds a multiple of block_points, so that where tiles differ it has up to one tile's points

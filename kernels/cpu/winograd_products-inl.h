@@ -152,8 +152,8 @@ HWY_INLINE void multiply_tiles_of(int64_t rows, const Operands& o, float* m) {
 /// Points [first, last) of those that a block of tiles uses, for one group of output channels. Panels are balanced: 20
 /// rows go as 10 + 10, not 14 + 6.
 template <int kBlock, int kVectors, bool kAdds>
-HWY_NOINLINE void multiply_points(const WinogradPlan& plan, const detail::TileBlock& block, int64_t first, int64_t last,
-                                  const float* v, const Weights& w, float* m) {
+HWY_NOINLINE void multiply_points(const detail::TileBlock& block, int64_t first, int64_t last, const float* v, const Weights& w,
+                                  float* m) {
   const hn::CappedTag<float, kBlock> d;
   const int64_t out_lanes = 2 * static_cast<int64_t>(hn::Lanes(d));
   const int64_t planes = (w.channels + kBlock - 1) / kBlock, last_channels = w.channels - (planes - 1) * kBlock;
@@ -181,12 +181,11 @@ HWY_NOINLINE void multiply_points(const WinogradPlan& plan, const detail::TileBl
 }
 
 template <int kBlock, bool kAdds>
-void multiply(const WinogradPlan& plan, const detail::TileBlock& block, int64_t first, int64_t last, const float* v,
-              const Weights& w, float* m) {
+void multiply(const detail::TileBlock& block, int64_t first, int64_t last, const float* v, const Weights& w, float* m) {
   if (w.vectors == 2) {
-    multiply_points<kBlock, 2, kAdds>(plan, block, first, last, v, w, m);
+    multiply_points<kBlock, 2, kAdds>(block, first, last, v, w, m);
   } else {
-    multiply_points<kBlock, 1, kAdds>(plan, block, first, last, v, w, m);
+    multiply_points<kBlock, 1, kAdds>(block, first, last, v, w, m);
   }
 }
 
@@ -241,7 +240,7 @@ struct Scratch {
 template <int kBlock>
 void multiply_by_whole_u(const WinogradPlan& plan, const detail::TileBlock& block, int64_t group, const Scratch& scratch) {
   const float* u = scratch.u + group * plan.points * plan.u_stride;
-  multiply<kBlock, false>(plan, block, 0, block.used_points, scratch.v,
+  multiply<kBlock, false>(block, 0, block.used_points, scratch.v,
                           {u, plan.u_stride, plan.problem.channels, vectors_of(plan, group), u + plan.u_stride,
                            plan.u_stride / plan.problem.channels},
                           scratch.m);
@@ -270,9 +269,9 @@ void multiply_by_chunks(const WinogradPlan& plan, const float* packed, const det
         const int row = row_of<kGrid>(pair, i);
         const Weights weights{u[i] - row * kGrid * plan.u_stride, plan.u_stride, count, vectors, w + 9 * floats, step};
         if (from == 0) {
-          multiply<kBlock, false>(plan, block, ends[row], ends[row + 1], scratch.v, weights, scratch.m);
+          multiply<kBlock, false>(block, ends[row], ends[row + 1], scratch.v, weights, scratch.m);
         } else {
-          multiply<kBlock, true>(plan, block, ends[row], ends[row + 1], scratch.v + from / kBlock * block.v_plane, weights,
+          multiply<kBlock, true>(block, ends[row], ends[row + 1], scratch.v + from / kBlock * block.v_plane, weights,
                                  scratch.m);
         }
       }
