@@ -62,6 +62,9 @@ struct Operands {
   ResultLines results;
 };
 
+/// For what is used much later, or was more than the L1 cache holds.
+HWY_INLINE void fetch_to_l2(const float* p) { __builtin_prefetch(p, 0, 2); }
+
 template <int kBlock>
 HWY_INLINE void fetch_results(const ResultLines& results, int64_t plane) {
   const int64_t first = plane * results.rows_a_plane;
@@ -99,7 +102,7 @@ HWY_INLINE void accumulate(const Operands& o, V (&acc)[kVectors][kRows]) {
     const bool tail = in_tap == x.blocks;
     const int64_t channels = tail ? x.last : kBlock;
     if (tail) in_tap = 0;
-    for (int64_t line = 0; line < o.lines_a_plane; ++line, lines += kLineFloats) hwy::Prefetch(lines);
+    for (int64_t line = 0; line < o.lines_a_plane; ++line, lines += kLineFloats) fetch_to_l2(lines);
     fetch_results<kBlock>(o.results, i);
     // Two at a time: what counts the loop, too, takes ports that multiply.
     int64_t c = 0;

@@ -20,6 +20,8 @@ constexpr int64_t kManyChannels = 256, kManyTiles = 64;
 // Input channels whose weights are transformed at a time: two rows of F(4x4)'s points of them take 192 KiB, their weights 144
 // KiB; M is read and written once a chunk.
 constexpr int64_t kChunkChannels = 128;
+// The same where they are transformed in registers, by each row of points anew: 18 KiB of weights stay in the L1 cache.
+constexpr int64_t kChunkInRegisters = 32;
 // U is made as a whole where it is at most so large that it stays in the L2 cache, and each thread has more blocks of tiles
 // than so many: for each of them it would else be made anew.
 constexpr int64_t kMostWholeU = (int64_t{1} << 20) / 4;
@@ -178,7 +180,7 @@ Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
   const int64_t blocks = ceil_div(problem.samples * plan.products, plan.block_points);
   plan.whole_u = !no_u && !plan.split_channels && blocks > kBlocksWithoutU * problem.threads &&
                  groups * plan.points * problem.channels * out_lanes <= kMostWholeU;
-  plan.chunk_channels = plan.whole_u ? problem.channels : std::min(kChunkChannels, problem.channels);
+  plan.chunk_channels = plan.whole_u ? problem.channels : std::min(no_u ? kChunkInRegisters : kChunkChannels, problem.channels);
   plan.u_stride = plan.chunk_channels * out_lanes + (plan.whole_u ? 0 : kLineFloats);
   plan.u_floats = no_u ? 0 : (plan.whole_u ? groups * plan.points : 2 * (m + 2)) * plan.u_stride;
   plan.shared_v = plan.split_channels && plan.v_floats > kMostOwnV;
