@@ -12,7 +12,7 @@ namespace elek::kernels {
 namespace {
 
 // The pixels of a block, gathered or read in place: half of a 1 MiB L2; weights and results stream through the rest. Twice as
-// many where that makes them all: the weights then come but once.
+// many where that makes them all and the weights would not stay in the cache: those then come but once.
 constexpr int64_t kBlockBytes = int64_t{512} << 10;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -52,12 +52,13 @@ Result<GemmConvPlan> plan_gemm_conv(const GemmConvProblem& p) {
   plan.sample_panels = ceil_div(plan.out_height * plan.out_width, rows);
   const int64_t pixel_floats = taps * padded_channels(p.layout, p.channels);
   const int64_t panel_bytes = rows * pixel_floats * static_cast<int64_t>(sizeof(float));
-  const int64_t panels = p.samples * plan.sample_panels;
-  const int64_t room = panels * panel_bytes <= 2 * kBlockBytes ? panels : kBlockBytes / panel_bytes;
-  plan.block_panels = std::min(std::clamp<int64_t>(room, 1, detail::kMaxBlockPanels), panels);
   const int64_t out_lanes = 2 * detail::gemm_conv_lanes(block);
   const int64_t groups = ceil_div(padded_channels(p.layout, p.out_channels), out_lanes);
   plan.packed_bytes = static_cast<size_t>(groups * taps * p.channels * out_lanes) * sizeof(float);
+  const int64_t panels = p.samples * plan.sample_panels;
+  const bool once = static_cast<int64_t>(plan.packed_bytes) > 2 * kBlockBytes && panels * panel_bytes <= 2 * kBlockBytes;
+  plan.block_panels =
+      std::min(std::clamp<int64_t>(once ? panels : kBlockBytes / panel_bytes, 1, detail::kMaxBlockPanels), panels);
   plan.split_outputs = split_outputs(plan, groups, panels * panel_bytes);
   if (plan.gathers) plan.scratch_bytes = static_cast<size_t>(p.threads * plan.block_panels * panel_bytes);
   return plan;
