@@ -29,7 +29,7 @@ constexpr int64_t kBlocksWithoutU = 2;
 // V up to which each thread makes its own where they split the output channels. Transforming every tile on every core costs
 // 3 to 5 % of a layer; a line that another core has just written takes 9 to 43 ns, the latter where the two cores have no cache
 // in common, as processors of a rented machine often have not (docs/winograd.md).
-constexpr int64_t kMostOwnV = (int64_t{2} << 20) / 4;
+constexpr int64_t kMostOwnV = 2'000'000 / 4;
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -170,10 +170,10 @@ Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
   plan.block_points = choose_block(plan, padded, out_lanes);
   plan.m_tile_stride = out_lanes;
   // A block begins at the tile that holds a multiple of block_points, so that where tiles differ it has up to one tile's points
-  // less one more. A point's padding is less than two lines.
+  // less one more. A point's padding is less than two lines, in M as in every plane of V, where a row is a line or half of one.
   const bool differ = plan.edge_rows < m || plan.edge_columns < m;
   const int64_t rows = plan.block_points + (differ ? plan.points - 1 : 0);
-  plan.v_floats = (round_up(rows * block, kLineFloats) + plan.points * 2 * kLineFloats) * (padded / block);
+  plan.v_floats = (round_up(rows * block, kLineFloats) + plan.points * (2 * kLineFloats - block)) * (padded / block);
   plan.m_floats = round_up(rows * plan.m_tile_stride, kLineFloats) + plan.points * 2 * kLineFloats;
   plan.groups = groups;
   const bool no_u = total <= detail::winograd_few_tiles();

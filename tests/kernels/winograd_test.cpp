@@ -285,6 +285,7 @@ TEST(WinogradTest, HowThreadsDivideTheWorkLeavesTheBitsAlone) {
       {{1, 20, 40, 125, 90, 3, 1, 1, Layout::kNChw16c, 2, true, true}, false, false, true},
       {{1, 256, 80, 12, 10, 3, 1, 1, Layout::kNChw16c, 2, true, true}, true, false, false},
       {{2, 256, 80, 30, 28, 3, 1, 1, Layout::kNChw16c, 2, true, true}, true, true, false},
+      {{3, 256, 80, 30, 28, 3, 1, 1, Layout::kNChw16c, 2, true, true}, false, false, false},
   };
   for_each_target([&] {
     double worst = 0;
