@@ -2,10 +2,16 @@
 // Model files, and plain weights files by torchvision's and the common CIFAR code's names.
 #include "models/model_file.h"
 
+#include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <exception>
 #include <limits>
+#include <system_error>
+#include <thread>
+#include <vector>
 
 #include "engine/base/error.h"
 #include "models/text.h"
@@ -71,6 +77,45 @@ void to_f32(const SafetensorsFile::Entry& entry, const std::string& where, std::
                    std::string(name_of(entry.dtype)));
 }
 
+/// A parameter and where its values are.
+struct Filling {
+  const SafetensorsFile::Entry* entry;
+  Tensor* tensor;
+};
+
+/// Reads the values of all of them. Touching new memory is what takes the time, and a core does it at a fraction of what the
+/// memory can: 178 MB of a ResNet-101 take 0.25 s on a rented machine that has to find each page first.
+/// Errors    InputError of the first in order whose values do not fit
+void fill(const SafetensorsFile& file, const std::vector<Filling>& all) {
+  constexpr size_t kBytesAThread = size_t{8} << 20, kMostThreads = 4;
+  size_t bytes = 0;
+  for (const Filling& one : all) bytes += one.tensor->bytes();
+  const size_t cores = std::max(1U, std::thread::hardware_concurrency());
+  const size_t threads = std::clamp<size_t>(bytes / kBytesAThread, 1, std::min(cores, kMostThreads));
+  std::vector<std::exception_ptr> errors(all.size());
+  std::atomic<size_t> next{0};
+  const auto work = [&] {
+    for (size_t i = next++; i < all.size(); i = next++) {
+      try {
+        to_f32(*all[i].entry, file.where(), all[i].tensor->f32());
+        file.forget(*all[i].entry);
+      } catch (...) {
+        errors[i] = std::current_exception();
+      }
+    }
+  };
+  {
+    std::vector<std::jthread> others;
+    try {
+      for (size_t t = 1; t < threads; ++t) others.emplace_back(work);
+    } catch (const std::system_error&) {  // no more threads to be had: those that are there do it
+    }
+    work();
+  }
+  for (const std::exception_ptr& error : errors)
+    if (error) std::rethrow_exception(error);
+}
+
 }  // namespace
 
 Parameters load_weights(const SafetensorsFile& file, const Graph& graph, MemoryResource& resource) {
@@ -78,6 +123,7 @@ Parameters load_weights(const SafetensorsFile& file, const Graph& graph, MemoryR
              "parameters are loaded to the host, the resource is of " + to_string(resource.device()));
   std::map<std::string, const SafetensorsFile::Entry*> given = detail::entries_by_name(file);
   Parameters parameters;
+  std::vector<Filling> fillings;
   for (const ParameterSpec& spec : required_parameters(graph)) {
     const auto found = given.find(spec.name);
     if (found == given.end()) {
@@ -91,8 +137,7 @@ Parameters load_weights(const SafetensorsFile& file, const Graph& graph, MemoryR
                        ", found " + shape_text(entry.shape) + "; is this the file of another architecture?");
     }
     auto tensor = std::make_shared<Tensor>(spec.shape, DType::kF32, resource, spec.name);
-    to_f32(entry, file.where(), tensor->f32());
-    file.forget(entry);
+    fillings.push_back({&entry, tensor.get()});
     parameters.emplace(spec.name, std::move(tensor));
     given.erase(found);
   }
@@ -101,6 +146,7 @@ Parameters load_weights(const SafetensorsFile& file, const Graph& graph, MemoryR
                      shape_text(given.begin()->second->shape) + " has no place in the network (" +
                      std::to_string(given.size()) + " such); is this the file of another architecture?");
   }
+  fill(file, fillings);
   return parameters;
 }
 
