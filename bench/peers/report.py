@@ -253,7 +253,11 @@ def machine_lines(sittings):
     if len(where) == 1 and all(set(versions) <= set(peers) for _, _, versions in lines):
         text = [", ".join([where[0], *peers]) + "."]
     else:
-        text = [f"elek {commit(s)}: " + ", ".join([machine, *versions]) + "." for s, machine, versions in lines]
+        text = []
+        for machine in where:
+            here = [(commit(s), versions) for s, m, versions in lines if m == machine]
+            commits = ", ".join(dict.fromkeys(f"elek {c}" for c, _ in here))
+            text.append(f"{commits}: " + ", ".join([machine, *max((v for _, v in here), key=len)]) + ".")
     loud = ", ".join(dict.fromkeys(f"elek {commit(s)}" for s in sittings if not was_quiet(s["machine"])))
     return text + ([f"**The machine was not quiet ({loud}): such figures show the form, not the speed.**"] if loud else [])
 
