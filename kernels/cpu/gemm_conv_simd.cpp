@@ -85,21 +85,10 @@ HWY_NOINLINE void multiply_panel(const Operands& o, float* HWY_RESTRICT m) {
     for (int r = 0; r < kRows; ++r) hn::Store(acc[v][r], d, m + (v * kPanelRows + r) * static_cast<int64_t>(hn::Lanes(d)));
 }
 
-template <int kRows, int kVectors, int kBlock>
-HWY_INLINE void multiply_rows(const Operands& o, int64_t rows, float* m) {
-  if constexpr (kRows > 0) {
-    if (rows == kRows) {
-      multiply_panel<kRows, kVectors, kBlock>(o, m);
-    } else {
-      multiply_rows<kRows - 1, kVectors, kBlock>(o, rows, m);
-    }
-  }
-}
-
 template <int kVectors, int kBlock, Observe kObserve>
 HWY_NOINLINE void convolve_panel(const Operands& o, const ConvArgs& args, const Results& out) {
   HWY_ALIGN float m[2 * kPanelRows * HWY_MAX_BYTES / sizeof(float)];
-  multiply_rows<kPanelRows, kVectors, kBlock>(o, out.rows, m);
+  with_constant<kPanelRows>(out.rows - 1, [&](auto i) HWY_ATTR { multiply_panel<i + 1, kVectors, kBlock>(o, m); });
   finish_panel<kVectors, kBlock, kObserve>(args, out, m);
 }
 

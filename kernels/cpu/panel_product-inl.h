@@ -18,6 +18,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::HWY_NAMESPACE {
@@ -31,6 +32,15 @@ constexpr int kPanelRows = 6;
 #endif
 
 constexpr int64_t kLineFloats = 16;
+
+/// body(std::integral_constant<int, n>()), n < kCount.
+template <int kCount, int kAt = 0, class Body>
+HWY_INLINE void with_constant(int64_t n, const Body& body) {
+  if constexpr (kAt < kCount - 1) {
+    if (n != kAt) return with_constant<kCount, kAt + 1>(n, body);
+  }
+  body(std::integral_constant<int, kAt>());
+}
 
 /// What a panel multiplies: `count` planes of kBlock channels; every `blocks`-th has only `last` of them.
 struct Planes {

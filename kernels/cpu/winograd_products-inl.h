@@ -13,7 +13,6 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
-#include <type_traits>
 
 #include "kernels/cpu/panel_product-inl.h"
 #include "kernels/cpu/winograd.h"
@@ -84,15 +83,6 @@ HWY_NOINLINE void transform_weights(D d, const float* HWY_RESTRICT w, int64_t ch
     }
 }
 
-/// body(std::integral_constant<int, n>()), n < kCount.
-template <int kCount, int kAt = 0, class Body>
-HWY_INLINE void with_constant(int64_t n, const Body& body) {
-  if constexpr (kAt < kCount - 1) {
-    if (n != kAt) return with_constant<kCount, kAt + 1>(n, body);
-  }
-  body(std::integral_constant<int, kAt>());
-}
-
 /// U as a whole: [group][kGrid * kGrid][channels][2L].
 template <int kGrid, int kBlock>
 void transform_all_weights(const WinogradPlan& plan, const float* packed, float* u) {
@@ -138,17 +128,6 @@ HWY_NOINLINE void multiply_tiles(const Operands& o, float* HWY_RESTRICT m) {
     for (int r = 0; r < kRows; ++r) hn::Store(acc[i][r], d, m + r * out_lanes + i * lanes);
 }
 
-template <int kRows, int kVectors, int kBlock, bool kAdds>
-HWY_INLINE void multiply_tiles_of(int64_t rows, const Operands& o, float* m) {
-  if constexpr (kRows > 0) {
-    if (rows == kRows) {
-      multiply_tiles<kRows, kVectors, kBlock, kAdds>(o, m);
-    } else {
-      multiply_tiles_of<kRows - 1, kVectors, kBlock, kAdds>(rows, o, m);
-    }
-  }
-}
-
 /// Points [first, last) of those that a block of tiles uses, for one group of output channels. Panels are balanced: 20
 /// rows go as 10 + 10, not 14 + 6.
 template <int kBlock, int kVectors, bool kAdds>
@@ -174,7 +153,8 @@ HWY_NOINLINE void multiply_points(const detail::TileBlock& block, int64_t first,
                        .lines_ahead = w.next + k * w.channels * w.next_step,
                        .lines_a_plane = panel == 0 ? lines : 0,
                        .results = {}};
-      multiply_tiles_of<kPanelRows, kVectors, kBlock, kAdds>(rows, o, m_point + row * out_lanes);
+      with_constant<kPanelRows>(
+          rows - 1, [&](auto i) HWY_ATTR { multiply_tiles<i + 1, kVectors, kBlock, kAdds>(o, m_point + row * out_lanes); });
       row += rows;
     }
   }

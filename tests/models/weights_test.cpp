@@ -72,6 +72,23 @@ void expect_equal(const Parameters& got, const Parameters& want) {
   }
 }
 
+TEST(LoadWeights, SeveralThreadsReadEveryValueAndNameTheFirstThatDoesNotFit) {
+  ResNetSpec spec = small_spec();
+  spec.widths = {64, 128, 256};  // 17 MB: more than one thread's share
+  const Graph graph = build_resnet(spec);
+  Weights weights(graph);
+  const Folder folder;
+  expect_equal(load_weights(weights.file(folder), graph, host_resource()), random_parameters(graph, 1, host_resource()));
+  const std::vector<double> wrong(5, 1e39);
+  weights.arrays["fc.bias"] = array_of<double>(DType::kF64, {5}, wrong);
+  std::vector<double> first(64, 1.0);
+  first[7] = 1e39;
+  weights.arrays["bn1.weight"] = array_of<double>(DType::kF64, {64}, first);
+  for (int round = 0; round < 5; ++round)
+    EXPECT_THAT(message_of<InputError>([&] { (void)load_weights(weights.file(folder), graph, host_resource()); }),
+                AllOf(HasSubstr("bn1.weight"), HasSubstr("element 7")));
+}
+
 TEST(LoadWeights, TakesTheNamesInCirculation) {
   const Folder folder;
   const Graph graph = build_resnet(small_spec());
