@@ -4,6 +4,7 @@
 #include "kernels/cpu/pool.h"
 
 #include <string>
+#include <type_traits>
 
 #include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/parallel.h"
@@ -38,27 +39,39 @@ HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
+/// Maximum, or sum, of `rows` x `columns` positions from `at` on. A NaN wins a maximum: the hardware's may drop one, so they
+/// are remembered apart, which is half the work of asking before each choice.
+template <bool kMax, class D, typename T, class Count>
+HWY_INLINE hn::Vec<D> Window(D d, const T* at, Count rows, Count columns, int64_t row_stride, int64_t stride) {
+  auto kept = kMax ? LoadStored(d, at) : hn::Zero(d);
+  auto unordered = hn::IsNaN(kept);
+  for (int64_t h = 0; h < rows; ++h) {
+    for (int64_t w = 0; w < columns; ++w) {
+      const auto v = LoadStored(d, at + h * row_stride + w * stride);
+      if constexpr (kMax) {
+        kept = hn::Max(kept, v);
+        unordered = hn::Or(unordered, hn::IsNaN(v));
+      } else {
+        kept = hn::Add(kept, v);
+      }
+    }
+  }
+  return kMax ? hn::IfThenElse(unordered, hn::NaN(d), kept) : kept;
+}
+
 template <bool kMax, class D, typename T>
 HWY_INLINE void PoolLanes(D d, const PoolJob<T>& j, int lane) {
   using V = hn::Vec<D>;
+  using Three = std::integral_constant<int64_t, 3>;  // ResNet's pool, inside the image: unrolled
   const int64_t top = j.row * j.window.stride - j.window.padding;
   const int64_t h0 = HWY_MAX(top, 0), h1 = HWY_MIN(top + j.window.kernel, j.height);
   const V divisor = hn::Set(d, static_cast<float>(j.window.kernel * j.window.kernel));
   for (int64_t q = 0; q < j.out_width; ++q) {
     const int64_t left = q * j.window.stride - j.window.padding;
     const int64_t w0 = HWY_MAX(left, 0), w1 = HWY_MIN(left + j.window.kernel, j.width);
-    V kept = kMax ? LoadStored(d, j.x + (h0 * j.width + w0) * j.x_stride + lane) : hn::Zero(d);
-    for (int64_t h = h0; h < h1; ++h) {
-      const T* at = j.x + (h * j.width + w0) * j.x_stride + lane;
-      for (int64_t w = w0; w < w1; ++w, at += j.x_stride) {
-        const V v = LoadStored(d, at);
-        if constexpr (kMax) {
-          kept = hn::IfThenElse(hn::Or(hn::Gt(v, kept), hn::IsNaN(v)), v, kept);  // a NaN wins, and nothing is > NaN
-        } else {
-          kept = hn::Add(kept, v);
-        }
-      }
-    }
+    const T* const at = j.x + (h0 * j.width + w0) * j.x_stride + lane;
+    const V kept = h1 - h0 == 3 && w1 - w0 == 3 ? Window<kMax>(d, at, Three(), Three(), j.width * j.x_stride, j.x_stride)
+                                                : Window<kMax>(d, at, h1 - h0, w1 - w0, j.width * j.x_stride, j.x_stride);
     StoreRounded(RoundedTo<T>(d, kMax ? kept : hn::Div(kept, divisor)), d, j.y + q * j.y_stride + lane);
   }
 }
@@ -166,11 +179,16 @@ void pool(const ActivationView<T>& x, const ActivationView<T>& y, const PoolWind
   // One output position makes NCHW look like NHWC (walk.h); x must be walked the same way.
   const Geometry gx(x), gy(y);
   const bool planes = x.layout == Layout::kNchw;
+  const bool pixel_rows =
+      x.layout == Layout::kNhwc;  // all blocks of one row, while it is in the cache; else all rows of a block
   const int64_t blocks = planes ? y.shape.channels : gy.blocks, out_rows = y.samples * blocks * y.shape.height;
   const int parts = parts_for(gx.elements(), threads, 1 << 16);
   for_parts(parts, [&](int part) {
     for (int64_t i = part_begin(out_rows, parts, part, 1); i < part_begin(out_rows, parts, part + 1, 1); ++i) {
-      const int64_t task = i / y.shape.height, n = task / blocks, b = task % blocks, p = i % y.shape.height;
+      const int64_t n = i / (blocks * y.shape.height), in_sample = i % (blocks * y.shape.height);
+      const int64_t b = pixel_rows ? in_sample % blocks : in_sample / y.shape.height;
+      const int64_t p = pixel_rows ? in_sample / blocks : in_sample % y.shape.height;
+      const int64_t task = n * blocks + b;
       PoolJob<T> job{};
       job.window = window;
       job.maximum = maximum;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// See preprocess.h. Table lookups: plain code, no vectors; the first layer's reading of y costs more than writing it.
+// See preprocess.h. Table lookups: plain code, no vectors. A channel's table is rounded to y's type once for some rows of
+// pixels, not once a pixel.
 #include "kernels/cpu/preprocess.h"
 
-#include <cstring>
+#include <algorithm>
+#include <array>
 #include <string>
 
 #include "engine/base/bfloat16.h"
@@ -10,6 +12,30 @@
 #include "kernels/cpu/walk.h"
 
 namespace elek::kernels {
+namespace {
+
+constexpr int64_t kRowsATable = 16;  // their pixels and results stay in the first-level cache for all channels
+
+/// Channel c of rows [first, last) of all samples' rows; zeros where c is padding.
+template <typename T>
+void write_channel(const uint8_t* pixels, const float* table, const ActivationView<T>& y, const Geometry& g, int64_t c,
+                   int64_t first, int64_t last) {
+  const int64_t width = y.shape.width, channels = g.channels;
+  std::array<T, kPixelValues> values{};
+  if (c < channels)
+    std::transform(table + c * kPixelValues, table + (c + 1) * kPixelValues, values.begin(), [](float v) { return T(v); });
+  for (int64_t row = first; row < last; ++row) {
+    T* const to = y.data + g.channel_base(row / y.shape.height, c) + row % y.shape.height * width * g.row_stride;
+    const uint8_t* const from = pixels + row * width * channels + c;
+    if (c < channels) {
+      for (int64_t w = 0; w < width; ++w) to[w * g.row_stride] = values[from[w * channels]];
+    } else {
+      for (int64_t w = 0; w < width; ++w) to[w * g.row_stride] = T();
+    }
+  }
+}
+
+}  // namespace
 
 void fill_preprocess_table(int64_t channels, const float* mean, const float* std, float* table) {
   ELEK_CHECK(channels >= 1 && mean != nullptr && std != nullptr && table != nullptr,
@@ -29,21 +55,12 @@ void preprocess(const uint8_t* pixels, const float* table, const ActivationView<
   check_view(y, "preprocess", "y");
   ELEK_CHECK(pixels != nullptr && table != nullptr, "preprocess: no pixels or no table");
   const Geometry g(y);
-  const int64_t rows = y.samples * y.shape.height, width = y.shape.width, channels = y.shape.channels;
+  const int64_t rows = y.samples * y.shape.height;
   const int parts = parts_for(g.elements(), threads, 1 << 16);
   for_parts(parts, [&](int part) {
-    for (int64_t row = part_begin(rows, parts, part, 1); row < part_begin(rows, parts, part + 1, 1); ++row) {
-      const int64_t n = row / y.shape.height, from = row % y.shape.height * width;
-      const uint8_t* const line = pixels + row * width * channels;
-      for (int64_t c = 0; c < g.pitch; ++c) {
-        T* const to = y.data + g.channel_base(n, c) + from * g.row_stride;
-        if (c >= channels) {
-          for (int64_t w = 0; w < width; ++w) to[w * g.row_stride] = T();
-          continue;
-        }
-        const float* const values = table + c * kPixelValues;
-        for (int64_t w = 0; w < width; ++w) to[w * g.row_stride] = T(values[line[w * channels + c]]);
-      }
+    const int64_t end = part_begin(rows, parts, part + 1, 1);
+    for (int64_t row = part_begin(rows, parts, part, 1); row < end; row += kRowsATable) {
+      for (int64_t c = 0; c < g.pitch; ++c) write_channel(pixels, table, y, g, c, row, std::min(row + kRowsATable, end));
     }
   });
 }

@@ -247,7 +247,18 @@ void Primitive::run(const void* src, const void* packed, const float* bias, void
   });
 }
 
-Layout preferred_layout() {
+namespace {
+
+/// Whether all of what `isa` stands for is there.
+bool has(dnnl::cpu_isa isa) noexcept {
+  const auto bits = [](dnnl::cpu_isa set) { return static_cast<unsigned>(set); };
+  return (bits(dnnl::get_effective_cpu_isa()) & bits(isa)) == bits(isa);
+}
+
+}  // namespace
+
+Layout preferred_layout(DType storage) {
+  if (storage == DType::kBF16 && has(dnnl::cpu_isa::avx512_core_amx)) return Layout::kNhwc;
   switch (dnnl::get_effective_cpu_isa()) {
     case dnnl::cpu_isa::sse41:
 #if DNNL_VERSION_MAJOR >= 3
@@ -268,11 +279,7 @@ Layout preferred_layout() {
   }
 }
 
-bool has_bf16() noexcept {
-  const auto bits = [](dnnl::cpu_isa isa) { return static_cast<unsigned>(isa); };
-  const unsigned wanted = bits(dnnl::cpu_isa::avx512_core_bf16);
-  return (bits(dnnl::get_effective_cpu_isa()) & wanted) == wanted;
-}
+bool has_bf16() noexcept { return has(dnnl::cpu_isa::avx512_core_bf16); }
 
 std::string library_name() {
   const dnnl_version_t* v = dnnl_version();

@@ -16,8 +16,9 @@
 
 namespace elek::onednn {
 
-/// The blocked layout of this machine's kernels: nChw16c, nChw8c or plain nchw.
-[[nodiscard]] Layout preferred_layout();
+/// The layout that this machine's kernels are fastest in: nChw16c, nChw8c or plain nchw; for bf16 where there are tiles (AMX)
+/// nhwc, the only one that oneDNN's kernels for tiles read.
+[[nodiscard]] Layout preferred_layout(DType storage);
 /// Whether oneDNN multiplies bf16 in hardware here. (On AVX-512 without it, it would emulate, slower than f32.)
 [[nodiscard]] bool has_bf16() noexcept;
 /// "oneDNN 2.6.3"

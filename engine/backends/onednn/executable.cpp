@@ -17,6 +17,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/pool.h"
 #include "kernels/cpu/preprocess.h"
+#include "kernels/cpu/walk.h"
 
 namespace elek::onednn {
 namespace {
@@ -34,15 +35,14 @@ void as_stored(DType dtype, const F& f) {
 /// dst[n, c, h, w] = src, whatever src's layout: row-major without padding.
 template <typename T, typename To>
 void relayout(const ActivationView<T>& src, To* dst, int threads) {
-  const int64_t block = channel_block(src.layout), positions = src.shape.positions(), lanes = src.channel_pitch;
-  const int64_t planes = src.samples * src.shape.channels;
+  const kernels::Geometry from(src);
+  const int64_t positions = from.positions, planes = from.samples * from.channels;
   const int parts = kernels::parts_for(planes * positions, threads, 1 << 16);
   kernels::for_parts(parts, [&](int part) {
     for (int64_t i = kernels::part_begin(planes, parts, part, 1); i < kernels::part_begin(planes, parts, part + 1, 1); ++i) {
-      const int64_t n = i / src.shape.channels, c = i % src.shape.channels;
-      const T* from = src.data + n * lanes * positions + c / block * block * positions + c % block;
-      To* to = dst + i * positions;
-      for (int64_t p = 0; p < positions; ++p) to[p] = static_cast<To>(from[p * block]);
+      const T* const channel = src.data + from.channel_base(i / from.channels, i % from.channels);
+      To* const to = dst + i * positions;
+      for (int64_t p = 0; p < positions; ++p) to[p] = static_cast<To>(channel[p * from.row_stride]);
     }
   });
 }
@@ -50,16 +50,16 @@ void relayout(const ActivationView<T>& src, To* dst, int threads) {
 /// The way back; padding lanes become zero.
 template <typename T>
 void from_row_major(const float* src, const ActivationView<T>& dst, int threads) {
-  const int64_t block = channel_block(dst.layout), positions = dst.shape.positions(), lanes = dst.channel_pitch;
-  const int64_t planes = dst.samples * lanes;
+  const kernels::Geometry to(dst);
+  const int64_t positions = to.positions, planes = to.samples * to.pitch;
   const int parts = kernels::parts_for(planes * positions, threads, 1 << 16);
   kernels::for_parts(parts, [&](int part) {
     for (int64_t i = kernels::part_begin(planes, parts, part, 1); i < kernels::part_begin(planes, parts, part + 1, 1); ++i) {
-      const int64_t n = i / lanes, c = i % lanes;
-      T* to = dst.data + n * lanes * positions + c / block * block * positions + c % block;
-      const float* from = src + (n * dst.shape.channels + c) * positions;
-      const bool padding = c >= dst.shape.channels;
-      for (int64_t p = 0; p < positions; ++p) to[p * block] = T(padding ? 0.0F : from[p]);
+      const int64_t n = i / to.pitch, c = i % to.pitch;
+      T* const channel = dst.data + to.channel_base(n, c);
+      const float* const from = src + (n * to.channels + c) * positions;
+      const bool padding = c >= to.channels;
+      for (int64_t p = 0; p < positions; ++p) channel[p * to.row_stride] = T(padding ? 0.0F : from[p]);
     }
   });
 }

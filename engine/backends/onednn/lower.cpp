@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lowering, first half: layouts, micro-batch and last acts (the rest: graph_lowerer.h). Kernels and slabs: lower_kernels.cpp.
-// Values keep one blocked layout from the first convolution to the pooled features; only the network's input (few channels:
-// plain, as oneDNN's first-layer kernels want it) and feature vectors are plain.
+// Values keep one layout from the first convolution to the pooled features; only feature vectors, and where that layout is a
+// blocked one the network's input (few channels: as oneDNN's first-layer kernels want it), are plain.
 // Tests: tests/golden/session_test.cpp, tests/golden/memory_test.cpp
 #include "engine/backends/onednn/lower.h"
 
@@ -29,7 +29,7 @@ Lowerer::Lowerer(const Model& model, const FusedGraph& fused, const LowerOptions
 void Lowerer::lower() {
   check_options();
   notes.threads = notes.options.threads > 0 ? notes.options.threads : omp_get_max_threads();
-  notes.layout = preferred_layout();
+  notes.layout = preferred_layout(storage_of(notes.options.precision));
   choose_micro_batch();
   add_steps();
   resolve_probes();
@@ -96,7 +96,7 @@ Layout Lowerer::output_layout(const FusedNode& f, Kind kind) const {
 }
 
 Layout Lowerer::input_layout() const {
-  bool plain = notes.input_shape.channels <= kFirstLayerChannels;
+  bool plain = channel_block(notes.layout) > 1 && notes.input_shape.channels <= kFirstLayerChannels;
   for (const FusedNode& step : fused_.steps) {
     const bool reads = step.input == fused_.input;
     const bool adds = step.residual && *step.residual == fused_.input;

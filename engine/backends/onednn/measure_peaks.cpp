@@ -62,19 +62,21 @@ double bf16_flops(MemoryResource& memory) {
   constexpr int64_t kSide = 512;
   LinearProblem p;
   p.samples = p.in_features = p.out_features = p.src_pitch = p.dst_pitch = kSide;
-  p.src_type = DType::kBF16;
+  p.src_type = p.dst_type = DType::kBF16;
   const auto product = Primitive::make(p);
   const auto block = [&memory](size_t bytes) { return Buffer(bytes, memory, "measuring the peak"); };
   const Buffer x = block(checked_bytes(Shape{kSide, kSide}, DType::kBF16));
-  const Buffer y = block(checked_bytes(Shape{kSide, kSide}, DType::kF32));
+  const Buffer y = block(checked_bytes(Shape{kSide, kSide}, DType::kBF16));
+  const Buffer weights = block(checked_bytes(Shape{kSide, kSide}, DType::kF32));
   const Buffer bias = block(checked_bytes(Shape{kSide}, DType::kF32));
   const Buffer packed = block(product->packed_bytes());
   const Buffer scratch = block(std::max<size_t>(product->scratch_bytes(), 1));
   const Buffer staged = block(std::max<size_t>(product->staged_bytes(), 1));
   std::memset(x.data(), 0x3c, x.bytes());  // 0x3c3c is 0.011 in bf16 and f32: ordinary numbers
   std::memset(y.data(), 0x3c, y.bytes());
+  std::memset(weights.data(), 0x3c, weights.bytes());
   std::memset(bias.data(), 0x3c, bias.bytes());
-  product->pack(static_cast<const float*>(y.data()), static_cast<float*>(staged.data()), packed.data());
+  product->pack(static_cast<const float*>(weights.data()), static_cast<float*>(staged.data()), packed.data());
   constexpr double kFlops = 2.0 * kSide * kSide * kSide;
   return best_rate([&](int64_t rounds) {
     for (int64_t i = 0; i < rounds; ++i) {

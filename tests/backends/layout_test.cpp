@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// The layout decides which of oneDNN's kernels a convolution can have: in bf16, where the processor has tiles (AMX), the wrong
+// one costs nine tenths of the speed and shows in nothing else.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "engine/backends/onednn/dnnl_adapter.h"
+
+namespace elek::onednn {
+namespace {
+
+bool the_processor_has_tiles() {
+  std::ifstream file("/proc/cpuinfo");
+  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  return text.find(" amx_bf16") != std::string::npos;
+}
+
+TEST(Layout, InBf16EveryConvolutionUsesTheTilesThatThereAre) {
+  if (!the_processor_has_tiles()) GTEST_SKIP() << "no AMX here";
+  for (const char* limit : {"DNNL_MAX_CPU_ISA", "ONEDNN_MAX_CPU_ISA"}) {
+    if (std::getenv(limit) != nullptr) GTEST_SKIP() << limit << " is set";
+  }
+  const Layout layout = preferred_layout(DType::kBF16);
+  for (const int64_t channels : {64, 23}) {  // as built, and after a cut
+    for (const int64_t kernel : {1, 3}) {
+      for (const int64_t stride : {1, 2}) {
+        ConvProblem p;
+        p.samples = 2;
+        p.src = {channels, 15, 15};
+        p.dst = {2 * channels, 14 / stride + 1, 14 / stride + 1};
+        p.kernel = kernel;
+        p.stride = stride;
+        p.padding = kernel / 2;
+        p.src_layout = p.dst_layout = layout;
+        p.src_type = p.dst_type = DType::kBF16;
+        const std::string name = Primitive::make(p)->kernel();
+        EXPECT_NE(name.find("amx"), std::string::npos) << name << " for " << channels << " channels, " << kernel << "x"
+                                                       << kernel << " by " << stride << ", " << name_of(layout);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace elek::onednn
