@@ -140,6 +140,7 @@ struct CutCommand {
   std::string repair = "refit";
   bool no_repair = false;
   std::vector<std::string> layers;  // NAME=share
+  std::optional<double> macs;       // share of the MACs that may stay, instead of a share of channels
   std::string tap = "relu";
   std::string save_statistics;
   std::string statistics;

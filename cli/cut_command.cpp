@@ -187,7 +187,7 @@ void report_collected(const std::string& name, const Dense& dense, const Collect
 /// Whatever else says what goes contradicts --replay.
 void add_replay(CLI::App& command, CutCommand& options) {
   CLI::Option* replay = command.add_option("--replay", options.spec.replay, "Cut as this cut network's history says");
-  for (const char* name : {"--metric", "--channels", "--sparsity", "--pattern", "--compare", "--scope", "--round-to",
+  for (const char* name : {"--metric", "--channels", "--macs", "--sparsity", "--pattern", "--compare", "--scope", "--round-to",
                            "--ignore", "--layer", "--tap", "--save-statistics", "--statistics", "--why", "--steps"}) {
     if (CLI::Option* other = command.get_option_no_throw(name); other != nullptr) replay->excludes(other);
   }
@@ -221,6 +221,10 @@ void add_selection(CLI::App& command, Selection& selection) {
 }
 
 void add_cut_options(CLI::App& command, CutCommand& options) {
+  CLI::Option* const macs = command.add_option("--macs", options.macs, "Instead: share of the multiply-adds that may stay");
+  for (const char* name : {"--channels", "--sparsity", "--pattern"}) {
+    if (CLI::Option* other = command.get_option_no_throw(name); other != nullptr) macs->excludes(other);
+  }
   add_cut_input(command, options.input);
   command.get_option("--evaluate")->required(false);  // where nothing is cut there is nothing to judge
   add_selection(command, options.selection);
@@ -274,6 +278,14 @@ void resolve(CutCommand& options) {
   }
   if (options.tap != "relu" && options.tap != "conv") throw UsageError("--tap '" + options.tap + "': expected relu or conv");
   const Criterion criterion = options.spec.criterion;
+  if (options.macs && !(*options.macs > 0 && *options.macs < 1)) {
+    throw UsageError("--macs " + share_text(*options.macs) + ": expected a share of more than 0 and less than 1");
+  }
+  if (options.macs && options.spec.channels.scope == Scope::kGlobal && criterion != Criterion::kRefit) {
+    throw UsageError(
+        "--macs: what a global pool of scores leaves is known only once it has chosen; take --scope layer, or the "
+        "metric refit, which spends MACs");
+  }
   if (options.tap == "conv" && (options.spec.weights || criterion == Criterion::kStdConsumer ||
                                 criterion == Criterion::kWanda || criterion == Criterion::kRefit)) {
     throw UsageError("--tap conv: " + (options.spec.weights ? std::string("wanda") : name_of(criterion)) +
@@ -281,6 +293,15 @@ void resolve(CutCommand& options) {
   }
   options.spec.tap = options.tap == "conv" ? Tap::kConv : Tap::kRelu;
   resolve_repair(options);
+}
+
+/// --macs, as the share of channels that comes to it.
+void resolve_macs(double macs_share, const Graph& graph, ChannelTarget& target, const Output& output) {
+  const std::vector<Group> groups = find_groups(graph);
+  const auto dense = static_cast<double>(macs(graph));
+  target.share = share_for_macs(groups, graph, target, macs_share * dense);
+  output.note("--macs " + share_text(macs_share) + ": as with --channels " + share_text(target.share) + ", which leaves " +
+              percent(macs_of_equal_shares(groups, graph, target) / dense, 1) + " of the MACs if every group gives as much");
 }
 
 void run_cut(const std::string& name, CutCommand options) {
@@ -293,6 +314,7 @@ void run_cut(const std::string& name, CutCommand options) {
   if (!options.spec.out.empty()) check_output_path(options.spec.out);
   if (!options.save_statistics.empty()) check_output_path(options.save_statistics);
   Dense dense = load_dense(options.input, context);
+  if (options.macs) resolve_macs(*options.macs, dense.model.graph, options.spec.channels, context.output());
   const bool by_cost = options.spec.criterion == Criterion::kRefit && options.spec.replay.empty();
   if (by_cost) add_refit_costs(dense, context);
   const Probes probes = options.spec.replay.empty() ? probes_of(options.spec, dense.model.graph) : Probes{};

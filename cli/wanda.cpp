@@ -32,13 +32,13 @@ void parse_pattern(const std::string& text, WeightTarget& target) {
 
 void wanda(WandaOptions options) {
   CutSpec& spec = options.cut.spec;
-  if (options.channels) {
+  if (options.channels || options.cut.macs) {
     if (options.compare != "output") throw UsageError("--compare says how weights compete; it goes with --sparsity");
     spec.criterion = options.metric == "wanda" ? Criterion::kWanda : Criterion::kWandaSeed;
-    spec.channels.share = *options.channels;
+    spec.channels.share = options.channels.value_or(0);
   } else {
     if (!options.cut.layers.empty() || options.cut.selection.scope != "auto" || options.cut.selection.round_to != "auto") {
-      throw UsageError("--layer, --scope and --round-to are about channels; they go with --channels");
+      throw UsageError("--layer, --scope and --round-to are about channels; they go with --channels and --macs");
     }
     if (options.metric != "wanda") throw UsageError("--metric " + options.metric + " scores channels; it goes with --channels");
     spec.weights = true;

@@ -208,6 +208,24 @@ double macs_of_equal_shares(const std::vector<Group>& groups, const Graph& graph
   return macs_by_share(groups, graph, read_wishes(groups, graph, target), target);
 }
 
+double share_for_macs(const std::vector<Group>& groups, const Graph& graph, ChannelTarget target, double macs) {
+  const auto left_by = [&](int64_t thousandths) {
+    target.share = static_cast<double>(thousandths) / 1000;
+    return macs_of_equal_shares(groups, graph, target);
+  };
+  int64_t too_few = -1, enough = 999;  // a larger share never leaves more
+  if (left_by(enough) > macs) {
+    throw UsageError("of " + share_text(left_by(0)) + " MACs an image no more than " + share_text(macs) +
+                     " are to stay, but a share of 0.999 of every group leaves " + share_text(left_by(enough)) +
+                     "; ask for more, or ignore fewer groups");
+  }
+  while (enough - too_few > 1) {
+    const int64_t middle = (enough + too_few) / 2;
+    (left_by(middle) > macs ? too_few : enough) = middle;
+  }
+  return static_cast<double>(enough) / 1000;
+}
+
 PrunePlan select_channels(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores, const Graph& graph,
                           const ChannelTarget& target) {
   if (target.round_to < 0) throw UsageError("round-to is " + std::to_string(target.round_to) + ", expected auto or at least 1");

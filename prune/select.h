@@ -36,6 +36,10 @@ struct ChannelTarget {
 /// to round_to.
 [[nodiscard]] double macs_of_equal_shares(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target);
 
+/// The least share, in whole thousandths, that leaves no more than `macs` of an image's MACs when every group gives it (the
+/// target's own share is not looked at, its overrides and ignored groups are as they are). UsageError where 0.999 leaves more.
+[[nodiscard]] double share_for_macs(const std::vector<Group>& groups, const Graph& graph, ChannelTarget target, double macs);
+
 /// How many channels the group keeps when `removed` were to go: by target.round where set, else kept_count().
 [[nodiscard]] int64_t kept_of(const Graph& graph, const Group& group, int64_t removed, const ChannelTarget& target);
 

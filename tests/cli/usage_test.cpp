@@ -14,7 +14,7 @@ using ::testing::Not;
 
 TEST(Help, EveryCommandShowsItsOptionsAndExamples) {
   for (const std::string command :
-       {"prepare", "eval", "run", "coverage", "wanda", "merge", "info", "bench", "profile", "demo"}) {
+       {"prepare", "eval", "run", "coverage", "wanda", "merge", "convert", "info", "bench", "profile", "demo"}) {
     const Outcome help = elek_command({command, "--help"});
     EXPECT_EQ(help.exit_code, 0) << command;
     EXPECT_THAT(help.out, HasSubstr("Examples:")) << command;
@@ -90,6 +90,11 @@ TEST(Usage, WhatCannotBeMeantIsExitCode2) {
       {with(wanda, {"--pattern", "2:4", "--sparsity", "0.5"}), "excludes"},
       {with(wanda, {"--channels", "0.3", "--compare", "layer"}), "--sparsity"},
       {with(wanda, {"--sparsity", "0.3", "--scope", "global"}), "--channels"},
+      {with(cut, {"--macs", "0.5", "--channels", "0.3"}), "excludes"},
+      {with(wanda, {"--macs", "0.5", "--sparsity", "0.3"}), "excludes"},
+      {with(wanda, {"--macs", "0.5", "--scope", "global"}), "--scope layer"},
+      {with(cut, {"--macs", "1"}), "less than 1"},
+      {with(cut, {"--macs", "nan"}), "less than 1"},
   };
   for (const Wrong& wrong : cases) {
     const Outcome outcome = elek_command(wrong.words);

@@ -48,6 +48,28 @@ std::vector<int64_t> kept_in(const std::vector<Group>& groups, const PrunePlan& 
   return kept;
 }
 
+TEST(ShareForMacs, IsTheLeastThatLeavesNoMore) {
+  for (const char* arch : {"resnet50", "cifar_resnet20"}) {
+    const Graph graph = build_resnet(resnet_spec(arch));
+    const std::vector<Group> groups = find_groups(graph);
+    const auto dense = static_cast<double>(macs(graph));
+    for (const int64_t round_to : {0, 1}) {
+      for (const double kept : {0.9, 0.5, 0.07}) {
+        ChannelTarget target;
+        target.round_to = round_to;
+        target.ignore = {"conv1"};
+        target.share = 0.123;  // not looked at
+        target.share = share_for_macs(groups, graph, target, kept * dense);
+        EXPECT_LE(macs_of_equal_shares(groups, graph, target), kept * dense) << arch << " " << kept;
+        target.share -= 0.001;
+        EXPECT_GT(macs_of_equal_shares(groups, graph, target), kept * dense) << arch << " " << kept;
+      }
+    }
+    EXPECT_EQ(share_for_macs(groups, graph, {}, dense), 0);
+    EXPECT_THROW((void)share_for_macs(groups, graph, {}, 1e-6 * dense), UsageError) << "no group goes below one step";
+  }
+}
+
 TEST(SelectByCost, TakesWhereMacsAreCheapest) {
   const Graph graph = chain();
   const std::vector<Group> groups = find_groups(graph);
