@@ -18,6 +18,7 @@ void add_wanda(CLI::App& app, Run& run);
 void add_merge(CLI::App& app, Run& run);
 void add_sweep(CLI::App& app, Run& run);
 void add_compare(CLI::App& app, Run& run);
+void add_convert(CLI::App& app, Run& run);
 void add_info(CLI::App& app, Run& run);
 void add_memory(CLI::App& app, Run& run);
 void add_bench(CLI::App& app, Run& run);

@@ -43,8 +43,7 @@ void print_layers(const Output& out, const Table& table, const std::string& path
   out.result("\n" + model.architecture + ", " + readable_bytes(file_bytes) + " on disk, " +
              percent(1 - static_cast<double>(nonzero_parameter_count(model)) / static_cast<double>(parameter_count(model))) +
              " of the parameters are zero, hash " + to_hex(hash(model)) + "\n");
-  out.result("preprocessing: (pixel / 255 - mean) / std, mean " + joined(model.preprocessing.mean) + ", std " +
-             joined(model.preprocessing.stddev) + "\n");
+  out.result("preprocessing: " + preprocessing_text(model.preprocessing) + "\n");
   for (const HistoryEntry& entry : model.history) out.result("history: " + history_line(entry) + "\n");
 }
 
@@ -94,6 +93,10 @@ void info(const InfoOptions& options) {
 }
 
 }  // namespace
+
+std::string preprocessing_text(const Preprocessing& preprocessing) {
+  return "(pixel / 255 - mean) / std, mean " + joined(preprocessing.mean) + ", std " + joined(preprocessing.stddev);
+}
 
 void add_info(CLI::App& app, Run& run) {
   auto options = std::make_shared<InfoOptions>();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The parts of elek info: the groups that a cut would touch together, and what was done to the network so far.
+// The parts of elek info: how pixels become the input, the groups that a cut would touch together, and what was done to the
+// network so far.
 // Tests: tests/cli/info_test.cpp
 #pragma once
 
@@ -9,6 +10,9 @@
 #include "engine/graph/model.h"
 
 namespace elek::cli {
+
+/// "(pixel / 255 - mean) / std, mean 0.4850 0.4560 0.4060, std …"
+[[nodiscard]] std::string preprocessing_text(const Preprocessing& preprocessing);
 
 /// Each group before it is cut: channels, members, who reads them; lines of at most 100 columns.
 [[nodiscard]] std::string groups_text(const Graph& graph);

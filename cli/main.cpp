@@ -53,6 +53,7 @@ int run_command(int argc, char** argv) {
   elek::cli::add_merge(app, run);
   elek::cli::add_sweep(app, run);
   elek::cli::add_compare(app, run);
+  elek::cli::add_convert(app, run);
   elek::cli::add_info(app, run);
   elek::cli::add_memory(app, run);
   elek::cli::add_bench(app, run);

@@ -56,5 +56,6 @@ void write_safetensors(const std::string& path, const std::vector<SafetensorsEnt
                        const std::map<std::string, std::string>& metadata);
 /// Any other file (a table, a drawing) in the same way, with the same errors.
 void write_whole_file(const std::string& path, std::string_view bytes);
+void write_whole_file(const std::string& path, const std::vector<std::span<const std::byte>>& parts);
 
 }  // namespace elek

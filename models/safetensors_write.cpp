@@ -231,18 +231,20 @@ void write_safetensors(const std::string& path, const std::vector<SafetensorsEnt
                        const std::map<std::string, std::string>& metadata) {
   const std::vector<const SafetensorsEntry*> order = in_file_order(entries);
   const std::string header = make_header(path, order, metadata);
+  std::vector<std::span<const std::byte>> parts{std::as_bytes(std::span<const char>(header))};
+  for (const SafetensorsEntry* entry : order) parts.push_back(entry->bytes);
+  write_whole_file(path, parts);
+}
+
+void write_whole_file(const std::string& path, const std::vector<std::span<const std::byte>>& parts) {
   const FileSizeSignalBlocked blocked;
   Temporary file(resolve_target(path));
-  file.write(std::as_bytes(std::span<const char>(header)));
-  for (const SafetensorsEntry* entry : order) file.write(entry->bytes);
+  for (const std::span<const std::byte>& part : parts) file.write(part);
   file.commit();
 }
 
 void write_whole_file(const std::string& path, std::string_view bytes) {
-  const FileSizeSignalBlocked blocked;
-  Temporary file(resolve_target(path));
-  file.write(std::as_bytes(std::span(bytes)));
-  file.commit();
+  write_whole_file(path, std::vector{std::as_bytes(std::span(bytes))});
 }
 
 }  // namespace elek

@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+// An ONNX file is one protobuf message. Its fields are few, so no protobuf library is needed, and parameters go from where they
+// lie into the file. Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+#include "models/onnx.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <deque>
+#include <initializer_list>
+#include <iomanip>
+#include <limits>
+#include <set>
+#include <span>
+#include <sstream>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "engine/base/error.h"
+#include "engine/base/runtime.h"
+#include "models/protobuf.h"
+#include "models/safetensors.h"
+#include "models/text.h"
+
+namespace elek {
+namespace {
+
+using detail::Message;
+
+constexpr int64_t kOperatorSet = 13;                                // of 2020: what a Jetson's TensorRT 8 reads, too
+constexpr int64_t kIrVersion = 7;                                   // that came with it
+constexpr size_t kMostBytes = std::numeric_limits<int32_t>::max();  // of a protobuf message
+
+namespace model_field {
+constexpr int kIrVersion = 1, kProducer = 2, kGraph = 7, kOperatorSet = 8, kMetadata = 14;
+}
+namespace graph_field {
+constexpr int kNode = 1, kName = 2, kInitializer = 5, kInput = 11, kOutput = 12;
+}
+namespace node_field {
+constexpr int kInput = 1, kOutput = 2, kName = 3, kOperator = 4, kAttribute = 5;
+}
+namespace attribute_field {
+constexpr int kName = 1, kFloat = 2, kInt = 3, kInts = 8, kType = 20;
+}
+namespace tensor_field {
+constexpr int kDim = 1, kType = 2, kName = 8, kRawData = 9;
+}
+enum class AttributeType : uint8_t { kFloat = 1, kInt = 2, kInts = 7 };
+enum class ElementType : uint8_t { kFloat = 1, kInt64 = 7 };
+
+Message attribute(std::string_view name, AttributeType type) {
+  return Message().text(attribute_field::kName, name).integer(attribute_field::kType, static_cast<int64_t>(type));
+}
+Message attribute(std::string_view name, int64_t value) {
+  return attribute(name, AttributeType::kInt).integer(attribute_field::kInt, value);
+}
+Message attribute(std::string_view name, float value) {
+  return attribute(name, AttributeType::kFloat).real(attribute_field::kFloat, value);
+}
+Message attribute(std::string_view name, std::initializer_list<int64_t> values) {
+  Message message = attribute(name, AttributeType::kInts);
+  for (const int64_t value : values) message.integer(attribute_field::kInts, value);
+  return message;
+}
+
+/// The attributes of a square window, as convolutions and pools have them.
+std::vector<Message> window(int64_t kernel, int64_t stride, int64_t padding) {
+  return {attribute("kernel_shape", {kernel, kernel}), attribute("strides", {stride, stride}),
+          attribute("pads", {padding, padding, padding, padding})};
+}
+
+/// A tensor that the file holds: its message, begun, and the bytes of its last field.
+struct Constant {
+  Message begun;
+  std::span<const std::byte> bytes;
+};
+
+/// A graph's nodes and constants in ONNX's operators. Values keep their names; what is made on the way to one has its name, a
+/// slash and a word.
+class Translation {
+ public:
+  Translation(const Model& model, const std::string& path) : model_(model), path_(path) {
+    for (const Node& node : model.graph.nodes()) {
+      claim(node.name);
+      ranks_.push_back(std::visit([&](const auto& attrs) { return add(node, attrs); }, node.attrs));
+    }
+  }
+  [[nodiscard]] const Message& nodes() const noexcept { return nodes_; }
+  [[nodiscard]] const std::vector<Constant>& constants() const noexcept { return constants_; }
+  /// The value's name and shape; a batch of 0 is open.
+  [[nodiscard]] Message value_info(ValueId value, int64_t batch) const {
+    const ImageShape& shape = model_.graph.node(value).shape;
+    std::vector<int64_t> dims{shape.channels};
+    if (rank(value) == kImage) dims = {shape.channels, shape.height, shape.width};
+    Message list;
+    list.message(1, batch > 0 ? Message().integer(1, batch) : Message().text(2, "batch"));
+    for (const int64_t dim : dims) list.message(1, Message().integer(1, dim));
+    const Message tensor = Message().integer(1, static_cast<int64_t>(ElementType::kFloat)).message(2, list);
+    return Message().text(1, model_.graph.node(value).name).message(2, Message().message(1, tensor));
+  }
+
+ private:
+  static constexpr int kFeatures = 2, kImage = 4;  // ranks: [N, F] and [N, C, H, W]; elek itself tells them not apart
+
+  [[nodiscard]] int rank(ValueId value) const { return ranks_[static_cast<size_t>(value)]; }
+
+  const std::string& claim(const std::string& name) {
+    if (!names_.insert(name).second) {
+      throw InputError(path_ + ": cannot be written: two values would be called " + detail::in_quotes(name) +
+                       ", and ONNX tells them by name; rename one in the model");
+    }
+    return name;
+  }
+
+  void emit(std::string_view op, const std::vector<std::string>& inputs, const std::string& output,
+            const std::vector<Message>& attributes = {}) {
+    Message node;
+    for (const std::string& input : inputs) node.text(node_field::kInput, input);
+    node.text(node_field::kOutput, output).text(node_field::kName, output).text(node_field::kOperator, op);
+    for (const Message& each : attributes) node.message(node_field::kAttribute, each);
+    nodes_.message(graph_field::kNode, node);
+  }
+
+  std::string constant(const std::string& name, std::span<const int64_t> dims, ElementType type,
+                       std::span<const std::byte> bytes) {
+    Message tensor;
+    for (const int64_t dim : dims) tensor.integer(tensor_field::kDim, dim);
+    tensor.integer(tensor_field::kType, static_cast<int64_t>(type)).text(tensor_field::kName, claim(name));
+    tensor.announce(tensor_field::kRawData, bytes.size());
+    constants_.push_back({Message().announce(graph_field::kInitializer, tensor.size() + bytes.size()).append(tensor), bytes});
+    return name;
+  }
+  std::string integers(const std::string& name, std::vector<int64_t> values) {
+    const std::vector<int64_t>& kept = integers_.emplace_back(std::move(values));
+    return constant(name, std::array{std::ssize(kept)}, ElementType::kInt64, std::as_bytes(std::span(kept)));
+  }
+  std::string parameter(const std::string& name) {
+    const Tensor& tensor = model_.parameter(name);
+    std::vector<int64_t> dims;
+    for (int axis = 0; axis < tensor.shape().rank(); ++axis) dims.push_back(tensor.shape()[axis]);
+    return constant(name, dims, ElementType::kFloat, std::as_bytes(tensor.f32()));
+  }
+  std::vector<std::string> with_weights(std::string input, const Node& node, bool bias) {
+    std::vector<std::string> inputs{std::move(input), parameter(node.name + ".weight")};
+    if (bias) inputs.push_back(parameter(node.name + ".bias"));
+    return inputs;
+  }
+
+  /// Name of the node's input as a tensor of this rank; one of the other is reshaped for this reader.
+  std::string read(const Node& node, size_t input, int wanted) {
+    const ValueId value = node.inputs.at(input);
+    const std::string& name = model_.graph.node(value).name;
+    if (rank(value) == wanted) return name;
+    const std::string made = claim(node.name + "/input" + std::to_string(input));
+    if (wanted == kFeatures) {
+      emit("Flatten", {name}, made, {attribute("axis", int64_t{1})});
+    } else {
+      emit("Unsqueeze", {name, integers(made + "/axes", {2, 3})}, made);
+    }
+    return made;
+  }
+
+  // Each add() writes a node's operators, of which the last makes the node's value, and says its rank.
+
+  static int add(const Node& /*node*/, const InputAttrs& /*attrs*/) { return kImage; }
+  int add(const Node& node, const Conv2dAttrs& conv) {
+    std::vector<Message> attributes = window(conv.kernel, conv.stride, conv.padding);
+    attributes.push_back(attribute("group", conv.groups));
+    emit("Conv", with_weights(read(node, 0, kImage), node, conv.bias), node.name, attributes);
+    return kImage;
+  }
+  int add(const Node& node, const BatchNormAttrs& norm) {
+    const int same = rank(node.inputs.at(0));
+    std::vector<std::string> inputs{read(node, 0, same)};
+    for (const char* suffix : {".weight", ".bias", ".running_mean", ".running_var"})
+      inputs.push_back(parameter(node.name + suffix));
+    emit("BatchNormalization", inputs, node.name, {attribute("epsilon", static_cast<float>(norm.eps))});
+    return same;
+  }
+  int add(const Node& node, const ReluAttrs& /*attrs*/) {
+    const int same = rank(node.inputs.at(0));
+    emit("Relu", {read(node, 0, same)}, node.name);
+    return same;
+  }
+  int add(const Node& node, const AddAttrs& /*attrs*/) {
+    const int common = std::max(rank(node.inputs.at(0)), rank(node.inputs.at(1)));
+    emit("Add", {read(node, 0, common), read(node, 1, common)}, node.name);
+    return common;
+  }
+  int add(const Node& node, const MaxPoolAttrs& pool) {
+    emit("MaxPool", {read(node, 0, kImage)}, node.name, window(pool.kernel, pool.stride, pool.padding));
+    return kImage;
+  }
+  int add(const Node& node, const AvgPoolAttrs& pool) {
+    std::vector<Message> attributes = window(pool.kernel, pool.stride, pool.padding);
+    attributes.push_back(attribute("count_include_pad", int64_t{1}));
+    emit("AveragePool", {read(node, 0, kImage)}, node.name, attributes);
+    return kImage;
+  }
+  int add(const Node& node, const GlobalAvgPoolAttrs& /*attrs*/) {
+    emit("GlobalAveragePool", {read(node, 0, kImage)}, node.name);
+    return kImage;
+  }
+  int add(const Node& node, const LinearAttrs& linear) {
+    emit("Gemm", with_weights(read(node, 0, kFeatures), node, linear.bias), node.name, {attribute("transB", int64_t{1})});
+    return kFeatures;
+  }
+  int add(const Node& node, const FlattenAttrs& /*attrs*/) {
+    emit("Flatten", {read(node, 0, rank(node.inputs.at(0)))}, node.name, {attribute("axis", int64_t{1})});
+    return kFeatures;
+  }
+  /// Every stride-th pixel; then, where an output has no source, a channel of zeros behind the others; then the choice.
+  int add(const Node& node, const ChannelMapAttrs& map) {
+    std::string value = read(node, 0, kImage);
+    std::vector<int64_t> source(map.source.begin(), map.source.end());
+    if (map.stride > 1) {
+      const std::string made = claim(node.name + "/strided");
+      constexpr int64_t kEnd = std::numeric_limits<int64_t>::max();
+      emit("Slice",
+           {value, integers(made + "/starts", {0, 0}), integers(made + "/ends", {kEnd, kEnd}), integers(made + "/axes", {2, 3}),
+            integers(made + "/steps", {map.stride, map.stride})},
+           made);
+      value = made;
+    }
+    if (std::find(source.begin(), source.end(), -1) != source.end()) {
+      const std::string made = claim(node.name + "/padded");
+      emit("Pad", {value, integers(made + "/pads", {0, 0, 0, 0, 0, 1, 0, 0})}, made);  // before each axis, after each
+      std::replace(source.begin(), source.end(), int64_t{-1}, model_.graph.node(node.inputs.at(0)).shape.channels);
+      value = made;
+    }
+    emit("Gather", {value, integers(node.name + "/source", std::move(source))}, node.name, {attribute("axis", int64_t{1})});
+    return kImage;
+  }
+
+  const Model& model_;
+  const std::string& path_;
+  std::vector<int> ranks_;  // of the values so far
+  Message nodes_;
+  std::vector<Constant> constants_;
+  std::deque<std::vector<int64_t>> integers_;  // what constants_ looks at; a deque does not move them
+  std::set<std::string> names_;
+};
+
+template <typename T>
+std::string joined(const std::vector<T>& values, char separator) {
+  std::ostringstream text;
+  text << std::setprecision(std::numeric_limits<float>::max_digits10);
+  for (size_t i = 0; i < values.size(); ++i) text << (i > 0 ? std::string(1, separator) : "") << values[i];
+  return text.str();
+}
+
+/// Everything of the file but the graph.
+Message about(const Model& model) {
+  Message file;
+  file.integer(model_field::kIrVersion, kIrVersion).text(model_field::kProducer, "elek");
+  file.message(model_field::kOperatorSet, Message().integer(2, kOperatorSet));
+  const auto say = [&file](std::string_view key, std::string_view value) {
+    file.message(model_field::kMetadata, Message().text(1, key).text(2, value));
+  };
+  say("elek.input", "(pixel / 255 - mean) / std");
+  say("elek.mean", joined(model.preprocessing.mean, ','));
+  say("elek.std", joined(model.preprocessing.stddev, ','));
+  if (!model.labels.empty()) say("elek.labels", joined(model.labels, '\n'));
+  say("elek.hash", to_hex(hash(model)));
+  return file;
+}
+
+}  // namespace
+
+void save_onnx(const Model& model, const std::string& path, int64_t batch) {
+  ELEK_CHECK(batch >= 0, "save_onnx: a batch of " + std::to_string(batch) + ", expected at least 0");
+  const Translation translation(model, path);
+  Message graph;
+  graph.text(graph_field::kName, model.architecture);
+  graph.message(graph_field::kInput, translation.value_info(0, batch));
+  graph.message(graph_field::kOutput, translation.value_info(model.graph.output(), batch));
+  graph.append(translation.nodes());
+
+  // The graph comes last in the file, and its constants last in it: so the bytes of parameters are never copied together.
+  size_t constants_bytes = 0;
+  for (const auto& [begun, bytes] : translation.constants()) constants_bytes += begun.size() + bytes.size();
+  const Message start = about(model).announce(model_field::kGraph, graph.size() + constants_bytes).append(graph);
+  if (start.size() + constants_bytes > kMostBytes) {
+    throw InputError(path + ": cannot be written: as ONNX the network takes " + std::to_string(start.size() + constants_bytes) +
+                     " bytes, the format (protobuf) allows " + std::to_string(kMostBytes) + "; cut channels first");
+  }
+  std::vector<std::span<const std::byte>> parts{start.bytes()};
+  for (const auto& [begun, bytes] : translation.constants()) {
+    parts.push_back(begun.bytes());
+    parts.push_back(bytes);
+  }
+  write_whole_file(path, parts);
+}
+
+}  // namespace elek

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// What cannot be an ONNX file is refused before a byte is written. What can: tests/cli/convert_test.cpp.
+#include "models/onnx.h"
+
+#include <gmock/gmock.h>
+
+#include <memory>
+#include <utility>
+
+#include "engine/memory/resource.h"
+#include "tests/models/files.h"
+
+namespace elek {
+namespace {
+
+using test::Folder;
+using test::message_of;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+/// Parameters as the system gives them: nobody writes them, so that 2 GB of them take none.
+Model with_blank_parameters(Graph graph) {
+  Model model;
+  model.architecture = "test";
+  for (const ParameterSpec& spec : required_parameters(graph))
+    model.parameters[spec.name] = std::make_shared<const Tensor>(spec.shape, DType::kF32, host_resource(), spec.name);
+  model.graph = std::move(graph);
+  model.preprocessing = {{0.5F}, {0.5F}};
+  return model;
+}
+
+TEST(Onnx, RefusesWhatPassesProtobufsLimit) {
+  const Folder folder;
+  Graph graph;
+  const ValueId input = graph.add("input", InputAttrs{{1, 1, 1}}, {});
+  const ValueId wide = graph.add("wide", LinearAttrs{1 << 15, false}, {input});
+  (void)graph.add("fc", LinearAttrs{1 << 14, false}, {wide});  // 2^31 bytes: one too many, were there nothing else
+  const Model model = with_blank_parameters(std::move(graph));
+  EXPECT_THAT(message_of<InputError>([&] { save_onnx(model, folder / "a.onnx", 0); }),
+              AllOf(HasSubstr(folder / "a.onnx"), HasSubstr("2147"), HasSubstr("2147483647")));
+  EXPECT_THAT(folder.names(), IsEmpty());
+}
+
+TEST(Onnx, RefusesValuesThatWouldHaveOneName) {
+  const Folder folder;
+  Graph graph;
+  const ValueId input = graph.add("fc.weight", InputAttrs{{2, 1, 1}}, {});
+  (void)graph.add("fc", LinearAttrs{2, false}, {input});
+  const Model model = with_blank_parameters(std::move(graph));
+  EXPECT_THAT(message_of<InputError>([&] { save_onnx(model, folder / "a.onnx", 0); }), HasSubstr("\"fc.weight\""));
+  EXPECT_THAT(folder.names(), IsEmpty());
+}
+
+}  // namespace
+}  // namespace elek
