@@ -66,7 +66,7 @@ class GraphNet(nn.Module):
 
     def __init__(self, path):
         super().__init__()
-        about = metadata(path)
+        self.about = about = metadata(path)
         nodes = about["graph"]["nodes"]
         self.mean, self.std = about["preprocessing"]["mean"], about["preprocessing"]["std"]
         self.shape = tuple(nodes[0]["shape"])  # channels, height, width
@@ -97,3 +97,14 @@ class GraphNet(nn.Module):
             for i in dead:
                 del values[i]
         return values[self.output]
+
+    def save(self, path, action):
+        """The weights as they are now, as a model file for elek: the same graph, and a history whose last entry is `action`, what
+        was done. elek checks what it reads."""
+        weights = {f"{name}.{key}": value.detach().numpy() for name, module, *_ in self.steps
+                   for key, value in self._modules[module].state_dict().items() if key != "num_batches_tracked"}
+        entry = dict.fromkeys(("criterion", "target", "repair", "source_hash", "replayed", "calibration", "tap", "kernels",
+                               "repair_data", "version"), "")
+        entry.update(action=action, calibration_samples=0, repair_samples=0, seed=0, cuts=[])
+        about = dict(self.about, history=self.about["history"] + [entry])
+        generated.write_safetensors(path, weights, {"elek": json.dumps(about)})
