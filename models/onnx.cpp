@@ -140,8 +140,8 @@ class Translation {
   }
   std::string parameter(const std::string& name) {
     const Tensor& tensor = model_.parameter(name);
-    std::vector<int64_t> dims;
-    for (int axis = 0; axis < tensor.shape().rank(); ++axis) dims.push_back(tensor.shape()[axis]);
+    std::vector<int64_t> dims(static_cast<size_t>(tensor.shape().rank()));
+    for (int axis = 0; axis < tensor.shape().rank(); ++axis) dims[static_cast<size_t>(axis)] = tensor.shape()[axis];
     return constant(name, dims, ElementType::kFloat, std::as_bytes(tensor.f32()));
   }
   std::vector<std::string> with_weights(std::string input, const Node& node, bool bias) {
@@ -155,7 +155,7 @@ class Translation {
     const ValueId value = node.inputs.at(input);
     const std::string& name = model_.graph.node(value).name;
     if (rank(value) == wanted) return name;
-    const std::string made = claim(node.name + "/input" + std::to_string(input));
+    std::string made = claim(node.name + "/input" + std::to_string(input));
     if (wanted == kFeatures) {
       emit("Flatten", {name}, made, {attribute("axis", int64_t{1})});
     } else {
