@@ -107,6 +107,9 @@ def merge(files):
                 rows[kind][tuple(part(row, n) for n in names)] = row | {"sitting": sitting}
     measured = {job_name(kind, **{n: part(row, n) for n in JOBS[kind]}) for kind, by in rows.items() for row in by.values()}
     out = {kind: list(by.values()) for kind, by in rows.items()}
+    first_seen = {name: list(dict.fromkeys(part(row, name) for row in out["results"])) for name in ("precision", "arch")}
+    out["results"].sort(key=lambda row: (first_seen["precision"].index(part(row, "precision")), part(row, "variant"),
+                                         first_seen["arch"].index(row["arch"]), row["batch"]))
     used = [row["sitting"] for by in out.values() for row in by]
     return out | {"sittings": [s for i, s in enumerate(used) if s not in used[:i]],
                   "not_measured": [n for n in dict.fromkeys(wanted) if n not in measured]}
@@ -302,7 +305,7 @@ def tables(merged):
 
 # ---- plot ----
 
-ROW, LEFT, WIDTH, TOP = 26, 250, 1000, 64
+ROW, LEFT, WIDTH, TOP = 26, 330, 1000, 64  # LEFT: the longest name's end
 
 
 def svg(results):
