@@ -222,15 +222,17 @@ void OneDnnExecutable::run_slice(size_t index, const Primitive& primitive, int64
   primitive.run(data_of(step.input, first), at(weights_, step.weights), floats_at(weights_, step.bias), z_data,
                 workspace(index));
   if (!step.epilogue) return;
-  const auto z = view<float>(step.output, samples, first, z_data);
-  if (step.watch_raw) kernels::observe(z, sums_[static_cast<size_t>(step.watched)], notes_.threads);
-  if (step.own_moments) return;
-  as_stored(tensor(step.output).dtype, [&](auto type) {
-    using T = decltype(type);
+  const auto last_act = [&](auto z_type, auto y_type) {
+    using Y = decltype(y_type);
+    const auto z = view<decltype(z_type)>(step.output, samples, first, z_data);
+    if (step.watch_raw) kernels::observe(z, sums_[static_cast<size_t>(step.watched)], notes_.threads);
+    if (step.own_moments) return;
     const bool adds = step.residual >= 0 && !step.sum_in_place;
-    finish(step, z, view<T>(step.output, samples, first), floats_at(weights_, step.scale), floats_at(weights_, step.shift),
-           adds ? view<T>(step.residual, samples, first).data : nullptr);
-  });
+    finish(step, z, view<Y>(step.output, samples, first), floats_at(weights_, step.scale), floats_at(weights_, step.shift),
+           adds ? view<Y>(step.residual, samples, first).data : nullptr);
+  };
+  as_stored(tensor(step.output).dtype,
+            [&](auto type) { step.z_in_workspace ? last_act(float(), type) : last_act(type, type); });
 }
 
 template <typename Z, typename Y>

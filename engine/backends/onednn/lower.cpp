@@ -105,9 +105,10 @@ Layout Lowerer::input_layout() const {
   return plain ? Layout::kNchw : notes.layout;
 }
 
-/// z, where the epilogue follows, is f32: in the output's own place if that is f32, else in the workspace.
 /// The last act of a convolution or linear layer: oneDNN's post-ops, or our epilogue after it. oneDNN adds only onto what
 /// already lies in the destination; elsewhere the epilogue adds. (Our own kernels do everything themselves.)
+/// z, where the epilogue follows, lies in the output's own place if the output's type holds it: f32, or all that is left to
+/// do to it is ReLU, which commutes with rounding. Else it is f32 in the workspace.
 void Lowerer::decide_last_acts() {
   for (Step& step : notes.steps) {
     const bool narrow = tensor(step.output).dtype != DType::kF32;
@@ -117,15 +118,11 @@ void Lowerer::decide_last_acts() {
     }
     if (step.kind != Kind::kConv || step.own) continue;
     const bool in_place = step.place == Place::kResidual;
-    if (in_place) {
-      step.z_in_workspace = step.bn_apart || step.watch_raw || (sums_of(step) & kMoments) != 0;
-      step.sum_in_place = !step.z_in_workspace;
-    }
+    const bool z_is_wanted = step.bn_apart || step.watch_raw || (sums_of(step) & kMoments) != 0;  // as it is before the sum
     step.epilogue = step.bn_apart || step.watched >= 0 || (step.residual >= 0 && !in_place);
-    if (step.epilogue && narrow) {
-      step.z_in_workspace = true;
-      step.sum_in_place = false;
-    }
+    const bool rounds_twice = step.epilogue && narrow && (z_is_wanted || (step.residual >= 0 && !in_place));
+    step.z_in_workspace = (in_place && z_is_wanted) || rounds_twice;
+    step.sum_in_place = in_place && !step.z_in_workspace;
   }
 }
 

@@ -66,8 +66,9 @@ class OneDnnBackend final : public Backend {
 int64_t Lowerer::slice_of(const Step& step) const {
   const int64_t m = program.micro_batch;
   if (step.own_moments || (!step.epilogue && step.tap_norm < 0)) return m;
-  const size_t bytes =
-      std::max(step.epilogue ? z_bytes(tensor(step.output)) : 0, step.tap_norm >= 0 ? sample_bytes(tensor(step.input), m) : 0);
+  const ProgramTensor& y = tensor(step.output);
+  const size_t z = step.z_in_workspace ? z_bytes(y) : sample_bytes(y, m);
+  const size_t bytes = std::max(step.epilogue ? z : 0, step.tap_norm >= 0 ? sample_bytes(tensor(step.input), m) : 0);
   int64_t slice = m;
   while (slice > 1 && (m % slice != 0 || static_cast<size_t>(slice) * bytes > kSliceBytes)) --slice;
   return slice;
@@ -88,7 +89,7 @@ void Lowerer::build_convolution(size_t i) {
   p.src_layout = x.layout;
   p.dst_layout = y.layout;
   p.src_type = x.dtype;
-  p.dst_type = step.epilogue ? DType::kF32 : y.dtype;
+  p.dst_type = step.z_in_workspace ? DType::kF32 : y.dtype;
   p.sum = step.sum_in_place;
   p.relu = step.relu && !step.epilogue;
   p.samples = step.slice = slice_of(step);
@@ -111,7 +112,7 @@ void Lowerer::build_linear(size_t i) {
   p.src_pitch = x.channel_pitch;
   p.dst_pitch = y.channel_pitch;
   p.src_type = x.dtype;
-  p.dst_type = step.epilogue ? DType::kF32 : y.dtype;
+  p.dst_type = step.z_in_workspace ? DType::kF32 : y.dtype;
   p.samples = step.slice = program.micro_batch;
   step.whole = Primitive::make(p);
   p.samples = 1;

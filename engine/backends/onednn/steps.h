@@ -37,7 +37,7 @@ struct Step : backends::CommonStep {
   bool timed = false;                 // times are known under that key, and decided
   bool epilogue = false;              // it runs; else oneDNN's post-ops do residual and ReLU
   bool sum_in_place = false;          // oneDNN adds onto the residual, whose storage is the output's
-  bool z_in_workspace = false;        // z cannot be written over the residual before it is added, or is wider than the output
+  bool z_in_workspace = false;        // z may not be written over the residual, or be rounded before its last act
   size_t z_offset = 0;                // in the workspace, after the kernel's own scratch
   size_t moments_offset = 0;          // likewise, of batch_moments
 
