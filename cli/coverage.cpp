@@ -61,6 +61,8 @@ void add_coverage(CLI::App& app, Run& run) {
       "                --out small.safetensors\n"
       "  elek coverage --model net.safetensors --calibrate images:train --evaluate images:val --round-to measured --out "
       "here.safetensors\n"
+      "  elek coverage --model net.safetensors --calibrate images:train --evaluate images:val --macs 0.5 --out "
+      "half.safetensors\n"
       "  elek coverage --model net.safetensors --calibrate images:train --why layer2.0\n"
       "  elek coverage --model net.safetensors --calibrate images:train --evaluate images:val --channels 0.5 --steps 3 --out "
       "s.safetensors\n"
