@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <type_traits>
 
 #include "engine/base/bfloat16.h"
 #include "kernels/cpu/parallel.h"
@@ -21,9 +22,17 @@ template <typename T>
 void write_channel(const uint8_t* pixels, const float* table, const ActivationView<T>& y, const Geometry& g, int64_t c,
                    int64_t first, int64_t last) {
   const int64_t width = y.shape.width, channels = g.channels;
-  std::array<T, kPixelValues> values{};
-  if (c < channels)
-    std::transform(table + c * kPixelValues, table + (c + 1) * kPixelValues, values.begin(), [](float v) { return T(v); });
+  const T* values = nullptr;
+  std::array<T, kPixelValues> rounded;
+  if (c < channels) {
+    const float* const exact = table + c * kPixelValues;
+    if constexpr (std::is_same_v<T, float>) {
+      values = exact;
+    } else {
+      std::transform(exact, exact + kPixelValues, rounded.begin(), [](float v) { return T(v); });
+      values = rounded.data();
+    }
+  }
   for (int64_t row = first; row < last; ++row) {
     T* const to = y.data + g.channel_base(row / y.shape.height, c) + row % y.shape.height * width * g.row_stride;
     const uint8_t* const from = pixels + row * width * channels + c;
