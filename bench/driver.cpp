@@ -18,10 +18,10 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
+#include "core/memory/process_memory.h"
+#include "core/runtime.h"
 #include "elek_commit.h"
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
-#include "engine/memory/process_memory.h"
 #include "engine/session.h"
 #include "models/model_file.h"
 #include "prune/score.h"

@@ -12,11 +12,11 @@
 #include <cstdlib>
 
 #include "bench/suite.h"
-#include "engine/base/runtime.h"
-#include "engine/memory/phantom.h"
-#include "engine/memory/pool.h"
-#include "engine/plan/replay.h"
+#include "core/memory/pool.h"
+#include "core/runtime.h"
 #include "engine/session.h"
+#include "lab/phantom.h"
+#include "lab/replay.h"
 #include "models/resnet.h"
 #include "prune/apply.h"
 #include "prune/groups.h"

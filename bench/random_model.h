@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "engine/base/runtime.h"
-#include "engine/batch_source.h"
+#include "core/batch_source.h"
+#include "core/runtime.h"
 #include "models/resnet.h"
 
 namespace elek::bench {

@@ -12,8 +12,8 @@
 
 #include "bench/random_model.h"
 #include "bench/suite.h"
-#include "engine/graph/passes.h"
 #include "engine/session.h"
+#include "graph/passes.h"
 #include "prune/score.h"
 
 namespace elek {

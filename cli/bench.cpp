@@ -14,9 +14,9 @@
 #include "cli/context.h"
 #include "cli/other_work.h"
 #include "cli/timing.h"
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
-#include "engine/memory/process_memory.h"
+#include "core/error.h"
+#include "core/memory/process_memory.h"
+#include "core/runtime.h"
 #include "models/model_file.h"
 
 namespace elek::cli {

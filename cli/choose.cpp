@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/choose.h"
 
-#include "engine/base/runtime.h"
+#include "core/runtime.h"
 #include "models/model_file.h"
 #include "prune/replay.h"
 #include "prune/steps.h"

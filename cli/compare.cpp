@@ -13,7 +13,7 @@
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/latency.h"
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "models/model_file.h"
 
 namespace elek::cli {

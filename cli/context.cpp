@@ -12,10 +12,10 @@
 #include <string_view>
 #include <thread>
 
+#include "core/error.h"
+#include "core/memory/process_memory.h"
+#include "core/runtime.h"
 #include "data/loader.h"
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
-#include "engine/memory/process_memory.h"
 
 namespace elek::cli {
 

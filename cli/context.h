@@ -13,12 +13,12 @@
 #include <vector>
 
 #include "cli/output.h"
+#include "core/batch_source.h"
+#include "core/memory/ledger.h"
+#include "core/memory/pool.h"
+#include "core/memory/process_memory.h"
+#include "core/memory/resource.h"
 #include "data/dataset.h"
-#include "engine/batch_source.h"
-#include "engine/memory/ledger.h"
-#include "engine/memory/pool.h"
-#include "engine/memory/process_memory.h"
-#include "engine/memory/resource.h"
 #include "engine/session.h"
 
 namespace elek::cli {

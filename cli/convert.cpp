@@ -5,7 +5,7 @@
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/info.h"
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "models/model_file.h"
 #include "models/onnx.h"
 

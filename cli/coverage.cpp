@@ -2,7 +2,7 @@
 // elek coverage: channels that do little go, by what was seen of them on calibration images.
 #include "cli/commands.h"
 #include "cli/cut.h"
-#include "engine/base/error.h"
+#include "core/error.h"
 
 namespace elek::cli {
 namespace {

@@ -7,10 +7,10 @@
 #include <optional>
 
 #include "cli/choose.h"
+#include "core/error.h"
+#include "core/memory/process_memory.h"
+#include "core/runtime.h"
 #include "data/loader.h"
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
-#include "engine/memory/process_memory.h"
 #include "models/model_file.h"
 #include "prune/refit.h"
 #include "prune/refit_costs.h"

@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "cli/context.h"
+#include "core/statistics.h"
 #include "engine/evaluate.h"
-#include "engine/graph/model.h"
-#include "engine/statistics.h"
+#include "graph/model.h"
 #include "prune/apply.h"
 #include "prune/refit.h"
 #include "prune/repair.h"

@@ -5,8 +5,8 @@
 #include "cli/cut.h"
 #include "cli/latency.h"
 #include "cli/why.h"
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "models/model_file.h"
 #include "models/statistics_file.h"
 

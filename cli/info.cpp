@@ -7,7 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/context.h"
-#include "engine/base/runtime.h"
+#include "core/runtime.h"
 #include "models/model_file.h"
 
 namespace elek::cli {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "cli/output.h"
-#include "engine/graph/model.h"
+#include "graph/model.h"
 
 namespace elek::cli {
 

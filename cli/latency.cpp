@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "cli/timing.h"
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "engine/layer_times.h"
 #include "prune/staircase.h"
 

@@ -8,8 +8,8 @@
 #include <new>
 
 #include "cli/commands.h"
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 
 namespace {
 

@@ -8,9 +8,9 @@
 #include <optional>
 
 #include "cli/commands.h"
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
-#include "engine/plan/memory_map.h"
+#include "core/error.h"
+#include "core/runtime.h"
+#include "lab/memory_map.h"
 #include "models/model_file.h"
 #include "models/resnet.h"
 

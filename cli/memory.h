@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cli/context.h"
-#include "engine/plan/replay.h"
+#include "lab/replay.h"
 
 namespace elek::cli {
 

@@ -5,9 +5,9 @@
 #include <cstring>
 
 #include "cli/memory.h"
-#include "engine/base/error.h"
-#include "engine/memory/phantom.h"
-#include "engine/memory/pool.h"
+#include "core/error.h"
+#include "core/memory/pool.h"
+#include "lab/phantom.h"
 
 namespace elek::cli {
 namespace {

@@ -7,8 +7,8 @@
 #include <map>
 
 #include "cli/memory.h"
-#include "engine/base/error.h"
-#include "engine/memory/phantom.h"
+#include "core/error.h"
+#include "lab/phantom.h"
 
 namespace elek::cli {
 namespace {

@@ -7,8 +7,8 @@
 
 #include "cli/commands.h"
 #include "cli/context.h"
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "models/statistics_file.h"
 
 namespace elek::cli {

@@ -8,7 +8,7 @@
 #include <optional>
 #include <string>
 
-#include "engine/base/types.h"
+#include "core/types.h"
 
 namespace elek::cli {
 

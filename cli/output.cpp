@@ -9,7 +9,7 @@
 #include <cstdio>
 #include <iostream>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 
 namespace elek::cli {
 namespace {

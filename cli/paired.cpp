@@ -4,7 +4,7 @@
 #include <cmath>
 #include <string>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 
 namespace elek::cli {
 namespace {

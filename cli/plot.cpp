@@ -7,8 +7,8 @@
 #include <limits>
 #include <numbers>
 
-#include "engine/base/error.h"
-#include "engine/base/svg.h"
+#include "core/error.h"
+#include "lab/svg.h"
 
 namespace elek::cli {
 namespace {

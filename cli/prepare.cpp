@@ -8,9 +8,9 @@
 #include <optional>
 
 #include "cli/commands.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "data/dataset.h"
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
 #include "engine/evaluate.h"
 #include "models/model_file.h"
 #include "models/resnet.h"

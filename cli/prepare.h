@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cli/context.h"
-#include "engine/graph/model.h"
+#include "graph/model.h"
 
 namespace elek::cli {
 

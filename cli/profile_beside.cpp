@@ -7,7 +7,7 @@
 
 #include "cli/profile_rows.h"
 #include "cli/timing.h"
-#include "engine/base/error.h"
+#include "core/error.h"
 
 namespace elek::cli {
 namespace {

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "cli/timing.h"
-#include "engine/base/runtime.h"
+#include "core/runtime.h"
 
 namespace elek::cli {
 namespace {

@@ -9,10 +9,10 @@
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/timing.h"
+#include "core/error.h"
+#include "core/memory/tensor.h"
 #include "data/dataset.h"
-#include "engine/base/error.h"
 #include "engine/evaluate.h"
-#include "engine/memory/tensor.h"
 #include "models/model_file.h"
 #include "models/safetensors.h"
 

@@ -5,8 +5,8 @@
 #include <cmath>
 #include <set>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "models/model_file.h"
 #include "prune/refit.h"
 

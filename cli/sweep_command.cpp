@@ -5,7 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/sweep.h"
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "models/safetensors.h"
 
 namespace elek::cli {

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "cli/sweep.h"
-#include "engine/base/error.h"
+#include "core/error.h"
 
 namespace elek::cli {
 namespace {

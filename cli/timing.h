@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cli/output.h"
-#include "engine/batch_source.h"
+#include "core/batch_source.h"
 #include "engine/session.h"
 
 namespace elek::cli {

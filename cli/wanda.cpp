@@ -6,7 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/cut.h"
-#include "engine/base/error.h"
+#include "core/error.h"
 
 namespace elek::cli {
 namespace {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "prune/groups.h"
 #include "prune/layer_weights.h"
 

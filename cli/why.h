@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "cli/output.h"
-#include "engine/graph/model.h"
-#include "engine/statistics.h"
+#include "core/statistics.h"
+#include "graph/model.h"
 #include "prune/score.h"
 #include "prune/select.h"
 

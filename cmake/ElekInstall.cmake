@@ -15,7 +15,7 @@ add_library(elek::elek ALIAS elek_umbrella)
 install(TARGETS ${elek_layers} elek_umbrella EXPORT elekTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 foreach(path IN LISTS elek_paths)
-  if(NOT path MATCHES "^(kernels|engine/backends)(/|$)")
+  if(NOT path MATCHES "^(kernels|backends)(/|$)")
     file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${path}/*.h)
     install(FILES ${headers} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/elek/${path})
   endif()

@@ -2,19 +2,12 @@
 # One CMake target a folder, and a wrong include does not compile: each target's include root holds a link to its own folder
 # only, so `#include "prune/apply.h"` resolves exactly for the targets that link elek_prune.
 
-# elek_layer(NAME PATH [DEPENDS targets...] [PRIVATE targets...] [EXCLUDE regex]): a static library of PATH/*.cpp.
+# elek_layer(NAME PATH [DEPENDS targets...] [PRIVATE targets...] [SOURCES files...]): a static library of PATH/*.cpp, or of SOURCES.
 function(elek_layer name path)
-  cmake_parse_arguments(ARG "RECURSE" "EXCLUDE" "DEPENDS;PRIVATE;SOURCES" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "DEPENDS;PRIVATE;SOURCES" ${ARGN})
   set(sources ${ARG_SOURCES})
   if(NOT sources)
-    set(glob GLOB)
-    if(ARG_RECURSE)
-      set(glob GLOB_RECURSE)
-    endif()
-    file(${glob} sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${path}/*.cpp)
-  endif()
-  if(ARG_EXCLUDE)
-    list(FILTER sources EXCLUDE REGEX "${ARG_EXCLUDE}")
+    file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${path}/*.cpp)
   endif()
   set(root ${PROJECT_BINARY_DIR}/layers/${name})
   get_filename_component(parent ${path} DIRECTORY)

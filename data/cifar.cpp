@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
+#include "core/error.h"
 #include "data/file.h"
 #include "data/packed.h"
-#include "engine/base/error.h"
 
 namespace elek {
 namespace {

@@ -11,12 +11,12 @@
 #include <unordered_set>
 #include <utility>
 
+#include "core/error.h"
+#include "core/runtime.h"
 #include "data/cifar.h"
 #include "data/idx.h"
 #include "data/image_folder.h"
 #include "data/synthetic.h"
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
 
 namespace elek {
 namespace {

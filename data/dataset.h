@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/base/types.h"
+#include "core/types.h"
 
 namespace elek {
 

@@ -13,7 +13,7 @@
 #include <limits>
 #include <memory>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 
 namespace elek {
 namespace {

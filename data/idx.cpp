@@ -9,9 +9,9 @@
 #include <new>
 #include <utility>
 
+#include "core/error.h"
 #include "data/file.h"
 #include "data/packed.h"
-#include "engine/base/error.h"
 
 namespace elek {
 namespace {

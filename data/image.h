@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/base/types.h"
+#include "core/types.h"
 
 namespace elek {
 

@@ -12,8 +12,8 @@
 #include <limits>
 #include <memory>
 
+#include "core/error.h"
 #include "data/image.h"
-#include "engine/base/error.h"
 
 namespace elek {
 namespace {

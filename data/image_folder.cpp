@@ -8,10 +8,10 @@
 #include <utility>
 #include <vector>
 
+#include "core/error.h"
+#include "core/runtime.h"
 #include "data/file.h"
 #include "data/image.h"
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
 
 namespace elek {
 namespace {

@@ -17,8 +17,8 @@
 #include <utility>
 #include <vector>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 
 namespace elek {
 namespace {

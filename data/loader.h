@@ -8,8 +8,8 @@
 #include <optional>
 #include <string>
 
+#include "core/batch_source.h"
 #include "data/dataset.h"
-#include "engine/batch_source.h"
 
 namespace elek {
 

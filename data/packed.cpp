@@ -6,9 +6,9 @@
 #include <array>
 #include <utility>
 
+#include "core/error.h"
+#include "core/runtime.h"
 #include "data/image.h"
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
 
 namespace elek {
 namespace {

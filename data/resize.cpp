@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <vector>
 
+#include "core/error.h"
 #include "data/image.h"
-#include "engine/base/error.h"
 
 namespace elek {
 namespace {

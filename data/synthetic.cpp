@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <array>
 
+#include "core/error.h"
+#include "core/runtime.h"
 #include "data/image.h"
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
 
 namespace elek {
 namespace {

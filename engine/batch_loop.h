@@ -11,7 +11,7 @@
 #include <span>
 #include <vector>
 
-#include "engine/batch_source.h"
+#include "core/batch_source.h"
 
 namespace elek {
 

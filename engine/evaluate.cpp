@@ -8,8 +8,8 @@
 #include <limits>
 #include <string>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "engine/batch_loop.h"
 
 namespace elek {

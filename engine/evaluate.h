@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "engine/batch_source.h"
+#include "core/batch_source.h"
 #include "engine/session.h"
 
 namespace elek {

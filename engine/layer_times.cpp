@@ -7,10 +7,10 @@
 #include <limits>
 #include <utility>
 
-#include "engine/backends/plan_cache.h"
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
-#include "engine/memory/tensor.h"
+#include "backends/plan_cache.h"
+#include "core/error.h"
+#include "core/memory/tensor.h"
+#include "core/runtime.h"
 
 namespace elek {
 namespace {

@@ -7,8 +7,8 @@
 #include <map>
 #include <string>
 
-#include "engine/graph/graph.h"
 #include "engine/session.h"
+#include "graph/graph.h"
 
 namespace elek {
 

@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <string_view>
 
-#include "engine/graph/graph.h"
-#include "engine/plan/program.h"
-#include "engine/step_times.h"
+#include "core/step_times.h"
+#include "graph/graph.h"
+#include "plan/program.h"
 
 namespace elek {
 

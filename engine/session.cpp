@@ -6,11 +6,12 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/backends/backend.h"
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
-#include "engine/plan/order.h"
+#include "backends/backend.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "engine/profile.h"
+#include "plan/order.h"
+#include "plan/plan.h"
 
 namespace elek {
 namespace {

@@ -11,15 +11,15 @@
 #include <string>
 #include <vector>
 
-#include "engine/base/types.h"
-#include "engine/batch_source.h"
-#include "engine/graph/model.h"
-#include "engine/graph/passes.h"
-#include "engine/memory/resource.h"
-#include "engine/memory/stream_order.h"
-#include "engine/plan/program.h"
-#include "engine/statistics.h"
-#include "engine/step_times.h"
+#include "core/batch_source.h"
+#include "core/memory/resource.h"
+#include "core/memory/stream_order.h"
+#include "core/statistics.h"
+#include "core/step_times.h"
+#include "core/types.h"
+#include "graph/model.h"
+#include "graph/passes.h"
+#include "plan/program.h"
 
 namespace elek {
 

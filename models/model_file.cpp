@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "models/text.h"
 #include "models/weight_names.h"
 

@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "engine/graph/model.h"
+#include "graph/model.h"
 #include "models/safetensors.h"
 
 namespace elek {

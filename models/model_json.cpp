@@ -5,7 +5,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "models/json_reader.h"
 #include "models/model_file.h"
 #include "models/text.h"

@@ -19,8 +19,8 @@
 #include <variant>
 #include <vector>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "models/protobuf.h"
 #include "models/safetensors.h"
 #include "models/text.h"

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string>
 
-#include "engine/graph/model.h"
+#include "graph/model.h"
 
 namespace elek {
 

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/graph/model.h"
+#include "graph/model.h"
 #include "models/safetensors.h"
 
 namespace elek {

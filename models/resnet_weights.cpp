@@ -2,8 +2,8 @@
 // What a weights file says about a ResNet's spec, and seeded random weights for one that has no file.
 #include <cmath>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "models/resnet.h"
 #include "models/text.h"
 #include "models/weight_names.h"

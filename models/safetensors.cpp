@@ -18,7 +18,7 @@
 #include <system_error>
 #include <utility>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "models/text.h"
 
 namespace elek {

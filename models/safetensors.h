@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "engine/base/types.h"
+#include "core/types.h"
 
 namespace elek {
 

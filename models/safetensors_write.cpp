@@ -15,8 +15,8 @@
 #include <set>
 #include <system_error>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "models/safetensors.h"
 #include "models/text.h"
 

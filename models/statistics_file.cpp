@@ -7,8 +7,8 @@
 #include <cstring>
 #include <limits>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "models/json_reader.h"
 #include "models/safetensors.h"
 #include "models/text.h"

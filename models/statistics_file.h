@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "engine/statistics.h"
+#include "core/statistics.h"
 
 namespace elek {
 

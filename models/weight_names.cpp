@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "models/weight_names.h"
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "models/text.h"
 
 namespace elek::detail {

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <memory>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "prune/groups.h"
 #include "prune/resolve.h"
 

@@ -4,9 +4,9 @@
 // Tests: tests/prune/apply_test.cpp, tests/prune/equivalence_test.cpp
 #pragma once
 
-#include "engine/batch_source.h"
-#include "engine/graph/model.h"
+#include "core/batch_source.h"
 #include "engine/session.h"
+#include "graph/model.h"
 #include "prune/select.h"
 
 namespace elek {

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "prune/least_squares.h"
 
 namespace elek {

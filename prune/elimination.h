@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/memory/tensor.h"
+#include "core/memory/tensor.h"
 
 namespace elek {
 

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "prune/apply.h"
 
 namespace elek {

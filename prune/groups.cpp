@@ -7,7 +7,7 @@
 #include <map>
 #include <numeric>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 
 namespace elek {
 namespace {

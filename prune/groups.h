@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/graph/graph.h"
+#include "graph/graph.h"
 
 namespace elek {
 

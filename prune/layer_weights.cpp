@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "prune/layer_weights.h"
 
-#include "engine/base/error.h"
+#include "core/error.h"
 
 namespace elek {
 

@@ -11,7 +11,7 @@
 #include <limits>
 #include <thread>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 
 extern "C" {
 void dpotrf_(const char* uplo, const int* n, double* a, const int* lda, int* info, size_t uplo_length);

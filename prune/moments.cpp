@@ -10,8 +10,8 @@
 #include <cstring>
 #include <utility>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "prune/least_squares.h"
 
 namespace elek {

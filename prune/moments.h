@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/base/types.h"
-#include "engine/memory/tensor.h"
+#include "core/memory/tensor.h"
+#include "core/types.h"
 
 namespace elek {
 

@@ -9,7 +9,7 @@
 #include <thread>
 #include <utility>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "prune/resolve.h"
 #include "prune/trail.h"
 

@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "engine/evaluate.h"
-#include "engine/graph/model.h"
 #include "engine/session.h"
+#include "graph/model.h"
 #include "prune/moments.h"
 #include "prune/select.h"
 #include "prune/trail.h"

@@ -10,7 +10,7 @@
 #include <numeric>
 #include <utility>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "prune/elimination.h"
 #include "prune/layer_weights.h"
 #include "prune/least_squares.h"

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "engine/evaluate.h"
-#include "engine/graph/model.h"
 #include "engine/session.h"
+#include "graph/model.h"
 #include "prune/groups.h"
 #include "prune/refit.h"
 

@@ -8,8 +8,8 @@
 #include <string>
 
 #include "engine/evaluate.h"
-#include "engine/graph/model.h"
 #include "engine/session.h"
+#include "graph/model.h"
 
 namespace elek {
 

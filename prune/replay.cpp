@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "prune/apply.h"
 #include "prune/steps.h"
 

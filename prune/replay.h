@@ -3,7 +3,7 @@
 // Tests: tests/prune/replay_test.cpp
 #pragma once
 
-#include "engine/graph/model.h"
+#include "graph/model.h"
 #include "prune/select.h"
 
 namespace elek {

@@ -5,7 +5,7 @@
 #include <numeric>
 #include <set>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "prune/groups.h"
 #include "prune/layer_weights.h"
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/graph/model.h"
+#include "graph/model.h"
 #include "prune/select.h"
 
 namespace elek {

@@ -11,9 +11,9 @@
 #include <map>
 #include <utility>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
-#include "engine/graph/passes.h"
+#include "core/error.h"
+#include "core/runtime.h"
+#include "graph/passes.h"
 #include "prune/layer_weights.h"
 
 namespace elek {

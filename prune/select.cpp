@@ -10,7 +10,7 @@
 #include <cmath>
 #include <numeric>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 
 namespace elek {
 namespace {

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/graph/model.h"
-#include "engine/statistics.h"
+#include "core/statistics.h"
+#include "graph/model.h"
 #include "prune/groups.h"
 
 namespace elek {

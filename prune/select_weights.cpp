@@ -7,7 +7,7 @@
 #include <numeric>
 #include <set>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "prune/layer_weights.h"
 #include "prune/score.h"
 #include "prune/select.h"

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "prune/select.h"
 
 namespace elek {

@@ -8,8 +8,8 @@
 #include <memory>
 #include <utility>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 
 namespace elek {
 namespace {

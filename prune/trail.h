@@ -12,10 +12,10 @@
 #include <span>
 #include <vector>
 
-#include "engine/batch_source.h"
-#include "engine/graph/model.h"
-#include "engine/memory/tensor.h"
+#include "core/batch_source.h"
+#include "core/memory/tensor.h"
 #include "engine/session.h"
+#include "graph/model.h"
 
 namespace elek {
 

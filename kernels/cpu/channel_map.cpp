@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "engine/base/bfloat16.h"
+#include "core/bfloat16.h"
 #include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/walk.h"

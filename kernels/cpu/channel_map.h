@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <span>
 
-#include "engine/base/types.h"
+#include "core/types.h"
 #include "kernels/cpu/channel_sums.h"
 
 namespace elek::kernels {

@@ -6,7 +6,7 @@
 #include <string>
 #include <type_traits>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 
 namespace elek::kernels {
 namespace {

@@ -3,7 +3,7 @@
 // store and the per-channel sums, taken from registers.
 #pragma once
 
-#include "engine/base/types.h"
+#include "core/types.h"
 #include "kernels/cpu/channel_sums.h"
 
 namespace elek::kernels {

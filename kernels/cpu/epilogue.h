@@ -9,7 +9,7 @@
 
 #include <cstdint>
 
-#include "engine/base/types.h"
+#include "core/types.h"
 #include "kernels/cpu/channel_sums.h"
 
 namespace elek::kernels {

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <string>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "kernels/cpu/gemm_conv_detail.h"
 
 namespace elek::kernels {

@@ -256,7 +256,7 @@ const char* GemmConvTargetName() { return hwy::TargetName(HWY_TARGET); }
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-#include "engine/base/error.h"
+#include "core/error.h"
 
 namespace elek::kernels {
 HWY_EXPORT(GemmConvRun);

@@ -13,7 +13,7 @@
 #include <cstring>
 #include <vector>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/peaks.h"
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <type_traits>
 
-#include "engine/base/bfloat16.h"
+#include "core/bfloat16.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/walk.h"
 

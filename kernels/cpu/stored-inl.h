@@ -11,7 +11,7 @@
 
 #include <hwy/highway.h>
 
-#include "engine/base/bfloat16.h"
+#include "core/bfloat16.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::HWY_NAMESPACE {

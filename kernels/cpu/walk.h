@@ -9,8 +9,8 @@
 #include <cstdint>
 #include <string>
 
-#include "engine/base/error.h"
-#include "engine/base/types.h"
+#include "core/error.h"
+#include "core/types.h"
 
 namespace elek::kernels {
 

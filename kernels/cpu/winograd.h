@@ -17,8 +17,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/base/result.h"
-#include "engine/base/types.h"
+#include "core/result.h"
+#include "core/types.h"
 #include "kernels/cpu/conv_args.h"
 
 namespace elek::kernels {

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 
 namespace elek::kernels::cuda {
 

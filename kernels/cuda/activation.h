@@ -15,7 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/base/types.h"
+#include "core/types.h"
 
 namespace elek::kernels::cuda {
 

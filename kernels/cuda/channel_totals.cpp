@@ -6,7 +6,7 @@
 #include <limits>
 #include <string>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 
 namespace elek::kernels::cuda {
 namespace {

@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "engine/base/sums.h"
+#include "core/sums.h"
 
 namespace elek::kernels::cuda {
 

@@ -7,7 +7,7 @@
 // Tests: tests/gpu/kernels/epilogue_test.cpp (SIMT harness and GPU)
 #pragma once
 
-#include "engine/base/sums.h"
+#include "core/sums.h"
 #include "kernels/cuda/activation.h"
 #include "kernels/cuda/channel_totals.h"
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "kernels/cuda/tap_norms.h"
 
 namespace elek::kernels::cuda {

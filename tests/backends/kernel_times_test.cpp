@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kernels chosen by what they took: times decide and nothing else, they are kept and found again, what is on disk is not
 // trusted, and whatever is chosen computes the same. Which kernel is the fastest here is not asked.
-#include "engine/backends/onednn/kernel_times.h"
+#include "backends/cpu/kernel_times.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -12,8 +12,8 @@
 #include <fstream>
 #include <set>
 
-#include "engine/backends/onednn/lower.h"
-#include "engine/base/runtime.h"
+#include "backends/cpu/lower.h"
+#include "core/runtime.h"
 #include "engine/session.h"
 #include "tests/golden/session_support.h"
 #include "tests/support/compare.h"

@@ -8,7 +8,7 @@
 #include <iterator>
 #include <string>
 
-#include "engine/backends/onednn/dnnl_adapter.h"
+#include "backends/cpu/dnnl_adapter.h"
 
 namespace elek::onednn {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Each thread of a team on its own core while it is measured, and afterwards where it might be before.
-#include "engine/backends/onednn/own_cores.h"
+#include "backends/cpu/own_cores.h"
 
 #include <gtest/gtest.h>
 #include <omp.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The plan cache: what was stored comes back, and nothing else does.
-#include "engine/backends/plan_cache.h"
+#include "backends/plan_cache.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

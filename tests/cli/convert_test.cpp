@@ -7,8 +7,8 @@
 #include <memory>
 #include <sstream>
 
-#include "engine/base/runtime.h"
-#include "engine/memory/resource.h"
+#include "core/memory/resource.h"
+#include "core/runtime.h"
 #include "models/model_file.h"
 #include "models/resnet.h"
 #include "tests/cli/command.h"

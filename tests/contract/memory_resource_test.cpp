@@ -11,9 +11,9 @@
 #include <thread>
 #include <vector>
 
-#include "engine/base/error.h"
-#include "engine/memory/pool.h"
-#include "engine/memory/resource.h"
+#include "core/error.h"
+#include "core/memory/pool.h"
+#include "core/memory/resource.h"
 #include "tests/support/faulty.h"
 
 namespace elek {

@@ -2,7 +2,7 @@
 // What Pool promises beyond MemoryResource: best fit, coalescing, no upstream call in steady state, trimming, figures, what it
 // says when memory runs out, and the reuse rule between streams (against streams played on the host). The suite that every
 // resource passes: memory_resource_test.cpp.
-#include "engine/memory/pool.h"
+#include "core/memory/pool.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,8 +11,8 @@
 #include <cstring>
 #include <map>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "tests/support/faulty.h"
 
 namespace elek {

@@ -5,7 +5,7 @@
 #include <limits>
 #include <set>
 
-#include "engine/base/runtime.h"
+#include "core/runtime.h"
 #include "tests/data/files.h"
 
 namespace elek::test {

@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "data/dataset.h"
-#include "engine/base/error.h"
 
 namespace elek::test {
 

@@ -2,7 +2,7 @@
 // Folders of images: which files are samples, in which order, with which labels; and what is said about useless folders.
 #include "data/image_folder.h"
 
-#include "engine/base/runtime.h"
+#include "core/runtime.h"
 #include "tests/data/files.h"
 
 namespace elek::test {

@@ -8,7 +8,7 @@
 #include <set>
 #include <thread>
 
-#include "engine/base/runtime.h"
+#include "core/runtime.h"
 #include "tests/data/files.h"
 
 namespace elek::test {

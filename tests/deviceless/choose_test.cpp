@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fused or split: the faster of what is to be had, and the words say why.
-#include "engine/backends/cudnn/choose.h"
+#include "backends/cuda/choose.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

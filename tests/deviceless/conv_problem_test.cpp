@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Keys, pitches and which sums fuse: plain host code.
-#include "engine/backends/cudnn/conv_problem.h"
+#include "backends/cuda/conv_problem.h"
 
 #include <gtest/gtest.h>
 
 #include <set>
 
-#include "engine/base/sums.h"
+#include "core/sums.h"
 #include "tests/deviceless/layers.h"
 
 namespace elek::cudnn {

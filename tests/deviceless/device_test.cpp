@@ -3,10 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/backends/backend.h"
-#include "engine/backends/cudnn/cuda_device.h"
-#include "engine/backends/cudnn/cuda_error.h"
-#include "engine/base/error.h"
+#include "backends/backend.h"
+#include "backends/cuda/cuda_device.h"
+#include "backends/cuda/cuda_error.h"
+#include "core/error.h"
 
 namespace elek::cudnn {
 namespace {

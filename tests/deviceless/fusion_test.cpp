@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/backends/cudnn/conv_graph.h"
+#include "backends/cuda/conv_graph.h"
 #include "tests/deviceless/layers.h"
 
 namespace elek::test {

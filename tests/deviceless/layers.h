@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/backends/cudnn/conv_problem.h"
+#include "backends/cuda/conv_problem.h"
 
 namespace elek::test {
 

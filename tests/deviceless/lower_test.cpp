@@ -2,7 +2,7 @@
 // Lowering for a device that is not there: cuDNN builds the kernels, nothing is timed or run. What is decided, reserved and
 // written down is all the same. The kernels are built once: later lowerings read them from the plan cache, which is tested
 // along.
-#include "engine/backends/cudnn/lower.h"
+#include "backends/cuda/lower.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -14,9 +14,10 @@
 #include <fstream>
 #include <iterator>
 
-#include "engine/base/error.h"
-#include "engine/base/sums.h"
+#include "core/error.h"
+#include "core/sums.h"
 #include "kernels/cuda/channel_totals.h"
+#include "plan/plan.h"
 #include "tests/support/models.h"
 
 namespace elek::cudnn {

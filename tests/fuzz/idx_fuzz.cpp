@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "data/idx.h"
-#include "engine/base/error.h"
 
 namespace {
 

@@ -8,7 +8,7 @@
 #include <span>
 #include <string>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "models/model_file.h"
 #include "models/safetensors.h"
 

@@ -3,8 +3,8 @@
 // progress, and that a source is stopped on every way out. (The shipped network's accuracy: fashion_accuracy_test.cpp.)
 #include <gtest/gtest.h>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "engine/evaluate.h"
 #include "tests/golden/session_support.h"
 

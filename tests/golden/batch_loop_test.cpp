@@ -10,7 +10,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 
 namespace elek {
 namespace {

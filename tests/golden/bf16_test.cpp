@@ -7,9 +7,9 @@
 
 #include <cstdio>
 
+#include "core/bfloat16.h"
 #include "data/dataset.h"
 #include "data/loader.h"
-#include "engine/base/bfloat16.h"
 #include "engine/evaluate.h"
 #include "tests/golden/session_support.h"
 #include "tests/golden/shipped.h"

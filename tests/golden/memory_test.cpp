@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "engine/base/runtime.h"
-#include "engine/memory/ledger.h"
+#include "core/memory/ledger.h"
+#include "core/runtime.h"
 #include "engine/session.h"
 #include "models/resnet.h"
 #include "prune/apply.h"

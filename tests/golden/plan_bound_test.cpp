@@ -7,10 +7,11 @@
 
 #include <algorithm>
 
-#include "engine/backends/backend.h"
-#include "engine/base/runtime.h"
-#include "engine/plan/order.h"
+#include "backends/backend.h"
+#include "core/runtime.h"
 #include "models/resnet.h"
+#include "plan/order.h"
+#include "plan/plan.h"
 #include "prune/apply.h"
 #include "prune/groups.h"
 #include "prune/select.h"

@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/base/error.h"
-#include "engine/memory/resource.h"
+#include "core/error.h"
+#include "core/memory/resource.h"
 #include "prune/score.h"
 #include "tests/golden/session_support.h"
 

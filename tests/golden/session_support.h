@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "engine/session.h"
 #include "tests/support/models.h"
 #include "tests/support/reference.h"

@@ -5,7 +5,7 @@
 // (the project's bound for whole networks); integer networks are exact, so there it is 0.
 #include <gtest/gtest.h>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "tests/golden/session_support.h"
 #include "tests/support/compare.h"
 #include "tests/support/faulty.h"

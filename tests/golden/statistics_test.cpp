@@ -6,7 +6,7 @@
 //   micro-batches, partial batches and batch 1 must all give the very same counts, and sums to the last integer.
 #include <gtest/gtest.h>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "tests/golden/session_support.h"
 #include "tests/support/compare.h"
 

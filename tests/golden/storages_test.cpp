@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which results may be written over what they are computed from: the rule itself, on programs of a few steps made by hand.
-#include "engine/backends/storages.h"
+#include "backends/storages.h"
 
 #include <gtest/gtest.h>
 

@@ -11,13 +11,13 @@
 #include <limits>
 #include <vector>
 
-#include "engine/backends/cudnn/conv_graph.h"
-#include "engine/backends/cudnn/cuda_device.h"
-#include "engine/backends/cudnn/cuda_memory.h"
-#include "engine/backends/cudnn/in_place.h"
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
-#include "engine/memory/tensor.h"
+#include "backends/cuda/conv_graph.h"
+#include "backends/cuda/cuda_device.h"
+#include "backends/cuda/cuda_memory.h"
+#include "backends/cuda/in_place.h"
+#include "core/error.h"
+#include "core/memory/tensor.h"
+#include "core/runtime.h"
 #include "tests/gpu/gpu.h"
 #include "tests/support/compare.h"
 #include "tests/support/reference.h"

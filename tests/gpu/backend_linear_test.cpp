@@ -4,11 +4,11 @@
 
 #include <vector>
 
-#include "engine/backends/cudnn/cuda_device.h"
-#include "engine/backends/cudnn/cuda_memory.h"
-#include "engine/backends/cudnn/linear.h"
-#include "engine/base/runtime.h"
-#include "engine/memory/tensor.h"
+#include "backends/cuda/cuda_device.h"
+#include "backends/cuda/cuda_memory.h"
+#include "backends/cuda/linear.h"
+#include "core/memory/tensor.h"
+#include "core/runtime.h"
 #include "tests/gpu/gpu.h"
 #include "tests/support/compare.h"
 

@@ -8,9 +8,9 @@
 #include <thread>
 #include <vector>
 
-#include "engine/backends/cudnn/cuda_device.h"
-#include "engine/backends/cudnn/cuda_memory.h"
-#include "engine/base/error.h"
+#include "backends/cuda/cuda_device.h"
+#include "backends/cuda/cuda_memory.h"
+#include "core/error.h"
 #include "tests/gpu/gpu.h"
 
 namespace elek::cudnn {

@@ -7,11 +7,11 @@
 #include <memory>
 #include <vector>
 
-#include "engine/backends/cudnn/cuda_device.h"
-#include "engine/backends/cudnn/cuda_memory.h"
-#include "engine/backends/cudnn/cuda_stream_order.h"
-#include "engine/base/runtime.h"
-#include "engine/memory/pool.h"
+#include "backends/cuda/cuda_device.h"
+#include "backends/cuda/cuda_memory.h"
+#include "backends/cuda/cuda_stream_order.h"
+#include "core/memory/pool.h"
+#include "core/runtime.h"
 #include "tests/gpu/gpu.h"
 
 namespace elek::cudnn {

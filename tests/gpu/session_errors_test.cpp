@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "tests/gpu/gpu.h"
 #include "tests/support/models.h"
 

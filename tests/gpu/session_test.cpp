@@ -10,10 +10,10 @@
 #include <thread>
 #include <vector>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
-#include "engine/base/sums.h"
-#include "engine/memory/pool.h"
+#include "core/error.h"
+#include "core/memory/pool.h"
+#include "core/runtime.h"
+#include "core/sums.h"
 #include "tests/golden/session_support.h"
 #include "tests/gpu/gpu.h"
 #include "tests/support/compare.h"

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "engine/base/bfloat16.h"
+#include "core/bfloat16.h"
 #include "kernels/cpu/batch_moments.h"
 #include "kernels/cpu/channel_map.h"
 #include "kernels/cpu/epilogue.h"

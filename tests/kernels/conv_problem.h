@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/base/runtime.h"
+#include "core/runtime.h"
 #include "kernels/cpu/channel_sums.h"
 
 namespace elek::kernels::conv_case {

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "tests/kernels/conv_case.h"
 
 namespace elek::kernels {

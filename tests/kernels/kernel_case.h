@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
-#include "engine/base/types.h"
+#include "core/error.h"
+#include "core/runtime.h"
+#include "core/types.h"
 #include "kernels/cpu/targets.h"
 #include "tests/support/compare.h"
 #include "tests/support/guarded.h"

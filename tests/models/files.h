@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "models/safetensors.h"
 
 namespace elek::test {

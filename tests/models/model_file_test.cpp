@@ -8,7 +8,7 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/base/runtime.h"
+#include "core/runtime.h"
 #include "models/resnet.h"
 #include "tests/models/files.h"
 

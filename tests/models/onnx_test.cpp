@@ -7,7 +7,7 @@
 #include <memory>
 #include <utility>
 
-#include "engine/memory/resource.h"
+#include "core/memory/resource.h"
 #include "tests/models/files.h"
 
 namespace elek {

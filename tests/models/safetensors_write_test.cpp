@@ -11,7 +11,7 @@
 #include <cstring>
 #include <thread>
 
-#include "engine/base/runtime.h"
+#include "core/runtime.h"
 #include "models/safetensors.h"
 #include "tests/models/files.h"
 

@@ -6,7 +6,7 @@
 #include <functional>
 #include <limits>
 
-#include "engine/statistics.h"
+#include "core/statistics.h"
 #include "tests/models/files.h"
 
 namespace elek {

@@ -10,8 +10,8 @@
 #include <memory>
 #include <set>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "tests/prune/networks.h"
 #include "tests/support/compare.h"
 #include "tests/support/faulty.h"

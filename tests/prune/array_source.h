@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/base/error.h"
-#include "engine/batch_source.h"
+#include "core/batch_source.h"
+#include "core/error.h"
 
 namespace elek::test {
 

@@ -10,8 +10,8 @@
 #include <cstring>
 #include <limits>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "tests/prune/double_fit.h"
 
 namespace elek::test {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "prune/apply.h"
 #include "prune/score.h"
 #include "tests/prune/array_source.h"

@@ -4,7 +4,7 @@
 
 #include <gmock/gmock.h>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "tests/prune/networks.h"
 
 namespace elek::test {

@@ -9,9 +9,9 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
-#include "engine/memory/resource.h"
+#include "core/error.h"
+#include "core/memory/resource.h"
+#include "core/runtime.h"
 #include "prune/least_squares.h"
 #include "tests/prune/double_fit.h"
 

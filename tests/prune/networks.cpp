@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <memory>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "tests/support/models.h"
 
 namespace elek::test {

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "engine/graph/model.h"
+#include "core/statistics.h"
 #include "engine/session.h"
-#include "engine/statistics.h"
+#include "graph/model.h"
 #include "models/resnet.h"
 #include "prune/groups.h"
 #include "prune/select.h"

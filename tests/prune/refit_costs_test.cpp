@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "tests/prune/array_source.h"
 #include "tests/prune/double_fit.h"
 #include "tests/prune/networks.h"

@@ -10,7 +10,7 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "prune/apply.h"
 #include "tests/prune/array_source.h"
 #include "tests/prune/double_fit.h"

@@ -8,8 +8,8 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "prune/apply.h"
 #include "tests/prune/array_source.h"
 #include "tests/prune/networks.h"

@@ -6,7 +6,7 @@
 
 #include <functional>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "models/model_file.h"
 #include "prune/apply.h"
 #include "tests/prune/networks.h"

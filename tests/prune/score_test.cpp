@@ -9,7 +9,7 @@
 #include <limits>
 #include <set>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "tests/prune/networks.h"
 #include "tests/support/compare.h"
 

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/base/error.h"
-#include "engine/graph/passes.h"
+#include "core/error.h"
 #include "engine/session.h"
+#include "graph/passes.h"
 #include "prune/layer_weights.h"
 #include "prune/score.h"
 #include "tests/prune/array_source.h"

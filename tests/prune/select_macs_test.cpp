@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "engine/base/runtime.h"
+#include "core/runtime.h"
 #include "prune/select.h"
 #include "tests/prune/networks.h"
 

@@ -9,8 +9,8 @@
 #include <map>
 #include <set>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "tests/prune/networks.h"
 
 namespace elek::test {

@@ -9,7 +9,7 @@
 #include <numeric>
 #include <utility>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "prune/score.h"
 #include "prune/select.h"
 #include "tests/prune/networks.h"

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "prune/select.h"
 #include "tests/support/models.h"
 

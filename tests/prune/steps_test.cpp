@@ -8,7 +8,7 @@
 #include <cmath>
 #include <map>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "prune/apply.h"
 #include "prune/score.h"
 #include "tests/prune/networks.h"

@@ -7,7 +7,7 @@
 
 #include <array>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "tests/prune/array_source.h"
 #include "tests/support/compare.h"
 #include "tests/support/models.h"

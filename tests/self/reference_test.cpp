@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "tests/support/compare.h"
 #include "tests/support/models.h"
 

@@ -16,7 +16,7 @@
 #include <new>
 #include <vector>
 
-#include "engine/base/runtime.h"
+#include "core/runtime.h"
 #include "tests/simt/runtime.h"
 
 #if defined(__SANITIZE_ADDRESS__)

@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/base/runtime.h"
+#include "core/runtime.h"
 #include "tests/simt/runtime.h"
 
 namespace elek::simt {

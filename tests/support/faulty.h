@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/base/error.h"
-#include "engine/memory/resource.h"
+#include "core/error.h"
+#include "core/memory/resource.h"
 
 namespace elek::test {
 

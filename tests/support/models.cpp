@@ -8,8 +8,8 @@
 #include <string>
 #include <string_view>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 
 namespace elek::test {
 namespace {

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/graph/model.h"
+#include "graph/model.h"
 
 namespace elek::test {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The double-precision interpreter: loops as the definitions in engine/graph/graph.h read, one value after the other.
+// The double-precision interpreter: loops as the definitions in graph/graph.h read, one value after the other.
 // Slow on purpose: nothing here shares an idea with the code under test.
 // Tests: tests/self/reference_test.cpp
 #include "tests/support/reference.h"
@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 
 namespace elek::test {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The oracles: an interpreter of graphs in double precision, written as the definitions read (no folding, no fusion, no
-// blocking), and the sums of engine/statistics.h over given stored values. Independent of all code that the product runs.
+// blocking), and the sums of core/statistics.h over given stored values. Independent of all code that the product runs.
 // Tests: tests/self/reference_test.cpp (values worked out by hand)
 #pragma once
 
@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/graph/model.h"
+#include "graph/model.h"
 
 namespace elek::test {
 
@@ -49,7 +49,7 @@ struct ReferenceValues {
 [[nodiscard]] std::vector<double> reference_node(const Node& node, int64_t samples, const ImageShape& input,
                                                  const std::vector<std::span<const double>>& inputs);
 
-/// The sums of engine/statistics.h over values as stored ([samples, C, H, W]); every set at once. NaN and infinity take part,
+/// The sums of core/statistics.h over values as stored ([samples, C, H, W]); every set at once. NaN and infinity take part,
 /// as arithmetic has it, and are counted; max and mean_peak are NaN where one of their operands is.
 struct ChannelSums {
   int64_t count = 0;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The oracles of engine/statistics.h: plain double sums over stored values, one channel after the other, and column norms
+// The oracles of core/statistics.h: plain double sums over stored values, one channel after the other, and column norms
 // of an im2col matrix that is really built. Tests: tests/self/reference_test.cpp
 #include <cmath>
 #include <limits>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "tests/support/reference.h"
 
 namespace elek::test {

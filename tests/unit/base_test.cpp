@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// engine/base: errors, results, shapes and layouts, warnings, interrupts, random numbers, hashes.
+// core: errors, results, shapes and layouts, warnings, interrupts, random numbers, hashes.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,11 +10,11 @@
 #include <map>
 #include <set>
 
-#include "engine/base/bfloat16.h"
-#include "engine/base/error.h"
-#include "engine/base/result.h"
-#include "engine/base/runtime.h"
-#include "engine/base/types.h"
+#include "core/bfloat16.h"
+#include "core/error.h"
+#include "core/result.h"
+#include "core/runtime.h"
+#include "core/types.h"
 
 namespace elek {
 namespace {

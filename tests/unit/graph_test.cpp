@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Graph: shapes of every operator, the refusals, names, readers and multiply-accumulates.
-#include "engine/graph/graph.h"
+#include "graph/graph.h"
 
 #include <gtest/gtest.h>
 
 #include <functional>
 #include <limits>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 
 namespace elek {
 namespace {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The ledger tells blocks apart, keeps what each use held at the peak of all, and its account adds up to what the system says.
-#include "engine/memory/ledger.h"
+#include "core/memory/ledger.h"
 
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <cstring>
 
-#include "engine/memory/process_memory.h"
-#include "engine/memory/tensor.h"
+#include "core/memory/process_memory.h"
+#include "core/memory/tensor.h"
 
 namespace elek {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Model: what parameters it needs, what validate() refuses and how it says so, sizes, and what the hash sees.
-#include "engine/graph/model.h"
+#include "graph/model.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <limits>
 #include <set>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "tests/support/models.h"
 
 namespace elek {

@@ -2,7 +2,7 @@
 // search_order() against every order of small random programs, one by one, judged by a simulation of its own: values live from
 // their step to their last reader, a sum of two producers belongs to the one that runs last, whoever reads a value last may
 // write over it where the backend does. The number of orders must come out too.
-#include "engine/plan/order.h"
+#include "plan/order.h"
 
 #include <gtest/gtest.h>
 
@@ -12,8 +12,8 @@
 #include <numeric>
 #include <set>
 
-#include "engine/base/runtime.h"
-#include "engine/memory/resource.h"
+#include "core/memory/resource.h"
+#include "core/runtime.h"
 
 namespace elek {
 namespace {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fusion and folding. Structure is compared as text, one line a step; meaning by evaluating the fused steps in double against
 // the reference interpreter, which knows neither fusion nor folding, on the small models and on random graphs.
-#include "engine/graph/passes.h"
+#include "graph/passes.h"
 
 #include <gtest/gtest.h>
 
@@ -10,8 +10,8 @@
 #include <functional>
 #include <map>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
+#include "core/error.h"
+#include "core/runtime.h"
 #include "tests/support/compare.h"
 #include "tests/support/faulty.h"
 #include "tests/support/models.h"

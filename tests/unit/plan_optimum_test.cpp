@@ -9,9 +9,10 @@
 #include <numeric>
 #include <string>
 
-#include "engine/base/runtime.h"
-#include "engine/memory/resource.h"
-#include "engine/plan/program.h"
+#include "core/memory/resource.h"
+#include "core/runtime.h"
+#include "plan/plan.h"
+#include "plan/program.h"
 
 namespace elek {
 namespace {

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // plan(): on random lifetimes, no two ranges that live at the same step overlap, every offset is aligned, the arena holds them
 // all and is never below the bound; on the lifetimes of residual blocks the arena meets the bound.
+#include "plan/plan.h"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
-#include "engine/memory/resource.h"
-#include "engine/plan/program.h"
+#include "core/error.h"
+#include "core/memory/resource.h"
+#include "core/runtime.h"
+#include "plan/program.h"
 
 namespace elek {
 namespace {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The system's own figures: they follow what the process touches; a stretch's peak is found without resetting anything.
-#include "engine/memory/process_memory.h"
+#include "core/memory/process_memory.h"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 
-#include "engine/memory/tensor.h"
+#include "core/memory/tensor.h"
 
 namespace elek {
 namespace {

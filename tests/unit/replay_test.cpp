@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Traces and their replays: no strategy lets live blocks overlap, none reserves less than is alive, the arena is the plan's,
 // and the caching model follows its published rules. The map: one rectangle a block and panel, names escaped.
-#include "engine/plan/replay.h"
+#include "lab/replay.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "engine/base/error.h"
-#include "engine/plan/memory_map.h"
+#include "core/error.h"
+#include "lab/memory_map.h"
 
 namespace elek {
 namespace {

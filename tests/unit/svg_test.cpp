@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pieces of SVG: text that cannot break the document, numbers, ticks.
-#include "engine/base/svg.h"
+#include "lab/svg.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Buffer and Tensor: one owner, given back once with the size it was asked with, and nothing left behind by a failure.
-#include "engine/memory/tensor.h"
+#include "core/memory/tensor.h"
 
 #include <gtest/gtest.h>
 

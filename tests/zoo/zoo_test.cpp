@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <filesystem>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 #include "models/model_file.h"
 #include "models/resnet.h"
 #include "prune/apply.h"

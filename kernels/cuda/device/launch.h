@@ -8,7 +8,7 @@
 
 #include <string>
 
-#include "engine/base/error.h"
+#include "core/error.h"
 
 #ifndef ELEK_LAUNCH
 /// kernel<<<grid, block, shared, stream>>>(args…). `kernel` is a function pointer: `auto* const kernel = some_kernel<a, b>;`.

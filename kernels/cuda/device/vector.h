@@ -10,8 +10,8 @@
 #include <limits>
 #include <string>
 
-#include "engine/base/error.h"
-#include "engine/base/types.h"
+#include "core/error.h"
+#include "core/types.h"
 #include "kernels/cuda/device/launch.h"
 
 namespace elek::kernels::cuda {

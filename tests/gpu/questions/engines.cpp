@@ -11,12 +11,12 @@
 #include <thread>
 #include <vector>
 
-#include "engine/backends/cudnn/cuda_error.h"
-#include "engine/backends/cudnn/cuda_memory.h"
-#include "engine/backends/cudnn/plan_store.h"
-#include "engine/backends/cudnn/problem_scratch.h"
-#include "engine/base/error.h"
-#include "engine/memory/tensor.h"
+#include "backends/cuda/cuda_error.h"
+#include "backends/cuda/cuda_memory.h"
+#include "backends/cuda/plan_store.h"
+#include "backends/cuda/problem_scratch.h"
+#include "core/error.h"
+#include "core/memory/tensor.h"
 #include "models/resnet.h"
 #include "tests/gpu/questions/questions.h"
 

@@ -7,9 +7,9 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "engine/backends/cudnn/conv_graph.h"
-#include "engine/backends/cudnn/cuda_device.h"
-#include "engine/base/error.h"
+#include "backends/cuda/conv_graph.h"
+#include "backends/cuda/cuda_device.h"
+#include "core/error.h"
 #include "tests/gpu/questions/questions.h"
 
 namespace elek {

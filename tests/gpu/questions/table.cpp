@@ -6,9 +6,9 @@
 #include <cstdio>
 #include <vector>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
-#include "engine/base/sums.h"
+#include "core/error.h"
+#include "core/runtime.h"
+#include "core/sums.h"
 #include "engine/session.h"
 #include "models/resnet.h"
 #include "tests/gpu/questions/questions.h"

@@ -12,9 +12,9 @@
 #include <filesystem>
 #include <optional>
 
-#include "engine/base/error.h"
-#include "engine/base/runtime.h"
-#include "engine/base/sums.h"
+#include "core/error.h"
+#include "core/runtime.h"
+#include "core/sums.h"
 #include "tests/golden/session_support.h"
 #include "tests/gpu/gpu.h"
 #include "tests/simt/libraries/libraries.h"

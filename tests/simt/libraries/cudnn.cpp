@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// cuDNN's stand-in: the interface of engine/backends/cudnn/conv_graph.h without cuDNN behind it; see libraries.h.
+// cuDNN's stand-in: the interface of backends/cuda/conv_graph.h without cuDNN behind it; see libraries.h.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -10,8 +10,8 @@
 #include <cstring>
 #include <mutex>
 
-#include "engine/backends/cudnn/conv_graph.h"
-#include "engine/base/error.h"
+#include "backends/cuda/conv_graph.h"
+#include "core/error.h"
 #include "tests/simt/libraries/libraries.h"
 #include "tests/simt/runtime.h"
 

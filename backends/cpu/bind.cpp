@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// Binding: the four slabs are allocated, then parameters are packed into the weights slab, once, layer after layer, in the
+// arena's place: nothing runs yet. By then no memory can be refused any more, so each layer's weights are dropped from the
+// model as soon as they are packed: where the caller gave the model away, the two forms of a network are never there at once.
+// Tests: tests/golden/session_test.cpp, tests/golden/plan_bound_test.cpp
+#include <algorithm>
+
+#include "backends/cpu/executable.h"
+#include "backends/cpu/thread_count.h"
+#include "backends/parameters.h"
+#include "core/error.h"
+#include "kernels/cpu/preprocess.h"
+
+namespace elek::onednn {
+namespace {
+
+/// The room that packing one layer's weights takes, in a block that every layer uses again: what is reckoned beforehand
+/// (BoundMemory::packing_bytes) is then exactly what is asked of the memory, whatever pool lies under it.
+class PackingRoom final : public MemoryResource {
+ public:
+  PackingRoom(const Buffer& block, Device device) : block_(block), device_(device) {}
+  [[nodiscard]] Device device() const noexcept override { return device_; }
+  void empty() noexcept { used_ = 0; }
+
+ private:
+  void* do_allocate(size_t bytes, std::string_view label, Stream /*stream*/) override {
+    const size_t offset = reserve(used_, bytes);
+    ELEK_CHECK(used_ <= block_.bytes(), "packing '" + std::string(label) + "' needs " + std::to_string(used_) +
+                                            " bytes, reckoned were " + std::to_string(block_.bytes()));
+    return static_cast<std::byte*>(block_.data()) + offset;
+  }
+  void do_deallocate(void* /*block*/, size_t /*bytes*/, Stream /*stream*/) noexcept override {}
+
+  const Buffer& block_;
+  Device device_;
+  size_t used_ = 0;
+};
+
+}  // namespace
+
+OneDnnExecutable::OneDnnExecutable(Program program, Notes notes, Model& model, const MemoryPlan& plan, MemoryResource& memory)
+    : program_(std::move(program)), notes_(std::move(notes)), plan_(plan) {
+  const ThreadCount threads(notes_.threads);
+  weights_ = Buffer(notes_.weights_bytes, memory, "weights");
+  // Packing finds room in the arena, or in a larger block that the arena then replaces.
+  const bool roomy = plan_.arena_bytes >= notes_.packing_bytes;
+  arena_ = roomy ? Buffer(plan_.arena_bytes, memory, "arena") : Buffer(notes_.packing_bytes, memory, "packing");
+  statistics_ = Buffer(notes_.statistics_bytes, memory, "statistics");
+  const backends::HostStaging staging(program_, notes_);
+  staging_ = Buffer(staging.bytes(), memory, "staging");
+  slots_ = staging.slots(at(staging_, 0));
+  output_ = staging.output(at(staging_, 0));
+  load_weights(model, memory.device());
+  if (!roomy) {
+    arena_ = Buffer();
+    arena_ = Buffer(plan_.arena_bytes, memory, "arena");
+  }
+  lay_out_statistics();
+  reset_statistics();
+}
+
+std::unique_ptr<Executable> make_executable(Program program, Notes notes, Model& model, const MemoryPlan& plan,
+                                            MemoryResource& memory) {
+  return std::make_unique<OneDnnExecutable>(std::move(program), std::move(notes), model, plan, memory);
+}
+
+void OneDnnExecutable::lay_out_statistics() {
+  for (const Watched& w : notes_.watched) {
+    const ProgramTensor& t = program_.tensors[static_cast<size_t>(w.tensor)];
+    sums_.push_back(kernels::ChannelSums::lay_out(at(statistics_, w.offset), t.shape.channels, lanes_of(t), w.sums,
+                                                  notes_.options.probes.threshold, notes_.threads));
+  }
+}
+
+void OneDnnExecutable::load_weights(Model& model, Device device) {
+  const int64_t channels = notes_.input_shape.channels;
+  const Preprocessing& p = model.preprocessing;
+  backends::check_preprocessing(p, channels);
+  kernels::fill_preprocess_table(channels, p.mean.data(), p.stddev.data(), floats_at(weights_, notes_.table_offset));
+  PackingRoom room(arena_, device);
+  for (size_t i = 0; i < notes_.steps.size(); ++i) {
+    const Step& step = notes_.steps[i];
+    room.empty();
+    if (step.has_weights()) {
+      const FusedNode& node = program_.steps[i].node;
+      load_kernel(model, step, node, room);
+      model.parameters.erase(node.node.name + ".weight");
+    }
+    if (step.scale != kNone) load_normalisation(model, step);
+  }
+  for (const WatchedMoments& m : notes_.batch_moments) backends::moment_parameters(model, m, at(weights_, m.parameters));
+}
+
+void OneDnnExecutable::load_kernel(const Model& model, const Step& step, const FusedNode& node, MemoryResource& memory) {
+  const ConvWeights w = conv_weights(model, node, notes_.options.batch_norm, memory);
+  const ProgramTensor& x = program_.tensors[static_cast<size_t>(step.input)];
+  const ProgramTensor& y = program_.tensors[static_cast<size_t>(step.output)];
+  backends::check_weights(w.weight, node, x.shape, y.shape);
+  if (step.own) {
+    step.own->pack(w.weight.f32().data(), floats_at(weights_, step.weights));
+  } else {
+    const Buffer staged(step.whole->staged_bytes(), memory, "packing");
+    step.whole->pack(w.weight.f32().data(), static_cast<float*>(staged.data()), at(weights_, step.weights));
+  }
+  float* bias = floats_at(weights_, step.bias);
+  std::fill_n(bias, lanes_of(y), 0.0F);
+  std::copy(w.bias.f32().begin(), w.bias.f32().end(), bias);
+}
+
+void OneDnnExecutable::load_normalisation(const Model& model, const Step& step) {
+  const ProgramTensor& y = program_.tensors[static_cast<size_t>(step.output)];
+  float* scale = floats_at(weights_, step.scale);
+  float* shift = floats_at(weights_, step.shift);
+  std::fill_n(scale, lanes_of(y), 0.0F);
+  std::fill_n(shift, lanes_of(y), 0.0F);
+  backends::normalisation(model, step.batch_norm, y.shape.channels, scale, shift);
+}
+
+}  // namespace elek::onednn

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+// Running: micro-batches, steps, and inside an observed step slices small enough that what the convolution has written is still
+// in the caches when the epilogue normalises, adds, rectifies and sums it. Tests: tests/golden/session_test.cpp,
+// tests/golden/statistics_test.cpp
+#include "backends/cpu/executable.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "backends/cpu/own_cores.h"
+#include "backends/cpu/thread_count.h"
+#include "core/bfloat16.h"
+#include "core/error.h"
+#include "kernels/cpu/batch_moments.h"
+#include "kernels/cpu/channel_map.h"
+#include "kernels/cpu/epilogue.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/pool.h"
+#include "kernels/cpu/preprocess.h"
+#include "kernels/cpu/walk.h"
+
+namespace elek::onednn {
+namespace {
+
+/// f(T()), T being the type that such tensors are stored as.
+template <typename F>
+void as_stored(DType dtype, const F& f) {
+  if (dtype == DType::kBF16) {
+    f(BFloat16());
+  } else {
+    f(float());
+  }
+}
+
+/// dst[n, c, h, w] = src, whatever src's layout: row-major without padding.
+template <typename T, typename To>
+void relayout(const ActivationView<T>& src, To* dst, int threads) {
+  const kernels::Geometry from(src);
+  const int64_t positions = from.positions, planes = from.samples * from.channels;
+  const int parts = kernels::parts_for(planes * positions, threads, 1 << 16);
+  kernels::for_parts(parts, [&](int part) {
+    for (int64_t i = kernels::part_begin(planes, parts, part, 1); i < kernels::part_begin(planes, parts, part + 1, 1); ++i) {
+      const T* const channel = src.data + from.channel_base(i / from.channels, i % from.channels);
+      To* const to = dst + i * positions;
+      for (int64_t p = 0; p < positions; ++p) to[p] = static_cast<To>(channel[p * from.row_stride]);
+    }
+  });
+}
+
+/// The way back; padding lanes become zero.
+template <typename T>
+void from_row_major(const float* src, const ActivationView<T>& dst, int threads) {
+  const kernels::Geometry to(dst);
+  const int64_t positions = to.positions, planes = to.samples * to.pitch;
+  const int parts = kernels::parts_for(planes * positions, threads, 1 << 16);
+  kernels::for_parts(parts, [&](int part) {
+    for (int64_t i = kernels::part_begin(planes, parts, part, 1); i < kernels::part_begin(planes, parts, part + 1, 1); ++i) {
+      const int64_t n = i / to.pitch, c = i % to.pitch;
+      T* const channel = dst.data + to.channel_base(n, c);
+      const float* const from = src + (n * to.channels + c) * positions;
+      const bool padding = c >= to.channels;
+      for (int64_t p = 0; p < positions; ++p) channel[p * to.row_stride] = T(padding ? 0.0F : from[p]);
+    }
+  });
+}
+
+}  // namespace
+
+float* OneDnnExecutable::floats_at(const Buffer& slab, size_t offset) const {
+  return offset == kNone ? nullptr : reinterpret_cast<float*>(at(slab, offset));
+}
+
+double* OneDnnExecutable::doubles_at(const Buffer& slab, size_t offset) const {
+  return reinterpret_cast<double*>(at(slab, offset));
+}
+
+std::byte* OneDnnExecutable::data_of(int32_t index, int64_t first) const {
+  const ProgramTensor& t = tensor(index);
+  const size_t sample_bytes = t.bytes / static_cast<size_t>(program_.micro_batch);
+  return at(arena_, plan_.storage_offsets[static_cast<size_t>(t.storage)] + static_cast<size_t>(first) * sample_bytes);
+}
+
+const kernels::ChannelSums* OneDnnExecutable::sums_of(const Step& step) const {
+  return step.watched < 0 || step.watch_raw ? nullptr : &sums_[static_cast<size_t>(step.watched)];
+}
+
+void OneDnnExecutable::begin(const Slot& slot) {
+  check_slot(slot, program_, notes_);
+  const ThreadCount threads(notes_.threads);
+  const int64_t pixels_each = notes_.input_shape.elements();
+  run_batch(slot.count, [&](int64_t first, const auto& input) {
+    kernels::preprocess(slot.pixels + first * pixels_each, floats_at(weights_, notes_.table_offset), input, notes_.threads);
+  });
+}
+
+std::span<const float> OneDnnExecutable::end() {
+  return output_.first(output_.size() / static_cast<size_t>(program_.batch) * static_cast<size_t>(last_samples_));
+}
+
+/// Adds the time since the last lap, and starts the next.
+void OneDnnExecutable::lap(double& us) {
+  const auto now = std::chrono::steady_clock::now();
+  us += std::chrono::duration<double, std::micro>(now - lap_start_).count();
+  lap_start_ = now;
+}
+
+std::span<const float> OneDnnExecutable::run_timed(const Slot& slot, StepTimes& times) {
+  times = {std::vector<double>(notes_.steps.size(), 0.0), 0.0};
+  const OwnCores cores(notes_.threads);
+  times_ = &times;
+  lap_start_ = std::chrono::steady_clock::now();
+  try {
+    begin(slot);
+  } catch (...) {
+    times_ = nullptr;
+    throw;
+  }
+  times_ = nullptr;
+  return end();
+}
+
+std::span<const float> OneDnnExecutable::run_values(std::span<const float> x, int64_t samples) {
+  const int64_t each = notes_.input_shape.elements();
+  ELEK_CHECK(samples >= 1 && samples <= program_.batch && std::ssize(x) == samples * each,
+             std::to_string(samples) + " samples in " + std::to_string(x.size()) + " values for a session of batch " +
+                 std::to_string(program_.batch) + " of a network that reads " + to_string(notes_.input_shape));
+  const ThreadCount threads(notes_.threads);
+  run_batch(samples, [&](int64_t first, const auto& input) { from_row_major(x.data() + first * each, input, notes_.threads); });
+  return end();
+}
+
+/// fill_input(first, view) writes samples first … of the batch into the first step's output.
+template <typename FillInput>
+void OneDnnExecutable::run_batch(int64_t count, const FillInput& fill_input) {
+  for (int64_t first = 0; first < count; first += program_.micro_batch) {
+    const int64_t samples = std::min(program_.micro_batch, count - first);
+    as_stored(tensor(notes_.steps[0].output).dtype, [&](auto type) {
+      const auto input = view<decltype(type)>(notes_.steps[0].output, samples);
+      fill_input(first, input);
+      if (const kernels::ChannelSums* sums = sums_of(notes_.steps[0])) kernels::observe(input, *sums, notes_.threads);
+    });
+    lap_step(0);
+    for (size_t i = 1; i < notes_.steps.size(); ++i) {
+      run_step(i, samples);
+      lap_step(i);
+    }
+    copy_out(first, samples);
+    if (times_ != nullptr) lap(times_->rest_us);
+  }
+  samples_ += count;
+  batches_ += 1;
+  last_samples_ = count;
+}
+
+void OneDnnExecutable::run_step(size_t index, int64_t samples) {
+  if (notes_.steps[index].own) {
+    run_own(index, samples);
+  } else if (notes_.steps[index].whole != nullptr) {
+    run_kernel(index, samples);
+  } else {
+    as_stored(tensor(notes_.steps[index].output).dtype, [&](auto type) { run_simple<decltype(type)>(index, samples); });
+  }
+}
+
+/// Whole slices, then what is left over one sample at a time: no primitive is ever built while running.
+void OneDnnExecutable::run_kernel(size_t index, int64_t samples) {
+  const Step& step = notes_.steps[index];
+  for (int64_t first = 0; first < samples;) {
+    const bool whole = samples - first >= step.slice;
+    const int64_t count = whole ? step.slice : 1;
+    run_slice(index, whole ? *step.whole : *step.single, first, count);
+    first += count;
+  }
+  if (!step.own_moments) return;
+  const auto z = view<float>(step.output, samples, 0, step.z_in_workspace ? workspace(index) + step.z_offset : nullptr);
+  as_stored(tensor(step.output).dtype, [&](auto type) {
+    using T = decltype(type);
+    const T* residual = step.residual >= 0 ? view<T>(step.residual, samples).data : nullptr;
+    normalise_by_own_moments(index, z, view<T>(step.output, samples), residual);
+  });
+}
+
+void OneDnnExecutable::watch_taps(const Step& step, int64_t samples, int64_t first) {
+  if (step.tap_norm < 0) return;
+  const WatchedTaps& taps = notes_.tap_norms[static_cast<size_t>(step.tap_norm)];
+  as_stored(tensor(step.input).dtype, [&](auto type) {
+    kernels::tap_norms(view<decltype(type)>(step.input, samples, first), taps.plan, doubles_at(statistics_, taps.offset),
+                       notes_.threads, notes_.threads);
+  });
+}
+
+/// The whole micro-batch at once: the kernel cuts it into blocks that stay in the cache, sums included.
+void OneDnnExecutable::run_own(size_t index, int64_t samples) {
+  const Step& step = notes_.steps[index];
+  const auto x = view<float>(step.input, samples);
+  const auto y = view<float>(step.output, samples);
+  watch_taps(step, samples, 0);
+  kernels::ConvArgs args;
+  args.x = {x.data, x.samples, x.shape, x.layout, x.channel_pitch};
+  args.packed = floats_at(weights_, step.weights);
+  args.bias = floats_at(weights_, step.bias);
+  if (step.residual >= 0)
+    args.residual = {view<float>(step.residual, samples).data, y.samples, y.shape, y.layout, y.channel_pitch};
+  args.relu = step.relu;
+  args.y = y;
+  args.scratch = reinterpret_cast<float*>(workspace(index));
+  const kernels::ChannelSums* sums = sums_of(step);
+  args.sums = sums;
+  step.own->run(args);
+  if (sums != nullptr && (sums->sums & kPerSample) != 0) kernels::observe(y, *sums, notes_.threads, kPerSample);
+}
+
+void OneDnnExecutable::run_slice(size_t index, const Primitive& primitive, int64_t first, int64_t samples) {
+  const Step& step = notes_.steps[index];
+  watch_taps(step, samples, first);
+  std::byte* z_data = data_of(step.output, first);
+  if (step.z_in_workspace) {  // slice after slice in one place, unless all are wanted in the end
+    const ProgramTensor& y = tensor(step.output);
+    const int64_t before = step.own_moments ? first * y.channel_pitch * y.shape.positions() : 0;
+    z_data = workspace(index) + step.z_offset + before * static_cast<int64_t>(sizeof(float));
+  }
+  primitive.run(data_of(step.input, first), at(weights_, step.weights), floats_at(weights_, step.bias), z_data,
+                workspace(index));
+  if (!step.epilogue) return;
+  const auto last_act = [&](auto z_type, auto y_type) {
+    using Y = decltype(y_type);
+    const auto z = view<decltype(z_type)>(step.output, samples, first, z_data);
+    if (step.watch_raw) kernels::observe(z, sums_[static_cast<size_t>(step.watched)], notes_.threads);
+    if (step.own_moments) return;
+    const bool adds = step.residual >= 0 && !step.sum_in_place;
+    finish(step, z, view<Y>(step.output, samples, first), floats_at(weights_, step.scale), floats_at(weights_, step.shift),
+           adds ? view<Y>(step.residual, samples, first).data : nullptr);
+  };
+  as_stored(tensor(step.output).dtype,
+            [&](auto type) { step.z_in_workspace ? last_act(float(), type) : last_act(type, type); });
+}
+
+template <typename Z, typename Y>
+void OneDnnExecutable::finish(const Step& step, const ActivationView<Z>& z, const ActivationView<Y>& y, const float* scale,
+                              const float* shift, const Y* residual) {
+  kernels::Epilogue<Z, Y> epilogue;
+  epilogue.z = z;
+  epilogue.y = y;
+  epilogue.scale = scale;
+  epilogue.shift = shift;
+  epilogue.residual = residual;
+  epilogue.activation = step.relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
+  epilogue.sums = sums_of(step);
+  kernels::run_epilogue(epilogue, notes_.threads);
+}
+
+/// Batch-norm re-estimation: normalise by this batch's own moments, and add them to the average.
+template <typename Z, typename Y>
+void OneDnnExecutable::normalise_by_own_moments(size_t index, const ActivationView<Z>& z, const ActivationView<Y>& y,
+                                                const Y* residual) {
+  const Step& step = notes_.steps[index];
+  const WatchedMoments& m = notes_.batch_moments[static_cast<size_t>(step.batch_moment)];
+  const auto channels = static_cast<size_t>(m.channels);
+  double* mean = doubles_at(statistics_, m.statistics);
+  double* variance = mean + channels;
+  double* unbiased = variance + channels;
+  double* mean_sum = unbiased + channels;
+  double* variance_sum = mean_sum + channels;
+  auto* scale = reinterpret_cast<float*>(variance_sum + channels);
+  const double* old_mean = doubles_at(weights_, m.parameters);
+  const auto* gamma = reinterpret_cast<const float*>(old_mean + 2 * channels);
+  kernels::batch_moments(z, {mean, variance, unbiased}, workspace(index) + step.moments_offset, notes_.threads);
+  kernels::Normalisation n;
+  n.channels = m.channels;
+  n.mean = mean;
+  n.variance = variance;
+  n.variance_unbiased = unbiased;
+  n.old_mean = old_mean;
+  n.old_variance = old_mean + channels;
+  n.gamma = gamma;
+  n.beta = gamma + channels;
+  n.eps = m.eps;
+  n.scale = scale;
+  n.shift = scale + channels;
+  (void)kernels::normalisation_from_moments(n);
+  for (size_t c = 0; c < channels; ++c) {
+    mean_sum[c] += mean[c];
+    variance_sum[c] += unbiased[c];
+  }
+  finish(step, z, y, n.scale, n.shift, residual);
+}
+
+template <typename T>
+void OneDnnExecutable::run_simple(size_t index, int64_t samples) {
+  const Step& step = notes_.steps[index];
+  const Node& node = program_.steps[index].node.node;
+  const kernels::ChannelSums* sums = sums_of(step);
+  const auto x = view<T>(step.input, samples);
+  const auto y = view<T>(step.output, samples);
+  const auto window = [](const PoolAttrs& a) { return kernels::PoolWindow{a.kernel, a.stride, a.padding}; };
+  switch (step.kind) {
+    case Kind::kElementwise: {
+      const T* residual = step.residual >= 0 ? view<T>(step.residual, samples).data : nullptr;
+      if (step.own_moments) {
+        normalise_by_own_moments(index, x, y, residual);
+      } else {
+        finish(step, x, y, floats_at(weights_, step.scale), floats_at(weights_, step.shift), residual);
+      }
+      return;
+    }
+    case Kind::kMaxPool:
+      return kernels::max_pool(x, y, window(node.as<MaxPoolAttrs>()), sums, notes_.threads);
+    case Kind::kAvgPool:
+      return kernels::avg_pool(x, y, window(node.as<AvgPoolAttrs>()), sums, notes_.threads);
+    case Kind::kGlobalAvgPool:
+      return kernels::global_avg_pool(x, y, sums, notes_.threads);
+    case Kind::kChannelMap: {
+      const ChannelMapAttrs& a = node.as<ChannelMapAttrs>();
+      return kernels::channel_map(x, a.source, a.stride, y, sums, notes_.threads);
+    }
+    case Kind::kRelayout:
+      relayout(x, y.data, notes_.threads);
+      break;
+    default:
+      break;
+  }
+  if (sums != nullptr) kernels::observe(y, *sums, notes_.threads);
+}
+
+/// A tensor's samples, channel after channel as [samples, elements].
+void OneDnnExecutable::read_out(int32_t index, int64_t samples, float* to) const {
+  as_stored(tensor(index).dtype, [&](auto type) { relayout(view<decltype(type)>(index, samples), to, notes_.threads); });
+}
+
+void OneDnnExecutable::copy_out(int64_t first, int64_t samples) {
+  read_out(notes_.output, samples, output_.data() + first * tensor(notes_.output).shape.elements());
+}
+
+std::vector<float> OneDnnExecutable::stored_value(int32_t index) const {
+  ELEK_CHECK(notes_.options.keep_values, "stored values are kept only with keep_values");
+  std::vector<float> values(static_cast<size_t>(last_samples_ * tensor(index).shape.elements()));
+  read_out(index, last_samples_, values.data());
+  return values;
+}
+
+BoundMemory OneDnnExecutable::memory() const noexcept { return {weights_.bytes(), statistics_.bytes(), staging_.bytes()}; }
+
+}  // namespace elek::onednn

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// On disk an entry's `plan` is four doubles in the order of kConvKernels. Tests: tests/backends/kernel_times_test.cpp
+#include "backends/cpu/kernel_times.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+#include "backends/cpu/dnnl_adapter.h"
+#include "core/error.h"
+#include "core/runtime.h"
+#include "kernels/cpu/gemm_conv.h"
+
+namespace elek::onednn {
+namespace {
+
+/// Raise it when kernels/cpu/winograd or gemm_conv change their speed: what was timed before is then timed again.
+constexpr int kKernelsVersion = 2;
+/// Two timings of one kernel differ by as much; the usual kernel is not left for less.
+constexpr double kNoise = 0.03;
+
+}  // namespace
+
+std::string_view name_of(ConvKernel kernel) {
+  switch (kernel) {
+    case ConvKernel::kWinograd4:
+      return "winograd F(4x4)";
+    case ConvKernel::kWinograd2:
+      return "winograd F(2x2)";
+    case ConvKernel::kDirect:
+      return "direct";
+    case ConvKernel::kLibrary:
+      return "oneDNN";
+  }
+  return "?";
+}
+
+ConvKernel ConvTimes::winner(ConvKernel usual) const {
+  ConvKernel best = usual;
+  for (const ConvKernel kernel : kConvKernels) {
+    const double us = of(kernel);
+    if (us <= 0) continue;
+    const double to_beat = best == usual ? of(best) * (1 - kNoise) : of(best);
+    if (of(best) <= 0 || us < to_beat) best = kernel;
+  }
+  return best;
+}
+
+std::string ConvTimes::text() const {
+  std::vector<ConvKernel> order;
+  for (const ConvKernel kernel : kConvKernels) {
+    if (of(kernel) > 0) order.push_back(kernel);
+  }
+  std::stable_sort(order.begin(), order.end(), [this](ConvKernel a, ConvKernel b) { return of(a) < of(b); });
+  std::string text;
+  for (const ConvKernel kernel : order) {
+    std::array<char, 32> us{};
+    (void)std::snprintf(us.data(), us.size(), " %.1f us", of(kernel));
+    text += (text.empty() ? "" : ", ") + std::string(name_of(kernel)) + us.data();
+  }
+  return text;
+}
+
+const ConvTimes* KernelTimes::find(const std::string& key) {
+  if (const auto found = known_.find(key); found != known_.end()) return &found->second;
+  const auto entry = cache_.load(key);
+  std::array<double, kConvKernels.size()> us{};
+  if (!entry || entry.value().plan.size() != sizeof(us)) return nullptr;
+  std::memcpy(us.data(), entry.value().plan.data(), sizeof(us));
+  ConvTimes times;
+  bool any = false;
+  for (size_t i = 0; i < us.size(); ++i) {
+    if (!(us[i] >= 0 && std::isfinite(us[i]))) return nullptr;
+    any = any || us[i] > 0;
+    times.set(kConvKernels[i], us[i]);
+  }
+  return any ? &(known_[key] = times) : nullptr;
+}
+
+void KernelTimes::add(const std::string& key, const ConvTimes& times) {
+  known_[key] = times;
+  const ConvKernel best = times.winner(ConvKernel::kLibrary);
+  backends::CachedPlan entry{std::string(name_of(best)), times.of(best), {}};
+  for (const ConvKernel kernel : kConvKernels) {
+    const double us = times.of(kernel);
+    const auto* bytes = reinterpret_cast<const uint8_t*>(&us);
+    entry.plan.insert(entry.plan.end(), bytes, bytes + sizeof(us));
+  }
+  const auto stored = cache_.store(key, entry);
+  static std::atomic<bool> warned{false};
+  if (!stored && !warned.exchange(true)) {
+    warn("the plan cache cannot be written (" + stored.reason() + "): the next start times the kernels again");
+  }
+}
+
+std::string machine_key(int threads) {
+  return "cpu " + backends::processor_name() + " | threads " + std::to_string(threads) + " | " + library_name() + ", ours " +
+         std::to_string(kKernelsVersion) + " " + kernels::gemm_conv_target();
+}
+
+}  // namespace elek::onednn

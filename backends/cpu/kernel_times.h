@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the kernels that fit a convolution took on this machine, in memory and on disk, and who wins. Tests:
+// tests/backends/kernel_times_test.cpp
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "backends/plan_cache.h"
+
+namespace elek::onednn {
+
+/// The kernels that a convolution may have the choice of.
+enum class ConvKernel : uint8_t { kWinograd4, kWinograd2, kDirect, kLibrary };
+inline constexpr std::array<ConvKernel, 4> kConvKernels{ConvKernel::kWinograd4, ConvKernel::kWinograd2, ConvKernel::kDirect,
+                                                        ConvKernel::kLibrary};
+[[nodiscard]] std::string_view name_of(ConvKernel kernel);  // "winograd F(4x4)", …, "oneDNN"
+
+/// Microseconds a run of one slice, by kernel; 0 = not to be had.
+class ConvTimes {
+ public:
+  [[nodiscard]] double of(ConvKernel kernel) const noexcept { return us_[static_cast<size_t>(kernel)]; }
+  void set(ConvKernel kernel, double us) noexcept { us_[static_cast<size_t>(kernel)] = us; }
+  /// The fastest; `usual` unless that is slower by more than what two timings of one kernel differ by.
+  [[nodiscard]] ConvKernel winner(ConvKernel usual) const;
+  /// "winograd F(4x4) 161.2 us, oneDNN 505.0 us": fastest first.
+  [[nodiscard]] std::string text() const;
+  friend bool operator==(const ConvTimes&, const ConvTimes&) = default;
+
+ private:
+  std::array<double, kConvKernels.size()> us_{};
+};
+
+/// Times by key. What is not in memory is looked for on disk; what is added goes to both.
+class KernelTimes {
+ public:
+  explicit KernelTimes(std::string directory) : cache_(std::move(directory)) {}
+  /// Null if there are none.
+  [[nodiscard]] const ConvTimes* find(const std::string& key);
+  /// One warning a process if the disk takes nothing.
+  void add(const std::string& key, const ConvTimes& times);
+
+ private:
+  backends::PlanCache cache_;
+  std::map<std::string, ConvTimes> known_;
+};
+
+/// What every key begins with: the processor, and the versions of the kernels that are timed. Times of another machine or of
+/// other kernels have another key.
+[[nodiscard]] std::string machine_key(int threads);
+
+}  // namespace elek::onednn

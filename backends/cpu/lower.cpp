@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lowering, first half: layouts, micro-batch and last acts (the rest: graph_lowerer.h). Kernels and slabs: lower_kernels.cpp.
+// Values keep one layout from the first convolution to the pooled features; only feature vectors, and where that layout is a
+// blocked one the network's input (few channels: as oneDNN's first-layer kernels want it), are plain.
+// Tests: tests/golden/session_test.cpp, tests/golden/memory_test.cpp
+#include "backends/cpu/lower.h"
+
+#include <omp.h>
+
+#include <algorithm>
+
+#include "core/error.h"
+
+namespace elek::onednn {
+namespace {
+
+/// A step's input and output for one micro-batch, at most. Each micro-batch reads all weights from memory once more, which
+/// shows where slices are thin, and the arena grows with the slices; measured in docs/decisions.md.
+constexpr size_t kMicroBatchBytes = size_t{64} << 20;
+constexpr int64_t kMaxMicroBatch = 16;
+
+constexpr int64_t kFirstLayerChannels = 3;
+
+}  // namespace
+
+Lowerer::Lowerer(const Model& model, const FusedGraph& fused, const LowerOptions& options, const Choosing& choosing)
+    : GraphLowerer(model, fused, options), choosing_(choosing) {}
+
+void Lowerer::lower() {
+  check_options();
+  notes.threads = notes.options.threads > 0 ? notes.options.threads : omp_get_max_threads();
+  notes.layout = preferred_layout(storage_of(notes.options.precision));
+  choose_micro_batch();
+  add_steps();
+  resolve_probes();
+  decide_batch_norm();
+  choose_convolutions();
+  share_storages(
+      [](const Step& /*step*/) { return true; });  // our own kernels' last step adds, oneDNN's sum post-op, or the epilogue
+  decide_last_acts();
+  build_kernels();
+  reserve_slabs();
+}
+
+void Lowerer::choose_micro_batch() {
+  const LowerOptions& o = notes.options;
+  program.batch = o.batch;
+  if (o.batch_moments || o.keep_values) {
+    program.micro_batch = o.batch;  // a layer's moments are the whole batch's; kept values too
+    return;
+  }
+  if (o.micro_batch > 0) {
+    program.micro_batch = std::min(o.micro_batch, o.batch);
+    return;
+  }
+  const size_t each = size_of(storage_of(o.precision));
+  size_t widest = 1;  // bytes a sample, input and output of one step
+  for (const FusedNode& step : fused_.steps) {
+    const int64_t elements = graph_.node(step.input).shape.elements() + graph_.node(step.output).shape.elements();
+    widest = std::max(widest, static_cast<size_t>(elements) * each);
+  }
+  const int64_t most =
+      std::clamp(static_cast<int64_t>(kMicroBatchBytes / widest), int64_t{1}, std::min(kMaxMicroBatch, o.batch));
+  program.micro_batch = most;  // of what fits, the one that leaves the fewest samples over; of those the largest
+  for (int64_t m = most; 2 * m > most; --m) {
+    if (o.batch % m < o.batch % program.micro_batch) program.micro_batch = m;
+  }
+}
+
+/// The network's answer keeps the f32 that the classifier was summed in; everything else is stored in the precision's type.
+void Lowerer::lay_out(ProgramTensor& t, const FusedNode* node, Kind kind) const {
+  const bool answer = kind == Kind::kLinear && node->output == fused_.output && !node->residual;
+  t.dtype = answer ? DType::kF32 : storage_of(notes.options.precision);
+  t.layout = node == nullptr ? input_layout() : output_layout(*node, kind);
+  t.channel_pitch = padded_channels(t.layout, t.shape.channels);
+  t.bytes = checked_bytes(Shape{program.micro_batch, t.channel_pitch, t.shape.height, t.shape.width}, t.dtype);
+}
+
+kernels::TapNormPlan Lowerer::plan_taps(const ImageShape& input, const Conv2dAttrs& conv) const {
+  return kernels::make_tap_norm_plan(input, conv.kernel, conv.stride, conv.padding);
+}
+
+Layout Lowerer::output_layout(const FusedNode& f, Kind kind) const {
+  switch (kind) {
+    case Kind::kConv:
+    case Kind::kChannelMap:
+      return notes.layout;
+    case Kind::kLinear:
+    case Kind::kGlobalAvgPool:
+    case Kind::kAlias:
+    case Kind::kRelayout:
+      return Layout::kNchw;
+    default:
+      return tensor_of(f.input).layout;
+  }
+}
+
+Layout Lowerer::input_layout() const {
+  bool plain = channel_block(notes.layout) > 1 && notes.input_shape.channels <= kFirstLayerChannels;
+  for (const FusedNode& step : fused_.steps) {
+    const bool reads = step.input == fused_.input;
+    const bool adds = step.residual && *step.residual == fused_.input;
+    if (adds || (reads && !step.node.is<Conv2dAttrs>() && !step.node.is<FlattenAttrs>())) plain = false;
+  }
+  return plain ? Layout::kNchw : notes.layout;
+}
+
+/// The last act of a convolution or linear layer: oneDNN's post-ops, or our epilogue after it. oneDNN adds only onto what
+/// already lies in the destination; elsewhere the epilogue adds. (Our own kernels do everything themselves.)
+/// z, where the epilogue follows, lies in the output's own place if the output's type holds it: f32, or all that is left to
+/// do to it is ReLU, which commutes with rounding. Else it is f32 in the workspace.
+void Lowerer::decide_last_acts() {
+  for (Step& step : notes.steps) {
+    const bool narrow = tensor(step.output).dtype != DType::kF32;
+    if (step.kind == Kind::kLinear) {
+      step.epilogue = step.watched >= 0 || step.relu || step.residual >= 0;
+      step.z_in_workspace = step.epilogue && narrow;
+    }
+    if (step.kind != Kind::kConv || step.own) continue;
+    const bool in_place = step.place == Place::kResidual;
+    const bool z_is_wanted = step.bn_apart || step.watch_raw || (sums_of(step) & kMoments) != 0;  // as it is before the sum
+    step.epilogue = step.bn_apart || step.watched >= 0 || (step.residual >= 0 && !in_place);
+    const bool rounds_twice = step.epilogue && narrow && (z_is_wanted || (step.residual >= 0 && !in_place));
+    step.z_in_workspace = (in_place && z_is_wanted) || rounds_twice;
+    step.sum_in_place = in_place && !step.z_in_workspace;
+  }
+}
+
+}  // namespace elek::onednn

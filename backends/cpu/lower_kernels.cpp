@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lowering, second half: the kernel of every step, its workspace, and the places in the weights and statistics slabs.
+// Tests: tests/golden/session_test.cpp, tests/golden/memory_test.cpp
+#include <omp.h>
+
+#include <algorithm>
+
+#include "backends/cpu/lower.h"
+#include "backends/cpu/measure_peaks.h"
+#include "backends/cpu/thread_count.h"
+#include "backends/cpu/time_kernels.h"
+#include "core/error.h"
+#include "core/runtime.h"
+#include "kernels/cpu/batch_moments.h"
+#include "kernels/cpu/channel_sums.h"
+#include "kernels/cpu/preprocess.h"
+
+namespace elek::onednn {
+namespace {
+
+/// Where the epilogue follows, a convolution runs over so few samples at a time that its result is still in the caches.
+constexpr size_t kSliceBytes = size_t{1} << 20;
+size_t sample_bytes(const ProgramTensor& t, int64_t micro_batch) { return t.bytes / static_cast<size_t>(micro_batch); }
+/// A sample of what goes to y before its last act, in f32.
+size_t z_bytes(const ProgramTensor& y) {
+  return checked_bytes(Shape{y.channel_pitch, y.shape.height, y.shape.width}, DType::kF32);
+}
+
+class OneDnnLowering final : public Lowering {
+ public:
+  OneDnnLowering(Program program, Notes notes) : program_(std::move(program)), notes_(std::move(notes)) {}
+  [[nodiscard]] const Program& program() const noexcept override { return program_; }
+  [[nodiscard]] BoundMemory memory() const override {
+    return {notes_.weights_bytes, notes_.statistics_bytes, backends::HostStaging(program_, notes_).bytes(),
+            notes_.packing_bytes};
+  }
+  [[nodiscard]] std::unique_ptr<Executable> bind(Model& model, const MemoryPlan& plan, MemoryResource& memory) override {
+    return make_executable(program_, std::move(notes_), model, plan, memory);
+  }
+
+ private:
+  Program program_;
+  Notes notes_;
+};
+
+class OneDnnBackend final : public Backend {
+ public:
+  [[nodiscard]] Peaks measure_peaks(const LowerOptions& options) override { return onednn::measure_peaks(options); }
+  [[nodiscard]] MemoryResource& default_memory() override { return host_resource(); }
+  [[nodiscard]] std::unique_ptr<Lowering> lower(const Model& model, const FusedGraph& fused,
+                                                const LowerOptions& options) override {
+    const ThreadCount threads(options.threads > 0 ? options.threads : omp_get_max_threads());
+    if (options.kernels == KernelChoice::kMeasured) time_kernels(model, fused, options, times_);
+    Lowerer lowerer(model, fused, options, {options.kernels == KernelChoice::kRule ? nullptr : &times_, {}});
+    lowerer.lower();
+    return std::make_unique<OneDnnLowering>(std::move(lowerer.program), std::move(lowerer.notes));
+  }
+
+ private:
+  KernelTimes times_{backends::PlanCache::default_directory()};
+};
+
+}  // namespace
+
+/// The largest divisor of the micro-batch whose results (and watched inputs) stay in the caches until they have been summed.
+int64_t Lowerer::slice_of(const Step& step) const {
+  const int64_t m = program.micro_batch;
+  if (step.own_moments || (!step.epilogue && step.tap_norm < 0)) return m;
+  const ProgramTensor& y = tensor(step.output);
+  const size_t z = step.z_in_workspace ? z_bytes(y) : sample_bytes(y, m);
+  const size_t bytes = std::max(step.epilogue ? z : 0, step.tap_norm >= 0 ? sample_bytes(tensor(step.input), m) : 0);
+  int64_t slice = m;
+  while (slice > 1 && (m % slice != 0 || static_cast<size_t>(slice) * bytes > kSliceBytes)) --slice;
+  return slice;
+}
+
+void Lowerer::build_convolution(size_t i) {
+  Step& step = notes.steps[i];
+  const Conv2dAttrs& a = program.steps[i].node.node.as<Conv2dAttrs>();
+  const ProgramTensor& x = tensor(step.input);
+  const ProgramTensor& y = tensor(step.output);
+  ConvProblem p;
+  p.src = x.shape;
+  p.dst = y.shape;
+  p.kernel = a.kernel;
+  p.stride = a.stride;
+  p.padding = a.padding;
+  p.groups = a.groups;
+  p.src_layout = x.layout;
+  p.dst_layout = y.layout;
+  p.src_type = x.dtype;
+  p.dst_type = step.z_in_workspace ? DType::kF32 : y.dtype;
+  p.sum = step.sum_in_place;
+  p.relu = step.relu && !step.epilogue;
+  p.samples = step.slice = slice_of(step);
+  step.whole = Primitive::make(p);
+  p.samples = 1;
+  if (step.slice > 1) step.single = Primitive::make(p, step.whole.get());
+  if (step.slice > 1 && step.single == nullptr) {  // the packed weights of both do not agree: one by one, then
+    step.slice = 1;
+    step.whole = Primitive::make(p);
+  }
+}
+
+void Lowerer::build_linear(size_t i) {
+  Step& step = notes.steps[i];
+  const ProgramTensor& x = tensor(step.input);
+  const ProgramTensor& y = tensor(step.output);
+  LinearProblem p;
+  p.in_features = x.shape.channels;
+  p.out_features = y.shape.channels;
+  p.src_pitch = x.channel_pitch;
+  p.dst_pitch = y.channel_pitch;
+  p.src_type = x.dtype;
+  p.dst_type = step.z_in_workspace ? DType::kF32 : y.dtype;
+  p.samples = step.slice = program.micro_batch;
+  step.whole = Primitive::make(p);
+  p.samples = 1;
+  if (step.slice > 1) step.single = Primitive::make(p, step.whole.get());
+  if (step.slice > 1 && step.single == nullptr) {
+    step.slice = 1;
+    step.whole = Primitive::make(p);
+  }
+}
+
+void Lowerer::build_kernels() {
+  for (size_t i = 0; i < notes.steps.size(); ++i) {
+    Step& step = notes.steps[i];
+    ProgramStep& made = program.steps[i];
+    if (step.kind == Kind::kConv && !step.own) build_convolution(i);
+    if (step.kind == Kind::kLinear) build_linear(i);
+    size_t workspace = 0;
+    if (step.own) {
+      made.kernel = step.own->name();
+      made.arithmetic = step.own->arithmetic();
+      workspace = step.own->scratch_bytes();
+    } else if (step.whole != nullptr) {
+      made.kernel = "oneDNN " + step.whole->kernel() + (step.epilogue ? " + epilogue" : "");
+      workspace = step.whole->scratch_bytes();
+      if (step.single != nullptr) workspace = std::max(workspace, step.single->scratch_bytes());
+    } else if (i > 0) {
+      made.kernel = step.kind == Kind::kAlias ? "alias" : std::string(op_name(made.node.node));
+    }
+    const ProgramTensor& y = tensor(step.output);
+    if (step.z_in_workspace) {
+      // Moments are the whole batch's: then all of z must be there.
+      const int64_t samples = step.own_moments ? program.micro_batch : step.slice;
+      step.z_offset = reserve(workspace, z_bytes(y) * static_cast<size_t>(samples));
+    }
+    if (step.own_moments) {
+      const size_t bytes = kernels::batch_moments_workspace_bytes(y.shape.channels, notes.threads);
+      step.moments_offset = reserve(workspace, bytes);
+    }
+    made.workspace_bytes = workspace;
+  }
+}
+
+/// What packing this step's weights holds for a moment: weights and bias with batch norm folded in, each a block, and the
+/// layout that oneDNN packs from.
+size_t Lowerer::packing_bytes(const Step& step) const {
+  const int64_t channels = tensor(step.output).shape.channels;
+  const int64_t inputs = tensor(step.input).shape.channels;
+  const Conv2dAttrs conv = step.kind == Kind::kConv
+                               ? program.steps[static_cast<size_t>(&step - notes.steps.data())].node.node.as<Conv2dAttrs>()
+                               : Conv2dAttrs{};  // linear: 1x1
+  const int64_t elements = channels * (inputs / conv.groups) * conv.kernel * conv.kernel;
+  size_t bytes = 0;
+  (void)reserve(bytes, static_cast<size_t>(elements) * sizeof(float));
+  (void)reserve(bytes, static_cast<size_t>(channels) * sizeof(float));
+  (void)reserve(bytes, step.own ? 0 : step.whole->staged_bytes());
+  return bytes;
+}
+
+void Lowerer::reserve_slabs() {
+  size_t& weights = notes.weights_bytes;
+  size_t& statistics = notes.statistics_bytes;
+  const auto floats = [](int64_t count) { return static_cast<size_t>(count) * sizeof(float); };
+  notes.table_offset = reserve(weights, floats(notes.input_shape.channels * kernels::kPixelValues));
+  for (size_t i = 0; i < notes.steps.size(); ++i) {
+    Step& step = notes.steps[i];
+    const int64_t lanes = lanes_of(tensor(step.output));
+    if (step.has_weights()) {
+      step.weights = reserve(weights, step.own ? step.own->packed_bytes() : step.whole->packed_bytes());
+      step.bias = reserve(weights, floats(lanes));
+      program.steps[i].weights_bytes = weights - step.weights;
+      notes.packing_bytes = std::max(notes.packing_bytes, packing_bytes(step));
+    }
+    if (!step.batch_norm.empty() && !step.own_moments) {
+      step.scale = reserve(weights, floats(lanes));
+      step.shift = reserve(weights, floats(lanes));
+    }
+  }
+  for (WatchedMoments& m : notes.batch_moments) {
+    m.parameters = reserve(weights, m.parameter_bytes());
+    m.statistics = reserve(statistics, m.statistics_bytes());
+  }
+  for (Watched& w : notes.watched) {
+    w.offset = reserve(statistics, kernels::ChannelSums::bytes(lanes_of(tensor(w.tensor)), w.sums, notes.threads));
+  }
+  for (WatchedTaps& t : notes.tap_norms) {
+    t.offset = reserve(statistics, kernels::tap_norm_bytes(t.plan, notes.threads));
+  }
+}
+
+std::string describe_kernels(const Program& program, const Notes& notes) {
+  uint64_t names = kHashSeed;
+  for (size_t i = 0; i < program.steps.size(); ++i) {
+    const std::string line = program.steps[i].kernel + "/" + std::to_string(notes.steps[i].slice) + "\n";
+    names = hash_bytes(line.data(), line.size(), names);
+  }
+  return library_name() + " " + std::string(elek::name_of(notes.layout)) + " " + to_hex(names);
+}
+
+}  // namespace elek::onednn
+
+namespace elek {
+
+bool onednn_is_built_in() noexcept { return true; }
+bool onednn_has_bf16() noexcept { return onednn::has_bf16(); }
+
+std::unique_ptr<Backend> make_onednn_backend(const Device& /*device*/) { return std::make_unique<onednn::OneDnnBackend>(); }
+
+}  // namespace elek

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+// A peak is the best of a few short turns: what a loop reaches when nothing else disturbs it. Memory is measured for sets from
+// what fits a first-level cache to what fits none. Tests: tests/golden/profile_test.cpp
+#include "backends/cpu/measure_peaks.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <optional>
+
+#include "backends/cpu/dnnl_adapter.h"
+#include "backends/cpu/own_cores.h"
+#include "backends/cpu/thread_count.h"
+#include "core/memory/tensor.h"
+#include "core/runtime.h"
+#include "kernels/cpu/peaks.h"
+
+namespace elek::onednn {
+namespace {
+
+constexpr int kTurns = 5;
+constexpr double kTurnSeconds = 4e-3;
+constexpr size_t kSmallestSet = size_t{128} << 10;
+constexpr size_t kLargestSet = size_t{128} << 20;
+
+/// The best rate of a few turns: work(n) does n rounds and gives what it did.
+template <typename Work>
+double best_rate(const Work& work) {
+  using Clock = std::chrono::steady_clock;
+  int64_t rounds = 1;
+  double best = 0;
+  for (int turn = 0; turn < kTurns;) {
+    throw_if_interrupted();
+    const Clock::time_point start = Clock::now();
+    const double done = work(rounds);
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    if (seconds < kTurnSeconds / 2) {  // find how many rounds make a turn
+      rounds *= 2;
+      continue;
+    }
+    best = std::max(best, done / seconds);
+    ++turn;
+  }
+  return best;
+}
+
+/// The largest block that is given, halving from kLargestSet.
+Buffer largest_set(MemoryResource& memory) {
+  for (size_t bytes = kLargestSet;; bytes /= 2) {
+    try {
+      return {bytes, memory, "measuring memory"};
+    } catch (const OutOfMemory&) {
+      if (bytes <= kSmallestSet) throw;
+    }
+  }
+}
+
+/// What oneDNN reaches in a product of square bf16 matrices that fit the second-level caches.
+double bf16_flops(MemoryResource& memory) {
+  constexpr int64_t kSide = 512;
+  LinearProblem p;
+  p.samples = p.in_features = p.out_features = p.src_pitch = p.dst_pitch = kSide;
+  p.src_type = p.dst_type = DType::kBF16;
+  const auto product = Primitive::make(p);
+  const auto block = [&memory](size_t bytes) { return Buffer(bytes, memory, "measuring the peak"); };
+  const Buffer x = block(checked_bytes(Shape{kSide, kSide}, DType::kBF16));
+  const Buffer y = block(checked_bytes(Shape{kSide, kSide}, DType::kBF16));
+  const Buffer weights = block(checked_bytes(Shape{kSide, kSide}, DType::kF32));
+  const Buffer bias = block(checked_bytes(Shape{kSide}, DType::kF32));
+  const Buffer packed = block(product->packed_bytes());
+  const Buffer scratch = block(std::max<size_t>(product->scratch_bytes(), 1));
+  const Buffer staged = block(std::max<size_t>(product->staged_bytes(), 1));
+  std::memset(x.data(), 0x3c, x.bytes());  // 0x3c3c is 0.011 in bf16 and f32: ordinary numbers
+  std::memset(y.data(), 0x3c, y.bytes());
+  std::memset(weights.data(), 0x3c, weights.bytes());
+  std::memset(bias.data(), 0x3c, bias.bytes());
+  product->pack(static_cast<const float*>(weights.data()), static_cast<float*>(staged.data()), packed.data());
+  constexpr double kFlops = 2.0 * kSide * kSide * kSide;
+  return best_rate([&](int64_t rounds) {
+    for (int64_t i = 0; i < rounds; ++i) {
+      product->run(x.data(), packed.data(), static_cast<const float*>(bias.data()), y.data(), scratch.data());
+    }
+    return kFlops * static_cast<double>(rounds);
+  });
+}
+
+}  // namespace
+
+Peaks measure_peaks(const LowerOptions& options) {
+  const int threads = options.threads > 0 ? options.threads : omp_get_max_threads();
+  const ThreadCount count(threads);
+  const OwnCores cores(threads);
+  Peaks peaks;
+  constexpr int64_t kSteps = 10000;
+  peaks.flops = options.precision == Precision::kBf16
+                    ? bf16_flops(*options.memory)
+                    : best_rate([&](int64_t rounds) { return kernels::run_multiply_adds(rounds * kSteps, threads); });
+  if (threads > 1 && kernels::pass_line(1) > 0) {  // the runtime may give one thread only (OMP_THREAD_LIMIT)
+    peaks.passes = best_rate([](int64_t rounds) { return static_cast<double>(kernels::pass_line(rounds)); });
+  }
+  const Buffer set = largest_set(*options.memory);
+  auto* base = static_cast<char*>(set.data());
+  std::memset(base, 0, set.bytes());  // every page is there, and no denormal is ever added up
+  for (size_t bytes = kSmallestSet; bytes <= set.bytes(); bytes *= 4) {
+    Bandwidth b;
+    b.set_bytes = bytes;
+    b.copy = best_rate([&](int64_t rounds) {
+      kernels::copy_memory(base, base + bytes / 2, bytes / 2, rounds, threads);
+      return static_cast<double>(rounds) * static_cast<double>(bytes);  // half read, half written
+    });
+    b.read = best_rate([&](int64_t rounds) {
+      kernels::read_memory(reinterpret_cast<const float*>(base), bytes, rounds, threads);
+      return static_cast<double>(rounds) * static_cast<double>(bytes);
+    });
+    peaks.bandwidths.push_back(b);
+  }
+  return peaks;
+}
+
+}  // namespace elek::onednn

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stands in for the CUDA backend where it is not built.
+// Tests: tests/golden/session_test.cpp
+#include "backends/backend.h"
+
+namespace elek {
+namespace {
+
+[[noreturn]] void not_built_in(const Device& device) {
+  throw DeviceError("device " + to_string(device) +
+                    ": the CUDA backend is not built in; configure with -DELEK_CUDA=ON where a CUDA compiler and cuDNN are "
+                    "installed, or use --device cpu");
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cudnn_backend(const Device& device) { not_built_in(device); }
+
+MemoryResource& cuda_device_memory(const Device& device) { not_built_in(device); }
+
+StreamOrder& cuda_stream_order(const Device& device) { not_built_in(device); }
+
+bool cudnn_is_built_in() noexcept { return false; }
+
+}  // namespace elek

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+// Building and running cuDNN operation graphs. The only file that sees cudnn_frontend, which opens cuDNN, the CUDA runtime and
+// the driver by name (NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING) and may throw where one is missing: every call is made under
+// guard(). Tests: tests/deviceless/fusion_test.cpp, tests/gpu/backend_conv_test.cpp
+#include "backends/cuda/conv_graph.h"
+
+#include <cudnn_frontend.h>
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+
+#include "core/error.h"
+
+namespace cudnn_frontend {
+void* cudnn_dlhandle = nullptr;  // what the frontend resolves cuDNN's functions in; set once, by load_cudnn()
+}
+
+namespace elek::cudnn {
+namespace {
+
+namespace fe = cudnn_frontend;
+using Attributes = fe::graph::Tensor_attributes;
+using TensorRef = std::shared_ptr<Attributes>;
+
+constexpr int64_t kOldestCudnn = 91100;  // builds plans from a description of the device
+
+/// The tensors of every graph have the same names, so that a plan read from the cache can be run.
+enum Uid : int64_t { kX = 1, kW, kBias, kResidual, kY, kThreshold, kFirstSum = 16 };
+
+/// Runs `work`, which returns cudnn_frontend's error_t; empty if good, else the reason on one line.
+template <typename Work>
+std::string guard(Work&& work) {
+  std::string reason;
+  try {
+    auto status = work();
+    if (status.is_good()) return {};
+    reason = status.get_message();
+  } catch (const std::exception& error) {
+    reason = error.what();
+  }
+  if (reason.empty()) reason = "cuDNN gave no reason";
+  std::replace(reason.begin(), reason.end(), '\n', ' ');
+  return reason;
+}
+
+fe::DataType_t type_of(Precision precision) {
+  switch (storage_of(precision)) {
+    case DType::kF16:
+      return fe::DataType_t::HALF;
+    case DType::kBF16:
+      return fe::DataType_t::BFLOAT16;
+    default:
+      return fe::DataType_t::FLOAT;
+  }
+}
+
+TensorRef tensor(fe::graph::Graph& graph, const char* name, int64_t uid, const std::vector<int64_t>& dims, int64_t pitch) {
+  Attributes a;
+  a.set_name(name).set_uid(uid).set_dim(dims);
+  a.set_stride({dims[2] * dims[3] * pitch, 1, dims[3] * pitch, pitch});
+  return graph.tensor(a);
+}
+
+fe::graph::Pointwise_attributes pointwise(fe::PointwiseMode_t mode) {
+  return fe::graph::Pointwise_attributes().set_mode(mode).set_compute_data_type(fe::DataType_t::FLOAT);
+}
+
+/// Adds the reductions that the problem asks for. y is reduced as it is stored: it has the storage's type.
+void add_sums(fe::graph::Graph& graph, const ConvProblem& p, const TensorRef& y, const TensorRef& z) {
+  const auto reduce = [&](const TensorRef& of, fe::ReductionMode_t mode, int place) {
+    auto sum =
+        graph.reduction(of, fe::graph::Reduction_attributes().set_mode(mode).set_compute_data_type(fe::DataType_t::FLOAT));
+    sum->set_dim({1, p.filters, 1, 1}).set_stride({p.filters, 1, p.filters, p.filters});
+    sum->set_output(true).set_data_type(fe::DataType_t::FLOAT).set_uid(kFirstSum + place);
+  };
+  const auto square = [&](const TensorRef& of) { return graph.pointwise(of, of, pointwise(fe::PointwiseMode_t::MUL)); };
+  if ((p.sums & kSumY) != 0) reduce(y, fe::ReductionMode_t::ADD, 0);
+  if ((p.sums & kSumYSquared) != 0) reduce(square(y), fe::ReductionMode_t::ADD, 1);
+  if ((p.sums & kCountActive) != 0) {
+    Attributes a;
+    a.set_name("threshold").set_uid(kThreshold).set_dim({1, 1, 1, 1}).set_stride({1, 1, 1, 1});
+    a.set_data_type(fe::DataType_t::FLOAT).set_is_pass_by_value(true);
+    reduce(graph.pointwise(y, graph.tensor(a), pointwise(fe::PointwiseMode_t::CMP_GT)), fe::ReductionMode_t::ADD, 2);
+  }
+  if ((p.sums & kMaxY) != 0) reduce(y, fe::ReductionMode_t::MAX, 3);
+  if ((p.sums & kSumZ) != 0) reduce(z, fe::ReductionMode_t::ADD, 4);
+  if ((p.sums & kSumZSquared) != 0) reduce(square(z), fe::ReductionMode_t::ADD, 5);
+}
+
+void describe(fe::graph::Graph& graph, const ConvProblem& p) {
+  graph.set_io_data_type(type_of(p.precision));
+  graph.set_intermediate_data_type(fe::DataType_t::FLOAT).set_compute_data_type(fe::DataType_t::FLOAT);
+  const auto x = tensor(graph, "x", kX, {p.samples, p.channels, p.height, p.width}, p.x_pitch);
+  const int64_t depth = p.channels / p.groups;
+  const auto w = tensor(graph, "w", kW, {p.filters, depth, p.kernel, p.kernel}, depth);
+  auto conv = fe::graph::Conv_fprop_attributes();
+  conv.set_padding({p.padding, p.padding}).set_stride({p.stride, p.stride}).set_dilation({1, 1});
+  TensorRef y = graph.conv_fprop(x, w, conv);
+  TensorRef z;
+  if (p.tail == Tail::kFull) {
+    const auto bias = tensor(graph, "bias", kBias, {1, p.filters, 1, 1}, p.filters);
+    bias->set_data_type(fe::DataType_t::FLOAT);
+    y = z = graph.pointwise(y, bias, pointwise(fe::PointwiseMode_t::ADD));
+    if (p.residual) {
+      const std::vector<int64_t> dims{p.samples, p.filters, p.out_height(), p.out_width()};
+      const auto residual = tensor(graph, "residual", kResidual, dims, p.y_pitch);
+      y = graph.pointwise(y, residual, pointwise(fe::PointwiseMode_t::ADD));
+    }
+    // Without a ReLU the stored value still needs a node of its own, for z is reduced in f32 and y as stored.
+    y = graph.pointwise(y, pointwise(p.relu ? fe::PointwiseMode_t::RELU_FWD : fe::PointwiseMode_t::IDENTITY));
+  }
+  y->set_output(true).set_data_type(type_of(p.precision)).set_uid(kY);
+  y->set_dim({p.samples, p.filters, p.out_height(), p.out_width()});
+  y->set_stride({p.out_height() * p.out_width() * p.y_pitch, 1, p.out_width() * p.y_pitch, p.y_pitch});
+  if (p.sums != 0) add_sums(graph, p, y, z);
+}
+
+/// Numerical notes of kernels that the problem does not allow.
+std::vector<fe::NumericalNote_t> unwanted(const ConvProblem& p) {
+  std::vector<fe::NumericalNote_t> notes{fe::NumericalNote_t::REDUCED_PRECISION_REDUCTION};
+  if (p.precision == Precision::kF32) {
+    notes.push_back(fe::NumericalNote_t::TENSOR_CORE);
+    notes.push_back(fe::NumericalNote_t::DOWN_CONVERT_INPUTS);
+  }
+  if (p.deterministic) notes.push_back(fe::NumericalNote_t::NONDETERMINISTIC);
+  return notes;
+}
+
+Result<int64_t> open_cudnn() {
+  const char* own = std::getenv("ELEK_CUDNN");
+  std::vector<std::string> names{"libcudnn.so.9", ELEK_CUDNN_BUILT_WITH};
+  if (own != nullptr && *own != '\0') names = {own};
+  std::string errors;
+  for (const std::string& name : names) {
+    // Never closed: cuDNN's own threads and exit handlers outlive every session.
+    fe::cudnn_dlhandle = dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL);
+    if (fe::cudnn_dlhandle != nullptr) break;
+    const char* error = dlerror();
+    errors += errors.empty() ? "" : "; ";
+    errors += error != nullptr ? error : name;
+  }
+  const std::string cure =
+      "install cuDNN 9.11 or newer (Debian and Ubuntu: libcudnn9, from NVIDIA's packages) or name its file in "
+      "ELEK_CUDNN";
+  if (fe::cudnn_dlhandle == nullptr) return No{"cuDNN could not be opened (" + errors + "): " + cure};
+  // Of several CUDA runtimes on a machine the frontend would warn and take the oldest; ours is the one we were built with.
+  setenv("CUDNN_FRONTEND_CUDART_LIB_NAME", ("libcudart.so." + std::to_string(CUDART_VERSION / 1000)).c_str(), 0);
+  int64_t version = 0;
+  try {
+    version = static_cast<int64_t>(fe::detail::get_backend_version());
+  } catch (const std::exception& error) {
+    return No{std::string("cuDNN could not be asked for its version (") + error.what() + "): " + cure};
+  }
+  if (version < kOldestCudnn) return No{"cuDNN " + version_name(version) + " is too old: " + cure};
+  return version;
+}
+
+}  // namespace
+
+std::string version_name(int64_t version) {
+  return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." + std::to_string(version % 100);
+}
+
+Result<int64_t> load_cudnn() {
+  static const Result<int64_t> opened = open_cudnn();
+  return opened;
+}
+
+Result<DeviceModel> DeviceModel::of_device(int index) {
+  auto properties = std::make_shared<fe::DeviceProperties>();
+  const std::string no = guard([&] { return properties->set_device_id(index).build(); });
+  if (!no.empty()) return No{no};
+  DeviceModel made;
+  made.properties_ = std::move(properties);
+  return made;
+}
+
+Result<DeviceModel> DeviceModel::from_json(std::span<const uint8_t> json) {
+  auto properties = std::make_shared<fe::DeviceProperties>();
+  const std::string no = guard([&] { return properties->deserialize({json.begin(), json.end()}); });
+  if (!no.empty()) return No{no};
+  DeviceModel made;
+  made.properties_ = std::move(properties);
+  return made;
+}
+
+Result<std::vector<uint8_t>> DeviceModel::to_json() const {
+  std::vector<uint8_t> json;
+  const std::string no = guard([&] { return properties_->serialize(json); });
+  if (!no.empty()) return No{no};
+  return json;
+}
+
+CudnnHandle::CudnnHandle(CUstream_st* stream) {
+  cudnnStatus_t status = CUDNN_STATUS_NOT_INITIALIZED;
+  const std::string no = guard([&] {
+    status = fe::detail::create_handle(&handle_);
+    if (status == CUDNN_STATUS_SUCCESS) status = fe::detail::set_stream(handle_, stream);
+    return fe::error_object(status == CUDNN_STATUS_SUCCESS ? fe::error_code_t::OK : fe::error_code_t::HANDLE_ERROR,
+                            "cudnnCreate: status " + std::to_string(static_cast<int>(status)));
+  });
+  if (!no.empty()) throw DeviceError("cuDNN gives no handle (" + no + "): is the driver new enough, is the device full?");
+}
+
+CudnnHandle::~CudnnHandle() {
+  if (handle_ != nullptr)
+    (void)guard([&] {
+      (void)fe::detail::destroy_handle(handle_);
+      return fe::error_object();
+    });
+}
+
+ConvPlan::ConvPlan(std::shared_ptr<fe::graph::Graph> graph, int64_t index, const ConvProblem& problem, std::string engine)
+    : graph_(std::move(graph)), index_(index), problem_(problem), engine_(std::move(engine)) {
+  int64_t bytes = 0;
+  const std::string no = guard([&] { return graph_->get_workspace_size_plan_at_index(index_, bytes); });
+  ELEK_CHECK(no.empty() && bytes >= 0, "cuDNN does not say what workspace " + engine_ + " needs: " + no);
+  workspace_bytes_ = static_cast<size_t>(bytes);
+}
+
+Result<std::vector<uint8_t>> ConvPlan::serialise() const {
+  std::vector<uint8_t> bytes;
+  const std::string no = guard([&] {
+    auto status = graph_->build_plan_at_index(index_);  // built already: makes it the graph's choice, which is what is written
+    return status.is_good() ? graph_->serialize(bytes, false) : status;
+  });
+  if (!no.empty()) return No{no};
+  return bytes;
+}
+
+void ConvPlan::execute(cudnnContext* handle, const ConvPointers& pointers, void* workspace) const {
+  float threshold = pointers.threshold;
+  std::unordered_map<int64_t, void*> bound{
+      {kX, const_cast<void*>(pointers.x)}, {kW, const_cast<void*>(pointers.w)}, {kY, pointers.y}};
+  if (problem_.tail == Tail::kFull) bound[kBias] = const_cast<float*>(pointers.bias);
+  if (problem_.residual) bound[kResidual] = const_cast<void*>(pointers.residual);
+  if ((problem_.sums & kCountActive) != 0) bound[kThreshold] = &threshold;
+  for (int i = 0; i < kFusedSumKinds; ++i) {
+    if ((problem_.sums & (1U << i)) != 0) bound[kFirstSum + i] = pointers.sums[static_cast<size_t>(i)];
+  }
+  const std::string no = guard([&] { return graph_->execute_plan_at_index(handle, bound, workspace, index_); });
+  if (!no.empty()) throw DeviceError("cuDNN refused to run " + engine_ + " (" + key(problem_) + "): " + no);
+}
+
+Result<ConvPlan> load_plan(const ConvProblem& problem, const DeviceModel& device, std::span<const uint8_t> bytes,
+                           const std::string& engine) {
+  auto graph = std::make_shared<fe::graph::Graph>();
+  graph->set_device_properties(device.properties());
+  const std::string no = guard([&] { return graph->deserialize({bytes.begin(), bytes.end()}); });
+  if (!no.empty()) return No{no};
+  return ConvPlan(std::move(graph), 0, problem, engine);
+}
+
+Result<ConvGraph> ConvGraph::make(const ConvProblem& problem, const DeviceModel& device) {
+  ELEK_CHECK(problem.sums == 0 || problem.tail == Tail::kFull, "sums are taken of what the full tail stores");
+  ConvGraph made;
+  made.problem_ = problem;
+  made.graph_ = std::make_shared<fe::graph::Graph>();
+  fe::graph::Graph& graph = *made.graph_;
+  graph.set_device_properties(device.properties());
+  int64_t engines = 0;
+  std::string no = guard([&] {
+    describe(graph, problem);
+    auto status = graph.validate();
+    if (status.is_good()) status = graph.build_operation_graph();
+    if (status.is_good()) status = graph.get_engine_count(engines);
+    return status;
+  });
+  if (!no.empty()) return No{no};
+  const std::vector<fe::NumericalNote_t> notes = unwanted(problem);
+  no = guard([&] { return graph.create_execution_plans({fe::HeurMode_t::A}); });
+  if (!no.empty()) made.refusals_ += "heuristics: " + no + "; ";
+  for (int64_t engine = 0; engine < engines; ++engine) {
+    no = guard([&] { return graph.create_execution_plan(engine, {}); });
+    if (!no.empty()) made.refusals_ += "engine " + std::to_string(engine) + ": " + no + "; ";
+  }
+  graph.deselect_numeric_notes(notes);
+  for (int64_t i = 0; i < graph.get_execution_plan_count(); ++i) {
+    std::string name;
+    no = guard([&] { return graph.get_plan_name_at_index(i, name); });
+    made.names_.push_back(no.empty() ? name : "plan " + std::to_string(i));
+  }
+  if (made.names_.empty()) return No{"no engine takes it: " + made.refusals_};
+  return made;
+}
+
+Result<ConvPlan> ConvGraph::build(size_t candidate) const {
+  const auto index = static_cast<int64_t>(candidate);
+  const std::string no = guard([&] { return graph_->build_plan_at_index(index); });
+  if (!no.empty()) return No{no};
+  return ConvPlan(graph_, index, problem_, names_.at(candidate));
+}
+
+}  // namespace elek::cudnn

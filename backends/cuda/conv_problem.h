@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// One convolution as cuDNN is asked for it: plain numbers, no library. Its key names it in the plan cache, so everything that
+// changes the generated kernel is in it and nothing else. Tests: tests/deviceless/conv_problem_test.cpp
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "core/result.h"
+#include "core/types.h"
+#include "graph/passes.h"
+
+namespace elek::cudnn {
+
+/// Per-channel sums that the convolution's own kernel takes, combined with |. Order = place in the slab.
+enum FusedSums : uint32_t {
+  kSumY = 1,
+  kSumYSquared = 2,
+  kCountActive = 4,  // #{y > threshold}, as f32
+  kMaxY = 8,
+  kSumZ = 16,
+  kSumZSquared = 32,
+};
+inline constexpr int kFusedSumKinds = 6;
+inline constexpr uint32_t kEveryFusedSum = 63;
+
+/// What follows the convolution in the same kernel.
+enum class Tail : uint8_t {
+  kNone,  // the raw convolution is stored
+  kFull,  // + bias, [+ residual], [ReLU], store, [sums]
+};
+
+/// NHWC throughout. Channels and filters are those that are computed, padding channels included (their weights are zero).
+struct ConvProblem {
+  int64_t samples = 1;
+  int64_t channels = 0;
+  int64_t height = 0;
+  int64_t width = 0;
+  int64_t filters = 0;
+  int64_t kernel = 1;
+  int64_t stride = 1;
+  int64_t padding = 0;
+  int64_t groups = 1;
+  int64_t x_pitch = 0;  // elements from pixel to pixel; >= channels
+  int64_t y_pitch = 0;
+  Precision precision = Precision::kF16;
+  Tail tail = Tail::kNone;
+  bool residual = false;
+  bool relu = false;
+  bool deterministic = false;  // refuse kernels whose order of summation may change from run to run
+  uint32_t sums = 0;           // FusedSums; needs Tail::kFull
+
+  [[nodiscard]] int64_t out_height() const noexcept { return (height + 2 * padding - kernel) / stride + 1; }
+  [[nodiscard]] int64_t out_width() const noexcept { return (width + 2 * padding - kernel) / stride + 1; }
+  [[nodiscard]] size_t x_bytes() const;
+  [[nodiscard]] size_t w_bytes() const;
+  [[nodiscard]] size_t y_bytes() const;
+};
+
+/// "n32 c64 h56 w56 k64 r3 s1 p1 g1 xp64 yp64 f16 full+residual+relu sums63"
+[[nodiscard]] std::string key(const ConvProblem& problem);
+
+/// Most positions whose count an f32 still holds exactly.
+inline constexpr int64_t kExactCount = int64_t{1} << 24;
+
+/// The fused sums that give the sets `sets` (elek::Sums) of a value, or why the convolution's kernel cannot take them.
+/// `positions` = samples * height * width of the output.
+[[nodiscard]] Result<uint32_t> fused_sums_for(uint32_t sets, bool relu, int64_t positions);
+
+/// Channels that an activation of this precision is padded to: 16-byte pixels, so that loads are whole.
+[[nodiscard]] int64_t pitch_of(int64_t channels, Precision precision);
+
+/// The raw convolution of a fused step (a conv2d). Values are padded to pitch_of their channels; padding channels are computed
+/// along (their weights are zero), except in grouped convolutions, which compute exactly theirs.
+[[nodiscard]] ConvProblem problem_of(const Graph& graph, const FusedNode& step, int64_t samples, Precision precision);
+/// The same with all that follows it in the network: bias, residual, ReLU.
+[[nodiscard]] ConvProblem with_tail(ConvProblem problem, const FusedNode& step, uint32_t sums);
+
+}  // namespace elek::cudnn

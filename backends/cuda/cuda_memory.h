@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where device and pinned bytes come from: the upstreams of design.md for CUDA. Pool, Tracker and Limit (core/memory) go on
+// top. Each knows what it has given out, so that running out can be explained. They live here and not in core/memory, which
+// knows no CUDA header. Tests: tests/gpu/backend_memory_test.cpp (the contract of tests/contract needs a device)
+#pragma once
+
+#include <mutex>
+#include <string>
+
+#include "core/memory/resource.h"
+
+namespace elek::cudnn {
+
+/// Live and peak bytes of one resource. Thread-safe.
+class ByteCount {
+ public:
+  void add(size_t bytes);
+  void subtract(size_t bytes) noexcept;
+  [[nodiscard]] size_t live() const;
+  [[nodiscard]] size_t peak() const;
+
+ private:
+  mutable std::mutex mutex_;
+  size_t live_bytes_ = 0;
+  size_t peak_bytes_ = 0;
+};
+
+/// cudaMalloc: each block its own, 256-byte aligned or better. Slow (it synchronises the device), so: once a session.
+class CudaResource final : public MemoryResource {
+ public:
+  explicit CudaResource(int index) : index_(index) {}
+  [[nodiscard]] Device device() const noexcept override { return {DeviceKind::kCuda, index_}; }
+  [[nodiscard]] size_t system_bytes() const noexcept override;  // in use on the device, by all processes (cudaMemGetInfo)
+  [[nodiscard]] size_t live_bytes() const { return count_.live(); }
+
+ private:
+  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
+  void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
+  const int index_;
+  ByteCount count_;
+};
+
+/// cudaMallocAsync on the device's default pool: stream-ordered, reuses what was given back.
+class CudaAsyncResource final : public MemoryResource {
+ public:
+  /// `kept_bytes`: what the driver may keep for reuse when everything has been given back.
+  /// DeviceError if the device has no memory pools.
+  explicit CudaAsyncResource(int index, size_t kept_bytes = 0);
+  [[nodiscard]] Device device() const noexcept override { return {DeviceKind::kCuda, index_}; }
+  [[nodiscard]] size_t live_bytes() const { return count_.live(); }
+
+ private:
+  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
+  void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
+  const int index_;
+  ByteCount count_;
+};
+
+/// Page-locked host memory, visible to every device: what copies to and from a GPU run at full speed from.
+class PinnedResource final : public MemoryResource {
+ public:
+  [[nodiscard]] Device device() const noexcept override { return {}; }
+  [[nodiscard]] size_t live_bytes() const { return count_.live(); }
+
+ private:
+  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
+  void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
+  ByteCount count_;
+};
+
+/// The process's own, one a device, made when first asked for and never destroyed (sessions may outlive main's statics).
+[[nodiscard]] CudaResource& cuda_resource(int index);
+[[nodiscard]] PinnedResource& pinned_resource();
+
+}  // namespace elek::cudnn

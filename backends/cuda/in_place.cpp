@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests: tests/gpu/backend_conv_test.cpp. HAS NOT RUN ON A GPU YET.
+#include "backends/cuda/in_place.h"
+
+#include <vector>
+
+#include "backends/cuda/cuda_error.h"
+#include "backends/cuda/problem_scratch.h"
+#include "core/error.h"
+#include "core/memory/tensor.h"
+#include "kernels/cuda/epilogue.h"
+
+namespace elek::cudnn {
+namespace {
+
+namespace k = kernels::cuda;
+
+/// A race may go well once.
+constexpr int kRounds = 8;
+
+enum class Where : uint8_t { kApart, kInPlace };
+
+/// Runs the plan kRounds times and adds up the sums of what it stored; the totals' bytes on the host.
+std::vector<std::byte> sums_of_result(const ConvPlan& plan, const Target& target, Where where) {
+  const ConvProblem& p = plan.problem();
+  const ProblemScratch at(p, plan.workspace_bytes());
+  const ImageShape shape{p.filters, p.out_height(), p.out_width()};
+  const size_t workspace_bytes = k::epilogue_workspace_bytes(p.samples, shape, kActivity);
+  const size_t totals_bytes = k::ChannelTotals::bytes(p.filters, kActivity);
+  size_t bytes = at.bytes;
+  const size_t totals_at = backends::reserve(bytes, totals_bytes);
+  const size_t workspace_at = backends::reserve(bytes, workspace_bytes);
+  const Buffer scratch(bytes, *target.scratch, "trying kernels in place", {target.stream});
+  auto* base = static_cast<std::byte*>(scratch.data());
+  ELEK_CUDA_CALL(cudaMemsetAsync(base, kScratchFill, bytes, target.stream));
+  ELEK_CUDA_CALL(cudaMemsetAsync(base + totals_at, 0, totals_bytes, target.stream));
+  const auto totals = k::ChannelTotals::lay_out(base + totals_at, p.filters, kActivity, 0.0F);
+  ConvPointers pointers = at.pointers(base);
+  if (where == Where::kInPlace) pointers.y = base + at.residual;
+  const k::CudaActivation y{pointers.y, storage_of(p.precision), p.samples, shape, p.y_pitch};
+  for (int round = 0; round < kRounds; ++round) {
+    ELEK_CUDA_CALL(cudaMemsetAsync(base + at.residual, kScratchFill, p.y_bytes(), target.stream));
+    plan.execute(target.handle, pointers, base + at.workspace);
+    k::launch_observe(y, totals, base + workspace_at, workspace_bytes, target.stream);
+  }
+  std::vector<std::byte> host(totals_bytes);
+  ELEK_CUDA_CALL(cudaMemcpyAsync(host.data(), base + totals_at, totals_bytes, cudaMemcpyDeviceToHost, target.stream));
+  ELEK_CUDA_CALL(cudaStreamSynchronize(target.stream));
+  return host;
+}
+
+}  // namespace
+
+std::string why_not_in_place(const ConvPlan& plan, const Target& target) {
+  ELEK_CHECK(plan.problem().residual && target.handle != nullptr, "only a plan with a residual, on a device, can be tried");
+  try {
+    if (sums_of_result(plan, target, Where::kApart) == sums_of_result(plan, target, Where::kInPlace)) return {};
+  } catch (const OutOfMemory&) {
+    return "no room to try it in place";
+  } catch (const DeviceError& error) {
+    ELEK_CUDA_CALL(cudaStreamSynchronize(target.stream));  // a fault is sticky and shows again here
+    return std::string("it refuses: ") + error.what();
+  }
+  return "its result differs in place";
+}
+
+}  // namespace elek::cudnn

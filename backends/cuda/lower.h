@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lowering for cuDNN: from fused steps to a Program with the bytes that this backend really needs, and Notes on how to run it.
+// Tests: tests/deviceless/lower_test.cpp
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/plan_store.h"
+#include "backends/cuda/steps.h"
+#include "backends/graph_lowerer.h"
+
+namespace elek::cudnn {
+
+class Lowerer final : public backends::GraphLowerer<Notes> {
+ public:
+  Lowerer(const Model& model, const FusedGraph& fused, const LowerOptions& options, const Target& target);
+  /// ContractError as Backend::lower, DeviceError naming the layer if a convolution has no kernel at all.
+  void lower();
+
+ private:
+  /// The problems that a convolution step may be run as.
+  struct Wanted {
+    std::optional<ConvProblem> fused;  // sums inside
+    std::string no_fused;              // why not, where sums were asked for
+    std::optional<ConvProblem> tail;   // everything but the sums
+    ConvProblem raw;
+  };
+  // lower.cpp
+  void lay_out(ProgramTensor& tensor, const FusedNode* node, Kind kind) const override;
+  [[nodiscard]] bool lies_flat(const ProgramTensor& tensor) const override { return tensor.shape.positions() == 1; }
+  [[nodiscard]] kernels::cuda::TapNormPlan plan_taps(const ImageShape& input, const Conv2dAttrs& conv) const override;
+  void decide_last_acts();
+  // lower_kernels.cpp
+  [[nodiscard]] Wanted wanted_of(size_t step) const;
+  void build_convolutions();
+  void choose_way(size_t step, const Wanted& wanted);
+  void choose_place(size_t step);
+  [[nodiscard]] WayOption split_option(size_t step, const Wanted& wanted, const Planned** plan);
+  [[nodiscard]] double pass_us(size_t step, Way way);
+  void build_linear(size_t step);
+  void build_rest();
+  void reserve_workspace(size_t step, size_t library_bytes);
+  void reserve_slabs();
+  void reserve_parameters(size_t step);
+  void reserve_statistics();
+
+  const Target& target_;
+  PlanStore plans_;
+  std::map<std::string, double> pass_times_;
+};
+
+}  // namespace elek::cudnn

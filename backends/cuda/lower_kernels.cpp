@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lowering, second half: the kernels of every step, their workspace, and the places in the weights and statistics slabs.
+// A convolution is asked for in up to three forms (conv_problem.h); which of those that can be had runs is decided by the
+// device's own times (choose.h) and written into ProgramStep::kernel and ::choice. Tests: tests/deviceless/lower_test.cpp
+#include <algorithm>
+
+#include "backends/cuda/cuda_error.h"
+#include "backends/cuda/lower.h"
+#include "core/error.h"
+#include "core/memory/tensor.h"
+#include "core/runtime.h"
+#include "core/sums.h"
+#include "kernels/cuda/batch_moments.h"
+#include "kernels/cuda/epilogue.h"
+#include "kernels/cuda/preprocess.h"
+#include "kernels/cuda/slab.h"
+
+namespace elek::cudnn {
+namespace {
+
+size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
+
+}  // namespace
+
+Lowerer::Wanted Lowerer::wanted_of(size_t i) const {
+  const Step& step = notes.steps[i];
+  const FusedNode& f = program.steps[i].node;
+  const LowerOptions& o = notes.options;
+  const uint32_t sums = sums_of(step);
+  const ProgramTensor& y = tensor(step.output);
+  Wanted wanted;
+  wanted.raw = problem_of(graph_, f, program.micro_batch, o.precision);
+  wanted.raw.deterministic = o.deterministic;
+  // A grouped convolution computes no padding channels, so somebody else has to write their zeros.
+  const bool pads = wanted.raw.groups > 1 && y.channel_pitch != y.shape.channels;
+  if (step.bn_apart || step.watch_raw || pads) {
+    // A convolution's own bias belongs to what is watched and normalised: it comes with the raw convolution then.
+    const bool bias = f.node.as<Conv2dAttrs>().bias && (step.bn_apart || step.watch_raw);
+    if (bias) wanted.raw.tail = Tail::kFull;
+    wanted.no_fused = pads ? "a grouped convolution with padding channels" : "the raw convolution is needed";
+    return wanted;
+  }
+  // Sums of z need z: then the split way starts from the raw convolution.
+  if ((sums & kMoments) == 0) wanted.tail = with_tail(wanted.raw, f, 0);
+  if (step.watched < 0) return wanted;
+  const auto fused = fused_sums_for(sums, step.relu, program.micro_batch * y.shape.positions());
+  if (o.deterministic) {
+    wanted.no_fused = "sums inside the convolution are added in no fixed order, and --deterministic was asked for";
+  } else if (o.precision == Precision::kF32) {
+    wanted.no_fused = "sums fuse with TF32 or 16 bits only";
+  } else if (!fused) {
+    wanted.no_fused = fused.reason();
+  } else {
+    wanted.fused = with_tail(wanted.raw, f, fused.value());
+  }
+  return wanted;
+}
+
+void Lowerer::build_convolutions() {
+  std::vector<Wanted> wanted(notes.steps.size());
+  std::vector<ConvProblem> problems;
+  for (size_t i = 0; i < notes.steps.size(); ++i) {
+    if (notes.steps[i].kind != Kind::kConv) continue;
+    wanted[i] = wanted_of(i);
+    if (wanted[i].fused) problems.push_back(*wanted[i].fused);
+    problems.push_back(wanted[i].tail ? *wanted[i].tail : wanted[i].raw);
+  }
+  plans_.build(problems);
+  problems.clear();
+  for (size_t i = 0; i < notes.steps.size(); ++i) {
+    const bool conv = notes.steps[i].kind == Kind::kConv;
+    if (conv && wanted[i].tail && !plans_.at(*wanted[i].tail).plan.valid()) problems.push_back(wanted[i].raw);
+  }
+  plans_.build(problems);
+  for (size_t i = 0; i < notes.steps.size(); ++i) {
+    if (notes.steps[i].kind != Kind::kConv) continue;
+    choose_way(i, wanted[i]);
+    choose_place(i);
+    const Step& step = notes.steps[i];
+    reserve_workspace(i, std::max(step.plan.workspace_bytes(), step.partial_plan.workspace_bytes()));
+  }
+}
+
+/// The best way without sums inside: the tail in the convolution's kernel, else the raw convolution and the epilogue.
+WayOption Lowerer::split_option(size_t i, const Wanted& wanted, const Planned** plan) {
+  const Step& step = notes.steps[i];
+  WayOption option;
+  if (wanted.tail) {
+    *plan = &plans_.at(*wanted.tail);
+    option.way = step.watched >= 0 ? Way::kObserve : Way::kWhole;
+    option.no = (*plan)->no;
+  }
+  if (!wanted.tail || !option.no.empty()) {
+    const std::string no_tail = option.no;
+    *plan = &plans_.at(wanted.raw);
+    option.way = Way::kEpilogue;
+    option.no = (*plan)->no.empty() ? "" : (*plan)->no + (no_tail.empty() ? "" : "; with its tail: " + no_tail);
+  }
+  option.engine = (*plan)->plan.engine();
+  option.kernel_us = (*plan)->time_us;
+  if (option.no.empty() && option.way != Way::kWhole) option.pass_us = pass_us(i, option.way);
+  return option;
+}
+
+void Lowerer::choose_way(size_t i, const Wanted& wanted) {
+  Step& step = notes.steps[i];
+  ProgramStep& made = program.steps[i];
+  const Planned* split_plan = nullptr;
+  const WayOption split = split_option(i, wanted, &split_plan);
+  WayOption fused;
+  const Planned* fused_plan = wanted.fused ? &plans_.at(*wanted.fused) : nullptr;
+  fused.no = fused_plan != nullptr ? fused_plan->no : wanted.no_fused;
+  if (step.watched < 0 && fused.no.empty()) fused.no = "nothing is watched";
+  if (fused_plan != nullptr && fused_plan->plan.valid()) {
+    fused.engine = fused_plan->plan.engine();
+    fused.kernel_us = fused_plan->time_us;
+  }
+  const auto choice = choose(fused, split);
+  // Even where sums fuse, partial batches need the split way.
+  if (!choice || !split_plan->plan.valid()) {
+    throw DeviceError("convolution '" + made.node.node.name + "' (" + key(wanted.raw) + "): cuDNN " +
+                      version_name(target_.cudnn_version) + " has no kernel for it on this device: " +
+                      (choice ? split.no : choice.reason()) + ". Try another --precision, or --device cpu");
+  }
+  const bool take_fused = choice.value().first;
+  step.partial_way = split.way;
+  step.partial_plan = split_plan->plan;
+  step.way = take_fused ? Way::kWhole : split.way;
+  step.plan = take_fused ? fused_plan->plan : split_plan->plan;
+  step.fused_sums = take_fused ? step.plan.problem().sums : 0;
+  made.kernel = "cuDNN " + step.plan.engine();
+  if (step.watched >= 0 || step.way != Way::kWhole) made.kernel += ", " + std::string(elek::cudnn::name_of(step.way));
+  made.choice = step.watched >= 0 ? choice.value().reason : "";
+  const Planned& kept = take_fused ? *fused_plan : *split_plan;
+  if (!kept.rivals.empty()) made.choice += (made.choice.empty() ? "timed: " : "; timed: ") + kept.rivals;
+}
+
+/// Behind a raw convolution the residual is still to be added when its result is written; otherwise the plans are tried.
+void Lowerer::choose_place(size_t i) {
+  Step& step = notes.steps[i];
+  if (step.residual < 0 || notes.options.keep_values || notes.options.batch_moments) return;
+  std::string no = "the raw convolution is stored first";
+  if (step.way != Way::kEpilogue && step.partial_way != Way::kEpilogue) {
+    no = plans_.no_in_place(step.plan.problem());
+    if (no.empty()) no = plans_.no_in_place(step.partial_plan.problem());
+  }
+  step.adds_in_place = no.empty();
+  std::string& choice = program.steps[i].choice;
+  choice += (choice.empty() ? "residual " : "; residual ") + (no.empty() ? "overwritten" : "apart: " + no);
+}
+
+/// Time of our own pass behind a convolution: over an output of this shape, warm, as timing the convolution was.
+double Lowerer::pass_us(size_t i, Way way) {
+  if (target_.handle == nullptr) return 0;
+  const Step& step = notes.steps[i];
+  const ProgramTensor& t = tensor(step.output);
+  const uint32_t sums = step.watch_raw ? 0 : sums_of(step);
+  const std::string name =
+      to_string(t.shape) + "/" + std::to_string(sums) + (way == Way::kObserve ? "o" : "e") + (step.residual >= 0 ? "r" : "");
+  if (const auto found = pass_times_.find(name); found != pass_times_.end()) return found->second;
+  namespace k = kernels::cuda;
+  const size_t workspace_bytes = sums == 0 ? 0 : k::epilogue_workspace_bytes(program.micro_batch, t.shape, sums);
+  size_t bytes = 0;
+  const size_t y_at = reserve(bytes, t.bytes);
+  const size_t residual_at = reserve(bytes, step.residual >= 0 ? t.bytes : 0);
+  const size_t totals_at = reserve(bytes, k::ChannelTotals::bytes(t.shape.channels, std::max(sums, 1U)));
+  const size_t shift_at = reserve(bytes, floats(t.channel_pitch));
+  const size_t workspace_at = reserve(bytes, workspace_bytes);
+  const Buffer scratch(bytes, *target_.scratch, "timing kernels", {target_.stream});
+  ELEK_CUDA_CALL(cudaMemsetAsync(scratch.data(), 0x3c, bytes, target_.stream));
+  auto* base = static_cast<std::byte*>(scratch.data());
+  const auto totals =
+      k::ChannelTotals::lay_out(base + totals_at, t.shape.channels, std::max(sums, 1U), notes.options.probes.threshold);
+  const k::CudaActivation y{base + y_at, t.dtype, program.micro_batch, t.shape, t.channel_pitch};
+  k::Epilogue e;
+  e.z = e.y = y;
+  e.shift = reinterpret_cast<const float*>(base + shift_at);
+  e.residual = step.residual >= 0 ? base + residual_at : nullptr;
+  e.activation = step.relu ? k::Activation::kRelu : k::Activation::kNone;
+  e.totals = sums != 0 ? &totals : nullptr;
+  e.workspace = base + workspace_at;
+  e.workspace_bytes = workspace_bytes;
+  const double us = time_us(target_.stream, [&] {
+    if (way == Way::kObserve) {
+      k::launch_observe(y, totals, base + workspace_at, workspace_bytes, target_.stream);
+    } else {
+      k::launch_epilogue(e, target_.stream);
+    }
+  });
+  pass_times_[name] = us;
+  return us;
+}
+
+void Lowerer::build_linear(size_t i) {
+  Step& step = notes.steps[i];
+  const ProgramTensor& x = tensor(step.input);
+  const ProgramTensor& y = tensor(step.output);
+  LinearProblem p;
+  p.samples = program.micro_batch;
+  p.in_features = x.channel_pitch;
+  p.out_features = y.shape.channels;
+  p.y_pitch = y.channel_pitch;
+  p.precision = notes.options.precision;
+  p.bias = !step.linear_epilogue;  // else the epilogue adds it
+  p.deterministic = notes.options.deterministic;
+  ProgramStep& made = program.steps[i];
+  if (target_.handle == nullptr) {  // lowering for a device that is not there
+    made.kernel = "cuBLASLt";
+    return reserve_workspace(i, 0);
+  }
+  auto linear = Linear::make(p);
+  if (!linear) throw DeviceError("linear '" + made.node.node.name + "': " + linear.reason());
+  step.linear = std::move(linear).value();
+  made.kernel = step.linear->name() + (step.linear_epilogue ? " + epilogue" : "");
+  reserve_workspace(i, step.linear->workspace_bytes());
+}
+
+void Lowerer::build_rest() {
+  for (size_t i = 0; i < notes.steps.size(); ++i) {
+    const Kind kind = notes.steps[i].kind;
+    if (kind == Kind::kConv) continue;
+    if (kind == Kind::kLinear) {
+      build_linear(i);
+      continue;
+    }
+    if (i > 0) program.steps[i].kernel = kind == Kind::kAlias ? "alias" : std::string(op_name(program.steps[i].node.node));
+    reserve_workspace(i, 0);
+  }
+}
+
+/// The step's workspace: the library's own first, then what our kernels need.
+void Lowerer::reserve_workspace(size_t i, size_t library_bytes) {
+  namespace k = kernels::cuda;
+  Step& step = notes.steps[i];
+  const ProgramTensor& y = tensor(step.output);
+  const int64_t samples = program.micro_batch;
+  size_t bytes = library_bytes;
+  if ((step.kind == Kind::kLinear && step.linear_epilogue) || step.kind == Kind::kRelayout) {
+    step.z_offset = reserve(bytes, floats(samples * y.shape.positions() * y.channel_pitch));
+  }
+  if (step.watched >= 0) {
+    step.sums_bytes = k::epilogue_workspace_bytes(samples, y.shape, sums_of(step));
+    step.sums_offset = reserve(bytes, step.sums_bytes);
+  }
+  if (step.own_moments) {
+    const ImageShape& z = step.kind == Kind::kConv ? y.shape : tensor(step.input).shape;
+    step.moments_bytes = k::batch_moments_workspace_bytes(samples, z);
+    step.moments_offset = reserve(bytes, step.moments_bytes);
+  }
+  if (step.tap_norm >= 0) {
+    step.taps_bytes = k::tap_norm_workspace_bytes(notes.tap_norms[static_cast<size_t>(step.tap_norm)].plan, samples);
+    step.taps_offset = reserve(bytes, step.taps_bytes);
+  }
+  program.steps[i].workspace_bytes = bytes;
+}
+
+void Lowerer::reserve_slabs() {
+  notes.table_offset = reserve(notes.weights_bytes, floats(notes.input_shape.channels * kernels::cuda::kPixelValues));
+  for (size_t i = 0; i < notes.steps.size(); ++i) reserve_parameters(i);
+  for (WatchedTaps& t : notes.tap_norms) {
+    t.tables = reserve(notes.weights_bytes, t.plan.tables.size() * sizeof(int32_t));
+  }
+  for (WatchedMoments& m : notes.batch_moments) {
+    m.parameters = reserve(notes.weights_bytes, m.parameter_bytes());
+  }
+  reserve_statistics();
+}
+
+void Lowerer::reserve_parameters(size_t i) {
+  Step& step = notes.steps[i];
+  size_t& weights = notes.weights_bytes;
+  const ProgramTensor& y = tensor(step.output);
+  size_t as_stored = 0;  // bytes of the f32 weights as the model has them: uploaded, then converted into the slab
+  if (step.kind == Kind::kConv) {
+    const Conv2dAttrs& a = program.steps[i].node.node.as<Conv2dAttrs>();
+    step.weights = reserve(weights, step.plan.problem().w_bytes());
+    as_stored = floats(y.shape.channels * tensor(step.input).shape.channels / a.groups * a.kernel * a.kernel);
+  } else if (step.kind == Kind::kLinear) {
+    const ProgramTensor& x = tensor(step.input);
+    step.weights = reserve(weights, checked_bytes(Shape{y.shape.channels, x.channel_pitch}, x.dtype));
+    as_stored = floats(y.shape.channels * x.shape.channels);
+  } else if (step.kind == Kind::kChannelMap) {
+    const auto& source = program.steps[i].node.node.as<ChannelMapAttrs>().source;
+    step.table = reserve(weights, source.size() * sizeof(int32_t));
+  }
+  if (step.weights != kNone) {
+    step.bias = reserve(weights, floats(y.channel_pitch));
+    program.steps[i].weights_bytes = weights - step.weights;
+    size_t packing = 0;
+    (void)reserve(packing, as_stored);
+    (void)reserve(packing, sizeof(int64_t));  // weights that overflow
+    notes.packing_bytes = std::max(notes.packing_bytes, packing);
+  }
+  if (!step.batch_norm.empty() && !step.own_moments) {
+    step.scale = reserve(weights, floats(y.channel_pitch));
+    step.shift = reserve(weights, floats(y.channel_pitch));
+  }
+}
+
+void Lowerer::reserve_statistics() {
+  size_t& bytes = notes.statistics_bytes;
+  for (Step& step : notes.steps) {
+    if (step.fused_sums == 0) continue;
+    const int64_t filters = step.plan.problem().filters;
+    for (int kind = 0; kind < kFusedSumKinds; ++kind) {
+      if ((step.fused_sums & (1U << kind)) != 0)
+        step.fused_offsets[static_cast<size_t>(kind)] = reserve(bytes, floats(filters));
+    }
+  }
+  notes.fused_bytes = bytes;
+  for (Watched& w : notes.watched) {
+    w.offset = reserve(bytes, kernels::cuda::ChannelTotals::bytes(tensor(w.tensor).shape.channels, w.sums));
+  }
+  for (WatchedTaps& t : notes.tap_norms) t.offset = reserve(bytes, kernels::cuda::tap_norm_bytes(t.plan));
+  for (WatchedMoments& m : notes.batch_moments) m.statistics = reserve(bytes, m.statistics_bytes());
+  notes.totals_bytes = bytes;
+  for (const Step& step : notes.steps) {  // at most: every fused sum, the absolute sum, what is not finite
+    if (step.fused_sums != 0) notes.slab_entries += kFusedSumKinds + 2;
+  }
+  notes.slab_entries_offset = reserve(bytes, static_cast<size_t>(notes.slab_entries) * sizeof(kernels::cuda::SlabEntry));
+}
+
+std::string describe_kernels(const Program& program, const Notes& notes) {
+  uint64_t names = kHashSeed;
+  for (const ProgramStep& step : program.steps) {
+    const std::string line = step.kernel + "\n";
+    names = hash_bytes(line.data(), line.size(), names);
+  }
+  return notes.library + " " + std::string(elek::name_of(notes.options.precision)) + " batch " +
+         std::to_string(program.micro_batch) + " " + to_hex(names);
+}
+
+}  // namespace elek::cudnn

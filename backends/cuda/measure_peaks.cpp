@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// The product is cuBLASLt's, as the classifier's is; the copies are the driver's own, which go through the same memory as any
+// kernel. A copy inside the L2 cache is bounded by the cache. HAS NOT RUN ON A GPU YET.
+#include "backends/cuda/measure_peaks.h"
+
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+
+#include "backends/cuda/cuda_device.h"
+#include "backends/cuda/cuda_error.h"
+#include "backends/cuda/linear.h"
+#include "backends/cuda/plan_store.h"
+#include "core/error.h"
+#include "core/memory/tensor.h"
+
+namespace elek::cudnn {
+namespace {
+
+constexpr int64_t kSide = 8192;  // of the product: tens of milliseconds of f32, a millisecond of f16 on the largest
+constexpr size_t kSmallestSet = size_t{2} << 20;
+constexpr size_t kLargestSet = size_t{512} << 20;
+
+double best_flops(Precision precision, MemoryResource& memory, CUstream_st* stream) {
+  LinearProblem p;
+  p.samples = p.in_features = p.out_features = p.y_pitch = kSide;
+  p.precision = precision;
+  const auto linear = Linear::make(p);
+  if (!linear) throw DeviceError("measuring the peak: " + linear.reason());
+  const Linear& product = *linear.value();
+  const size_t operand = checked_bytes(Shape{kSide, kSide}, storage_of(precision));
+  const Buffer x(operand, memory, "measuring the peak", {stream});
+  const Buffer w(operand, memory, "measuring the peak", {stream});
+  const Buffer y(checked_bytes(Shape{kSide, kSide}, DType::kF32), memory, "measuring the peak", {stream});
+  const Buffer workspace(std::max<size_t>(product.workspace_bytes(), 1), memory, "measuring the peak", {stream});
+  // 0x3c3c is 1.06 in f16, 0.011 in f32 and bf16: ordinary numbers, for zeros would draw less power and run faster.
+  ELEK_CUDA_CALL(cudaMemsetAsync(x.data(), 0x3c, operand, stream));
+  ELEK_CUDA_CALL(cudaMemsetAsync(w.data(), 0x3c, operand, stream));
+  const double us = time_us(
+      stream, [&] { product.run(x.data(), w.data(), nullptr, static_cast<float*>(y.data()), workspace.data(), stream); });
+  return 2e6 * static_cast<double>(kSide) * static_cast<double>(kSide) * static_cast<double>(kSide) / us;
+}
+
+}  // namespace
+
+Peaks measure_peaks(Precision precision, MemoryResource& memory, CUstream_st* stream) {
+  Peaks peaks;
+  peaks.flops = best_flops(precision, memory, stream);
+  const Buffer set(kLargestSet, memory, "measuring memory", {stream});
+  auto* base = static_cast<std::byte*>(set.data());
+  ELEK_CUDA_CALL(cudaMemsetAsync(base, 0, kLargestSet, stream));
+  for (size_t bytes = kSmallestSet; bytes <= kLargestSet; bytes *= 4) {
+    const double us = time_us(
+        stream, [&] { ELEK_CUDA_CALL(cudaMemcpyAsync(base + bytes / 2, base, bytes / 2, cudaMemcpyDeviceToDevice, stream)); });
+    const double rate = 1e6 * static_cast<double>(bytes) / us;
+    peaks.bandwidths.push_back({bytes, rate, rate});  // reading alone is not measured: no faster than this on such memory
+  }
+  return peaks;
+}
+
+}  // namespace elek::cudnn

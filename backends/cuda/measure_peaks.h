@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// A GPU's peaks, timed. HAS NOT RUN ON A GPU YET.
+#pragma once
+
+#include "core/memory/resource.h"
+#include "core/step_times.h"
+#include "core/types.h"
+
+struct CUstream_st;
+
+namespace elek::cudnn {
+
+/// The best of a few turns of a large matrix product and of copies of several sizes, on the current device. OutOfMemory if not
+/// even the product's operands are given.
+[[nodiscard]] Peaks measure_peaks(Precision precision, MemoryResource& memory, CUstream_st* stream);
+
+}  // namespace elek::cudnn

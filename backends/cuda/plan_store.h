@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// From problems to the best plan of each: read from the on-disk cache, or else every candidate built (in parallel threads),
+// timed on the device (one after another) and the fastest kept and cached. Equal problems are built once. Tests:
+// tests/deviceless/lower_test.cpp, tests/gpu/backend_conv_test.cpp
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/conv_graph.h"
+#include "backends/cuda/cuda_device.h"
+#include "backends/plan_cache.h"
+#include "core/memory/resource.h"
+
+namespace elek::cudnn {
+
+using backends::CachedPlan;
+using backends::PlanCache;
+
+/// What plans are made for. Without a handle nothing is timed and the first candidate that builds is taken: how tests lower
+/// programs for devices that are not there.
+struct Target {
+  DeviceFacts facts;
+  DeviceModel model;
+  int64_t cudnn_version = 0;
+  cudnnContext* handle = nullptr;
+  CUstream_st* stream = nullptr;      // the handle's
+  MemoryResource* scratch = nullptr;  // for timing
+  std::string cache_directory;        // empty = no cache
+  /// Why a plan must not write over its residual (in_place.h); none = it is not tried, and none does.
+  std::function<std::string(const ConvPlan&)> why_not_in_place;
+};
+
+/// Median time of one call of `enqueue` on the stream, warm.
+[[nodiscard]] double time_us(CUstream_st* stream, const std::function<void()>& enqueue);
+
+struct Planned {
+  ConvPlan plan;                           // valid, or
+  std::string no;                          // why there is none
+  double time_us = 0;                      // 0 = not timed
+  std::string rivals;                      // what else was timed
+  std::optional<std::string> no_in_place;  // once asked for
+};
+
+class PlanStore {
+ public:
+  explicit PlanStore(const Target& target) : target_(target), cache_(target.cache_directory) {}
+  /// Makes an entry for each. DeviceError if the device fails, OutOfMemory if there is no room to time in.
+  void build(const std::vector<ConvProblem>& problems);
+  [[nodiscard]] const Planned& at(const ConvProblem& problem) const;
+  /// Why the problem's plan must not write over its residual; empty if it may. Tried once.
+  [[nodiscard]] const std::string& no_in_place(const ConvProblem& problem);
+
+ private:
+  struct Job {
+    ConvProblem problem;
+    Planned planned;
+    std::vector<ConvPlan> candidates;  // to be timed
+  };
+  [[nodiscard]] std::string cache_key(const ConvProblem& problem) const;
+  void build_one(Job& job) const;
+  void build_in_parallel(std::vector<Job>& jobs) const;
+  void time_all(std::vector<Job>& jobs);
+  void keep(Job& job);
+
+  Target target_;
+  PlanCache cache_;
+  std::map<std::string, Planned> plans_;
+  bool warned_ = false;
+};
+
+}  // namespace elek::cudnn

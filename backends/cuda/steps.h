@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the CUDA backend notes down about each step beside what every backend does: which kernels, and where in its workspace
+// and in the statistics slab they put what they need. Tests: tests/deviceless/lower_test.cpp
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backends/cuda/choose.h"
+#include "backends/cuda/conv_graph.h"
+#include "backends/cuda/linear.h"
+#include "backends/host_staging.h"
+#include "backends/steps.h"
+#include "kernels/cuda/tap_norms.h"
+
+namespace elek::cudnn {
+
+using backends::check_slot;
+using backends::Kind;
+using backends::kNone;
+using backends::Place;
+using backends::reserve;
+using backends::Watched;
+using backends::WatchedMoments;
+
+struct Step : backends::CommonStep {
+  // Convolution. Plans are made for a whole micro-batch; fewer samples run through the same plan, and what lies beyond them is
+  // computed and ignored, except that sums taken inside it would count it: then `partial` is another way.
+  Way way = Way::kWhole;
+  ConvPlan plan;
+  Way partial_way = Way::kWhole;
+  ConvPlan partial_plan;
+  bool adds_in_place = false;                          // both write over their residual and are right
+  uint32_t fused_sums = 0;                             // FusedSums that `plan` takes itself
+  std::array<size_t, kFusedSumKinds> fused_offsets{};  // statistics slab
+
+  std::shared_ptr<Linear> linear;
+  bool linear_epilogue = false;  // z in the workspace, then the epilogue; else cuBLASLt writes y with its bias
+
+  // Offsets in the step's workspace, after the library's own.
+  size_t z_offset = kNone;
+  size_t sums_offset = kNone;
+  size_t sums_bytes = 0;
+  size_t moments_offset = kNone;
+  size_t moments_bytes = 0;
+  size_t taps_offset = kNone;
+  size_t taps_bytes = 0;
+
+  size_t table = kNone;  // channel map: source channels, in the weights slab
+};
+
+struct WatchedTaps {
+  std::string name;
+  kernels::cuda::TapNormPlan plan;
+  size_t offset = 0;  // of the accumulators, in the statistics slab
+  size_t tables = 0;  // in the weights slab
+};
+
+/// Everything lowering decided beside the program. The statistics slab begins with the f32 sums that kernels add to
+/// (fused_bytes, zeroed before every pass), then the totals (to the end: reset on request), then the table that ties the two
+/// together.
+struct Notes : backends::CommonNotes {
+  std::vector<Step> steps;
+  std::vector<WatchedTaps> tap_norms;
+  size_t fused_bytes = 0;
+  size_t totals_bytes = 0;         // fused_bytes … totals_bytes: what is reset and read
+  size_t slab_entries_offset = 0;  // in the statistics slab
+  int64_t slab_entries = 0;
+  std::string library;  // "cuDNN 9.19.0, NVIDIA H200 sm90"
+};
+
+/// Device staging of a session: pixels of two micro-batches, then the logits of one. Offsets in that order.
+struct Staging {
+  std::array<size_t, 2> pixels{};
+  size_t output = 0;
+  size_t bytes = 0;
+};
+[[nodiscard]] Staging lay_out_staging(const Program& program, const Notes& notes);
+
+/// kernels[…] as statistics files record them: library, precision and the kernels' own names, hashed.
+[[nodiscard]] std::string describe_kernels(const Program& program, const Notes& notes);
+
+}  // namespace elek::cudnn

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// The part of lowering that no library has a say in: fused nodes become steps and tensors, probes find the stored values that
+// they ask for, batch norm kept apart finds its step, tensors find their storage. A backend derives from it, says how its
+// tensors lie, and adds kernels and slabs. A template over the backend's Notes (derived from CommonNotes, with `steps` of a
+// type derived from CommonStep, and `tap_norms` of {name, plan}), so that each backend reads its own without casts. Tests:
+// tests/golden/session_test.cpp, tests/golden/statistics_test.cpp, tests/deviceless/lower_test.cpp
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "backends/steps.h"
+#include "backends/storages.h"
+#include "core/error.h"
+
+namespace elek::backends {
+
+template <typename Notes>
+class GraphLowerer {
+ public:
+  Program program;
+  Notes notes;
+
+ protected:
+  using Step = typename decltype(Notes::steps)::value_type;
+  using Taps = typename decltype(Notes::tap_norms)::value_type;
+
+  GraphLowerer(const Model& model, const FusedGraph& fused, const LowerOptions& options) : graph_(model.graph), fused_(fused) {
+    notes.options = options;
+    notes.input_shape = graph_.input_shape();
+  }
+  ~GraphLowerer() = default;
+  GraphLowerer(GraphLowerer&&) noexcept = default;
+
+  /// Completes type, layout, pitch and bytes of a tensor whose name and shape are there; `step` made it (null: the input).
+  virtual void lay_out(ProgramTensor& tensor, const FusedNode* node, Kind kind) const = 0;
+  /// Whether a value lies in the order channel, row, column, so that flattening it is nothing.
+  [[nodiscard]] virtual bool lies_flat(const ProgramTensor& tensor) const = 0;
+  [[nodiscard]] virtual decltype(Taps::plan) plan_taps(const ImageShape& input, const Conv2dAttrs& conv) const = 0;
+
+  void check_options() const;
+  void add_steps();
+  void resolve_probes();
+  void decide_batch_norm();
+  /// Gives tensors their storages and every step its place. `overwrites_residual(step)` is asked of convolutions that add one.
+  template <typename OverwritesResidual>
+  void share_storages(OverwritesResidual&& overwrites_residual);
+
+  [[nodiscard]] ProgramTensor& tensor(int32_t index) { return program.tensors[static_cast<size_t>(index)]; }
+  [[nodiscard]] const ProgramTensor& tensor(int32_t index) const { return program.tensors[static_cast<size_t>(index)]; }
+  [[nodiscard]] const ProgramTensor& tensor_of(ValueId value) const { return tensor(index_of_.at(value)); }
+  [[nodiscard]] const std::string& name_of(ValueId value) const { return graph_.node(value).name; }
+  [[nodiscard]] uint32_t sums_of(const Step& step) const {
+    return step.watched < 0 ? 0 : notes.watched[static_cast<size_t>(step.watched)].sums;
+  }
+
+  const Graph& graph_;
+  const FusedGraph& fused_;
+
+ private:
+  [[nodiscard]] Kind kind_of(const FusedNode& node) const;
+  int32_t add_tensor(ValueId value, const FusedNode* node, Kind kind);
+  void add_step(const FusedNode& node);
+  void watch(const std::string& name, uint32_t sums);
+  void watch_taps(const std::string& name);
+  std::map<ValueId, int32_t> index_of_;
+};
+
+template <typename Notes>
+void GraphLowerer<Notes>::check_options() const {
+  const LowerOptions& o = notes.options;
+  ELEK_CHECK(o.batch >= 1, "batch " + std::to_string(o.batch));
+  ELEK_CHECK(o.micro_batch >= 0 && o.threads >= 0, "micro-batch and threads must not be negative");
+  ELEK_CHECK(!o.batch_moments || o.batch_norm == BatchNorm::kApart, "batch moments need batch norm kept apart");
+  ELEK_CHECK(o.probes.tap == Tap::kRelu || o.batch_norm == BatchNorm::kApart, "the tap `conv` needs batch norm kept apart");
+}
+
+template <typename Notes>
+Kind GraphLowerer<Notes>::kind_of(const FusedNode& f) const {
+  const Node& n = f.node;
+  if (n.is<Conv2dAttrs>()) return Kind::kConv;
+  if (n.is<LinearAttrs>()) return Kind::kLinear;
+  if (n.is<MaxPoolAttrs>()) return Kind::kMaxPool;
+  if (n.is<AvgPoolAttrs>()) return Kind::kAvgPool;
+  if (n.is<GlobalAvgPoolAttrs>()) return Kind::kGlobalAvgPool;
+  if (n.is<ChannelMapAttrs>()) return Kind::kChannelMap;
+  if (n.is<FlattenAttrs>()) return lies_flat(tensor_of(f.input)) ? Kind::kAlias : Kind::kRelayout;
+  ELEK_CHECK(n.is<AddAttrs>() || n.is<ReluAttrs>() || n.is<BatchNormAttrs>(),
+             "node '" + n.name + "': no backend has a kernel for " + std::string(op_name(n)));
+  return Kind::kElementwise;
+}
+
+template <typename Notes>
+int32_t GraphLowerer<Notes>::add_tensor(ValueId value, const FusedNode* node, Kind kind) {
+  ProgramTensor t;
+  t.name = name_of(value);
+  t.value = value;
+  t.shape = graph_.node(value).shape;
+  lay_out(t, node, kind);
+  const auto index = static_cast<int32_t>(program.tensors.size());
+  index_of_[value] = index;
+  program.tensors.push_back(std::move(t));
+  return index;
+}
+
+template <typename Notes>
+void GraphLowerer<Notes>::add_steps() {
+  ProgramStep first;
+  first.node.node = graph_.node(fused_.input);
+  first.node.output = first.node.preactivation = fused_.input;
+  first.output = add_tensor(fused_.input, nullptr, Kind::kPreprocess);
+  first.kernel = "preprocess";
+  program.steps.push_back(std::move(first));
+  notes.steps.emplace_back();
+  notes.steps.back().kind = Kind::kPreprocess;
+  notes.steps.back().output = 0;
+  for (const FusedNode& f : fused_.steps) add_step(f);
+  notes.output = index_of_.at(fused_.output);
+}
+
+template <typename Notes>
+void GraphLowerer<Notes>::add_step(const FusedNode& f) {
+  Step step;
+  step.kind = kind_of(f);
+  step.input = index_of_.at(f.input);
+  if (f.residual) step.residual = index_of_.at(*f.residual);
+  step.relu = f.relu || f.node.is<ReluAttrs>();
+  step.output = add_tensor(f.output, &f, step.kind);
+  if (step.residual >= 0) {
+    const ProgramTensor& r = tensor(step.residual);
+    const ProgramTensor& y = tensor(step.output);
+    ELEK_CHECK(r.layout == y.layout && r.shape == y.shape,
+               "node '" + f.node.name + "': adds '" + r.name + "' (" + to_string(r.shape) + ", " +
+                   std::string(elek::name_of(r.layout)) + ") to " + to_string(y.shape) + ", " +
+                   std::string(elek::name_of(y.layout)) + "; only values of one shape and layout can be added");
+  }
+  if (step.kind == Kind::kLinear) {
+    const ProgramTensor& x = tensor(step.input);
+    ELEK_CHECK(x.shape.positions() == 1, "linear '" + f.node.name + "': reads " + to_string(x.shape) + "; flatten it first");
+  }
+  ProgramStep made;
+  made.node = f;
+  made.input = step.input;
+  made.residual = step.residual;
+  made.output = step.output;
+  program.steps.push_back(std::move(made));
+  notes.steps.push_back(std::move(step));
+}
+
+template <typename Notes>
+void GraphLowerer<Notes>::resolve_probes() {
+  for (const auto& [name, sums] : notes.options.probes.values) watch(name, sums);
+  for (const std::string& name : notes.options.probes.tap_norms) watch_taps(name);
+}
+
+template <typename Notes>
+void GraphLowerer<Notes>::watch(const std::string& name, uint32_t sums) {
+  ELEK_CHECK(sums != 0 && sums < 32, "value '" + name + "': unknown sums " + std::to_string(sums));
+  const bool conv_tap = notes.options.probes.tap == Tap::kConv;
+  for (size_t i = 0; i < notes.steps.size(); ++i) {
+    Step& step = notes.steps[i];
+    const FusedNode& f = program.steps[i].node;
+    const bool stored = name_of(f.output) == name;
+    const bool raw = conv_tap && step.kind == Kind::kConv;
+    if (!stored && !(raw && (f.node.name == name || name_of(f.preactivation) == name))) continue;
+    ELEK_CHECK(step.watched < 0, "values '" + name + "' and '" +
+                                     notes.watched[static_cast<size_t>(std::max(step.watched, 0))].name +
+                                     "' are the same convolution: watch one of them");
+    const bool has_z = step.kind == Kind::kConv || step.kind == Kind::kLinear;
+    ELEK_CHECK((sums & kMoments) == 0 || (has_z && !raw),
+               "value '" + name +
+                   "': sums of its pre-activation were asked for, and it has none (no convolution makes it, or the "
+                   "tap is the convolution itself)");
+    step.watched = static_cast<int32_t>(notes.watched.size());
+    step.watch_raw = raw;
+    notes.watched.push_back({name, step.output, sums, 0});
+    program.steps[i].observed = true;
+    return;
+  }
+  ELEK_CHECK(graph_.find(name) >= 0, "value '" + name + "': the network has none of that name");
+  ELEK_CHECK(false, "value '" + name + "' is not stored: the step that computes it goes on and stores another; watch that one");
+}
+
+template <typename Notes>
+void GraphLowerer<Notes>::watch_taps(const std::string& name) {
+  for (size_t i = 0; i < notes.steps.size(); ++i) {
+    Step& step = notes.steps[i];
+    const FusedNode& f = program.steps[i].node;
+    const bool conv = step.kind == Kind::kConv;
+    if (f.node.name != name || (!conv && step.kind != Kind::kLinear) || step.tap_norm >= 0) continue;
+    Taps taps;
+    taps.name = name;
+    taps.plan = plan_taps(tensor(step.input).shape, conv ? f.node.as<Conv2dAttrs>() : Conv2dAttrs{});
+    step.tap_norm = static_cast<int32_t>(notes.tap_norms.size());
+    notes.tap_norms.push_back(std::move(taps));
+    program.steps[i].observed = true;
+    return;
+  }
+  ELEK_CHECK(false, "'" + name +
+                        "': input norms were asked for, and it is no convolution or linear layer of the network (or was "
+                        "named twice)");
+}
+
+template <typename Notes>
+void GraphLowerer<Notes>::decide_batch_norm() {
+  const bool apart = notes.options.batch_norm == BatchNorm::kApart;
+  for (size_t i = 0; i < notes.steps.size(); ++i) {
+    Step& step = notes.steps[i];
+    const FusedNode& f = program.steps[i].node;
+    if (f.node.is<BatchNormAttrs>()) step.batch_norm = f.node.name;
+    if (step.kind == Kind::kConv && apart && !f.batch_norm.empty()) {
+      step.batch_norm = f.batch_norm;
+      step.bn_apart = true;
+    }
+    step.own_moments = notes.options.batch_moments && !step.batch_norm.empty();
+    if (!step.own_moments) continue;
+    WatchedMoments moments;
+    moments.batch_norm = step.batch_norm;
+    moments.channels = tensor(step.output).shape.channels;
+    moments.eps = graph_.node(graph_.at(step.batch_norm)).template as<BatchNormAttrs>().eps;
+    step.batch_moment = static_cast<int32_t>(notes.batch_moments.size());
+    notes.batch_moments.push_back(std::move(moments));
+  }
+}
+
+template <typename Notes>
+template <typename OverwritesResidual>
+void GraphLowerer<Notes>::share_storages(OverwritesResidual&& overwrites_residual) {
+  const LowerOptions& o = notes.options;
+  std::vector<Overwrites> can;
+  for (const Step& step : notes.steps) {
+    const bool elementwise = step.kind == Kind::kElementwise;
+    const bool convolution = step.kind == Kind::kConv && step.residual >= 0;
+    can.push_back({step.kind == Kind::kAlias, elementwise, elementwise || (convolution && overwrites_residual(step))});
+  }
+  const Reuse reuse = o.keep_values || o.batch_moments ? Reuse::kNever : Reuse::kInPlace;
+  const std::vector<Place> places = backends::share_storages(program, notes.output, can, reuse, o.keep_values);
+  for (size_t i = 0; i < places.size(); ++i) notes.steps[i].place = places[i];
+}
+
+}  // namespace elek::backends

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests: tests/golden/session_test.cpp
+#include "backends/parameters.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+
+namespace elek::backends {
+
+std::span<const float> parameter(const Model& model, const std::string& name, int64_t elements) {
+  const std::span<const float> values = model.parameter(name).f32();
+  ELEK_CHECK(static_cast<int64_t>(values.size()) == elements,
+             "'" + name + "': expected " + std::to_string(elements) + " elements, found " + std::to_string(values.size()));
+  return values;
+}
+
+void check_preprocessing(const Preprocessing& p, int64_t channels) {
+  ELEK_CHECK(static_cast<int64_t>(p.mean.size()) == channels && static_cast<int64_t>(p.stddev.size()) == channels,
+             "preprocessing: expected a mean and a deviation for each of " + std::to_string(channels) + " channels, found " +
+                 std::to_string(p.mean.size()) + " and " + std::to_string(p.stddev.size()));
+}
+
+void check_weights(const Tensor& weight, const FusedNode& f, const ImageShape& x, const ImageShape& y) {
+  Shape expected{y.channels, x.channels};
+  if (f.node.is<Conv2dAttrs>()) {
+    const Conv2dAttrs& a = f.node.as<Conv2dAttrs>();
+    expected = Shape{y.channels, x.channels / a.groups, a.kernel, a.kernel};
+  }
+  ELEK_CHECK(weight.shape() == expected,
+             "'" + f.node.name + ".weight': expected " + to_string(expected) + ", found " + to_string(weight.shape()));
+}
+
+void normalisation(const Model& model, const std::string& batch_norm, int64_t channels, float* scale, float* shift) {
+  const double eps = model.graph.node(model.graph.at(batch_norm)).as<BatchNormAttrs>().eps;
+  const auto gamma = parameter(model, batch_norm + ".weight", channels);
+  const auto beta = parameter(model, batch_norm + ".bias", channels);
+  const auto mean = parameter(model, batch_norm + ".running_mean", channels);
+  const auto variance = parameter(model, batch_norm + ".running_var", channels);
+  for (size_t c = 0; c < static_cast<size_t>(channels); ++c) {
+    const double s = static_cast<double>(gamma[c]) / std::sqrt(static_cast<double>(variance[c]) + eps);
+    scale[c] = static_cast<float>(s);
+    shift[c] = static_cast<float>(static_cast<double>(beta[c]) - static_cast<double>(mean[c]) * s);
+  }
+}
+
+void moment_parameters(const Model& model, const WatchedMoments& m, std::byte* block) {
+  const auto channels = static_cast<size_t>(m.channels);
+  auto* doubles = reinterpret_cast<double*>(block);
+  auto* floats = reinterpret_cast<float*>(doubles + 2 * channels);
+  const auto copy = [&](const char* name, auto* to) {
+    const auto from = parameter(model, m.batch_norm + name, m.channels);
+    std::copy(from.begin(), from.end(), to);
+  };
+  copy(".running_mean", doubles);
+  copy(".running_var", doubles + channels);
+  copy(".weight", floats);
+  copy(".bias", floats + channels);
+}
+
+}  // namespace elek::backends

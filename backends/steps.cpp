@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tests: tests/golden/session_test.cpp
+#include "backends/steps.h"
+
+#include "core/error.h"
+
+namespace elek::backends {
+
+BatchMoments WatchedMoments::average(const double* sums, int64_t batches) const {
+  BatchMoments made;
+  made.batch_norm = batch_norm;
+  made.batches = batches;
+  const double scale = batches > 0 ? 1.0 / static_cast<double>(batches) : 0.0;
+  for (int64_t c = 0; c < channels; ++c) {
+    made.mean.push_back(sums[c] * scale);
+    made.variance.push_back(sums[channels + c] * scale);
+  }
+  return made;
+}
+
+size_t reserve(size_t& slab, size_t bytes) {
+  const size_t offset = (slab + kAlignment - 1) / kAlignment * kAlignment;
+  slab = offset + bytes;
+  return offset;
+}
+
+void check_slot(const Slot& slot, const Program& program, const CommonNotes& notes) {
+  ELEK_CHECK(slot.count >= 1 && slot.count <= program.batch,
+             "a slot of " + std::to_string(slot.count) + " samples for a session of batch " + std::to_string(program.batch));
+  ELEK_CHECK(slot.pixels != nullptr && slot.shape == notes.input_shape,
+             "a slot of " + to_string(slot.shape) + " for a network that reads " + to_string(notes.input_shape));
+}
+
+}  // namespace elek::backends

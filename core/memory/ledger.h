@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ledger: which bytes are whose. Ledger is a resource that tells blocks apart by their labels and keeps what each use held
+// when all of them together held most, with the system's own figure of that moment. account() reconciles it with the system's
+// figure of now: on the host what our pool holds, what of that was never touched, the program's and its libraries' pages, and
+// the rest; on a device what was in use there before, and the rest. They sum to the system's figure by construction; the rest
+// being small is what a test looks at. Tests: tests/unit/ledger_test.cpp, tests/cli/memory_test.cpp
+#pragma once
+
+#include <array>
+#include <mutex>
+#include <string_view>
+#include <unordered_map>
+
+#include "core/memory/pool.h"
+#include "core/memory/resource.h"
+
+namespace elek {
+
+enum class Use : uint8_t {
+  kModel,
+  kWeights,
+  kActivations,
+  kWorkspace,
+  kStatistics,
+  kStaging,
+  kMoments,  // of a repair by least squares, and what it solves in
+  kKept,     // activations that a repair keeps between its passes
+  kOther
+};
+inline constexpr size_t kUses = 9;
+using UseBytes = std::array<size_t, kUses>;
+[[nodiscard]] std::string_view name_of(Use use);  // "model", "weights", …
+[[nodiscard]] size_t total(const UseBytes& bytes) noexcept;
+
+class Ledger final : public Policy {
+ public:
+  /// The moment when all uses together held most. By the time when bytes are given back they have been written, so the system's
+  /// figure is read at the first release after a new peak, just before it: uses and system_bytes are of one moment. While
+  /// nothing has been given back since, that moment is now.
+  struct Peak {
+    UseBytes uses{};
+    size_t system_bytes = 0;  // MemoryResource::system_bytes() of the upstream
+  };
+  /// What is in use on a device now, before anything of ours, is remembered for its account.
+  explicit Ledger(MemoryResource& upstream) : Policy(upstream), system_bytes_before_(upstream.system_bytes()) {}
+  /// An arena of this size is about to be allocated; so much of it is activations at the step that needs most, the remainder is
+  /// workspace. Without it an arena counts as activations.
+  void announce_arena(size_t arena_bytes, size_t activations_bytes);
+  [[nodiscard]] UseBytes live() const;
+  /// Costs a look at the system's figure (microseconds) while nothing has been given back since the peak.
+  [[nodiscard]] Peak peak() const;
+  void reset_peak();  // the peak becomes the live bytes of now
+  [[nodiscard]] size_t system_bytes_before() const noexcept { return system_bytes_before_; }
+
+ private:
+  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
+  void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
+  struct Entry {
+    Use use = Use::kOther;
+    size_t bytes = 0;
+    size_t workspace_bytes = 0;  // of an arena's
+  };
+  void book(const Entry& entry, bool in) noexcept;
+  const size_t system_bytes_before_;
+  mutable std::mutex mutex_;
+  std::unordered_map<const void*, Entry> blocks_;
+  UseBytes live_{};
+  Peak peak_;
+  size_t peak_bytes_ = 0;
+  bool at_peak_ = true;  // nothing has been given back since the peak
+  size_t announced_arena_ = 0, announced_activations_ = 0;
+};
+
+/// Where the bytes are that the system counts. uses + pool - untouched + library + rest = system.
+struct Account {
+  UseBytes uses{};
+  size_t pool_bytes = 0;       // of the pool's segments, in no block: free, or rounding
+  size_t untouched_bytes = 0;  // of the pool's segments, never written: the system has given no page yet. Host only
+  size_t library_bytes = 0;    // host: pages of the program, its libraries and mapped files; device: in use there before us
+  int64_t rest_bytes = 0;      // host: heap outside our resources, stacks, what malloc keeps; pages shared at edges make it
+                               // inexact. Device: kernels and handles loaded since, and what others there took or gave back
+  size_t system_bytes = 0;     // the process's resident bytes, or those in use on the device; 0 where the system does not say
+};
+/// Of now. Costs a read of /proc/self/status and one system call a segment; on a device one question to the driver.
+[[nodiscard]] Account account(const Ledger& ledger, const Pool& pool);
+
+}  // namespace elek

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// MemoryResource: where bytes come from. An upstream (host, pinned, CUDA) is wrapped by policies: Tracker counts, Limit refuses
+// beyond a budget, Pool reuses, Ledger says whose they are. Sessions, loaders and pruning get every tensor through one.
+// Tests: tests/contract/memory_resource_test.cpp (one suite over every resource)
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/types.h"
+
+namespace elek {
+
+/// The order in which device work happens; null = the host, where allocation is immediate. For CUDA a cudaStream_t.
+struct Stream {
+  void* handle = nullptr;
+};
+
+/// Every block starts on this boundary, so that plans made for one address hold for all.
+inline constexpr size_t kAlignment = 256;
+
+/// A source of memory. Thread-safe. allocate() throws OutOfMemory and leaves the resource as it was.
+class MemoryResource {
+ public:
+  MemoryResource() = default;
+  MemoryResource(const MemoryResource&) = delete;
+  MemoryResource& operator=(const MemoryResource&) = delete;
+  virtual ~MemoryResource() = default;
+
+  /// At least `bytes` bytes, aligned to kAlignment, uninitialised, usable by work enqueued on `stream` after this call.
+  /// Zero bytes give nullptr and count as no allocation. `label` names the tensor in errors, traces and the ledger.
+  [[nodiscard]] void* allocate(size_t bytes, std::string_view label, Stream stream = {});
+  /// Gives a block back, with the size it was asked with; nullptr is ignored.
+  void deallocate(void* block, size_t bytes, Stream stream = {}) noexcept;
+  [[nodiscard]] virtual Device device() const noexcept = 0;
+  /// Gives back to where it came from what is kept for later and in nobody's use; returns the bytes. Whoever is about to place
+  /// large, lasting blocks asks for it first, so that they do not end up between what others left behind.
+  virtual size_t trim() { return 0; }
+  /// What the system counts as occupied where these bytes lie: the process's resident bytes on the host, the bytes in use on a
+  /// device (all processes together, as its driver says). 0 where nobody says.
+  [[nodiscard]] virtual size_t system_bytes() const noexcept { return 0; }
+
+ private:
+  virtual void* do_allocate(size_t bytes, std::string_view label, Stream stream) = 0;
+  virtual void do_deallocate(void* block, size_t bytes, Stream stream) noexcept = 0;
+};
+
+/// Plain host memory. The process-wide instance is host_resource().
+class HostResource final : public MemoryResource {
+ public:
+  [[nodiscard]] Device device() const noexcept override { return {}; }
+  [[nodiscard]] size_t system_bytes() const noexcept override;
+
+ private:
+  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
+  void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
+};
+[[nodiscard]] MemoryResource& host_resource();
+
+/// A resource over another, which outlives it: what it does not do itself it passes on.
+class Policy : public MemoryResource {
+ public:
+  explicit Policy(MemoryResource& upstream) : upstream_(upstream) {}
+  [[nodiscard]] Device device() const noexcept final { return upstream_.device(); }
+  size_t trim() override { return upstream_.trim(); }
+  [[nodiscard]] size_t system_bytes() const noexcept final { return upstream_.system_bytes(); }
+
+ protected:
+  MemoryResource& upstream_;
+};
+
+/// Counts what passes through: live bytes, peak, calls.
+class Tracker final : public Policy {
+ public:
+  struct Figures {
+    size_t live_bytes = 0;
+    size_t peak_bytes = 0;
+    int64_t allocations = 0;
+    int64_t deallocations = 0;
+  };
+  struct Event {
+    bool allocation = false;
+    size_t bytes = 0;
+    uint64_t block = 0;
+    std::string label;
+  };
+  using Policy::Policy;
+  [[nodiscard]] Figures figures() const;
+  void reset_peak();            // peak becomes the live bytes of now
+  void record_events(bool on);  // off by default: events cost memory
+  [[nodiscard]] std::vector<Event> events() const;
+
+ private:
+  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
+  void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
+  mutable std::mutex mutex_;
+  Figures figures_;
+  bool recording_ = false;
+  std::vector<Event> events_;
+};
+
+/// Refuses what would take the live bytes beyond `limit_bytes` (MB = 10^6 on the command line).
+class Limit final : public Policy {
+ public:
+  Limit(MemoryResource& upstream, size_t limit_bytes) : Policy(upstream), limit_bytes_(limit_bytes) {}
+  [[nodiscard]] size_t limit_bytes() const noexcept { return limit_bytes_; }
+  [[nodiscard]] size_t live_bytes() const;
+
+ private:
+  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
+  void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
+  const size_t limit_bytes_;
+  mutable std::mutex mutex_;
+  size_t live_bytes_ = 0;
+  size_t peak_bytes_ = 0;
+};
+
+}  // namespace elek

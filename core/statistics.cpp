@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// Merging statistics: check everything, then add. Sums add, maxima take the larger (NaN wins: it must not be lost).
+// Tests: tests/golden/statistics_test.cpp, tests/models/statistics_merge_test.cpp
+#include "core/statistics.h"
+
+#include <cmath>
+
+#include "core/error.h"
+#include "core/runtime.h"
+
+namespace elek {
+namespace {
+
+[[noreturn]] void refuse(const std::string& what, const std::string& mine, const std::string& theirs) {
+  throw InputError("statistics of different " + what + " cannot be merged: " + mine + " and " + theirs);
+}
+
+template <typename T>
+void same(const std::string& what, const T& mine, const T& theirs) {
+  if (!(mine == theirs)) refuse(what, std::to_string(mine), std::to_string(theirs));
+}
+
+std::string tap_name(Tap tap) { return tap == Tap::kRelu ? "relu" : "conv"; }
+
+template <typename Map>
+void check_names(const std::string& what, const Map& mine, const Map& theirs) {
+  for (const auto& [name, unused] : mine) {
+    if (!theirs.contains(name)) refuse(what, "'" + name + "'", "none of that name");
+  }
+  for (const auto& [name, unused] : theirs) {
+    if (!mine.contains(name)) refuse(what, "none of that name", "'" + name + "'");
+  }
+}
+
+/// Counts come from files too: adding must not overflow, whatever they hold.
+void check_count(const std::string& name, int64_t mine, int64_t theirs) {
+  int64_t unused = 0;
+  if (__builtin_add_overflow(mine, theirs, &unused)) {
+    throw InputError("statistics cannot be merged: the counts of '" + name + "' would pass 2^63: " + std::to_string(mine) +
+                     " and " + std::to_string(theirs));
+  }
+}
+
+void check_counts(const std::string& name, const ValueSums& a, const ValueSums& b) {
+  check_count(name, a.samples, b.samples);
+  check_count(name, a.count, b.count);
+  check_count(name, a.nonfinite, b.nonfinite);
+  for (size_t c = 0; c < a.active.size(); ++c) check_count(name, a.active[c], b.active[c]);
+  for (size_t c = 0; c < a.fired.size(); ++c) check_count(name, a.fired[c], b.fired[c]);
+}
+
+void check_sums(const std::string& name, const ValueSums& a, const ValueSums& b) {
+  same("channel counts of '" + name + "'", a.channels, b.channels);
+  const std::string what = "sets of sums of '" + name + "'";
+  same(what, a.sum.size(), b.sum.size());
+  same(what, a.sum_sq.size(), b.sum_sq.size());
+  same(what, a.active.size(), b.active.size());
+  same(what, a.z_sum.size(), b.z_sum.size());
+  same(what, a.z_sum_sq.size(), b.z_sum_sq.size());
+  same(what, a.abs_sum.size(), b.abs_sum.size());
+  same(what, a.max.size(), b.max.size());
+  same(what, a.fired.size(), b.fired.size());
+  same(what, a.mean_peak.size(), b.mean_peak.size());
+  same(what, a.mean_sum.size(), b.mean_sum.size());
+  same(what, a.mean_sum_sq.size(), b.mean_sum_sq.size());
+  check_counts(name, a, b);
+}
+
+template <typename T>
+void add(std::vector<T>& to, const std::vector<T>& from) {
+  for (size_t i = 0; i < to.size(); ++i) to[i] += from[i];
+}
+
+void take_larger(std::vector<double>& to, const std::vector<double>& from) {
+  for (size_t i = 0; i < to.size(); ++i) {
+    if (!(to[i] >= from[i]) && !std::isnan(to[i])) to[i] = from[i];
+  }
+}
+
+void merge_sums(ValueSums& to, const ValueSums& from) {
+  to.samples += from.samples;
+  to.count += from.count;
+  to.nonfinite += from.nonfinite;
+  add(to.sum, from.sum);
+  add(to.sum_sq, from.sum_sq);
+  add(to.active, from.active);
+  add(to.z_sum, from.z_sum);
+  add(to.z_sum_sq, from.z_sum_sq);
+  add(to.abs_sum, from.abs_sum);
+  take_larger(to.max, from.max);
+  add(to.fired, from.fired);
+  take_larger(to.mean_peak, from.mean_peak);
+  add(to.mean_sum, from.mean_sum);
+  add(to.mean_sum_sq, from.mean_sum_sq);
+}
+
+}  // namespace
+
+void Statistics::merge(const Statistics& other) {
+  if (model_hash != other.model_hash) refuse("models", to_hex(model_hash), to_hex(other.model_hash));
+  if (tap != other.tap) refuse("taps", tap_name(tap), tap_name(other.tap));
+  same("thresholds", threshold, other.threshold);
+  if (precision != other.precision) refuse("precisions", precision, other.precision);
+  check_names("watched values", values, other.values);
+  check_names("watched inputs", tap_norms, other.tap_norms);
+  for (const auto& [name, mine] : values) check_sums(name, mine, other.values.at(name));
+  for (const auto& [name, mine] : tap_norms) {
+    const TapNorms& theirs = other.tap_norms.at(name);
+    same("channel counts of '" + name + "'", mine.channels, theirs.channels);
+    same("kernel sizes of '" + name + "'", mine.kernel, theirs.kernel);
+    same("sizes of '" + name + "'", mine.norm_sq.size(), theirs.norm_sq.size());
+    check_count(name, mine.samples, theirs.samples);
+  }
+  check_count("samples", samples, other.samples);
+  std::string joined = kernels;
+  if (joined.find(other.kernels) == std::string::npos) joined += "; " + other.kernels;
+  std::string all_data = data.empty() || other.data.empty() ? data + other.data : data + "; " + other.data;
+  // Nothing below throws.
+  kernels.swap(joined);
+  data.swap(all_data);
+  samples += other.samples;
+  for (auto& [name, mine] : values) merge_sums(mine, other.values.at(name));
+  for (auto& [name, mine] : tap_norms) {
+    const TapNorms& theirs = other.tap_norms.at(name);
+    mine.samples += theirs.samples;
+    add(mine.norm_sq, theirs.norm_sq);
+  }
+}
+
+}  // namespace elek

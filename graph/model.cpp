@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a graph needs in parameters, whether a model has it, its sizes and its content hash. Tests: tests/unit/model_test.cpp
+#include "graph/model.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <set>
+
+#include "core/error.h"
+#include "core/runtime.h"
+
+namespace elek {
+namespace {
+
+bool ends_with(const std::string& name, std::string_view suffix) {
+  return name.size() >= suffix.size() && name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0;
+}
+
+bool is_learned(const std::string& name) { return !ends_with(name, ".running_mean") && !ends_with(name, ".running_var"); }
+
+/// Feeds fields to the content hash, each with a fixed width and byte order, so that the hash does not depend on the machine.
+class Hasher {
+ public:
+  void number(uint64_t value) {
+    unsigned char bytes[8];
+    for (unsigned char& byte : bytes) {
+      byte = static_cast<unsigned char>(value & 255);
+      value >>= 8;
+    }
+    hash_ = hash_bytes(bytes, sizeof(bytes), hash_);
+  }
+  void number(int64_t value) { number(static_cast<uint64_t>(value)); }
+  void text(std::string_view text) {
+    number(static_cast<uint64_t>(text.size()));  // the length first: "ab","c" and "a","bc" differ
+    hash_ = hash_bytes(text.data(), text.size(), hash_);
+  }
+  void floats(std::span<const float> values) {
+    static_assert(std::endian::native == std::endian::little, "the hash of a parameter is that of its little-endian bytes");
+    number(static_cast<uint64_t>(values.size()));
+    hash_ = hash_bytes(values.data(), values.size_bytes(), hash_);
+  }
+  [[nodiscard]] uint64_t value() const { return hash_; }
+
+  void operator()(const InputAttrs& attrs) { shape(attrs.shape); }
+  void operator()(const Conv2dAttrs& attrs) {
+    for (const int64_t each : {attrs.out_channels, attrs.kernel, attrs.stride, attrs.padding, attrs.groups}) {
+      number(each);
+    }
+    number(int64_t{attrs.bias});
+  }
+  void operator()(const BatchNormAttrs& attrs) { number(std::bit_cast<uint64_t>(attrs.eps)); }
+  void operator()(const PoolAttrs& attrs) {
+    for (const int64_t each : {attrs.kernel, attrs.stride, attrs.padding}) {
+      number(each);
+    }
+  }
+  void operator()(const LinearAttrs& attrs) {
+    number(attrs.out_features);
+    number(int64_t{attrs.bias});
+  }
+  void operator()(const ChannelMapAttrs& attrs) {
+    number(attrs.stride);
+    number(static_cast<uint64_t>(attrs.source.size()));
+    for (const int32_t source : attrs.source) {
+      number(int64_t{source});
+    }
+  }
+  void operator()(const ReluAttrs&) {}
+  void operator()(const AddAttrs&) {}
+  void operator()(const GlobalAvgPoolAttrs&) {}
+  void operator()(const FlattenAttrs&) {}
+
+ private:
+  void shape(const ImageShape& shape) {
+    for (const int64_t each : {shape.channels, shape.height, shape.width}) {
+      number(each);
+    }
+  }
+  uint64_t hash_ = kHashSeed;
+};
+
+/// Where the first value lies that is not finite; the size where all are. Sixteen at a time, which compilers turn into vectors:
+/// a ResNet-101 has 44 million, and is waited for.
+size_t first_nonfinite(std::span<const float> values) {
+  constexpr size_t kStep = 16;
+  constexpr uint32_t kExponent = 0x7F800000;
+  size_t i = 0;
+  for (uint32_t bad = 0; i + kStep <= values.size(); i += kStep) {
+    for (size_t j = 0; j < kStep; ++j) bad |= (std::bit_cast<uint32_t>(values[i + j]) & kExponent) == kExponent ? 1U : 0U;
+    if (bad != 0) break;
+  }
+  while (i < values.size() && std::isfinite(values[i])) ++i;
+  return i;
+}
+
+void validate_tensor(const ParameterSpec& spec, const Tensor& tensor, const std::string& where) {
+  const std::string who = where + ": tensor '" + spec.name + "': ";
+  if (tensor.dtype() != DType::kF32 || tensor.view().device.kind != DeviceKind::kCpu || !(tensor.shape() == spec.shape) ||
+      tensor.data() == nullptr) {
+    throw InputError(who + "expected F32 " + to_string(spec.shape) + ", found " + std::string(name_of(tensor.dtype())) + " " +
+                     to_string(tensor.shape()) + "; is it of another architecture?");
+  }
+  const std::span<const float> values = tensor.f32();
+  if (const size_t bad = first_nonfinite(values); bad < values.size()) {
+    throw InputError(who + "expected finite values, found " + std::to_string(values[bad]) + " at element " +
+                     std::to_string(bad) + "; the file is damaged or training diverged");
+  }
+  if (!ends_with(spec.name, ".running_var")) return;
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (!(values[i] >= 0)) {
+      throw InputError(who + "expected variances >= 0, found " + std::to_string(values[i]) + " at element " +
+                       std::to_string(i) + "; the file is damaged");
+    }
+  }
+}
+
+}  // namespace
+
+const Tensor& Model::parameter(const std::string& name) const {
+  const auto found = parameters.find(name);
+  ELEK_CHECK(found != parameters.end() && found->second != nullptr, "the model has no parameter '" + name + "'");
+  return *found->second;
+}
+
+std::vector<ParameterSpec> required_parameters(const Graph& graph) {
+  std::vector<ParameterSpec> specs;
+  for (const Node& node : graph.nodes()) {
+    const int64_t channels = node.shape.channels;
+    if (node.is<Conv2dAttrs>()) {
+      const auto& conv = node.as<Conv2dAttrs>();
+      const int64_t inputs = graph.node(node.inputs.at(0)).shape.channels / conv.groups;
+      specs.push_back({node.name + ".weight", Shape{channels, inputs, conv.kernel, conv.kernel}});
+      if (conv.bias) {
+        specs.push_back({node.name + ".bias", Shape{channels}});
+      }
+    } else if (node.is<LinearAttrs>()) {
+      specs.push_back({node.name + ".weight", Shape{channels, graph.node(node.inputs.at(0)).shape.channels}});
+      if (node.as<LinearAttrs>().bias) {
+        specs.push_back({node.name + ".bias", Shape{channels}});
+      }
+    } else if (node.is<BatchNormAttrs>()) {
+      for (const char* suffix : {".weight", ".bias", ".running_mean", ".running_var"}) {
+        specs.push_back({node.name + suffix, Shape{channels}});
+      }
+    }
+  }
+  return specs;
+}
+
+void validate(const Model& model, const std::string& where) {
+  std::set<std::string> wanted;
+  for (const ParameterSpec& spec : required_parameters(model.graph)) {
+    const auto found = model.parameters.find(spec.name);
+    if (found == model.parameters.end() || found->second == nullptr) {
+      throw InputError(where + ": tensor '" + spec.name + "': expected F32 " + to_string(spec.shape) +
+                       ", found nothing; is the file of another architecture?");
+    }
+    validate_tensor(spec, *found->second, where);
+    wanted.insert(spec.name);
+  }
+  for (const auto& [name, tensor] : model.parameters) {
+    if (!wanted.contains(name)) {
+      throw InputError(where + ": tensor '" + name + "': the network '" + model.architecture +
+                       "' has no such parameter; is the file of another architecture?");
+    }
+  }
+}
+
+int64_t parameter_count(const Model& model) {
+  int64_t total = 0;
+  for (const auto& [name, tensor] : model.parameters) {
+    total += is_learned(name) ? tensor->shape().elements() : 0;
+  }
+  return total;
+}
+
+int64_t nonzero_parameter_count(const Model& model) {
+  int64_t total = 0;
+  for (const auto& [name, tensor] : model.parameters) {
+    if (is_learned(name)) {
+      const std::span<const float> values = tensor->f32();
+      total += std::count_if(values.begin(), values.end(), [](float value) { return value != 0.0F; });
+    }
+  }
+  return total;
+}
+
+size_t parameter_bytes(const Model& model) {
+  size_t total = 0;
+  for (const auto& [name, tensor] : model.parameters) {
+    total += tensor->bytes();
+  }
+  return total;
+}
+
+uint64_t hash(const Model& model) {
+  Hasher hasher;
+  for (const Node& node : model.graph.nodes()) {
+    hasher.text(node.name);
+    hasher.text(op_name(node));
+    std::visit(hasher, node.attrs);
+    hasher.number(static_cast<uint64_t>(node.inputs.size()));
+    for (const ValueId input : node.inputs) {
+      hasher.number(int64_t{input});
+    }
+  }
+  hasher.number(int64_t{model.graph.nodes().empty() ? -1 : model.graph.output()});
+  for (const auto& [name, tensor] : model.parameters) {  // a std::map: in name order
+    hasher.text(name);
+    for (const int64_t dim : tensor->shape().dims()) {
+      hasher.number(dim);
+    }
+    hasher.floats(tensor->f32());
+  }
+  return hasher.value();
+}
+
+}  // namespace elek

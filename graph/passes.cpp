@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fusion and folding. A convolution or linear layer is an anchor; what follows it is drawn in as long as nobody else reads the
+// value in between: batch norm, then a residual sum, then ReLU. What is not drawn in is a step of its own.
+// Steps run in the order of the values they store. That order is legal (a step reads only values made before the node that it
+// stores) and it is "projection last": a block's sum belongs to the producer that can wait longest, so that its result can
+// overwrite the other producer's and the projection's never lies waiting beside the main path.
+// Tests: tests/unit/passes_test.cpp
+#include "graph/passes.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "core/error.h"
+
+namespace elek {
+namespace {
+
+/// The nodes that the output needs, and how often each value is read by them.
+class Liveness {
+ public:
+  explicit Liveness(const Graph& graph) : graph_(graph), reads_(graph.nodes().size(), 0) {
+    needed_ = ancestors(graph.output());
+    for (size_t i = 0; i < needed_.size(); ++i) {
+      if (needed_[i]) {
+        for (const ValueId input : graph.nodes()[i].inputs) {
+          ++reads_[static_cast<size_t>(input)];
+        }
+      }
+    }
+  }
+  [[nodiscard]] bool needed(ValueId value) const { return needed_[static_cast<size_t>(value)]; }
+
+  /// The one live node that reads the value, if there is exactly one and it reads it once; -1 otherwise. The output has none:
+  /// what reads it is not needed for it.
+  [[nodiscard]] ValueId only_reader(ValueId value) const {
+    if (reads_[static_cast<size_t>(value)] != 1) {
+      return -1;
+    }
+    for (const ValueId reader : graph_.consumers(value)) {
+      if (needed(reader)) {
+        return reader;
+      }
+    }
+    return -1;
+  }
+
+  /// Nodes that `value` is computed from, itself included.
+  [[nodiscard]] std::vector<bool> ancestors(ValueId value) const {
+    std::vector<bool> found(graph_.nodes().size(), false);
+    found[static_cast<size_t>(value)] = true;
+    for (size_t i = static_cast<size_t>(value) + 1; i-- > 0;) {  // inputs come before their readers
+      if (found[i]) {
+        for (const ValueId input : graph_.nodes()[i].inputs) {
+          found[static_cast<size_t>(input)] = true;
+        }
+      }
+    }
+    return found;
+  }
+
+ private:
+  const Graph& graph_;
+  std::vector<bool> needed_;
+  std::vector<int> reads_;
+};
+
+bool is_anchor(const Node& node) { return node.is<Conv2dAttrs>() || node.is<LinearAttrs>(); }
+
+/// A step for node `value` alone. The second input of an add that nobody draws in is its residual.
+FusedNode single_step(const Graph& graph, ValueId value) {
+  const Node& node = graph.node(value);
+  FusedNode step;
+  step.node = node;
+  step.input = node.inputs.at(0);
+  if (node.is<AddAttrs>()) {
+    step.residual = node.inputs.at(1);
+  }
+  step.preactivation = value;
+  step.output = value;
+  return step;
+}
+
+using Ranks = std::map<std::string, size_t>;  // place in the order asked for, by node; empty if none was
+
+/// Of the steps that end in an input of `add` nobody else reads, the one to run last: the later one of an order asked for, else
+/// the one with the shorter history (a projection reads the block's input, the main path a value made from it), the later one
+/// if both are as long.
+FusedNode* producer_to_draw_into(const Liveness& live, ValueId add, const Node& node, const Ranks& ranks,
+                                 std::map<ValueId, FusedNode>& by_output) {
+  FusedNode* chosen = nullptr;
+  int64_t chosen_length = 0;
+  for (const ValueId input : node.inputs) {
+    const auto found = by_output.find(input);
+    if (found == by_output.end() || !is_anchor(found->second.node) || found->second.relu || found->second.residual ||
+        live.only_reader(input) != add) {
+      continue;
+    }
+    const std::vector<bool> history = live.ancestors(input);
+    const auto rank = ranks.find(found->second.node.name);
+    const int64_t length =
+        rank != ranks.end() ? -static_cast<int64_t>(rank->second) : std::count(history.begin(), history.end(), true);
+    if (chosen == nullptr || length < chosen_length || (length == chosen_length && input > chosen->output)) {
+      chosen = &found->second;
+      chosen_length = length;
+    }
+  }
+  return chosen;
+}
+
+/// Draws node `value` into the step that makes its input; false if it must stay alone.
+bool draw_in(const Graph& graph, const Liveness& live, ValueId value, const Ranks& ranks,
+             std::map<ValueId, FusedNode>& by_output) {
+  const Node& node = graph.node(value);
+  FusedNode* into = nullptr;
+  if (node.is<AddAttrs>()) {
+    into = producer_to_draw_into(live, value, node, ranks, by_output);
+    if (into != nullptr) {
+      into->residual = node.inputs[0] == into->output ? node.inputs[1] : node.inputs[0];
+    }
+  } else if (node.is<BatchNormAttrs>() || node.is<ReluAttrs>()) {
+    const auto found = by_output.find(node.inputs.at(0));
+    if (found != by_output.end() && is_anchor(found->second.node) && live.only_reader(found->first) == value &&
+        !found->second.relu) {
+      FusedNode& step = found->second;
+      if (node.is<ReluAttrs>()) {
+        step.relu = true;
+        into = &step;
+      } else if (step.node.is<Conv2dAttrs>() && step.output == step.preactivation && step.batch_norm.empty()) {
+        step.batch_norm = node.name;
+        step.preactivation = value;
+        into = &step;
+      }
+    }
+  }
+  if (into == nullptr) {
+    return false;
+  }
+  auto entry = by_output.extract(into->output);
+  entry.key() = value;
+  entry.mapped().output = value;
+  by_output.insert(std::move(entry));
+  return true;
+}
+
+/// Writes w * scale[k] and (bias[k] - mean[k]) * scale[k] + beta[k], scale = gamma / sqrt(var + eps), all in double.
+void fold(const Model& model, const FusedNode& step, ConvWeights& made) {
+  const double eps = model.graph.node(model.graph.at(step.batch_norm)).as<BatchNormAttrs>().eps;
+  const std::span<const float> gamma = model.parameter(step.batch_norm + ".weight").f32();
+  const std::span<const float> beta = model.parameter(step.batch_norm + ".bias").f32();
+  const std::span<const float> mean = model.parameter(step.batch_norm + ".running_mean").f32();
+  const std::span<const float> variance = model.parameter(step.batch_norm + ".running_var").f32();
+  const std::span<float> weight = made.weight.f32();
+  const std::span<float> bias = made.bias.f32();
+  ELEK_CHECK(
+      gamma.size() == bias.size() && beta.size() == bias.size() && mean.size() == bias.size() && variance.size() == bias.size(),
+      "batch_norm '" + step.batch_norm + "': expected " + std::to_string(bias.size()) + " channels as '" + step.node.name +
+          "' makes, got " + std::to_string(gamma.size()));
+  const size_t row = weight.size() / bias.size();
+  for (size_t k = 0; k < bias.size(); ++k) {
+    const double scale = double{gamma[k]} / std::sqrt(double{variance[k]} + eps);
+    for (size_t i = k * row; i < (k + 1) * row; ++i) {
+      weight[i] = static_cast<float>(double{weight[i]} * scale);
+    }
+    bias[k] = static_cast<float>((double{bias[k]} - double{mean[k]}) * scale + double{beta[k]});
+  }
+}
+
+void sort_steps(const Graph& graph, const Ranks& ranks, FusedGraph& fused) {
+  for (const FusedNode& step : fused.steps) {
+    ELEK_CHECK(ranks.contains(step.node.name), "the order of steps leaves out '" + step.node.name + "'");
+  }
+  std::sort(fused.steps.begin(), fused.steps.end(),
+            [&](const FusedNode& a, const FusedNode& b) { return ranks.at(a.node.name) < ranks.at(b.node.name); });
+  std::set<ValueId> there{fused.input};
+  for (const FusedNode& step : fused.steps) {
+    for (const ValueId read : {step.input, step.residual.value_or(step.input)}) {
+      ELEK_CHECK(there.contains(read), "order of steps: '" + step.node.name + "' reads '" + graph.node(read).name +
+                                           "', which no step before it makes");
+    }
+    there.insert(step.output);
+  }
+}
+
+}  // namespace
+
+FusedGraph fuse(const Graph& graph, BatchNorm /*batch_norm*/, std::span<const std::string> order) {
+  // Both forms have the same steps: whether a step's batch norm is in its weights or a part of its last act is the backend's
+  // and conv_weights()' business. One structure means one set of stored values, and statistics of the same names.
+  const Liveness live(graph);
+  Ranks ranks;
+  for (const std::string& name : order) ranks.emplace(name, ranks.size());
+  std::map<ValueId, FusedNode> by_output;
+  for (ValueId value = 0; value < static_cast<ValueId>(graph.nodes().size()); ++value) {
+    if (live.needed(value) && !graph.node(value).is<InputAttrs>() && !draw_in(graph, live, value, ranks, by_output)) {
+      by_output.emplace(value, single_step(graph, value));
+    }
+  }
+  FusedGraph fused;
+  (void)graph.input_shape();  // there is an input, and it is value 0
+  fused.input = 0;
+  fused.output = graph.output();
+  for (auto& [output, step] : by_output) {
+    fused.steps.push_back(std::move(step));
+  }
+  if (!ranks.empty()) sort_steps(graph, ranks, fused);
+  return fused;
+}
+
+ConvWeights conv_weights(const Model& model, const FusedNode& step, BatchNorm batch_norm, MemoryResource& resource) {
+  const std::string& name = step.node.name;
+  ELEK_CHECK(is_anchor(step.node), std::string(op_name(step.node)) + " '" + name + "' has no weights to multiply by");
+  const Tensor& weight = model.parameter(name + ".weight");
+  ConvWeights made;
+  made.weight = weight.clone(resource, name + ".weight");
+  made.bias = Tensor(Shape{step.node.shape.channels}, DType::kF32, resource, name + ".bias");
+  const bool has_bias = step.node.is<Conv2dAttrs>() ? step.node.as<Conv2dAttrs>().bias : step.node.as<LinearAttrs>().bias;
+  const std::span<float> bias = made.bias.f32();
+  if (has_bias) {
+    const std::span<const float> stored = model.parameter(name + ".bias").f32();
+    ELEK_CHECK(stored.size() == bias.size(), "'" + name + ".bias': expected " + std::to_string(bias.size()) +
+                                                 " elements, got " + std::to_string(stored.size()));
+    std::copy(stored.begin(), stored.end(), bias.begin());
+  } else {
+    std::fill(bias.begin(), bias.end(), 0.0F);
+  }
+  ELEK_CHECK(weight.shape()[0] == step.node.shape.channels, "'" + name + ".weight': expected " +
+                                                                std::to_string(step.node.shape.channels) + " rows, got " +
+                                                                to_string(weight.shape()));
+  if (batch_norm == BatchNorm::kFold && !step.batch_norm.empty()) {
+    fold(model, step, made);
+  }
+  return made;
+}
+
+}  // namespace elek

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+// Traces, and their replay. The caching allocator's rules are those of PyTorch's c10/cuda/CUDACachingAllocator (round to 512
+// bytes; up to 1 MB from segments of 2 MB, up to 10 MB from segments of 20 MB, beyond that multiples of 2 MB; best fit; split
+// unless what is left of a large block is 1 MB or less). Tests: tests/unit/replay_test.cpp
+#include "lab/replay.h"
+
+#include <malloc.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <map>
+#include <set>
+
+#include "core/error.h"
+#include "core/memory/pool.h"
+#include "core/runtime.h"
+#include "lab/phantom.h"
+#include "plan/plan.h"
+
+namespace elek {
+namespace {
+
+size_t rounded_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+/// PyTorch's rules on offsets.
+class CachingModel {
+ public:
+  static constexpr size_t kRound = 512;
+  static constexpr size_t kSmall = size_t{1} << 20;
+  static constexpr size_t kSmallSegment = size_t{2} << 20;
+  static constexpr size_t kLargeSegment = size_t{20} << 20;
+  static constexpr size_t kOwnSegment = size_t{10} << 20;  // from here on, a segment of its own
+  static constexpr size_t kSegmentRound = size_t{2} << 20;
+
+  /// Offset of a block of rounded(bytes).
+  size_t allocate(size_t bytes) {
+    const size_t size = rounded(bytes);
+    const bool small = size <= kSmall;
+    auto& free = free_[small ? 0 : 1];
+    auto found = free.lower_bound({size, 0});
+    if (found == free.end()) {
+      const size_t segment = small ? kSmallSegment : size < kOwnSegment ? kLargeSegment : rounded_up(size, kSegmentRound);
+      pieces_[reserved_] = {segment, reserved_, small, true};
+      found = free.insert({segment, reserved_}).first;
+      reserved_ += segment;
+      ++calls_;
+    }
+    const size_t offset = found->second;
+    free.erase(found);
+    Piece& piece = pieces_[offset];
+    const size_t left = piece.bytes - size;
+    if (small ? left >= kRound : left > kSmall) {
+      pieces_[offset + size] = {left, piece.segment, small, true};
+      free.insert({left, offset + size});
+      piece.bytes = size;
+    }
+    piece.free = false;
+    return offset;
+  }
+  void deallocate(size_t offset) {
+    auto piece = pieces_.find(offset);
+    auto& free = free_[piece->second.small ? 0 : 1];
+    const auto next = std::next(piece);
+    if (next != pieces_.end() && next->second.free && next->second.segment == piece->second.segment) {
+      free.erase({next->second.bytes, next->first});
+      piece->second.bytes += next->second.bytes;
+      pieces_.erase(next);
+    }
+    if (piece != pieces_.begin()) {
+      const auto before = std::prev(piece);
+      if (before->second.free && before->second.segment == piece->second.segment) {
+        free.erase({before->second.bytes, before->first});
+        before->second.bytes += piece->second.bytes;
+        pieces_.erase(piece);
+        piece = before;
+      }
+    }
+    piece->second.free = true;
+    free.insert({piece->second.bytes, piece->first});
+  }
+  [[nodiscard]] size_t bytes_at(size_t offset) const { return pieces_.at(offset).bytes; }
+  [[nodiscard]] size_t reserved() const noexcept { return reserved_; }
+  [[nodiscard]] int64_t calls() const noexcept { return calls_; }
+
+ private:
+  [[nodiscard]] static size_t rounded(size_t bytes) { return std::max(kRound, rounded_up(bytes, kRound)); }
+  struct Piece {
+    size_t bytes = 0;
+    size_t segment = 0;
+    bool small = false;
+    bool free = false;
+  };
+  std::map<size_t, Piece> pieces_;               // by offset
+  std::set<std::pair<size_t, size_t>> free_[2];  // size and offset, small and large
+  size_t reserved_ = 0;
+  int64_t calls_ = 0;
+};
+
+/// Runs `on_allocate(block)` and `on_free(block)` over the events, timed.
+template <typename A, typename F>
+double timed_us(const Trace& trace, A&& on_allocate, F&& on_free) {
+  const auto start = std::chrono::steady_clock::now();
+  for (const Trace::Event& event : trace.events) {
+    const auto block = static_cast<size_t>(event.block);
+    event.allocation ? on_allocate(block) : on_free(block);
+  }
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// Checks the trace on the way.
+size_t peak_live(const Trace& trace) {
+  size_t live = 0, peak = 0;
+  std::vector<bool> alive(trace.blocks.size(), false);
+  for (const Trace::Event& event : trace.events) {
+    ELEK_CHECK(event.block >= 0 && static_cast<size_t>(event.block) < trace.blocks.size(), "an event of no block");
+    const auto block = static_cast<size_t>(event.block);
+    ELEK_CHECK(alive[block] != event.allocation, "'" + trace.blocks[block].label + "' comes twice or goes twice");
+    alive[block] = event.allocation;
+    const size_t bytes = rounded_up(trace.blocks[block].bytes, kAlignment);
+    live = event.allocation ? live + bytes : live - bytes;
+    peak = std::max(peak, live);
+  }
+  return peak;
+}
+
+void replay_separate(const Trace& trace, Replay& result) {
+  size_t end = 0;
+  result.time_us = timed_us(
+      trace,
+      [&](size_t block) {
+        result.offsets[block] = end;
+        result.bytes[block] = rounded_up(trace.blocks[block].bytes, kAlignment);
+        end += result.bytes[block];
+        ++result.upstream_calls;
+      },
+      [](size_t) {});
+  result.peak_reserved_bytes = end;
+}
+
+/// Reserved: what malloc really set aside for the live blocks (malloc_usable_size and its header); what it keeps beside is its
+/// own secret.
+void replay_malloc(const Trace& trace, Replay& result) {
+  constexpr size_t kHeader = 16;
+  std::vector<void*> blocks(trace.blocks.size(), nullptr);
+  size_t reserved = 0;
+  result.time_us = timed_us(
+      trace,
+      [&](size_t block) {
+        blocks[block] = std::malloc(std::max<size_t>(1, trace.blocks[block].bytes));
+        ELEK_CHECK(blocks[block] != nullptr, "malloc has no memory for '" + trace.blocks[block].label + "'");
+        reserved += malloc_usable_size(blocks[block]) + kHeader;
+        result.peak_reserved_bytes = std::max(result.peak_reserved_bytes, reserved);
+        ++result.upstream_calls;
+      },
+      [&](size_t block) {
+        reserved -= malloc_usable_size(blocks[block]) + kHeader;
+        std::free(blocks[block]);
+        blocks[block] = nullptr;
+        ++result.upstream_calls;
+      });
+  for (void* block : blocks) std::free(block);
+  result.offsets.clear();
+  result.bytes.clear();
+}
+
+void replay_caching(const Trace& trace, Replay& result) {
+  CachingModel model;
+  result.time_us = timed_us(
+      trace,
+      [&](size_t block) {
+        result.offsets[block] = model.allocate(trace.blocks[block].bytes);
+        result.bytes[block] = model.bytes_at(result.offsets[block]);
+      },
+      [&](size_t block) { model.deallocate(result.offsets[block]); });
+  result.peak_reserved_bytes = model.reserved();
+  result.upstream_calls = model.calls();
+}
+
+void replay_pool(const Trace& trace, Replay& result) {
+  Phantom upstream;
+  Pool pool(upstream);
+  std::vector<void*> blocks(trace.blocks.size(), nullptr);
+  result.time_us = timed_us(
+      trace, [&](size_t block) { blocks[block] = pool.allocate(trace.blocks[block].bytes, trace.blocks[block].label); },
+      [&](size_t block) { pool.deallocate(blocks[block], trace.blocks[block].bytes); });
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    if (blocks[i] == nullptr) continue;
+    result.offsets[i] = Phantom::offset_of(blocks[i]);
+    result.bytes[i] = rounded_up(trace.blocks[i].bytes, kAlignment);
+  }
+  result.peak_reserved_bytes = pool.figures().peak_reserved_bytes;
+  result.upstream_calls = pool.figures().upstream_allocations;
+  std::vector<bool> alive(trace.blocks.size(), false);
+  for (const Trace::Event& event : trace.events) alive[static_cast<size_t>(event.block)] = event.allocation;
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    if (alive[i]) pool.deallocate(blocks[i], trace.blocks[i].bytes);  // else the pool would report leaks
+  }
+}
+
+void replay_arena(const Trace& trace, Replay& result) {
+  Program program;
+  program.steps.resize(trace.steps.size());
+  for (const Trace::Block& block : trace.blocks) {
+    program.storages.push_back({block.label, block.bytes, block.first_step, block.last_step});
+  }
+  const auto start = std::chrono::steady_clock::now();
+  const MemoryPlan made = plan(program);
+  result.time_us = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+  result.offsets = made.storage_offsets;
+  for (size_t i = 0; i < trace.blocks.size(); ++i) result.bytes[i] = rounded_up(trace.blocks[i].bytes, kAlignment);
+  result.peak_reserved_bytes = made.arena_bytes;
+  result.upstream_calls = 1;
+}
+
+}  // namespace
+
+Trace trace_of(const Program& program) {
+  Trace trace;
+  const size_t steps = program.steps.size();
+  for (size_t i = 0; i < program.storages.size(); ++i) {
+    const Storage& s = program.storages[i];
+    Trace::Block block{s.name, "", s.bytes, s.first_step, s.last_step, false};
+    std::string last;
+    for (const ProgramTensor& t : program.tensors) {
+      if (t.storage != static_cast<int32_t>(i)) continue;
+      block.detail += (block.detail.empty() ? "" : ", ") + t.name;
+      last = t.name;
+    }
+    if (!last.empty() && last != s.name) block.label += " .. " + last;
+    trace.blocks.push_back(std::move(block));
+  }
+  for (size_t step = 0; step < steps; ++step) {
+    const ProgramStep& s = program.steps[step];
+    trace.steps.push_back(s.output >= 0 ? program.tensors[static_cast<size_t>(s.output)].name : s.node.node.name);
+    if (s.workspace_bytes == 0) continue;
+    const auto now = static_cast<int32_t>(step);
+    trace.blocks.push_back({"workspace", "workspace of " + trace.steps.back(), s.workspace_bytes, now, now, true});
+  }
+  for (int32_t step = 0; step < static_cast<int32_t>(steps); ++step) {
+    for (const bool allocation : {true, false}) {
+      for (size_t i = 0; i < trace.blocks.size(); ++i) {
+        const Trace::Block& block = trace.blocks[i];
+        if (block.bytes > 0 && (allocation ? block.first_step : block.last_step) == step) {
+          trace.events.push_back({allocation, static_cast<int32_t>(i)});
+        }
+      }
+    }
+  }
+  return trace;
+}
+
+Trace trace_of(std::span<const Tracker::Event> events) {
+  Trace trace;
+  std::map<uint64_t, int32_t> live;
+  const auto last = static_cast<int32_t>(events.size()) - 1;
+  for (int32_t now = 0; now <= last; ++now) {
+    const Tracker::Event& event = events[static_cast<size_t>(now)];
+    trace.steps.push_back(event.label);
+    if (event.allocation) {
+      live[event.block] = static_cast<int32_t>(trace.blocks.size());
+      trace.events.push_back({true, live[event.block]});
+      trace.blocks.push_back({event.label, event.label, event.bytes, now, last, false});
+    } else if (const auto found = live.find(event.block); found != live.end()) {  // else it came before the recording
+      trace.blocks[static_cast<size_t>(found->second)].last_step = now;
+      trace.events.push_back({false, found->second});
+      live.erase(found);
+    }
+  }
+  return trace;
+}
+
+Trace random_trace(uint64_t seed, int64_t events, int64_t live) {
+  Random random(seed);
+  Trace trace;
+  std::vector<int32_t> alive;
+  for (int32_t now = 0; now < events; ++now) {
+    trace.steps.emplace_back();
+    const bool full = static_cast<int64_t>(alive.size()) >= live;
+    if (alive.empty() || (!full && random.below(2) == 0)) {
+      const uint64_t most = uint64_t{1} << (4 + random.below(20));  // 16 B … 8 MB, every magnitude as often
+      alive.push_back(static_cast<int32_t>(trace.blocks.size()));
+      trace.events.push_back({true, alive.back()});
+      trace.blocks.push_back({"random", "random", 1 + random.below(most), now, static_cast<int32_t>(events) - 1, false});
+    } else {
+      std::swap(alive[random.below(alive.size())], alive.back());
+      trace.blocks[static_cast<size_t>(alive.back())].last_step = now;
+      trace.events.push_back({false, alive.back()});
+      alive.pop_back();
+    }
+  }
+  return trace;
+}
+
+std::string_view name_of(Strategy strategy) {
+  switch (strategy) {
+    case Strategy::kSeparate:
+      return "naive";
+    case Strategy::kMalloc:
+      return "malloc";
+    case Strategy::kCaching:
+      return "caching";
+    case Strategy::kPool:
+      return "pool";
+    case Strategy::kArena:
+      return "arena";
+  }
+  return "?";
+}
+
+double Replay::waste() const noexcept {
+  return peak_reserved_bytes <= peak_live_bytes
+             ? 0.0
+             : 1.0 - static_cast<double>(peak_live_bytes) / static_cast<double>(peak_reserved_bytes);
+}
+
+Replay replay(const Trace& trace, Strategy strategy) {
+  Replay result;
+  result.strategy = strategy;
+  result.peak_live_bytes = peak_live(trace);
+  result.offsets.assign(trace.blocks.size(), 0);
+  result.bytes.assign(trace.blocks.size(), 0);
+  switch (strategy) {
+    case Strategy::kSeparate:
+      replay_separate(trace, result);
+      break;
+    case Strategy::kMalloc:
+      replay_malloc(trace, result);
+      break;
+    case Strategy::kCaching:
+      replay_caching(trace, result);
+      break;
+    case Strategy::kPool:
+      replay_pool(trace, result);
+      break;
+    case Strategy::kArena:
+      replay_arena(trace, result);
+      break;
+  }
+  return result;
+}
+
+}  // namespace elek

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// The allocator lab: the allocations of a run as a trace, replayed through several ways to allocate, on addresses alone: no
+// byte of tensor memory is touched. What each way reserves, wastes and asks its upstream; where it puts every tensor.
+// Tests: tests/unit/replay_test.cpp · Lesson: docs/memory.md
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/memory/resource.h"
+#include "plan/program.h"
+
+namespace elek {
+
+/// Blocks and the order in which they come and go. An event's step is its time on a map.
+struct Trace {
+  struct Block {
+    std::string label;
+    std::string detail;  // every value that lies in it, for a reader who points at it
+    size_t bytes = 0;
+    int32_t first_step = 0;
+    int32_t last_step = 0;
+    bool workspace = false;
+  };
+  struct Event {
+    bool allocation = false;
+    int32_t block = -1;
+  };
+  std::vector<Block> blocks;
+  std::vector<Event> events;
+  std::vector<std::string> steps;  // what each step computes
+};
+
+/// What a program would ask for if each of its storages and workspaces were allocated when it is first written and freed when
+/// it was last read.
+[[nodiscard]] Trace trace_of(const Program& program);
+/// What a Tracker recorded; blocks that were never given back live to the end. A step is an event.
+[[nodiscard]] Trace trace_of(std::span<const Tracker::Event> events);
+/// `events` allocations and frees of 1 byte to 8 MB (small ones more often), up to `live` blocks alive; seeded.
+[[nodiscard]] Trace random_trace(uint64_t seed, int64_t events, int64_t live);
+
+enum class Strategy : uint8_t {
+  kSeparate,  // a place of its own for every tensor, kept to the end: what one gets without thinking
+  kMalloc,    // the C library's malloc and free
+  kCaching,   // a model of PyTorch's caching allocator: 512-byte rounding, segments of 2 MB and 20 MB
+  kPool,      // our Pool
+  kArena,     // our plan: all lifetimes known beforehand
+};
+[[nodiscard]] std::string_view name_of(Strategy strategy);
+
+struct Replay {
+  Strategy strategy = Strategy::kSeparate;
+  size_t peak_live_bytes = 0;      // as asked, aligned to kAlignment: the lower bound of the trace
+  size_t peak_reserved_bytes = 0;  // of the upstream
+  int64_t upstream_calls = 0;
+  double time_us = 0;  // of all events of one replay (kArena: of planning)
+  /// Offset and bytes of each block, segments laid one after the other; empty for kMalloc, whose addresses say nothing.
+  std::vector<size_t> offsets;
+  std::vector<size_t> bytes;
+  /// Share of the reserved bytes that the trace at its peak does not need.
+  [[nodiscard]] double waste() const noexcept;
+};
+/// ContractError if the trace frees what is not alive.
+[[nodiscard]] Replay replay(const Trace& trace, Strategy strategy);
+
+}  // namespace elek

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Program: what lowering made of a graph for one backend and batch size: the steps, the bytes of every tensor and workspace as
+// the backend really chose them. plan() turns it into offsets inside one arena. Both are plain data: no device memory here.
+// Tests: tests/unit/plan_test.cpp
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/types.h"
+#include "graph/passes.h"
+
+namespace elek {
+
+/// Winograd convolutions (docs/winograd.md): by the backend's rule, never, or wherever possible with one tile size.
+enum class Winograd : uint8_t { kAuto, kOff, k2x2, k4x4 };
+
+/// Which kernel a convolution gets where several fit: by the backend's rule over its shape, the same every time; the fastest of
+/// those that were timed on this machine, timed now and kept on disk where that is still to do; or timed before, else by rule.
+/// On a GPU engines are always timed.
+enum class KernelChoice : uint8_t { kRule, kMeasured, kRemembered };
+
+/// One stored activation.
+struct ProgramTensor {
+  std::string name;  // the graph's value name
+  ValueId value = -1;
+  ImageShape shape;
+  DType dtype = DType::kF32;
+  Layout layout = Layout::kNchw;
+  int64_t channel_pitch = 0;
+  size_t bytes = 0;      // padded, for Program::micro_batch samples
+  int32_t storage = -1;  // tensors computed in place share a storage
+};
+
+/// A range of arena bytes with a lifetime: alive from the step that first writes it to the step that last reads it, inclusive.
+struct Storage {
+  std::string name;
+  size_t bytes = 0;
+  int32_t first_step = 0;
+  int32_t last_step = 0;
+};
+
+struct ProgramStep {
+  FusedNode node;
+  int32_t input = -1;  // index into tensors
+  int32_t residual = -1;
+  int32_t output = -1;
+  size_t workspace_bytes = 0;  // alive during this step only
+  size_t weights_bytes = 0;    // what the kernel reads beside activations, as packed
+  double arithmetic = 1;       // of the definition's multiply-adds, the share that the kernel must do: Winograd's are fewer
+  bool observed = false;
+  std::string kernel;  // "oneDNN jit:avx512_core", "winograd F(4x4) avx512", …
+  std::string choice;  // why this kernel and not another, with times, where there was a choice; for `elek profile`
+};
+
+struct Program {
+  int64_t batch = 0;        // samples a run may hold
+  int64_t micro_batch = 0;  // samples a pass through the steps holds
+  std::vector<ProgramTensor> tensors;
+  std::vector<ProgramStep> steps;
+  std::vector<Storage> storages;
+};
+
+struct MemoryPlan {
+  std::vector<size_t> storage_offsets;    // one a storage
+  std::vector<size_t> workspace_offsets;  // one a step
+  size_t arena_bytes = 0;
+  size_t lower_bound_bytes = 0;          // largest sum of aligned bytes alive at one step, workspace included
+  size_t activations_bound_bytes = 0;    // the same without workspace
+  int32_t peak_step = 0;                 // the first step that reaches the lower bound
+  size_t activations_at_peak_bytes = 0;  // of the bound, what is not that step's workspace
+  double orders = 1;                     // legal orders of the steps of which this one needs least (plan/order.h)
+};
+
+}  // namespace elek
