@@ -28,7 +28,7 @@ Model network_of(const ImageShape& input, const Conv2dAttrs& conv, MemoryResourc
   with_bias.bias = true;
   g.set_output(g.add("relu", ReluAttrs{}, {g.add("conv", with_bias, {x})}));
   for (const ParameterSpec& spec : required_parameters(g)) {
-    auto tensor = std::make_shared<Tensor>(spec.shape, DType::kF32, memory, spec.name);
+    auto tensor = std::make_shared<Tensor>(spec.shape, DType::kF32, memory, BlockLabel(spec.name, Use::kModel));
     std::fill_n(static_cast<float*>(tensor->data()), spec.shape.elements(), 0.01F);
     model.parameters[spec.name] = std::move(tensor);
   }

@@ -213,8 +213,8 @@ ConvWeights conv_weights(const Model& model, const FusedNode& step, BatchNorm ba
   ELEK_CHECK(is_anchor(step.node), std::string(op_name(step.node)) + " '" + name + "' has no weights to multiply by");
   const Tensor& weight = model.parameter(name + ".weight");
   ConvWeights made;
-  made.weight = weight.clone(resource, name + ".weight");
-  made.bias = Tensor(Shape{step.node.shape.channels}, DType::kF32, resource, name + ".bias");
+  made.weight = weight.clone(resource, {name + ".weight", Use::kModel});
+  made.bias = Tensor(Shape{step.node.shape.channels}, DType::kF32, resource, {name + ".bias", Use::kModel});
   const bool has_bias = step.node.is<Conv2dAttrs>() ? step.node.as<Conv2dAttrs>().bias : step.node.as<LinearAttrs>().bias;
   const std::span<float> bias = made.bias.f32();
   if (has_bias) {

@@ -17,7 +17,7 @@ class Phantom final : public MemoryResource {
 
  private:
   static constexpr uintptr_t kBase = uintptr_t{1} << 32;
-  void* do_allocate(size_t bytes, std::string_view /*label*/, Stream /*stream*/) override {
+  void* do_allocate(size_t bytes, const BlockLabel& /*label*/, Stream /*stream*/) override {
     const uintptr_t at = kBase + end_;
     end_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
     return reinterpret_cast<void*>(at);  // NOLINT(performance-no-int-to-ptr): an address to reckon with, not to use

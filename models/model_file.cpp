@@ -136,7 +136,7 @@ Parameters load_weights(const SafetensorsFile& file, const Graph& graph, MemoryR
       throw InputError(file.where() + ": tensor " + in_quotes(entry.name) + ": expected shape " + to_string(spec.shape) +
                        ", found " + shape_text(entry.shape) + "; is this the file of another architecture?");
     }
-    auto tensor = std::make_shared<Tensor>(spec.shape, DType::kF32, resource, spec.name);
+    auto tensor = std::make_shared<Tensor>(spec.shape, DType::kF32, resource, BlockLabel(spec.name, Use::kModel));
     fillings.push_back({&entry, tensor.get()});
     parameters.emplace(spec.name, std::move(tensor));
     given.erase(found);

@@ -158,7 +158,7 @@ Parameters random_parameters(const Graph& graph, uint64_t seed, MemoryResource& 
     // A stream of its own a parameter: its values do not depend on what else the graph holds.
     Random random(hash_bytes(spec.name.data(), spec.name.size(), kHashSeed ^ seed));
     const Draw draw = draw_for(graph, spec.name);
-    auto tensor = std::make_shared<Tensor>(spec.shape, DType::kF32, resource, spec.name);
+    auto tensor = std::make_shared<Tensor>(spec.shape, DType::kF32, resource, BlockLabel(spec.name, Use::kModel));
     for (float& value : tensor->f32()) {
       value = static_cast<float>(draw.offset + draw.scale * (draw.uniform ? random.uniform() : random.normal()));
     }

@@ -81,7 +81,7 @@ class Surgeon {
   void cut_vector(const std::string& name, ValueId id) {
     if (!plan_.cuts(dense_.graph, id)) return;
     const std::span<const float> old = parameter(name);
-    auto tensor = std::make_shared<Tensor>(Shape{std::ssize(kept(id))}, DType::kF32, resource_, name);
+    auto tensor = std::make_shared<Tensor>(Shape{std::ssize(kept(id))}, DType::kF32, resource_, BlockLabel(name, Use::kModel));
     std::transform(kept(id).begin(), kept(id).end(), tensor->f32().begin(), [&](int64_t c) { return old[at(c)]; });
     parameters_[name] = std::move(tensor);
   }
@@ -97,8 +97,8 @@ class Surgeon {
     const int64_t columns = depthwise ? 1 : std::ssize(kept(input)) / conv.groups;
     const std::string name = node.name + ".weight";
     const std::span<const float> old = parameter(name);
-    auto tensor =
-        std::make_shared<Tensor>(Shape{std::ssize(kept(id)), columns, conv.kernel, conv.kernel}, DType::kF32, resource_, name);
+    auto tensor = std::make_shared<Tensor>(Shape{std::ssize(kept(id)), columns, conv.kernel, conv.kernel}, DType::kF32,
+                                           resource_, BlockLabel(name, Use::kModel));
     float* out = tensor->f32().data();
     for (const int64_t k : kept(id)) {
       const int64_t slice = k / (conv.out_channels / conv.groups);
@@ -118,7 +118,8 @@ class Surgeon {
     const int64_t columns = dense_.graph.node(input).shape.channels;
     const std::string name = node.name + ".weight";
     const std::span<const float> old = parameter(name);
-    auto tensor = std::make_shared<Tensor>(Shape{std::ssize(kept(id)), std::ssize(kept(input))}, DType::kF32, resource_, name);
+    auto tensor = std::make_shared<Tensor>(Shape{std::ssize(kept(id)), std::ssize(kept(input))}, DType::kF32, resource_,
+                                           BlockLabel(name, Use::kModel));
     float* out = tensor->f32().data();
     for (const int64_t k : kept(id)) {
       for (const int64_t c : kept(input)) *out++ = old[at(k * columns + c)];

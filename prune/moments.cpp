@@ -55,10 +55,10 @@ FitMoments::FitMoments(FitShape shape, bool sparse, int threads, MemoryResource&
   ELEK_CHECK(threads >= 1, "threads " + std::to_string(threads));
   ELEK_CHECK(std::ssize(shape_.targets) == shape_.outputs, "'" + shape_.name + "': " + std::to_string(shape_.targets.size()) +
                                                                " targets for " + std::to_string(shape_.outputs) + " outputs");
-  moments_ = Buffer(moments_bytes(shape_), resource, shape_.name + ".moments");
+  moments_ = Buffer(moments_bytes(shape_), resource, {shape_.name + ".moments", Use::kMoments});
   std::memset(moments_.data(), 0, moments_.bytes());
-  chunk_ = Buffer(chunk_bytes(shape_, threads_), resource, shape_.name + ".columns");
-  if (sparse) sparse_ = Buffer(sparse_bytes(shape_, threads_), resource, shape_.name + ".rows");
+  chunk_ = Buffer(chunk_bytes(shape_, threads_), resource, {shape_.name + ".columns", Use::kMoments});
+  if (sparse) sparse_ = Buffer(sparse_bytes(shape_, threads_), resource, {shape_.name + ".rows", Use::kMoments});
 }
 
 double* FitMoments::a(int64_t group) const {

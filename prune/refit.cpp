@@ -75,7 +75,7 @@ RefitLayer layer_of(const Model& dense, const Model& pruned, ValueId id, const s
 /// running_mean - bias: (z + b - mean) is (z - (mean - b)).
 std::shared_ptr<Tensor> shifted_mean(const Model& model, const std::string& name, std::span<const float> bias,
                                      MemoryResource& resource) {
-  auto mean = std::make_shared<Tensor>(model.parameter(name).clone(resource, name));
+  auto mean = std::make_shared<Tensor>(model.parameter(name).clone(resource, {name, Use::kModel}));
   const std::span<float> values = mean->f32();
   for (size_t c = 0; c < values.size(); ++c) values[c] = static_cast<float>(double{values[c]} - double{bias[c]});
   return mean;
@@ -84,14 +84,15 @@ std::shared_ptr<Tensor> shifted_mean(const Model& model, const std::string& name
 void solve_layer(Model& model, const Model& pruned, const RefitLayer& layer, FitMoments& moments, double ridge,
                  MemoryResource& resource) {
   const std::string weight_name = layer.shape.name + ".weight";
-  auto weight = std::make_shared<Tensor>(pruned.parameter(weight_name).clone(resource, weight_name));
+  auto weight = std::make_shared<Tensor>(pruned.parameter(weight_name).clone(resource, {weight_name, Use::kModel}));
   std::vector<float> bias(at(layer.shape.outputs), 0.0F);
   moments.solve(weight->f32(), bias, ridge);
   model.parameters[weight_name] = std::move(weight);
   if (layer.bias_node < 0) return;
   const std::string& holder = model.graph.node(layer.bias_node).name;
   if (layer.bias_node == layer.node) {
-    auto tensor = std::make_shared<Tensor>(Shape{layer.shape.outputs}, DType::kF32, resource, holder + ".bias");
+    auto tensor =
+        std::make_shared<Tensor>(Shape{layer.shape.outputs}, DType::kF32, resource, BlockLabel(holder + ".bias", Use::kModel));
     std::copy(bias.begin(), bias.end(), tensor->f32().begin());
     model.parameters[holder + ".bias"] = std::move(tensor);
   } else {

@@ -113,8 +113,8 @@ ReaderFit fit_of(const Model& model, const Reader& reader, const FitMoments& mom
   fit.first = slice * fit.channels;
   fit.width = s.kernel * s.kernel;
   const int64_t n = s.unknowns();
-  fit.moments = Buffer(at(n * n) * sizeof(double), resource, s.name + ".inverse");
-  fit.weights = Buffer(at(n * fit.outputs) * sizeof(double), resource, s.name + ".fit");
+  fit.moments = Buffer(at(n * n) * sizeof(double), resource, {s.name + ".inverse", Use::kMoments});
+  fit.weights = Buffer(at(n * fit.outputs) * sizeof(double), resource, {s.name + ".fit", Use::kMoments});
   auto* a = static_cast<double*>(fit.moments.data());
   const std::span<const double> sums = moments.second_moments(slice);
   std::transform(sums.begin(), sums.end(), a, [&](double sum) { return sum / positions; });

@@ -40,7 +40,7 @@ void check_moments(const Graph& graph, const BatchMoments& moments) {
 /// The old statistics with the new ones where the channel varied: a constant channel tells nothing about its spread.
 std::shared_ptr<Tensor> renewed(const Tensor& old, const std::vector<double>& fresh, const std::vector<double>& variance,
                                 const std::string& name, MemoryResource& resource) {
-  auto tensor = std::make_shared<Tensor>(old.clone(resource, name));
+  auto tensor = std::make_shared<Tensor>(old.clone(resource, {name, Use::kModel}));
   const std::span<float> values = tensor->f32();
   for (size_t c = 0; c < values.size(); ++c) {
     if (variance[c] > 0) values[c] = static_cast<float>(fresh[c]);

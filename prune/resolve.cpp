@@ -104,7 +104,7 @@ Parameters zero_weights(const Model& model, const ResolvedPlan& plan, MemoryReso
   Parameters parameters = model.parameters;
   for (const auto& [node, cut] : plan.weights) {
     const std::string name = node + ".weight";
-    auto weight = std::make_shared<Tensor>(model.parameter(name).clone(resource, name));
+    auto weight = std::make_shared<Tensor>(model.parameter(name).clone(resource, {name, Use::kModel}));
     const std::span<float> data = weight->f32();
     for (size_t i = 0; i < data.size(); ++i) {
       if (cut->keep[i] == 0) data[i] = 0.0F;

@@ -120,7 +120,7 @@ Trail::Trail(BatchSource& images, SessionOptions options, std::span<const int64_
   options_.batch_moments = false;
   options_.keep_values = false;
   for (const int64_t floats : capacity_)
-    kept_.emplace_back(index(floats * samples_) * sizeof(float), resource, "kept activations");
+    kept_.emplace_back(index(floats * samples_) * sizeof(float), resource, BlockLabel("kept activations", Use::kKept));
   each_.resize(capacity_.size(), 0);
 }
 

@@ -23,9 +23,9 @@ class PackingRoom final : public MemoryResource {
   void empty() noexcept { used_ = 0; }
 
  private:
-  void* do_allocate(size_t bytes, std::string_view label, Stream /*stream*/) override {
+  void* do_allocate(size_t bytes, const BlockLabel& label, Stream /*stream*/) override {
     const size_t offset = reserve(used_, bytes);
-    ELEK_CHECK(used_ <= block_.bytes(), "packing '" + std::string(label) + "' needs " + std::to_string(used_) +
+    ELEK_CHECK(used_ <= block_.bytes(), "packing '" + std::string(label.name) + "' needs " + std::to_string(used_) +
                                             " bytes, reckoned were " + std::to_string(block_.bytes()));
     return static_cast<std::byte*>(block_.data()) + offset;
   }
@@ -41,19 +41,20 @@ class PackingRoom final : public MemoryResource {
 OneDnnExecutable::OneDnnExecutable(Program program, Notes notes, Model& model, const MemoryPlan& plan, MemoryResource& memory)
     : program_(std::move(program)), notes_(std::move(notes)), plan_(plan) {
   const ThreadCount threads(notes_.threads);
-  weights_ = Buffer(notes_.weights_bytes, memory, "weights");
+  weights_ = Buffer(notes_.weights_bytes, memory, {"weights", Use::kWeights});
   // Packing finds room in the arena, or in a larger block that the arena then replaces.
   const bool roomy = plan_.arena_bytes >= notes_.packing_bytes;
-  arena_ = roomy ? Buffer(plan_.arena_bytes, memory, "arena") : Buffer(notes_.packing_bytes, memory, "packing");
-  statistics_ = Buffer(notes_.statistics_bytes, memory, "statistics");
+  arena_ = roomy ? Buffer(plan_.arena_bytes, memory, {"arena", Use::kActivations})
+                 : Buffer(notes_.packing_bytes, memory, {"packing", Use::kWorkspace});
+  statistics_ = Buffer(notes_.statistics_bytes, memory, {"statistics", Use::kStatistics});
   const backends::HostStaging staging(program_, notes_);
-  staging_ = Buffer(staging.bytes(), memory, "staging");
+  staging_ = Buffer(staging.bytes(), memory, {"staging", Use::kStaging});
   slots_ = staging.slots(at(staging_, 0));
   output_ = staging.output(at(staging_, 0));
   load_weights(model, memory.device());
   if (!roomy) {
     arena_ = Buffer();
-    arena_ = Buffer(plan_.arena_bytes, memory, "arena");
+    arena_ = Buffer(plan_.arena_bytes, memory, {"arena", Use::kActivations});
   }
   lay_out_statistics();
   reset_statistics();
@@ -99,7 +100,7 @@ void OneDnnExecutable::load_kernel(const Model& model, const Step& step, const F
   if (step.own) {
     step.own->pack(w.weight.f32().data(), floats_at(weights_, step.weights));
   } else {
-    const Buffer staged(step.whole->staged_bytes(), memory, "packing");
+    const Buffer staged(step.whole->staged_bytes(), memory, {"packing", Use::kWorkspace});
     step.whole->pack(w.weight.f32().data(), static_cast<float*>(staged.data()), at(weights_, step.weights));
   }
   float* bias = floats_at(weights_, step.bias);

@@ -42,13 +42,13 @@ CudnnExecutable::CudnnExecutable(int device, Program program, Notes notes, const
   }
   pixels_read_ = std::make_unique<CudaEvent>();
   const Stream order{stream_->get()};
-  weights_ = Buffer(notes_.weights_bytes, memory, "weights", order);
+  weights_ = Buffer(notes_.weights_bytes, memory, {"weights", Use::kWeights}, order);
   ELEK_CUDA_CALL(cudaMemsetAsync(weights_.data(), 0, weights_.bytes(), stream_->get()));
   load_weights(model, memory);  // before the arena: the room that packing needs is given back first
-  arena_ = Buffer(plan_.arena_bytes, memory, "arena", order);
-  statistics_ = Buffer(notes_.statistics_bytes, memory, "statistics", order);
+  arena_ = Buffer(plan_.arena_bytes, memory, {"arena", Use::kActivations}, order);
+  statistics_ = Buffer(notes_.statistics_bytes, memory, {"statistics", Use::kStatistics}, order);
   staged_ = lay_out_staging(program_, notes_);
-  staging_ = Buffer(staged_.bytes, memory, "staging", order);
+  staging_ = Buffer(staged_.bytes, memory, {"staging", Use::kStaging}, order);
   // A partial batch computes what lies beyond its samples too, and ignores it: it should not be what another process left
   // there.
   ELEK_CUDA_CALL(cudaMemsetAsync(arena_.data(), 0, arena_.bytes(), stream_->get()));
@@ -144,7 +144,7 @@ void CudnnExecutable::load_weights(const Model& model, MemoryResource& memory) {
   std::vector<float> table(static_cast<size_t>(channels * k::kPixelValues));
   k::fill_preprocess_table(channels, p.mean.data(), p.stddev.data(), table.data());
   upload(weights_, notes_.table_offset, table.data(), table.size() * sizeof(float));
-  const Buffer packing(notes_.packing_bytes, memory, "packing", {stream_->get()});
+  const Buffer packing(notes_.packing_bytes, memory, {"packing", Use::kWorkspace}, {stream_->get()});
   for (size_t i = 0; i < notes_.steps.size(); ++i) {
     const Step& step = notes_.steps[i];
     if (step.weights != kNone) load_kernel(model, i, packing);

@@ -76,11 +76,11 @@ size_t CudaResource::system_bytes() const noexcept {
   }
 }
 
-void* CudaResource::do_allocate(size_t bytes, std::string_view label, Stream /*stream*/) {
+void* CudaResource::do_allocate(size_t bytes, const BlockLabel& label, Stream /*stream*/) {
   const DeviceGuard guard(index_);
   void* block = nullptr;
   const cudaError_t status = cudaMalloc(&block, bytes);
-  if (status == cudaErrorMemoryAllocation) throw_out_of_memory(place(index_), label, bytes, count_);
+  if (status == cudaErrorMemoryAllocation) throw_out_of_memory(place(index_), label.name, bytes, count_);
   ELEK_CUDA_CALL(status);
   count_.add(bytes);
   return block;
@@ -102,11 +102,11 @@ CudaAsyncResource::CudaAsyncResource(int index, size_t kept_bytes) : index_(inde
   ELEK_CUDA_CALL(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &threshold));
 }
 
-void* CudaAsyncResource::do_allocate(size_t bytes, std::string_view label, Stream stream) {
+void* CudaAsyncResource::do_allocate(size_t bytes, const BlockLabel& label, Stream stream) {
   const DeviceGuard guard(index_);
   void* block = nullptr;
   const cudaError_t status = cudaMallocAsync(&block, bytes, static_cast<cudaStream_t>(stream.handle));
-  if (status == cudaErrorMemoryAllocation) throw_out_of_memory(place(index_), label, bytes, count_);
+  if (status == cudaErrorMemoryAllocation) throw_out_of_memory(place(index_), label.name, bytes, count_);
   ELEK_CUDA_CALL(status);
   count_.add(bytes);
   return block;
@@ -121,10 +121,10 @@ void CudaAsyncResource::do_deallocate(void* block, size_t bytes, Stream stream) 
   count_.subtract(bytes);
 }
 
-void* PinnedResource::do_allocate(size_t bytes, std::string_view label, Stream /*stream*/) {
+void* PinnedResource::do_allocate(size_t bytes, const BlockLabel& label, Stream /*stream*/) {
   void* block = nullptr;
   const cudaError_t status = cudaHostAlloc(&block, bytes, cudaHostAllocPortable);
-  if (status == cudaErrorMemoryAllocation) throw_out_of_memory("the host, page-locked", label, bytes, count_);
+  if (status == cudaErrorMemoryAllocation) throw_out_of_memory("the host, page-locked", label.name, bytes, count_);
   ELEK_CUDA_CALL(status);
   count_.add(bytes);
   return block;

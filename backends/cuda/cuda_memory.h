@@ -34,7 +34,7 @@ class CudaResource final : public MemoryResource {
   [[nodiscard]] size_t live_bytes() const { return count_.live(); }
 
  private:
-  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
+  void* do_allocate(size_t bytes, const BlockLabel& label, Stream stream) override;
   void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
   const int index_;
   ByteCount count_;
@@ -50,7 +50,7 @@ class CudaAsyncResource final : public MemoryResource {
   [[nodiscard]] size_t live_bytes() const { return count_.live(); }
 
  private:
-  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
+  void* do_allocate(size_t bytes, const BlockLabel& label, Stream stream) override;
   void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
   const int index_;
   ByteCount count_;
@@ -63,7 +63,7 @@ class PinnedResource final : public MemoryResource {
   [[nodiscard]] size_t live_bytes() const { return count_.live(); }
 
  private:
-  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
+  void* do_allocate(size_t bytes, const BlockLabel& label, Stream stream) override;
   void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
   ByteCount count_;
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Labels are those of the backends' slabs, of model parameters and of the repair's matrices. Tests: tests/unit/ledger_test.cpp
+// Tests: tests/unit/ledger_test.cpp
 #include "core/memory/ledger.h"
 
 #include <algorithm>
@@ -13,31 +13,9 @@
 namespace elek {
 namespace {
 
-Use use_of(std::string_view label) {
-  if (label == "weights") return Use::kWeights;
-  if (label == "arena") return Use::kActivations;
-  if (label == "statistics") return Use::kStatistics;
-  if (label == "staging") return Use::kStaging;
-  if (label == "packing") return Use::kWorkspace;  // of binding
-  if (label == "kept activations") return Use::kKept;
-  for (const std::string_view parameter : {".weight", ".bias", ".running_mean", ".running_var"}) {
-    if (label.ends_with(parameter)) return Use::kModel;
-  }
-  for (const std::string_view matrix : {".moments", ".columns", ".rows", ".inverse", ".fit"}) {
-    if (label.ends_with(matrix)) return Use::kMoments;
-  }
-  return Use::kOther;
-}
-
 size_t& of(UseBytes& bytes, Use use) { return bytes[static_cast<size_t>(use)]; }
 
 }  // namespace
-
-std::string_view name_of(Use use) {
-  static constexpr std::array<std::string_view, kUses> kNames{"model",   "weights", "activations", "workspace", "statistics",
-                                                              "staging", "moments", "kept",        "other"};
-  return kNames[static_cast<size_t>(use)];
-}
 
 size_t total(const UseBytes& bytes) noexcept { return std::accumulate(bytes.begin(), bytes.end(), size_t{0}); }
 
@@ -81,16 +59,16 @@ void Ledger::book(const Entry& entry, bool in) noexcept {
   }
 }
 
-void* Ledger::do_allocate(size_t bytes, std::string_view label, Stream stream) {
+void* Ledger::do_allocate(size_t bytes, const BlockLabel& label, Stream stream) {
   void* block = upstream_.allocate(bytes, label, stream);
   const std::lock_guard lock(mutex_);
-  Entry entry{use_of(label), bytes, 0};
+  Entry entry{label.use, bytes, 0};
   if (entry.use == Use::kActivations && bytes == announced_arena_) entry.workspace_bytes = bytes - announced_activations_;
   try {
     blocks_.emplace(block, entry);
   } catch (const std::bad_alloc&) {
     upstream_.deallocate(block, bytes, stream);
-    throw OutOfMemory("no host memory to note the allocation of '" + std::string(label) + "'", {.requested_bytes = bytes});
+    throw OutOfMemory("no host memory to note the allocation of '" + std::string(label.name) + "'", {.requested_bytes = bytes});
   }
   book(entry, true);
   return block;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ledger: which bytes are whose. Ledger is a resource that tells blocks apart by their labels and keeps what each use held
+// The ledger: which bytes are whose. Ledger is a resource that tells blocks apart by their use and keeps what each use held
 // when all of them together held most, with the system's own figure of that moment. account() reconciles it with the system's
 // figure of now: on the host what our pool holds, what of that was never touched, the program's and its libraries' pages, and
 // the rest; on a device what was in use there before, and the rest. They sum to the system's figure by construction; the rest
@@ -16,20 +16,8 @@
 
 namespace elek {
 
-enum class Use : uint8_t {
-  kModel,
-  kWeights,
-  kActivations,
-  kWorkspace,
-  kStatistics,
-  kStaging,
-  kMoments,  // of a repair by least squares, and what it solves in
-  kKept,     // activations that a repair keeps between its passes
-  kOther
-};
-inline constexpr size_t kUses = 9;
+inline constexpr size_t kUses = static_cast<size_t>(Use::kOther) + 1;
 using UseBytes = std::array<size_t, kUses>;
-[[nodiscard]] std::string_view name_of(Use use);  // "model", "weights", …
 [[nodiscard]] size_t total(const UseBytes& bytes) noexcept;
 
 class Ledger final : public Policy {
@@ -53,7 +41,7 @@ class Ledger final : public Policy {
   [[nodiscard]] size_t system_bytes_before() const noexcept { return system_bytes_before_; }
 
  private:
-  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
+  void* do_allocate(size_t bytes, const BlockLabel& label, Stream stream) override;
   void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
   struct Entry {
     Use use = Use::kOther;

@@ -49,16 +49,16 @@ Pool::~Pool() {
   }
 }
 
-void* Pool::do_allocate(size_t bytes, std::string_view label, Stream stream) {
+void* Pool::do_allocate(size_t bytes, const BlockLabel& label, Stream stream) {
   if (bytes > kLargest) {
-    throw OutOfMemory("no memory is large enough for '" + std::string(label) + "'", {.requested_bytes = bytes});
+    throw OutOfMemory("no memory is large enough for '" + std::string(label.name) + "'", {.requested_bytes = bytes});
   }
   const size_t rounded = rounded_up(bytes);
   const std::lock_guard lock(mutex_);
   try {
     make_room_in_books(stream);
   } catch (const std::bad_alloc&) {
-    throw OutOfMemory("no host memory for the pool's books, asked for '" + std::string(label) + "'",
+    throw OutOfMemory("no host memory for the pool's books, asked for '" + std::string(label.name) + "'",
                       {.requested_bytes = bytes, .in_use_bytes = figures_.live_bytes});
   }
   const int32_t lane = lane_of(stream);
@@ -68,7 +68,7 @@ void* Pool::do_allocate(size_t bytes, std::string_view label, Stream stream) {
     found = best_fit_for(lane, rounded);
   }
   if (found == kNil) found = grow(rounded, bytes, lane, label);
-  return take(found, rounded, bytes, label);
+  return take(found, rounded, bytes, label.name);
 }
 
 void Pool::do_deallocate(void* block, size_t bytes, Stream stream) noexcept {
@@ -100,7 +100,7 @@ void Pool::do_deallocate(void* block, size_t bytes, Stream stream) noexcept {
   give_back(index, lane, mark);
 }
 
-Pool::Index Pool::grow(size_t bytes, size_t asked, int32_t lane, std::string_view label) {
+Pool::Index Pool::grow(size_t bytes, size_t asked, int32_t lane, const BlockLabel& label) {
   try {
     return add_segment(std::max(bytes, options_.segment_bytes), label);
   } catch (const OutOfMemory&) {  // the rest of this function is the answer
@@ -114,7 +114,7 @@ Pool::Index Pool::grow(size_t bytes, size_t asked, int32_t lane, std::string_vie
     const size_t fits = std::max(largest_hole(), error.figures().largest_free_bytes);
     const std::string advice = fits > 0 ? "at most " + std::to_string(fits) + " bytes would fit now" : "nothing more fits";
     throw OutOfMemory(
-        "the pool has no room for '" + std::string(label) + "', " + advice + " (upstream: " + error.reason() + ")",
+        "the pool has no room for '" + std::string(label.name) + "', " + advice + " (upstream: " + error.reason() + ")",
         {.requested_bytes = asked,
          .in_use_bytes = figures_.live_bytes,
          .peak_bytes = figures_.peak_live_bytes,
@@ -123,7 +123,7 @@ Pool::Index Pool::grow(size_t bytes, size_t asked, int32_t lane, std::string_vie
   }
 }
 
-Pool::Index Pool::add_segment(size_t bytes, std::string_view label) {
+Pool::Index Pool::add_segment(size_t bytes, const BlockLabel& label) {
   auto* base = static_cast<std::byte*>(upstream_.allocate(bytes, label));
   ++figures_.upstream_allocations;
   figures_.reserved_bytes += bytes;

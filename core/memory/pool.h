@@ -113,7 +113,7 @@ class Pool final : public Policy {
     Index oldest = kNil, newest = kNil;  // queue of marks
   };
 
-  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
+  void* do_allocate(size_t bytes, const BlockLabel& label, Stream stream) override;
   void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
 
   [[nodiscard]] static size_t class_of(size_t bytes) noexcept;
@@ -124,8 +124,8 @@ class Pool final : public Policy {
   [[nodiscard]] size_t largest_hole() const noexcept;
 
   void make_room_in_books(Stream stream);
-  Index grow(size_t bytes, size_t asked, int32_t lane, std::string_view label);
-  Index add_segment(size_t bytes, std::string_view label);
+  Index grow(size_t bytes, size_t asked, int32_t lane, const BlockLabel& label);
+  Index add_segment(size_t bytes, const BlockLabel& label);
   void* take(Index index, size_t bytes, size_t asked, std::string_view label) noexcept;
   void give_back(Index index, int32_t lane, StreamOrder::Mark mark) noexcept;
   Index join(Index left, Index right) noexcept;

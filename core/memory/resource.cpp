@@ -37,7 +37,13 @@ void prefer_large_pages([[maybe_unused]] void* block, [[maybe_unused]] size_t by
 
 }  // namespace
 
-void* MemoryResource::allocate(size_t bytes, std::string_view label, Stream stream) {
+std::string_view name_of(Use use) {
+  static constexpr std::array<std::string_view, 9> kNames{"model",   "weights", "activations", "workspace", "statistics",
+                                                          "staging", "moments", "kept",        "other"};
+  return kNames[static_cast<size_t>(use)];
+}
+
+void* MemoryResource::allocate(size_t bytes, const BlockLabel& label, Stream stream) {
   return bytes == 0 ? nullptr : do_allocate(bytes, label, stream);
 }
 
@@ -47,14 +53,14 @@ void MemoryResource::deallocate(void* block, size_t bytes, Stream stream) noexce
   }
 }
 
-void* HostResource::do_allocate(size_t bytes, std::string_view label, Stream /*stream*/) {
+void* HostResource::do_allocate(size_t bytes, const BlockLabel& label, Stream /*stream*/) {
   void* block = nullptr;
   // aligned_alloc wants a multiple of the alignment; a size that cannot be rounded up cannot be had either.
   if (bytes <= static_cast<size_t>(std::numeric_limits<ptrdiff_t>::max()) - kAlignment) {
     block = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
   }
   if (block == nullptr) {
-    throw OutOfMemory("the system has no memory for '" + std::string(label) + "'; use a smaller batch or a smaller model",
+    throw OutOfMemory("the system has no memory for '" + std::string(label.name) + "'; use a smaller batch or a smaller model",
                       {.requested_bytes = bytes});
   }
   prefer_large_pages(block, bytes);
@@ -102,7 +108,7 @@ std::vector<Tracker::Event> Tracker::events() const {
   return events_;
 }
 
-void* Tracker::do_allocate(size_t bytes, std::string_view label, Stream stream) {
+void* Tracker::do_allocate(size_t bytes, const BlockLabel& label, Stream stream) {
   void* block = upstream_.allocate(bytes, label, stream);
   try {
     const std::lock_guard lock(mutex_);
@@ -112,14 +118,15 @@ void* Tracker::do_allocate(size_t bytes, std::string_view label, Stream stream) 
       if (events_.capacity() < needed) {
         events_.reserve(std::max(needed, 2 * events_.capacity()));
       }
-      events_.push_back({true, bytes, reinterpret_cast<uintptr_t>(block), std::string(label)});
+      events_.push_back({true, bytes, reinterpret_cast<uintptr_t>(block), std::string(label.name)});
     }
     figures_.live_bytes += bytes;
     figures_.peak_bytes = std::max(figures_.peak_bytes, figures_.live_bytes);
     ++figures_.allocations;
   } catch (const std::bad_alloc&) {
     upstream_.deallocate(block, bytes, stream);
-    throw OutOfMemory("no host memory to record the allocation of '" + std::string(label) + "'", {.requested_bytes = bytes});
+    throw OutOfMemory("no host memory to record the allocation of '" + std::string(label.name) + "'",
+                      {.requested_bytes = bytes});
   }
   return block;
 }
@@ -141,12 +148,12 @@ size_t Limit::live_bytes() const {
   return live_bytes_;
 }
 
-void* Limit::do_allocate(size_t bytes, std::string_view label, Stream stream) {
+void* Limit::do_allocate(size_t bytes, const BlockLabel& label, Stream stream) {
   {
     const std::lock_guard lock(mutex_);
     if (bytes > limit_bytes_ - live_bytes_) {  // live <= limit always holds: no overflow on either side
       throw OutOfMemory(
-          "the memory limit leaves no room for '" + std::string(label) + "'; raise --memory-limit or lower the batch",
+          "the memory limit leaves no room for '" + std::string(label.name) + "'; raise --memory-limit or lower the batch",
           {.requested_bytes = bytes,
            .in_use_bytes = live_bytes_,
            .peak_bytes = peak_bytes_,

@@ -21,6 +21,33 @@ struct Stream {
   void* handle = nullptr;
 };
 
+/// What a block of memory is for. The ledger (ledger.h) sums live bytes by it.
+enum class Use : uint8_t {
+  kModel,  // parameters, as read
+  kWeights,
+  kActivations,
+  kWorkspace,
+  kStatistics,
+  kStaging,
+  kMoments,  // of a repair by least squares, and what it solves in
+  kKept,     // activations that a repair keeps between its passes
+  kOther
+};
+[[nodiscard]] std::string_view name_of(Use use);  // "model", "weights", …
+
+/// Says what a block is: its name, for errors, traces and maps, and its use, for accounts. A name alone means Use::kOther.
+/// Holds no copy of the name.
+struct BlockLabel {
+  std::string_view name;
+  Use use = Use::kOther;
+  BlockLabel(std::string_view block_name, Use block_use = Use::kOther) noexcept  // NOLINT(google-explicit-constructor)
+      : name(block_name), use(block_use) {}
+  BlockLabel(const char* block_name, Use block_use = Use::kOther) noexcept  // NOLINT(google-explicit-constructor)
+      : name(block_name), use(block_use) {}
+  BlockLabel(const std::string& block_name, Use block_use = Use::kOther) noexcept  // NOLINT(google-explicit-constructor)
+      : name(block_name), use(block_use) {}
+};
+
 /// Every block starts on this boundary, so that plans made for one address hold for all.
 inline constexpr size_t kAlignment = 256;
 
@@ -33,8 +60,8 @@ class MemoryResource {
   virtual ~MemoryResource() = default;
 
   /// At least `bytes` bytes, aligned to kAlignment, uninitialised, usable by work enqueued on `stream` after this call.
-  /// Zero bytes give nullptr and count as no allocation. `label` names the tensor in errors, traces and the ledger.
-  [[nodiscard]] void* allocate(size_t bytes, std::string_view label, Stream stream = {});
+  /// Zero bytes give nullptr and count as no allocation. `label` names the block and its use in errors, traces and the ledger.
+  [[nodiscard]] void* allocate(size_t bytes, const BlockLabel& label, Stream stream = {});
   /// Gives a block back, with the size it was asked with; nullptr is ignored.
   void deallocate(void* block, size_t bytes, Stream stream = {}) noexcept;
   [[nodiscard]] virtual Device device() const noexcept = 0;
@@ -46,7 +73,7 @@ class MemoryResource {
   [[nodiscard]] virtual size_t system_bytes() const noexcept { return 0; }
 
  private:
-  virtual void* do_allocate(size_t bytes, std::string_view label, Stream stream) = 0;
+  virtual void* do_allocate(size_t bytes, const BlockLabel& label, Stream stream) = 0;
   virtual void do_deallocate(void* block, size_t bytes, Stream stream) noexcept = 0;
 };
 
@@ -57,7 +84,7 @@ class HostResource final : public MemoryResource {
   [[nodiscard]] size_t system_bytes() const noexcept override;
 
  private:
-  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
+  void* do_allocate(size_t bytes, const BlockLabel& label, Stream stream) override;
   void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
 };
 [[nodiscard]] MemoryResource& host_resource();
@@ -96,7 +123,7 @@ class Tracker final : public Policy {
   [[nodiscard]] std::vector<Event> events() const;
 
  private:
-  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
+  void* do_allocate(size_t bytes, const BlockLabel& label, Stream stream) override;
   void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
   mutable std::mutex mutex_;
   Figures figures_;
@@ -112,7 +139,7 @@ class Limit final : public Policy {
   [[nodiscard]] size_t live_bytes() const;
 
  private:
-  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
+  void* do_allocate(size_t bytes, const BlockLabel& label, Stream stream) override;
   void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
   const size_t limit_bytes_;
   mutable std::mutex mutex_;

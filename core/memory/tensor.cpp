@@ -8,7 +8,7 @@
 
 namespace elek {
 
-Buffer::Buffer(size_t bytes, MemoryResource& resource, std::string_view label, Stream stream)
+Buffer::Buffer(size_t bytes, MemoryResource& resource, const BlockLabel& label, Stream stream)
     : resource_(&resource), data_(resource.allocate(bytes, label, stream)), bytes_(bytes), stream_(stream) {}
 
 Buffer::Buffer(Buffer&& other) noexcept
@@ -32,7 +32,7 @@ Buffer::~Buffer() {
   }
 }
 
-Tensor::Tensor(const Shape& shape, DType dtype, MemoryResource& resource, std::string_view label)
+Tensor::Tensor(const Shape& shape, DType dtype, MemoryResource& resource, const BlockLabel& label)
     : buffer_(checked_bytes(shape, dtype), resource, label), shape_(shape), dtype_(dtype) {}
 
 TensorView Tensor::view() const {
@@ -49,9 +49,9 @@ std::span<float> Tensor::f32() {
 
 std::span<const float> Tensor::f32() const { return const_cast<Tensor*>(this)->f32(); }
 
-Tensor Tensor::clone(MemoryResource& resource, std::string_view label) const {
+Tensor Tensor::clone(MemoryResource& resource, const BlockLabel& label) const {
   ELEK_CHECK(view().device.kind == DeviceKind::kCpu && resource.device().kind == DeviceKind::kCpu,
-             "clone() copies from host to host only: '" + std::string(label) + "' is on " + to_string(view().device) +
+             "clone() copies from host to host only: '" + std::string(label.name) + "' is on " + to_string(view().device) +
                  ", wanted on " + to_string(resource.device()));
   if (data() == nullptr) {
     return {};

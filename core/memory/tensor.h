@@ -17,7 +17,7 @@ namespace elek {
 class Buffer {
  public:
   Buffer() = default;
-  Buffer(size_t bytes, MemoryResource& resource, std::string_view label, Stream stream = {});
+  Buffer(size_t bytes, MemoryResource& resource, const BlockLabel& label, Stream stream = {});
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
   Buffer(const Buffer&) = delete;
@@ -38,7 +38,7 @@ class Buffer {
 class Tensor {
  public:
   Tensor() = default;
-  Tensor(const Shape& shape, DType dtype, MemoryResource& resource, std::string_view label);
+  Tensor(const Shape& shape, DType dtype, MemoryResource& resource, const BlockLabel& label);
   [[nodiscard]] const Shape& shape() const noexcept { return shape_; }
   [[nodiscard]] DType dtype() const noexcept { return dtype_; }
   [[nodiscard]] size_t bytes() const noexcept { return buffer_.bytes(); }
@@ -47,7 +47,7 @@ class Tensor {
   /// The elements as floats; ContractError unless the tensor is f32 on the host.
   [[nodiscard]] std::span<float> f32();
   [[nodiscard]] std::span<const float> f32() const;
-  [[nodiscard]] Tensor clone(MemoryResource& resource, std::string_view label) const;
+  [[nodiscard]] Tensor clone(MemoryResource& resource, const BlockLabel& label) const;
 
  private:
   Buffer buffer_;

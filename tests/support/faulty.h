@@ -62,17 +62,17 @@ class Faulty final : public Policy {
     size_t bytes = 0;
     std::string label;
   };
-  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override {
+  void* do_allocate(size_t bytes, const BlockLabel& label, Stream stream) override {
     const std::lock_guard lock(mutex_);
     ++allocations_;
     if (failing_ && left_-- <= 0) {
       ++failures_;
-      throw OutOfMemory("injected failure of '" + std::string(label) + "'",
+      throw OutOfMemory("injected failure of '" + std::string(label.name) + "'",
                         {.requested_bytes = bytes, .in_use_bytes = in_use_bytes_});
     }
     void* block = upstream_.allocate(bytes, label, stream);
     std::memset(block, kNanByte, bytes);
-    blocks_[block] = {bytes, std::string(label)};
+    blocks_[block] = {bytes, std::string(label.name)};
     in_use_bytes_ += bytes;
     return block;
   }

@@ -21,15 +21,15 @@ TEST(Ledger, TellsUsesApartAndKeepsThePeakOfAll) {
   Pool pool(host_resource());
   Ledger ledger(pool);
   {
-    const Buffer model(1000, ledger, "layer1.0.conv1.weight");
+    const Buffer model(1000, ledger, {"layer1.0.conv1.weight", Use::kModel});
     ledger.announce_arena(5000, 3000);
     {
-      const Buffer arena(5000, ledger, "arena");
+      const Buffer arena(5000, ledger, {"arena", Use::kActivations});
       const Buffer other(70, ledger, "logits of all images");
       EXPECT_EQ(ledger.live(), (UseBytes{1000, 0, 3000, 2000, 0, 0, 0, 0, 70}));
     }
-    const Buffer weights(4000, ledger, "weights");  // 5000 in all: less than the 6070 before
-    const Buffer norm(10, ledger, "layer1.0.bn1.running_var");
+    const Buffer weights(4000, ledger, {"weights", Use::kWeights});  // 5000 in all: less than the 6070 before
+    const Buffer norm(10, ledger, {"layer1.0.bn1.running_var", Use::kModel});
     EXPECT_EQ(ledger.live(), (UseBytes{1010, 4000, 0, 0, 0, 0, 0, 0, 0}));
     EXPECT_EQ(ledger.peak().uses, (UseBytes{1000, 0, 3000, 2000, 0, 0, 0, 0, 70}));
     ledger.reset_peak();
@@ -42,9 +42,10 @@ TEST(Ledger, TellsUsesApartAndKeepsThePeakOfAll) {
 TEST(Ledger, KnowsWhatARepairHolds) {
   Pool pool(host_resource());
   Ledger ledger(pool);
-  const Buffer moments(1, ledger, "layer1.0.conv2.moments"), columns(2, ledger, "layer1.0.conv2.columns"),
-      rows(4, ledger, "fc.rows"), inverse(8, ledger, "fc.inverse"), fit(16, ledger, "fc.fit");
-  const Buffer kept(32, ledger, "kept activations"), packing(64, ledger, "packing");
+  const Buffer moments(1, ledger, {"layer1.0.conv2.moments", Use::kMoments}),
+      columns(2, ledger, {"layer1.0.conv2.columns", Use::kMoments}), rows(4, ledger, {"fc.rows", Use::kMoments}),
+      inverse(8, ledger, {"fc.inverse", Use::kMoments}), fit(16, ledger, {"fc.fit", Use::kMoments});
+  const Buffer kept(32, ledger, {"kept activations", Use::kKept}), packing(64, ledger, {"packing", Use::kWorkspace});
   EXPECT_EQ(ledger.live(), (UseBytes{0, 0, 0, 64, 0, 0, 31, 32, 0}));
 }
 
@@ -61,7 +62,7 @@ class FakeDevice final : public MemoryResource {
   mutable int asked = 0;
 
  private:
-  void* do_allocate(size_t bytes, std::string_view label, Stream /*stream*/) override {
+  void* do_allocate(size_t bytes, const BlockLabel& label, Stream /*stream*/) override {
     held_bytes += bytes;
     return host_resource().allocate(bytes, label);
   }
@@ -101,7 +102,8 @@ TEST(Ledger, ADevicesAccountAddsUpToTheDriversFigure) {
   Limit limit(device, 100 * kMiB);
   Pool pool(limit, {.segment_bytes = 2 * kMiB});
   Ledger ledger(pool);
-  const Buffer weights(3 * kMiB, ledger, "weights"), statistics(kMiB / 2, ledger, "statistics");
+  const Buffer weights(3 * kMiB, ledger, {"weights", Use::kWeights}),
+      statistics(kMiB / 2, ledger, {"statistics", Use::kStatistics});
   device.context_bytes += 20 * kMiB;  // kernels and handles
   const Account made = account(ledger, pool);
   EXPECT_EQ(made.system_bytes, (300 + 20 + 3 + 2) * kMiB);
@@ -117,7 +119,8 @@ TEST(Ledger, TheAccountAddsUpAndSeesWhoTookWhat) {
   Pool pool(host_resource());
   Ledger ledger(pool);
   const Account before = account(ledger, pool);
-  const Buffer touched(48 * kMiB, ledger, "weights"), untouched(32 * kMiB, ledger, "statistics");
+  const Buffer touched(48 * kMiB, ledger, {"weights", Use::kWeights}),
+      untouched(32 * kMiB, ledger, {"statistics", Use::kStatistics});
   std::memset(touched.data(), 1, touched.bytes());
   const size_t foreign_bytes = 24 * kMiB;
   void* foreign = std::malloc(foreign_bytes);  // of no resource of ours

@@ -123,7 +123,7 @@ class Elsewhere final : public MemoryResource {
   [[nodiscard]] Device device() const noexcept override { return {DeviceKind::kCuda, 0}; }
 
  private:
-  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override {
+  void* do_allocate(size_t bytes, const BlockLabel& label, Stream stream) override {
     return host_resource().allocate(bytes, label, stream);
   }
   void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override {
