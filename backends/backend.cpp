@@ -12,7 +12,7 @@ std::span<const float> Executable::run_values(std::span<const float>, int64_t) {
 }
 
 std::unique_ptr<Backend> make_backend(const Device& device) {
-  return device.kind == DeviceKind::kCuda ? make_cudnn_backend(device) : make_onednn_backend(device);
+  return device.kind == DeviceKind::kCuda ? make_cuda_backend(device) : make_cpu_backend(device);
 }
 
 MemoryResource& device_memory(const Device& device) {
@@ -23,7 +23,7 @@ StreamOrder& device_stream_order(const Device& device) {
   return device.kind == DeviceKind::kCuda ? cuda_stream_order(device) : host_order();
 }
 
-bool is_built_in(DeviceKind kind) noexcept { return kind == DeviceKind::kCuda ? cudnn_is_built_in() : onednn_is_built_in(); }
+bool is_built_in(DeviceKind kind) noexcept { return kind == DeviceKind::kCuda ? cuda_is_built_in() : cpu_is_built_in(); }
 
 std::string why_unavailable(const Device& device) {
   try {

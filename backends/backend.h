@@ -124,13 +124,13 @@ class Backend {
 [[nodiscard]] std::unique_ptr<Backend> make_backend(const Device& device);
 
 // One a backend; an absent one's file throws DeviceError.
-[[nodiscard]] std::unique_ptr<Backend> make_onednn_backend(const Device& device);
-[[nodiscard]] std::unique_ptr<Backend> make_cudnn_backend(const Device& device);
+[[nodiscard]] std::unique_ptr<Backend> make_cpu_backend(const Device& device);
+[[nodiscard]] std::unique_ptr<Backend> make_cuda_backend(const Device& device);
 [[nodiscard]] MemoryResource& cuda_device_memory(const Device& device);
 [[nodiscard]] StreamOrder& cuda_stream_order(const Device& device);
-[[nodiscard]] bool onednn_is_built_in() noexcept;
+[[nodiscard]] bool cpu_is_built_in() noexcept;
 /// Whether this CPU multiplies bf16 in hardware.
-[[nodiscard]] bool onednn_has_bf16() noexcept;
-[[nodiscard]] bool cudnn_is_built_in() noexcept;
+[[nodiscard]] bool cpu_has_bf16() noexcept;
+[[nodiscard]] bool cuda_is_built_in() noexcept;
 
 }  // namespace elek

@@ -214,8 +214,7 @@ void GraphLowerer<Notes>::decide_batch_norm() {
       step.batch_norm = f.batch_norm;
       step.bn_apart = true;
     }
-    step.own_moments = notes.options.batch_moments && !step.batch_norm.empty();
-    if (!step.own_moments) continue;
+    if (!notes.options.batch_moments || step.batch_norm.empty()) continue;
     WatchedMoments moments;
     moments.batch_norm = step.batch_norm;
     moments.channels = tensor(step.output).shape.channels;

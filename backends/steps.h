@@ -31,7 +31,7 @@ inline constexpr size_t kNone = static_cast<size_t>(-1);
 
 /// Where a step's result goes.
 enum class Place : uint8_t {
-  kOwn,
+  kNew,       // into a storage of its own
   kInput,     // over its input (an alias included)
   kResidual,  // over its residual
 };
@@ -42,11 +42,10 @@ struct CommonStep {
   int32_t residual = -1;
   int32_t output = -1;
   bool relu = false;
-  Place place = Place::kOwn;
+  Place place = Place::kNew;
 
-  bool bn_apart = false;     // the epilogue scales and shifts
-  bool own_moments = false;  // by the batch's own moments
-  std::string batch_norm;    // node whose parameters those are
+  bool bn_apart = false;   // the epilogue scales and shifts
+  std::string batch_norm;  // node whose parameters those are
 
   // Offsets in the weights slab.
   size_t weights = kNone;
@@ -57,7 +56,8 @@ struct CommonStep {
   int32_t watched = -1;       // index into Notes::watched
   bool watch_raw = false;     // Tap::kConv: sums of z, before everything else
   int32_t tap_norm = -1;      // index into Notes::tap_norms
-  int32_t batch_moment = -1;  // index into Notes::batch_moments
+  int32_t batch_moment = -1;  // index into Notes::batch_moments: the epilogue normalises by the batch's moments
+  [[nodiscard]] bool by_batch_moments() const noexcept { return batch_moment >= 0; }
 };
 
 struct Watched {

@@ -35,7 +35,7 @@ std::vector<Place> share_storages(Program& program, int32_t answer, const std::v
                                   bool keep) {
   ELEK_CHECK(can.size() == program.steps.size(), "one Overwrites a step");
   const auto last = static_cast<int32_t>(program.steps.size()) - 1;
-  std::vector<Place> places(program.steps.size(), Place::kOwn);
+  std::vector<Place> places(program.steps.size(), Place::kNew);
   const auto free_to_take = [&](size_t i, int32_t operand) {
     return reuse == Reuse::kInPlace && is_free(program, answer, i, operand);
   };

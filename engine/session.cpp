@@ -99,7 +99,7 @@ void check_precision(const Device& device, Precision precision) {
     throw UsageError(asked +
                      ": the CPU computes in f32 and bf16 only; use one of these, or --device cuda where there is a GPU");
   }
-  if (onednn_is_built_in() && !onednn_has_bf16()) {
+  if (cpu_is_built_in() && !cpu_has_bf16()) {
     throw DeviceError(asked +
                       ": this CPU does not multiply bf16 (AVX512_BF16 or AMX, as oneDNN finds it; ONEDNN_MAX_CPU_ISA may hide "
                       "it); use --precision f32");

@@ -4,13 +4,13 @@
 
 namespace elek {
 
-std::unique_ptr<Backend> make_onednn_backend(const Device& device) {
+std::unique_ptr<Backend> make_cpu_backend(const Device& device) {
   throw DeviceError("device " + to_string(device) +
                     ": the CPU backend is not built in; configure with -DELEK_CPU=ON where oneDNN (libdnnl-dev) and Highway "
                     "(libhwy-dev) are installed");
 }
 
-bool onednn_is_built_in() noexcept { return false; }
-bool onednn_has_bf16() noexcept { return false; }
+bool cpu_is_built_in() noexcept { return false; }
+bool cpu_has_bf16() noexcept { return false; }
 
 }  // namespace elek

@@ -11,7 +11,7 @@
 #include "core/error.h"
 #include "kernels/cpu/preprocess.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 namespace {
 
 /// The room that packing one layer's weights takes, in a block that every layer uses again: what is reckoned beforehand
@@ -38,7 +38,7 @@ class PackingRoom final : public MemoryResource {
 
 }  // namespace
 
-OneDnnExecutable::OneDnnExecutable(Program program, Notes notes, Model& model, const MemoryPlan& plan, MemoryResource& memory)
+CpuExecutable::CpuExecutable(Program program, Notes notes, Model& model, const MemoryPlan& plan, MemoryResource& memory)
     : program_(std::move(program)), notes_(std::move(notes)), plan_(plan) {
   const ThreadCount threads(notes_.threads);
   weights_ = Buffer(notes_.weights_bytes, memory, {"weights", Use::kWeights});
@@ -47,7 +47,7 @@ OneDnnExecutable::OneDnnExecutable(Program program, Notes notes, Model& model, c
   arena_ = roomy ? Buffer(plan_.arena_bytes, memory, {"arena", Use::kActivations})
                  : Buffer(notes_.packing_bytes, memory, {"packing", Use::kWorkspace});
   statistics_ = Buffer(notes_.statistics_bytes, memory, {"statistics", Use::kStatistics});
-  const backends::HostStaging staging(program_, notes_);
+  const HostStaging staging(program_, notes_);
   staging_ = Buffer(staging.bytes(), memory, {"staging", Use::kStaging});
   slots_ = staging.slots(at(staging_, 0));
   output_ = staging.output(at(staging_, 0));
@@ -62,10 +62,10 @@ OneDnnExecutable::OneDnnExecutable(Program program, Notes notes, Model& model, c
 
 std::unique_ptr<Executable> make_executable(Program program, Notes notes, Model& model, const MemoryPlan& plan,
                                             MemoryResource& memory) {
-  return std::make_unique<OneDnnExecutable>(std::move(program), std::move(notes), model, plan, memory);
+  return std::make_unique<CpuExecutable>(std::move(program), std::move(notes), model, plan, memory);
 }
 
-void OneDnnExecutable::lay_out_statistics() {
+void CpuExecutable::lay_out_statistics() {
   for (const Watched& w : notes_.watched) {
     const ProgramTensor& t = program_.tensors[static_cast<size_t>(w.tensor)];
     sums_.push_back(kernels::ChannelSums::lay_out(at(statistics_, w.offset), t.shape.channels, lanes_of(t), w.sums,
@@ -73,10 +73,10 @@ void OneDnnExecutable::lay_out_statistics() {
   }
 }
 
-void OneDnnExecutable::load_weights(Model& model, Device device) {
+void CpuExecutable::load_weights(Model& model, Device device) {
   const int64_t channels = notes_.input_shape.channels;
   const Preprocessing& p = model.preprocessing;
-  backends::check_preprocessing(p, channels);
+  check_preprocessing(p, channels);
   kernels::fill_preprocess_table(channels, p.mean.data(), p.stddev.data(), floats_at(weights_, notes_.table_offset));
   PackingRoom room(arena_, device);
   for (size_t i = 0; i < notes_.steps.size(); ++i) {
@@ -89,14 +89,14 @@ void OneDnnExecutable::load_weights(Model& model, Device device) {
     }
     if (step.scale != kNone) load_normalisation(model, step);
   }
-  for (const WatchedMoments& m : notes_.batch_moments) backends::moment_parameters(model, m, at(weights_, m.parameters));
+  for (const WatchedMoments& m : notes_.batch_moments) moment_parameters(model, m, at(weights_, m.parameters));
 }
 
-void OneDnnExecutable::load_kernel(const Model& model, const Step& step, const FusedNode& node, MemoryResource& memory) {
+void CpuExecutable::load_kernel(const Model& model, const Step& step, const FusedNode& node, MemoryResource& memory) {
   const ConvWeights w = conv_weights(model, node, notes_.options.batch_norm, memory);
   const ProgramTensor& x = program_.tensors[static_cast<size_t>(step.input)];
   const ProgramTensor& y = program_.tensors[static_cast<size_t>(step.output)];
-  backends::check_weights(w.weight, node, x.shape, y.shape);
+  check_weights(w.weight, node, x.shape, y.shape);
   if (step.own) {
     step.own->pack(w.weight.f32().data(), floats_at(weights_, step.weights));
   } else {
@@ -108,13 +108,13 @@ void OneDnnExecutable::load_kernel(const Model& model, const Step& step, const F
   std::copy(w.bias.f32().begin(), w.bias.f32().end(), bias);
 }
 
-void OneDnnExecutable::load_normalisation(const Model& model, const Step& step) {
+void CpuExecutable::load_normalisation(const Model& model, const Step& step) {
   const ProgramTensor& y = program_.tensors[static_cast<size_t>(step.output)];
   float* scale = floats_at(weights_, step.scale);
   float* shift = floats_at(weights_, step.shift);
   std::fill_n(scale, lanes_of(y), 0.0F);
   std::fill_n(shift, lanes_of(y), 0.0F);
-  backends::normalisation(model, step.batch_norm, y.shape.channels, scale, shift);
+  normalisation(model, step.batch_norm, y.shape.channels, scale, shift);
 }
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

@@ -11,11 +11,11 @@
 #include "core/memory/tensor.h"
 #include "kernels/cpu/channel_sums.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 
-class OneDnnExecutable final : public Executable {
+class CpuExecutable final : public Executable {
  public:
-  OneDnnExecutable(Program program, Notes notes, Model& model, const MemoryPlan& plan, MemoryResource& memory);
+  CpuExecutable(Program program, Notes notes, Model& model, const MemoryPlan& plan, MemoryResource& memory);
   [[nodiscard]] std::span<Slot> slots() noexcept override { return slots_; }
   [[nodiscard]] int depth() const noexcept override { return 1; }
   void begin(const Slot& slot) override;
@@ -34,19 +34,19 @@ class OneDnnExecutable final : public Executable {
   void load_weights(Model& model, Device device);
   void load_kernel(const Model& model, const Step& step, const FusedNode& node, MemoryResource& memory);
   void load_normalisation(const Model& model, const Step& step);
-  // Running (executable.cpp).
+  // Running (run.cpp).
   template <typename FillInput>
   void run_batch(int64_t samples, const FillInput& fill_input);
   void run_step(size_t index, int64_t samples);
   void run_kernel(size_t index, int64_t samples);
-  void run_own(size_t index, int64_t samples);
+  void run_conv_kernel(size_t index, int64_t samples);
   void run_slice(size_t index, const Primitive& primitive, int64_t first, int64_t samples);
   void watch_taps(const Step& step, int64_t samples, int64_t first);
   template <typename Z, typename Y>
   void finish(const Step& step, const ActivationView<Z>& z, const ActivationView<Y>& y, const float* scale, const float* shift,
               const Y* residual);
   template <typename Z, typename Y>
-  void normalise_by_own_moments(size_t index, const ActivationView<Z>& z, const ActivationView<Y>& y, const Y* residual);
+  void normalise_by_batch_moments(size_t index, const ActivationView<Z>& z, const ActivationView<Y>& y, const Y* residual);
   template <typename T>
   void run_simple(size_t index, int64_t samples);
   void read_out(int32_t tensor, int64_t samples, float* to) const;
@@ -91,4 +91,4 @@ class OneDnnExecutable final : public Executable {
   std::chrono::steady_clock::time_point lap_start_;
 };
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

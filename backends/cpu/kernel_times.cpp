@@ -9,12 +9,12 @@
 #include <cstring>
 #include <vector>
 
-#include "backends/cpu/dnnl_adapter.h"
+#include "backends/cpu/onednn.h"
 #include "core/error.h"
 #include "core/runtime.h"
 #include "kernels/cpu/gemm_conv.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 namespace {
 
 /// Raise it when kernels/cpu/winograd or gemm_conv change their speed: what was timed before is then timed again.
@@ -83,7 +83,7 @@ const ConvTimes* KernelTimes::find(const std::string& key) {
 void KernelTimes::add(const std::string& key, const ConvTimes& times) {
   known_[key] = times;
   const ConvKernel best = times.winner(ConvKernel::kLibrary);
-  backends::CachedPlan entry{std::string(name_of(best)), times.of(best), {}};
+  CachedPlan entry{std::string(name_of(best)), times.of(best), {}};
   for (const ConvKernel kernel : kConvKernels) {
     const double us = times.of(kernel);
     const auto* bytes = reinterpret_cast<const uint8_t*>(&us);
@@ -97,8 +97,8 @@ void KernelTimes::add(const std::string& key, const ConvTimes& times) {
 }
 
 std::string machine_key(int threads) {
-  return "cpu " + backends::processor_name() + " | threads " + std::to_string(threads) + " | " + library_name() + ", ours " +
+  return "cpu " + processor_name() + " | threads " + std::to_string(threads) + " | " + library_name() + ", ours " +
          std::to_string(kKernelsVersion) + " " + kernels::gemm_conv_target();
 }
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

@@ -11,7 +11,7 @@
 
 #include "backends/plan_cache.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 
 /// The kernels that a convolution may have the choice of.
 enum class ConvKernel : uint8_t { kWinograd4, kWinograd2, kDirect, kLibrary };
@@ -44,7 +44,7 @@ class KernelTimes {
   void add(const std::string& key, const ConvTimes& times);
 
  private:
-  backends::PlanCache cache_;
+  PlanCache cache_;
   std::map<std::string, ConvTimes> known_;
 };
 
@@ -52,4 +52,4 @@ class KernelTimes {
 /// other kernels have another key.
 [[nodiscard]] std::string machine_key(int threads);
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

@@ -11,7 +11,7 @@
 
 #include "core/error.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 namespace {
 
 /// A step's input and output for one micro-batch, at most. Each micro-batch reads all weights from memory once more, which
@@ -126,4 +126,4 @@ void Lowerer::decide_last_acts() {
   }
 }
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

@@ -6,7 +6,7 @@
 #include "backends/cpu/steps.h"
 #include "backends/graph_lowerer.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 
 /// By what a convolution gets its kernel.
 struct Choosing {
@@ -14,7 +14,7 @@ struct Choosing {
   std::optional<ConvKernel> tried;  // where they do not: this one, if it fits, so that it can be timed; else by the rule
 };
 
-class Lowerer final : public backends::GraphLowerer<Notes> {
+class Lowerer final : public GraphLowerer<Notes> {
  public:
   Lowerer(const Model& model, const FusedGraph& fused, const LowerOptions& options, const Choosing& choosing = {});
   /// ContractError as Backend::lower.
@@ -46,4 +46,4 @@ class Lowerer final : public backends::GraphLowerer<Notes> {
   Choosing choosing_;
 };
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

@@ -15,7 +15,7 @@
 #include "kernels/cpu/channel_sums.h"
 #include "kernels/cpu/preprocess.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 namespace {
 
 /// Where the epilogue follows, a convolution runs over so few samples at a time that its result is still in the caches.
@@ -26,13 +26,12 @@ size_t z_bytes(const ProgramTensor& y) {
   return checked_bytes(Shape{y.channel_pitch, y.shape.height, y.shape.width}, DType::kF32);
 }
 
-class OneDnnLowering final : public Lowering {
+class CpuLowering final : public Lowering {
  public:
-  OneDnnLowering(Program program, Notes notes) : program_(std::move(program)), notes_(std::move(notes)) {}
+  CpuLowering(Program program, Notes notes) : program_(std::move(program)), notes_(std::move(notes)) {}
   [[nodiscard]] const Program& program() const noexcept override { return program_; }
   [[nodiscard]] BoundMemory memory() const override {
-    return {notes_.weights_bytes, notes_.statistics_bytes, backends::HostStaging(program_, notes_).bytes(),
-            notes_.packing_bytes};
+    return {notes_.weights_bytes, notes_.statistics_bytes, HostStaging(program_, notes_).bytes(), notes_.packing_bytes};
   }
   [[nodiscard]] std::unique_ptr<Executable> bind(Model& model, const MemoryPlan& plan, MemoryResource& memory) override {
     return make_executable(program_, std::move(notes_), model, plan, memory);
@@ -43,9 +42,9 @@ class OneDnnLowering final : public Lowering {
   Notes notes_;
 };
 
-class OneDnnBackend final : public Backend {
+class CpuBackend final : public Backend {
  public:
-  [[nodiscard]] Peaks measure_peaks(const LowerOptions& options) override { return onednn::measure_peaks(options); }
+  [[nodiscard]] Peaks measure_peaks(const LowerOptions& options) override { return cpu::measure_peaks(options); }
   [[nodiscard]] MemoryResource& default_memory() override { return host_resource(); }
   [[nodiscard]] std::unique_ptr<Lowering> lower(const Model& model, const FusedGraph& fused,
                                                 const LowerOptions& options) override {
@@ -53,11 +52,11 @@ class OneDnnBackend final : public Backend {
     if (options.kernels == KernelChoice::kMeasured) time_kernels(model, fused, options, times_);
     Lowerer lowerer(model, fused, options, {options.kernels == KernelChoice::kRule ? nullptr : &times_, {}});
     lowerer.lower();
-    return std::make_unique<OneDnnLowering>(std::move(lowerer.program), std::move(lowerer.notes));
+    return std::make_unique<CpuLowering>(std::move(lowerer.program), std::move(lowerer.notes));
   }
 
  private:
-  KernelTimes times_{backends::PlanCache::default_directory()};
+  KernelTimes times_{PlanCache::default_directory()};
 };
 
 }  // namespace
@@ -65,7 +64,7 @@ class OneDnnBackend final : public Backend {
 /// The largest divisor of the micro-batch whose results (and watched inputs) stay in the caches until they have been summed.
 int64_t Lowerer::slice_of(const Step& step) const {
   const int64_t m = program.micro_batch;
-  if (step.own_moments || (!step.epilogue && step.tap_norm < 0)) return m;
+  if (step.by_batch_moments() || (!step.epilogue && step.tap_norm < 0)) return m;
   const ProgramTensor& y = tensor(step.output);
   const size_t z = step.z_in_workspace ? z_bytes(y) : sample_bytes(y, m);
   const size_t bytes = std::max(step.epilogue ? z : 0, step.tap_norm >= 0 ? sample_bytes(tensor(step.input), m) : 0);
@@ -144,10 +143,10 @@ void Lowerer::build_kernels() {
     const ProgramTensor& y = tensor(step.output);
     if (step.z_in_workspace) {
       // Moments are the whole batch's: then all of z must be there.
-      const int64_t samples = step.own_moments ? program.micro_batch : step.slice;
+      const int64_t samples = step.by_batch_moments() ? program.micro_batch : step.slice;
       step.z_offset = reserve(workspace, z_bytes(y) * static_cast<size_t>(samples));
     }
-    if (step.own_moments) {
+    if (step.by_batch_moments()) {
       const size_t bytes = kernels::batch_moments_workspace_bytes(y.shape.channels, notes.threads);
       step.moments_offset = reserve(workspace, bytes);
     }
@@ -185,7 +184,7 @@ void Lowerer::reserve_slabs() {
       program.steps[i].weights_bytes = weights - step.weights;
       notes.packing_bytes = std::max(notes.packing_bytes, packing_bytes(step));
     }
-    if (!step.batch_norm.empty() && !step.own_moments) {
+    if (!step.batch_norm.empty() && !step.by_batch_moments()) {
       step.scale = reserve(weights, floats(lanes));
       step.shift = reserve(weights, floats(lanes));
     }
@@ -211,13 +210,13 @@ std::string describe_kernels(const Program& program, const Notes& notes) {
   return library_name() + " " + std::string(elek::name_of(notes.layout)) + " " + to_hex(names);
 }
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu
 
 namespace elek {
 
-bool onednn_is_built_in() noexcept { return true; }
-bool onednn_has_bf16() noexcept { return onednn::has_bf16(); }
+bool cpu_is_built_in() noexcept { return true; }
+bool cpu_has_bf16() noexcept { return backends::cpu::has_bf16(); }
 
-std::unique_ptr<Backend> make_onednn_backend(const Device& /*device*/) { return std::make_unique<onednn::OneDnnBackend>(); }
+std::unique_ptr<Backend> make_cpu_backend(const Device& /*device*/) { return std::make_unique<backends::cpu::CpuBackend>(); }
 
 }  // namespace elek

@@ -10,14 +10,14 @@
 #include <cstring>
 #include <optional>
 
-#include "backends/cpu/dnnl_adapter.h"
-#include "backends/cpu/own_cores.h"
+#include "backends/cpu/onednn.h"
+#include "backends/cpu/pinned_cores.h"
 #include "backends/cpu/thread_count.h"
 #include "core/memory/tensor.h"
 #include "core/runtime.h"
 #include "kernels/cpu/peaks.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 namespace {
 
 constexpr int kTurns = 5;
@@ -91,7 +91,7 @@ double bf16_flops(MemoryResource& memory) {
 Peaks measure_peaks(const LowerOptions& options) {
   const int threads = options.threads > 0 ? options.threads : omp_get_max_threads();
   const ThreadCount count(threads);
-  const OwnCores cores(threads);
+  const PinnedCores cores(threads);
   Peaks peaks;
   constexpr int64_t kSteps = 10000;
   peaks.flops = options.precision == Precision::kBf16
@@ -119,4 +119,4 @@ Peaks measure_peaks(const LowerOptions& options) {
   return peaks;
 }
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

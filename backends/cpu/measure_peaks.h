@@ -4,9 +4,9 @@
 
 #include "backends/backend.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 
 /// As Backend::measure_peaks.
 [[nodiscard]] Peaks measure_peaks(const LowerOptions& options);
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

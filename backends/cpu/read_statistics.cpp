@@ -7,9 +7,9 @@
 #include "backends/cpu/executable.h"
 #include "core/error.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 
-void OneDnnExecutable::reset_statistics() {
+void CpuExecutable::reset_statistics() {
   for (const kernels::ChannelSums& s : sums_) s.reset();
   for (const WatchedTaps& t : notes_.tap_norms) {
     std::fill_n(at(statistics_, t.offset), kernels::tap_norm_bytes(t.plan, notes_.threads), std::byte{0});
@@ -21,7 +21,7 @@ void OneDnnExecutable::reset_statistics() {
   batches_ = 0;
 }
 
-void OneDnnExecutable::read_statistics(Statistics& statistics) const {
+void CpuExecutable::read_statistics(Statistics& statistics) const {
   statistics.kernels = describe_kernels(program_, notes_);
   statistics.samples = samples_;
   for (size_t i = 0; i < sums_.size(); ++i) {
@@ -64,7 +64,7 @@ void OneDnnExecutable::read_statistics(Statistics& statistics) const {
   }
 }
 
-std::vector<BatchMoments> OneDnnExecutable::batch_moments() const {
+std::vector<BatchMoments> CpuExecutable::batch_moments() const {
   std::vector<BatchMoments> all;
   for (const WatchedMoments& m : notes_.batch_moments) {
     all.push_back(m.average(doubles_at(statistics_, m.statistics) + 3 * m.channels, batches_));
@@ -72,4 +72,4 @@ std::vector<BatchMoments> OneDnnExecutable::batch_moments() const {
   return all;
 }
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

@@ -9,24 +9,16 @@
 #include <string>
 #include <vector>
 
-#include "backends/cpu/dnnl_adapter.h"
+#include "backends/cpu/conv_kernel.h"
 #include "backends/cpu/kernel_times.h"
-#include "backends/cpu/own_conv.h"
+#include "backends/cpu/onednn.h"
 #include "backends/host_staging.h"
 #include "backends/steps.h"
 #include "kernels/cpu/tap_norms.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 
-using backends::check_slot;
-using backends::Kind;
-using backends::kNone;
-using backends::Place;
-using backends::reserve;
-using backends::Watched;
-using backends::WatchedMoments;
-
-struct Step : backends::CommonStep {
+struct Step : CommonStep {
   int64_t slice = 1;  // samples that a call of the kernel takes; what is left over goes one by one
 
   // Convolution and linear.
@@ -51,7 +43,7 @@ struct WatchedTaps {
 };
 
 /// Everything lowering decided beside the program.
-struct Notes : backends::CommonNotes {
+struct Notes : CommonNotes {
   int threads = 1;
   Layout layout = Layout::kNchw;  // of activations
   std::vector<Step> steps;
@@ -68,4 +60,4 @@ struct Notes : backends::CommonNotes {
 [[nodiscard]] std::unique_ptr<Executable> make_executable(Program program, Notes notes, Model& model, const MemoryPlan& plan,
                                                           MemoryResource& memory);
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

@@ -5,7 +5,7 @@
 
 #include <omp.h>
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 
 class ThreadCount {
  public:
@@ -18,4 +18,4 @@ class ThreadCount {
   int before_;
 };
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

@@ -13,7 +13,7 @@
 #include "core/runtime.h"
 #include "plan/plan.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 namespace {
 
 constexpr int kFewestPasses = 3;
@@ -99,4 +99,4 @@ void time_kernels(const Model& model, const FusedGraph& fused, const LowerOption
   }
 }
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

@@ -5,7 +5,7 @@
 #include "backends/backend.h"
 #include "backends/cpu/kernel_times.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 
 /// Adds to `times` what is missing there for the model's convolutions. The whole network is run a few times with each kernel in
 /// turn, wherever it fits, and every step is timed: a layer's input is then in the caches and its weights are not, as in any
@@ -13,4 +13,4 @@ namespace elek::onednn {
 /// for a ResNet-50. A kernel whose session finds no memory (options.memory) is none of the candidates.
 void time_kernels(const Model& model, const FusedGraph& fused, const LowerOptions& options, KernelTimes& times);
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

@@ -14,12 +14,12 @@ namespace {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cudnn_backend(const Device& device) { not_built_in(device); }
+std::unique_ptr<Backend> make_cuda_backend(const Device& device) { not_built_in(device); }
 
 MemoryResource& cuda_device_memory(const Device& device) { not_built_in(device); }
 
 StreamOrder& cuda_stream_order(const Device& device) { not_built_in(device); }
 
-bool cudnn_is_built_in() noexcept { return false; }
+bool cuda_is_built_in() noexcept { return false; }
 
 }  // namespace elek

@@ -5,16 +5,16 @@
 
 #include <memory>
 
-#include "backends/cuda/cuda_error.h"
-#include "backends/cuda/cuda_memory.h"
-#include "backends/cuda/cuda_stream_order.h"
+#include "backends/cuda/cudnn/in_place.h"
+#include "backends/cuda/error.h"
 #include "backends/cuda/executable.h"
-#include "backends/cuda/in_place.h"
 #include "backends/cuda/lower.h"
 #include "backends/cuda/measure_peaks.h"
+#include "backends/cuda/memory.h"
+#include "backends/cuda/stream_order.h"
 #include "core/error.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 /// cuDNN's engines and our kernels are compiled for Turing and newer.
@@ -36,9 +36,9 @@ void check_memory(const MemoryResource& memory, int index) {
                                           "; wrap default_memory(device) instead");
 }
 
-class CudnnLowering final : public Lowering {
+class CudaLowering final : public Lowering {
  public:
-  CudnnLowering(int device, Program program, Notes notes)
+  CudaLowering(int device, Program program, Notes notes)
       : device_(device), program_(std::move(program)), notes_(std::move(notes)) {}
   [[nodiscard]] const Program& program() const noexcept override { return program_; }
   [[nodiscard]] BoundMemory memory() const override {
@@ -52,7 +52,7 @@ class CudnnLowering final : public Lowering {
   [[nodiscard]] std::unique_ptr<Executable> bind(Model& model, const MemoryPlan& plan, MemoryResource& memory) override {
     check_memory(memory, device_);
     return naming_faults("binding a session", [&] {
-      return std::make_unique<CudnnExecutable>(device_, program_, std::move(notes_), model, plan, memory);
+      return std::make_unique<CudaExecutable>(device_, program_, std::move(notes_), model, plan, memory);
     });
   }
 
@@ -62,9 +62,9 @@ class CudnnLowering final : public Lowering {
   Notes notes_;
 };
 
-class CudnnBackend final : public Backend {
+class CudaBackend final : public Backend {
  public:
-  explicit CudnnBackend(const Device& device) : facts_(facts_of(device)) {
+  explicit CudaBackend(const Device& device) : facts_(facts_of(device)) {
     const auto version = load_cudnn();
     if (!version) throw DeviceError("device " + to_string(device) + ": " + version.reason());
     cudnn_version_ = version.value();
@@ -90,13 +90,13 @@ class CudnnBackend final : public Backend {
     Lowerer lowerer(model, fused, options, target);
     naming_faults("building kernels", [&] { lowerer.lower(); });
     ELEK_CUDA_CALL(cudaStreamSynchronize(stream.get()));
-    return std::make_unique<CudnnLowering>(facts_.index, std::move(lowerer.program), std::move(lowerer.notes));
+    return std::make_unique<CudaLowering>(facts_.index, std::move(lowerer.program), std::move(lowerer.notes));
   }
   [[nodiscard]] Peaks measure_peaks(const LowerOptions& options) override {
     check_memory(*options.memory, facts_.index);
     const DeviceGuard guard(facts_.index);
     const CudaStream stream;
-    return cudnn::measure_peaks(options.precision, *options.memory, stream.get());
+    return cuda::measure_peaks(options.precision, *options.memory, stream.get());
   }
 
  private:
@@ -105,22 +105,24 @@ class CudnnBackend final : public Backend {
 };
 
 }  // namespace
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda
 
 namespace elek {
 
-std::unique_ptr<Backend> make_cudnn_backend(const Device& device) { return std::make_unique<cudnn::CudnnBackend>(device); }
+std::unique_ptr<Backend> make_cuda_backend(const Device& device) {
+  return std::make_unique<backends::cuda::CudaBackend>(device);
+}
 
-bool cudnn_is_built_in() noexcept { return true; }
+bool cuda_is_built_in() noexcept { return true; }
 
 MemoryResource& cuda_device_memory(const Device& device) {
-  (void)cudnn::facts_of(device);
-  return cudnn::cuda_resource(device.index);
+  (void)backends::cuda::facts_of(device);
+  return backends::cuda::cuda_resource(device.index);
 }
 
 StreamOrder& cuda_stream_order(const Device& device) {
-  (void)cudnn::facts_of(device);
-  return cudnn::stream_order(device.index);
+  (void)backends::cuda::facts_of(device);
+  return backends::cuda::stream_order(device.index);
 }
 
 }  // namespace elek

@@ -6,9 +6,9 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "backends/cuda/cuda_error.h"
-#include "backends/cuda/cuda_memory.h"
+#include "backends/cuda/error.h"
 #include "backends/cuda/executable.h"
+#include "backends/cuda/memory.h"
 #include "backends/parameters.h"
 #include "core/error.h"
 #include "core/runtime.h"
@@ -17,7 +17,7 @@
 #include "kernels/cuda/preprocess.h"
 #include "kernels/cuda/slab.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 namespace k = kernels::cuda;
@@ -30,8 +30,8 @@ bool graphs_wanted() {
 
 }  // namespace
 
-CudnnExecutable::CudnnExecutable(int device, Program program, Notes notes, const Model& model, const MemoryPlan& plan,
-                                 MemoryResource& memory)
+CudaExecutable::CudaExecutable(int device, Program program, Notes notes, const Model& model, const MemoryPlan& plan,
+                               MemoryResource& memory)
     : device_(device), program_(std::move(program)), notes_(std::move(notes)), plan_(plan) {
   const DeviceGuard guard(device_);
   stream_ = std::make_unique<CudaStream>();
@@ -53,7 +53,7 @@ CudnnExecutable::CudnnExecutable(int device, Program program, Notes notes, const
   // there.
   ELEK_CUDA_CALL(cudaMemsetAsync(arena_.data(), 0, arena_.bytes(), stream_->get()));
   ELEK_CUDA_CALL(cudaMemsetAsync(staging_.data(), 0, staging_.bytes(), stream_->get()));
-  const backends::HostStaging host(program_, notes_, kDepth);
+  const HostStaging host(program_, notes_, kDepth);
   pinned_ = Buffer(host.bytes(), pinned_resource(), "pinned staging");
   slots_ = host.slots(at(pinned_, 0));
   for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i] = host.output(at(pinned_, 0), i);
@@ -64,7 +64,7 @@ CudnnExecutable::CudnnExecutable(int device, Program program, Notes notes, const
   reset_statistics();
 }
 
-CudnnExecutable::~CudnnExecutable() {
+CudaExecutable::~CudaExecutable() {
   try {
     const DeviceGuard guard(device_);
     for (const CudaStream* stream : {copies_.get(), stream_.get()}) {
@@ -76,13 +76,13 @@ CudnnExecutable::~CudnnExecutable() {
 }
 
 /// Copies in the stream's order and waits, so that `from` may be anything.
-void CudnnExecutable::upload(const Buffer& slab, size_t offset, const void* from, size_t bytes) const {
+void CudaExecutable::upload(const Buffer& slab, size_t offset, const void* from, size_t bytes) const {
   if (bytes == 0) return;
   ELEK_CUDA_CALL(cudaMemcpyAsync(at(slab, offset), from, bytes, cudaMemcpyHostToDevice, stream_->get()));
   synchronise("loading a session");
 }
 
-void CudnnExecutable::lay_out_statistics() {
+void CudaExecutable::lay_out_statistics() {
   nothing_seen_.assign(notes_.totals_bytes - notes_.fused_bytes, std::byte{0});
   for (const Watched& w : notes_.watched) {
     const int64_t channels = program_.tensors[static_cast<size_t>(w.tensor)].shape.channels;
@@ -93,7 +93,7 @@ void CudnnExecutable::lay_out_statistics() {
 }
 
 /// The table that says which f32 sums of the slab are added to which totals after a full pass.
-void CudnnExecutable::tie_fused_sums() {
+void CudaExecutable::tie_fused_sums() {
   std::vector<k::SlabEntry> entries;
   for (const Step& step : notes_.steps) {
     if (step.fused_sums == 0) continue;
@@ -120,7 +120,7 @@ void CudnnExecutable::tie_fused_sums() {
 }
 
 /// Kernels are compiled and loaded when they first run, which must not happen while a graph is recorded, nor in a timed run.
-void CudnnExecutable::warm_up_and_record() {
+void CudaExecutable::warm_up_and_record() {
   for (const Pass pass : {Pass::kPartial, Pass::kFull}) {
     enqueue_pass(0, program_.micro_batch, pass);
     synchronise("the first pass of a session");
@@ -137,10 +137,10 @@ void CudnnExecutable::warm_up_and_record() {
   }
 }
 
-void CudnnExecutable::load_weights(const Model& model, MemoryResource& memory) {
+void CudaExecutable::load_weights(const Model& model, MemoryResource& memory) {
   const int64_t channels = notes_.input_shape.channels;
   const Preprocessing& p = model.preprocessing;
-  backends::check_preprocessing(p, channels);
+  check_preprocessing(p, channels);
   std::vector<float> table(static_cast<size_t>(channels * k::kPixelValues));
   k::fill_preprocess_table(channels, p.mean.data(), p.stddev.data(), table.data());
   upload(weights_, notes_.table_offset, table.data(), table.size() * sizeof(float));
@@ -160,12 +160,12 @@ void CudnnExecutable::load_weights(const Model& model, MemoryResource& memory) {
   }
   for (const WatchedMoments& m : notes_.batch_moments) {
     std::vector<std::byte> block(m.parameter_bytes());
-    backends::moment_parameters(model, m, block.data());
+    moment_parameters(model, m, block.data());
     upload(weights_, m.parameters, block.data(), block.size());
   }
 }
 
-void CudnnExecutable::load_kernel(const Model& model, size_t index, const Buffer& packing) {
+void CudaExecutable::load_kernel(const Model& model, size_t index, const Buffer& packing) {
   const Step& step = notes_.steps[index];
   const FusedNode& node = program_.steps[index].node;
   const ConvWeights w = conv_weights(model, node, notes_.options.batch_norm, host_resource());
@@ -183,7 +183,7 @@ void CudnnExecutable::load_kernel(const Model& model, size_t index, const Buffer
     c.padded_k = p.filters;
     c.padded_c = p.channels / p.groups;
   }
-  backends::check_weights(w.weight, node, x.shape, y.shape);
+  check_weights(w.weight, node, x.shape, y.shape);
   size_t overflow_offset = 0;
   (void)reserve(overflow_offset, w.weight.bytes());
   overflow_offset = reserve(overflow_offset, 0);
@@ -205,12 +205,12 @@ void CudnnExecutable::load_kernel(const Model& model, size_t index, const Buffer
   upload(weights_, step.bias, w.bias.data(), w.bias.bytes());
 }
 
-void CudnnExecutable::load_normalisation(const Model& model, const Step& step) {
+void CudaExecutable::load_normalisation(const Model& model, const Step& step) {
   const int64_t channels = program_.tensors[static_cast<size_t>(step.output)].shape.channels;
   std::vector<float> scale(static_cast<size_t>(channels)), shift(scale.size());
-  backends::normalisation(model, step.batch_norm, channels, scale.data(), shift.data());
+  normalisation(model, step.batch_norm, channels, scale.data(), shift.data());
   upload(weights_, step.scale, scale.data(), scale.size() * sizeof(float));
   upload(weights_, step.shift, shift.data(), shift.size() * sizeof(float));
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -4,7 +4,7 @@
 
 #include <cstdio>
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 std::string microseconds(double us) {
@@ -47,4 +47,4 @@ Result<WayChoice> choose(const WayOption& first, const WayOption& second) {
   return WayChoice{faster, describe(best) + " <= " + describe(other)};
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

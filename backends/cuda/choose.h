@@ -7,7 +7,7 @@
 
 #include "core/result.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
 /// How a convolution step runs.
 enum class Way : uint8_t {
@@ -35,4 +35,4 @@ struct WayChoice {
 /// Of two ways the faster; where one is not to be had, or not timed, the other resp. the first. No{both reasons} if neither is.
 [[nodiscard]] Result<WayChoice> choose(const WayOption& first, const WayOption& second);
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -10,18 +10,18 @@
 #include <optional>
 #include <vector>
 
-#include "backends/cuda/cuda_device.h"
+#include "backends/cuda/device.h"
 #include "backends/cuda/steps.h"
 #include "core/memory/tensor.h"
 #include "kernels/cuda/channel_totals.h"
 #include "kernels/cuda/pool.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
-class CudnnExecutable final : public Executable {
+class CudaExecutable final : public Executable {
  public:
-  CudnnExecutable(int device, Program program, Notes notes, const Model& model, const MemoryPlan& plan, MemoryResource& memory);
-  ~CudnnExecutable() override;
+  CudaExecutable(int device, Program program, Notes notes, const Model& model, const MemoryPlan& plan, MemoryResource& memory);
+  ~CudaExecutable() override;
   [[nodiscard]] std::span<Slot> slots() noexcept override { return slots_; }
   [[nodiscard]] int depth() const noexcept override { return kDepth; }
   void begin(const Slot& slot) override;
@@ -45,7 +45,7 @@ class CudnnExecutable final : public Executable {
   void tie_fused_sums();
   void warm_up_and_record();
   void upload(const Buffer& slab, size_t offset, const void* from, size_t bytes) const;
-  // Running (executable.cpp).
+  // Running (run.cpp).
   void run_slice(const uint8_t* pixels, int64_t samples, float* output);
   void enqueue_pass(size_t buffer, int64_t samples, Pass pass);
   void run_step(size_t index, int64_t samples, Pass pass);
@@ -54,7 +54,7 @@ class CudnnExecutable final : public Executable {
   void run_convolution(size_t index, int64_t samples, Pass pass);
   void run_linear(size_t index, int64_t samples);
   void finish(size_t index, const View& z, const View& y, const float* scale, const float* shift);
-  void normalise_by_own_moments(size_t index, const View& z, const View& y);
+  void normalise_by_batch_moments(size_t index, const View& z, const View& y);
   void run_simple(size_t index, int64_t samples);
   void run_relayout(size_t index, const View& x, const View& y);
   void observe(size_t index, const View& y);
@@ -113,4 +113,4 @@ class CudnnExecutable final : public Executable {
   std::vector<std::unique_ptr<CudaEvent>> marks_;
 };
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

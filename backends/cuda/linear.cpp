@@ -3,7 +3,7 @@
 // y = op(W) x with op = transpose. Tests: tests/gpu/backend_linear_test.cpp
 #include "backends/cuda/linear.h"
 
-#include "backends/cuda/cuda_error.h"
+#include "backends/cuda/error.h"
 #include "core/error.h"
 
 #define ELEK_CUBLAS_CALL(call)                                                                             \
@@ -13,7 +13,7 @@
       throw DeviceError(std::string("cuBLASLt: ") + cublasLtGetStatusName(elek_status_) + " from " #call); \
   } while (false)
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 constexpr size_t kMostWorkspaceBytes = size_t{4} << 20;
@@ -106,4 +106,4 @@ void Linear::run(const void* x, const void* w, const float* bias, float* y, void
                                   algorithm_.workspaceSize, stream));
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

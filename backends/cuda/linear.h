@@ -10,7 +10,7 @@
 #include "core/result.h"
 #include "core/types.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
 /// y[n,o] = sum over i of w[o,i] x[n,i] [+ bias[o]]; y and bias are f32, x and w of the precision's storage.
 struct LinearProblem {
@@ -47,4 +47,4 @@ class Linear {
   cublasLtMatmulHeuristicResult_t algorithm_{};
 };
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
 Staging lay_out_staging(const Program& program, const Notes& notes) {
   const auto samples = static_cast<size_t>(program.micro_batch);
@@ -63,4 +63,4 @@ void Lowerer::decide_last_acts() {
   }
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -8,13 +8,13 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/plan_store.h"
+#include "backends/cuda/cudnn/plan_store.h"
 #include "backends/cuda/steps.h"
 #include "backends/graph_lowerer.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
-class Lowerer final : public backends::GraphLowerer<Notes> {
+class Lowerer final : public GraphLowerer<Notes> {
  public:
   Lowerer(const Model& model, const FusedGraph& fused, const LowerOptions& options, const Target& target);
   /// ContractError as Backend::lower, DeviceError naming the layer if a convolution has no kernel at all.
@@ -52,4 +52,4 @@ class Lowerer final : public backends::GraphLowerer<Notes> {
   std::map<std::string, double> pass_times_;
 };
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

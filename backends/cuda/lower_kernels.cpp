@@ -4,7 +4,7 @@
 // device's own times (choose.h) and written into ProgramStep::kernel and ::choice. Tests: tests/deviceless/lower_test.cpp
 #include <algorithm>
 
-#include "backends/cuda/cuda_error.h"
+#include "backends/cuda/error.h"
 #include "backends/cuda/lower.h"
 #include "core/error.h"
 #include "core/memory/tensor.h"
@@ -15,7 +15,7 @@
 #include "kernels/cuda/preprocess.h"
 #include "kernels/cuda/slab.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
@@ -129,7 +129,7 @@ void Lowerer::choose_way(size_t i, const Wanted& wanted) {
   step.plan = take_fused ? fused_plan->plan : split_plan->plan;
   step.fused_sums = take_fused ? step.plan.problem().sums : 0;
   made.kernel = "cuDNN " + step.plan.engine();
-  if (step.watched >= 0 || step.way != Way::kWhole) made.kernel += ", " + std::string(elek::cudnn::name_of(step.way));
+  if (step.watched >= 0 || step.way != Way::kWhole) made.kernel += ", " + std::string(cuda::name_of(step.way));
   made.choice = step.watched >= 0 ? choice.value().reason : "";
   const Planned& kept = take_fused ? *fused_plan : *split_plan;
   if (!kept.rivals.empty()) made.choice += (made.choice.empty() ? "timed: " : "; timed: ") + kept.rivals;
@@ -242,7 +242,7 @@ void Lowerer::reserve_workspace(size_t i, size_t library_bytes) {
     step.sums_bytes = k::epilogue_workspace_bytes(samples, y.shape, sums_of(step));
     step.sums_offset = reserve(bytes, step.sums_bytes);
   }
-  if (step.own_moments) {
+  if (step.by_batch_moments()) {
     const ImageShape& z = step.kind == Kind::kConv ? y.shape : tensor(step.input).shape;
     step.moments_bytes = k::batch_moments_workspace_bytes(samples, z);
     step.moments_offset = reserve(bytes, step.moments_bytes);
@@ -291,7 +291,7 @@ void Lowerer::reserve_parameters(size_t i) {
     (void)reserve(packing, sizeof(int64_t));  // weights that overflow
     notes.packing_bytes = std::max(notes.packing_bytes, packing);
   }
-  if (!step.batch_norm.empty() && !step.own_moments) {
+  if (!step.batch_norm.empty() && !step.by_batch_moments()) {
     step.scale = reserve(weights, floats(y.channel_pitch));
     step.shift = reserve(weights, floats(y.channel_pitch));
   }
@@ -330,4 +330,4 @@ std::string describe_kernels(const Program& program, const Notes& notes) {
          std::to_string(program.micro_batch) + " " + to_hex(names);
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

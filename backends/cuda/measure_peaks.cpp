@@ -7,14 +7,14 @@
 
 #include <algorithm>
 
-#include "backends/cuda/cuda_device.h"
-#include "backends/cuda/cuda_error.h"
+#include "backends/cuda/cudnn/plan_store.h"
+#include "backends/cuda/device.h"
+#include "backends/cuda/error.h"
 #include "backends/cuda/linear.h"
-#include "backends/cuda/plan_store.h"
 #include "core/error.h"
 #include "core/memory/tensor.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 constexpr int64_t kSide = 8192;  // of the product: tens of milliseconds of f32, a millisecond of f16 on the largest
@@ -58,4 +58,4 @@ Peaks measure_peaks(Precision precision, MemoryResource& memory, CUstream_st* st
   return peaks;
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -8,10 +8,10 @@
 
 struct CUstream_st;
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
 /// The best of a few turns of a large matrix product and of copies of several sizes, on the current device. OutOfMemory if not
 /// even the product's operands are given.
 [[nodiscard]] Peaks measure_peaks(Precision precision, MemoryResource& memory, CUstream_st* stream);
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -4,21 +4,21 @@
 #include <algorithm>
 #include <numeric>
 
-#include "backends/cuda/cuda_error.h"
+#include "backends/cuda/error.h"
 #include "backends/cuda/executable.h"
 #include "core/error.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace k = kernels::cuda;
 
-void CudnnExecutable::reset_statistics() {
+void CudaExecutable::reset_statistics() {
   const DeviceGuard guard(device_);
   upload(statistics_, notes_.fused_bytes, nothing_seen_.data(), nothing_seen_.size());
   samples_ = 0;
   batches_ = 0;
 }
 
-void CudnnExecutable::read_statistics(Statistics& statistics) const {
+void CudaExecutable::read_statistics(Statistics& statistics) const {
   const DeviceGuard guard(device_);
   std::vector<std::byte> slab(notes_.totals_bytes);
   if (!slab.empty()) ELEK_CUDA_CALL(cudaMemcpy(slab.data(), statistics_.data(), slab.size(), cudaMemcpyDeviceToHost));
@@ -58,7 +58,7 @@ void CudnnExecutable::read_statistics(Statistics& statistics) const {
   }
 }
 
-std::vector<BatchMoments> CudnnExecutable::batch_moments() const {
+std::vector<BatchMoments> CudaExecutable::batch_moments() const {
   const DeviceGuard guard(device_);
   std::vector<BatchMoments> all;
   for (const WatchedMoments& m : notes_.batch_moments) {
@@ -70,4 +70,4 @@ std::vector<BatchMoments> CudnnExecutable::batch_moments() const {
   return all;
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -10,23 +10,15 @@
 #include <vector>
 
 #include "backends/cuda/choose.h"
-#include "backends/cuda/conv_graph.h"
+#include "backends/cuda/cudnn/conv_graph.h"
 #include "backends/cuda/linear.h"
 #include "backends/host_staging.h"
 #include "backends/steps.h"
 #include "kernels/cuda/tap_norms.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
-using backends::check_slot;
-using backends::Kind;
-using backends::kNone;
-using backends::Place;
-using backends::reserve;
-using backends::Watched;
-using backends::WatchedMoments;
-
-struct Step : backends::CommonStep {
+struct Step : CommonStep {
   // Convolution. Plans are made for a whole micro-batch; fewer samples run through the same plan, and what lies beyond them is
   // computed and ignored, except that sums taken inside it would count it: then `partial` is another way.
   Way way = Way::kWhole;
@@ -62,7 +54,7 @@ struct WatchedTaps {
 /// Everything lowering decided beside the program. The statistics slab begins with the f32 sums that kernels add to
 /// (fused_bytes, zeroed before every pass), then the totals (to the end: reset on request), then the table that ties the two
 /// together.
-struct Notes : backends::CommonNotes {
+struct Notes : CommonNotes {
   std::vector<Step> steps;
   std::vector<WatchedTaps> tap_norms;
   size_t fused_bytes = 0;
@@ -83,4 +75,4 @@ struct Staging {
 /// kernels[…] as statistics files record them: library, precision and the kernels' own names, hashed.
 [[nodiscard]] std::string describe_kernels(const Program& program, const Notes& notes);
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -18,7 +18,7 @@
 #include "tests/golden/session_support.h"
 #include "tests/support/compare.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 namespace {
 
 constexpr double kTolerance = 2e-5;  // of the largest logit: the project's bound for whole networks
@@ -222,4 +222,4 @@ TEST_F(KernelTimesTest, AFolderThatCannotBeWrittenIsOneWarningAndNoFailure) {
 }
 
 }  // namespace
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

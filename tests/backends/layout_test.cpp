@@ -8,9 +8,9 @@
 #include <iterator>
 #include <string>
 
-#include "backends/cpu/dnnl_adapter.h"
+#include "backends/cpu/onednn.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 namespace {
 
 bool the_processor_has_tiles() {
@@ -46,4 +46,4 @@ TEST(Layout, InBf16EveryConvolutionUsesTheTilesThatThereAre) {
 }
 
 }  // namespace
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

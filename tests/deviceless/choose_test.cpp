@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 using ::testing::HasSubstr;
@@ -50,4 +50,4 @@ TEST(Choose, ComparesNoTimesThatItHasNot) {
 }
 
 }  // namespace
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

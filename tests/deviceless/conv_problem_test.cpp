@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Keys, pitches and which sums fuse: plain host code.
-#include "backends/cuda/conv_problem.h"
+#include "backends/cuda/cudnn/conv_problem.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 #include "core/sums.h"
 #include "tests/deviceless/layers.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 ConvProblem some() {
@@ -96,4 +96,4 @@ TEST(Layers, CountEveryConvolutionOnce) {
 }
 
 }  // namespace
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Errors where there is no GPU: each says what is missing and what to do. With a GPU these have nothing to look at and skip.
+#include "backends/cuda/device.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "backends/backend.h"
-#include "backends/cuda/cuda_device.h"
-#include "backends/cuda/cuda_error.h"
+#include "backends/cuda/error.h"
 #include "core/error.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 using ::testing::HasSubstr;
@@ -49,4 +50,4 @@ TEST(NoDevice, IsADeviceErrorThatSaysSo) {
 }
 
 }  // namespace
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

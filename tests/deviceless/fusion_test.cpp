@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/conv_graph.h"
+#include "backends/cuda/cudnn/conv_graph.h"
 #include "tests/deviceless/layers.h"
 
 namespace elek::test {
@@ -54,8 +54,9 @@ std::vector<uint8_t> description(const std::string& device) {
 }
 
 /// The first candidate that compiles, or why none does. By heuristics first, as the backend lists them.
-Result<cudnn::ConvPlan> build_any(const cudnn::ConvProblem& problem, const cudnn::DeviceModel& device) {
-  auto graph = cudnn::ConvGraph::make(problem, device);
+Result<backends::cuda::ConvPlan> build_any(const backends::cuda::ConvProblem& problem,
+                                           const backends::cuda::DeviceModel& device) {
+  auto graph = backends::cuda::ConvGraph::make(problem, device);
   if (!graph) return No{graph.reason()};
   std::string reasons;
   for (size_t i = 0; i < graph.value().candidates(); ++i) {
@@ -75,9 +76,9 @@ std::vector<Layer> spread(const std::vector<Layer>& layers, size_t count) {
 }
 
 void expect_builds(const std::string& suite, const Case& c, size_t shapes) {
-  const auto version = cudnn::load_cudnn();
+  const auto version = backends::cuda::load_cudnn();
   if (!version) GTEST_SKIP() << version.reason();
-  const auto device = cudnn::DeviceModel::from_json(description(c.device));
+  const auto device = backends::cuda::DeviceModel::from_json(description(c.device));
   ASSERT_TRUE(device) << c.device << ": " << device.reason();
   const int64_t least = expected(suite, c);
   ASSERT_GE(least, 1) << "expected.txt has no line \"" << suite << " " << name_of(c) << " LAYERS\"";
@@ -85,11 +86,11 @@ void expect_builds(const std::string& suite, const Case& c, size_t shapes) {
   for (const Layer& layer : spread(layers_of(c.arch, c.pruned, kSamples, c.sums), shapes)) {
     const auto plan = build_any(layer.problem, device.value());
     std::cout << "  " << (plan ? plan.value().engine() : "none: " + plan.reason().substr(0, 400)) << "  x" << layer.layers
-              << "  " << cudnn::key(layer.problem) << std::endl;
+              << "  " << backends::cuda::key(layer.problem) << std::endl;
     if (plan) built += layer.layers;
   }
-  std::cout << "built: " << suite << " " << name_of(c) << " " << built << " (cuDNN " << cudnn::version_name(version.value())
-            << ")" << std::endl;
+  std::cout << "built: " << suite << " " << name_of(c) << " " << built << " (cuDNN "
+            << backends::cuda::version_name(version.value()) << ")" << std::endl;
   EXPECT_GE(built, least) << "fewer layers build as one kernel than expected.txt says";
 }
 
@@ -115,9 +116,9 @@ INSTANTIATE_TEST_SUITE_P(Deviceless, Full, ::testing::ValuesIn(cases()),
 
 // A plan that was written can be read back for the same device, and rubbish is a "no", not a crash.
 TEST(PlanBytes, SurviveTheRoundTrip) {
-  const auto version = cudnn::load_cudnn();
+  const auto version = backends::cuda::load_cudnn();
   if (!version) GTEST_SKIP() << version.reason();
-  const auto device = cudnn::DeviceModel::from_json(description("a100"));
+  const auto device = backends::cuda::DeviceModel::from_json(description("a100"));
   ASSERT_TRUE(device) << device.reason();
   const auto problem = layers_of("resnet18", false, kSamples, Sums::kAll).at(1).problem;
   const auto plan = build_any(problem, device.value());
@@ -125,21 +126,21 @@ TEST(PlanBytes, SurviveTheRoundTrip) {
   const auto bytes = plan.value().serialise();
   ASSERT_TRUE(bytes) << bytes.reason();
   ASSERT_GT(bytes.value().size(), 100U);
-  const auto back = cudnn::load_plan(problem, device.value(), bytes.value(), plan.value().engine());
+  const auto back = backends::cuda::load_plan(problem, device.value(), bytes.value(), plan.value().engine());
   ASSERT_TRUE(back) << back.reason();
   EXPECT_EQ(back.value().workspace_bytes(), plan.value().workspace_bytes());
   auto cut = bytes.value();
   cut.resize(cut.size() / 2);
-  EXPECT_FALSE(cudnn::load_plan(problem, device.value(), cut, "cut"));
-  EXPECT_FALSE(cudnn::load_plan(problem, device.value(), std::vector<uint8_t>(64, 0x55), "rubbish"));
+  EXPECT_FALSE(backends::cuda::load_plan(problem, device.value(), cut, "cut"));
+  EXPECT_FALSE(backends::cuda::load_plan(problem, device.value(), std::vector<uint8_t>(64, 0x55), "rubbish"));
 }
 
 // What cannot fuse says so, and why, without an exception.
 TEST(NotSupported, IsAResult) {
-  const auto version = cudnn::load_cudnn();
+  const auto version = backends::cuda::load_cudnn();
   if (!version) GTEST_SKIP() << version.reason();
-  EXPECT_FALSE(cudnn::DeviceModel::from_json(std::vector<uint8_t>{'{', '}', 'x'}));
-  const auto device = cudnn::DeviceModel::from_json(description("h100"));
+  EXPECT_FALSE(backends::cuda::DeviceModel::from_json(std::vector<uint8_t>{'{', '}', 'x'}));
+  const auto device = backends::cuda::DeviceModel::from_json(description("h100"));
   ASSERT_TRUE(device) << device.reason();
   auto problem = layers_of("resnet18", false, kSamples, Sums::kAll).at(1).problem;
   problem.precision = Precision::kF32;  // true f32 with six sums: no such kernel

@@ -15,10 +15,10 @@ std::vector<Layer> layers_of(const std::string& arch, bool pruned, int64_t sampl
   std::vector<Layer> layers;
   for (const FusedNode& step : fuse(graph, BatchNorm::kFold).steps) {
     if (!step.node.is<Conv2dAttrs>()) continue;
-    const uint32_t every = cudnn::kEveryFusedSum & ~(step.relu ? 0U : uint32_t{cudnn::kMaxY});
-    const auto raw = cudnn::problem_of(graph, step, samples, Precision::kF16);
-    const auto problem = cudnn::with_tail(raw, step, sums == Sums::kAll ? every : 0);
-    const auto same = [&](const Layer& l) { return cudnn::key(l.problem) == cudnn::key(problem); };
+    const uint32_t every = backends::cuda::kEveryFusedSum & ~(step.relu ? 0U : uint32_t{backends::cuda::kMaxY});
+    const auto raw = backends::cuda::problem_of(graph, step, samples, Precision::kF16);
+    const auto problem = backends::cuda::with_tail(raw, step, sums == Sums::kAll ? every : 0);
+    const auto same = [&](const Layer& l) { return backends::cuda::key(l.problem) == backends::cuda::key(problem); };
     const auto found = std::find_if(layers.begin(), layers.end(), same);
     if (found != layers.end()) {
       ++found->layers;

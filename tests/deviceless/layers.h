@@ -6,12 +6,12 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/conv_problem.h"
+#include "backends/cuda/cudnn/conv_problem.h"
 
 namespace elek::test {
 
 struct Layer {
-  cudnn::ConvProblem problem;
+  backends::cuda::ConvProblem problem;
   int64_t layers = 0;  // of the network that are this problem
 };
 

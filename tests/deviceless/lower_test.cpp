@@ -20,7 +20,7 @@
 #include "plan/plan.h"
 #include "tests/support/models.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 using ::testing::HasSubstr;
@@ -228,4 +228,4 @@ TEST_F(LowerTest, ReadsPlansFromTheCacheAndBuildsAgainWhatIsCorrupt) {
 }
 
 }  // namespace
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -43,7 +43,7 @@ TEST_F(StoragesTest, AResidualIsOverwrittenByItsLastReader) {
   const int32_t a = add(x, -1, kNothing);
   const int32_t y = add(a, x, kAdds);
   const int32_t z = add(y, -1, kNothing);
-  EXPECT_EQ(share(z), (std::vector{Place::kOwn, Place::kOwn, Place::kResidual, Place::kOwn}));
+  EXPECT_EQ(share(z), (std::vector{Place::kNew, Place::kNew, Place::kResidual, Place::kNew}));
   EXPECT_EQ(storage_of(y).name, "t0");
   EXPECT_EQ(storage_of(x).last_step, 3) << "alive until what was written over it has been read";
   EXPECT_EQ(storage_of(a).first_step, 1);
@@ -57,14 +57,14 @@ TEST_F(StoragesTest, WhatIsStillReadIsNotOverwritten) {
   const int32_t y = add(a, x, kAdds);
   const int32_t z = add(y, x, kAdds);  // reads x again: y must not lie over it, z may
   const auto places = share(add(z, -1, kNothing));
-  EXPECT_EQ(places[static_cast<size_t>(y)], Place::kOwn);
+  EXPECT_EQ(places[static_cast<size_t>(y)], Place::kNew);
   EXPECT_EQ(places[static_cast<size_t>(z)], Place::kResidual);
 }
 
 TEST_F(StoragesTest, AnOperandThatIsBothInputAndResidualIsNotOverwritten) {
   const int32_t x = add(-1, -1, kNothing);
   const int32_t y = add(x, x, kElementwise);
-  EXPECT_EQ(share(add(y, -1, kNothing))[1], Place::kOwn);
+  EXPECT_EQ(share(add(y, -1, kNothing))[1], Place::kNew);
 }
 
 TEST_F(StoragesTest, TheAnswerAndOtherSizesAreNotOverwritten) {
@@ -74,8 +74,8 @@ TEST_F(StoragesTest, TheAnswerAndOtherSizesAreNotOverwritten) {
   const int32_t narrow = add(x, -1, kNothing, 32);
   const int32_t wide = add(narrow, -1, kElementwise);
   const auto places = share(answer);
-  EXPECT_EQ(places[2], Place::kOwn) << "the answer is read after the last step";
-  EXPECT_EQ(places[static_cast<size_t>(wide)], Place::kOwn) << "64 bytes over 32";
+  EXPECT_EQ(places[2], Place::kNew) << "the answer is read after the last step";
+  EXPECT_EQ(places[static_cast<size_t>(wide)], Place::kNew) << "64 bytes over 32";
   EXPECT_EQ(storage_of(answer).last_step, 4);
 }
 
@@ -83,7 +83,7 @@ TEST_F(StoragesTest, OtherTypesAreNotOverwritten) {
   const int32_t x = add(-1, -1, kNothing);
   const int32_t y = add(x, -1, kElementwise);
   program_.tensors[static_cast<size_t>(y)].dtype = DType::kF16;
-  EXPECT_EQ(share(add(y, -1, kNothing))[1], Place::kOwn);
+  EXPECT_EQ(share(add(y, -1, kNothing))[1], Place::kNew);
 }
 
 TEST_F(StoragesTest, NothingIsReusedWhereEverythingIsKept) {
@@ -91,7 +91,7 @@ TEST_F(StoragesTest, NothingIsReusedWhereEverythingIsKept) {
   const int32_t a = add(x, -1, {true, false, false});  // an alias stays one
   const int32_t y = add(a, -1, kElementwise);
   const auto places = share(y, Reuse::kNever, true);
-  EXPECT_EQ(places, (std::vector{Place::kOwn, Place::kInput, Place::kOwn}));
+  EXPECT_EQ(places, (std::vector{Place::kNew, Place::kInput, Place::kNew}));
   EXPECT_EQ(storage_of(a).last_step, 2);
 }
 

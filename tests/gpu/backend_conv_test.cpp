@@ -11,10 +11,10 @@
 #include <limits>
 #include <vector>
 
-#include "backends/cuda/conv_graph.h"
-#include "backends/cuda/cuda_device.h"
-#include "backends/cuda/cuda_memory.h"
-#include "backends/cuda/in_place.h"
+#include "backends/cuda/cudnn/conv_graph.h"
+#include "backends/cuda/cudnn/in_place.h"
+#include "backends/cuda/device.h"
+#include "backends/cuda/memory.h"
 #include "core/error.h"
 #include "core/memory/tensor.h"
 #include "core/runtime.h"
@@ -22,7 +22,7 @@
 #include "tests/support/compare.h"
 #include "tests/support/reference.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 /// Host values as bytes of the precision's storage type, and back.
@@ -216,4 +216,4 @@ INSTANTIATE_TEST_SUITE_P(Forms, ConvValues,
                                            Case{Precision::kF32, 3, 1, false, false, 0, Tail::kNone}));
 
 }  // namespace
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

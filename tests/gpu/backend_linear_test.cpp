@@ -4,15 +4,15 @@
 
 #include <vector>
 
-#include "backends/cuda/cuda_device.h"
-#include "backends/cuda/cuda_memory.h"
+#include "backends/cuda/device.h"
 #include "backends/cuda/linear.h"
+#include "backends/cuda/memory.h"
 #include "core/memory/tensor.h"
 #include "core/runtime.h"
 #include "tests/gpu/gpu.h"
 #include "tests/support/compare.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 TEST(Linear, IsTheDefinition) {
@@ -62,4 +62,4 @@ TEST(Linear, IsTheDefinition) {
 }
 
 }  // namespace
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -8,12 +8,12 @@
 #include <thread>
 #include <vector>
 
-#include "backends/cuda/cuda_device.h"
-#include "backends/cuda/cuda_memory.h"
+#include "backends/cuda/device.h"
+#include "backends/cuda/memory.h"
 #include "core/error.h"
 #include "tests/gpu/gpu.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 enum class Source : uint8_t { kMalloc, kMallocAsync, kPinned };
@@ -134,4 +134,4 @@ TEST(CudaGraph, ReplaysWhatWasRecordedAndNothingElse) {
 }
 
 }  // namespace
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -7,14 +7,14 @@
 #include <memory>
 #include <vector>
 
-#include "backends/cuda/cuda_device.h"
-#include "backends/cuda/cuda_memory.h"
-#include "backends/cuda/cuda_stream_order.h"
+#include "backends/cuda/device.h"
+#include "backends/cuda/memory.h"
+#include "backends/cuda/stream_order.h"
 #include "core/memory/pool.h"
 #include "core/runtime.h"
 #include "tests/gpu/gpu.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 TEST(GpuPool, StreamsNeverSeeEachOthersBlocks) {
@@ -76,4 +76,4 @@ TEST(GpuStreamOrder, AMarkPassesWhenTheStreamHasComeThatFar) {
 }
 
 }  // namespace
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -11,10 +11,10 @@
 #include <thread>
 #include <vector>
 
-#include "backends/cuda/cuda_error.h"
-#include "backends/cuda/cuda_memory.h"
-#include "backends/cuda/plan_store.h"
-#include "backends/cuda/problem_scratch.h"
+#include "backends/cuda/cudnn/plan_store.h"
+#include "backends/cuda/cudnn/problem_scratch.h"
+#include "backends/cuda/error.h"
+#include "backends/cuda/memory.h"
 #include "core/error.h"
 #include "core/memory/tensor.h"
 #include "models/resnet.h"
@@ -26,13 +26,13 @@ namespace {
 struct Built {
   std::string engine;
   double build_ms = 0;
-  cudnn::ConvPlan plan;  // valid, or
+  backends::cuda::ConvPlan plan;  // valid, or
   std::string no;
 };
 
 struct Job {
   std::string layer;
-  cudnn::ConvProblem problem;
+  backends::cuda::ConvProblem problem;
   std::string no;
   std::vector<Built> built;
 };
@@ -42,14 +42,14 @@ std::vector<Job> jobs_of(int64_t batch) {
   const Graph graph = build_resnet(resnet_spec("resnet50"));
   const std::vector<std::string> layers{"conv1",          "layer1.0.conv2", "layer1.1.conv3",
                                         "layer2.0.conv2", "layer4.1.conv2", "layer4.2.conv3"};
-  const uint32_t activity = cudnn::kSumY | cudnn::kSumYSquared | cudnn::kCountActive;
+  const uint32_t activity = backends::cuda::kSumY | backends::cuda::kSumYSquared | backends::cuda::kCountActive;
   std::vector<Job> jobs;
   for (const FusedNode& step : fuse(graph, BatchNorm::kFold).steps) {
     if (std::find(layers.begin(), layers.end(), step.node.name) == layers.end()) continue;
-    for (const uint32_t sums : {0U, static_cast<uint32_t>(cudnn::kSumY), activity, cudnn::kEveryFusedSum}) {
+    for (const uint32_t sums : {0U, static_cast<uint32_t>(backends::cuda::kSumY), activity, backends::cuda::kEveryFusedSum}) {
       Job job;
       job.layer = step.node.name;
-      job.problem = cudnn::with_tail(cudnn::problem_of(graph, step, batch, Precision::kF16), step, sums);
+      job.problem = backends::cuda::with_tail(backends::cuda::problem_of(graph, step, batch, Precision::kF16), step, sums);
       jobs.push_back(std::move(job));
     }
   }
@@ -57,8 +57,8 @@ std::vector<Job> jobs_of(int64_t batch) {
   return jobs;
 }
 
-void build(Job& job, const cudnn::DeviceModel& device) {
-  auto graph = cudnn::ConvGraph::make(job.problem, device);
+void build(Job& job, const backends::cuda::DeviceModel& device) {
+  auto graph = backends::cuda::ConvGraph::make(job.problem, device);
   if (!graph) {
     job.no = graph.reason();
     return;
@@ -78,7 +78,7 @@ void build(Job& job, const cudnn::DeviceModel& device) {
   }
 }
 
-void build_in_parallel(std::vector<Job>& jobs, const cudnn::DeviceModel& device) {
+void build_in_parallel(std::vector<Job>& jobs, const backends::cuda::DeviceModel& device) {
   std::atomic<size_t> next{0};
   std::vector<std::thread> threads;
   for (unsigned t = 0; t < std::max(1U, std::thread::hardware_concurrency()); ++t) {
@@ -92,21 +92,21 @@ void build_in_parallel(std::vector<Job>& jobs, const cudnn::DeviceModel& device)
 /// One plan with memory of its own; every buffer but the sums is filled with small values.
 class Trial {
  public:
-  Trial(const cudnn::ConvPlan& plan, cudnnContext* handle, cudaStream_t stream)
+  Trial(const backends::cuda::ConvPlan& plan, cudnnContext* handle, cudaStream_t stream)
       : plan_(plan),
         at_(plan.problem(), plan.workspace_bytes()),
-        memory_(at_.bytes, cudnn::cuda_resource(0), "trial"),
+        memory_(at_.bytes, backends::cuda::cuda_resource(0), "trial"),
         handle_(handle),
         stream_(stream) {
     pointers_ = at_.pointers(static_cast<std::byte*>(memory_.data()));
-    ELEK_CUDA_CALL(cudaMemsetAsync(memory_.data(), cudnn::kScratchFill, memory_.bytes(), stream_));
+    ELEK_CUDA_CALL(cudaMemsetAsync(memory_.data(), backends::cuda::kScratchFill, memory_.bytes(), stream_));
     clear_sums();
   }
   void run() const { plan_.execute(handle_, pointers_, static_cast<std::byte*>(memory_.data()) + at_.workspace); }
   void clear_sums() const {
     for (float* sum : pointers_.sums) ELEK_CUDA_CALL(cudaMemsetAsync(sum, 0, filter_bytes(), stream_));
   }
-  [[nodiscard]] double first_of(cudnn::FusedSums kind) const {
+  [[nodiscard]] double first_of(backends::cuda::FusedSums kind) const {
     float value = 0;
     const auto place = static_cast<size_t>(std::countr_zero(static_cast<uint32_t>(kind)));
     ELEK_CUDA_CALL(cudaMemcpyAsync(&value, pointers_.sums[place], sizeof(value), cudaMemcpyDeviceToHost, stream_));
@@ -116,20 +116,20 @@ class Trial {
   /// The first sum after a second run over the first's, in units of one: 2 = it adds, 1 = it clears its outputs itself.
   [[nodiscard]] double second_run_without_zeroing() const {
     run();
-    const double once = first_of(cudnn::kSumY);
+    const double once = first_of(backends::cuda::kSumY);
     run();
-    return first_of(cudnn::kSumY) / once;
+    return first_of(backends::cuda::kSumY) / once;
   }
   [[nodiscard]] bool nan_survives() const {
     const unsigned short nan = 0x7E00;
     ELEK_CUDA_CALL(cudaMemcpyAsync(const_cast<void*>(pointers_.x), &nan, sizeof(nan), cudaMemcpyHostToDevice, stream_));
     clear_sums();
     run();
-    return std::isnan(first_of(cudnn::kSumY));
+    return std::isnan(first_of(backends::cuda::kSumY));
   }
   /// Every output is 1 + 2^-12, which f16 stores as 1: above a threshold of 1 only before it is rounded.
   [[nodiscard]] bool counts_before_rounding() {
-    const cudnn::ConvProblem& p = plan_.problem();
+    const backends::cuda::ConvProblem& p = plan_.problem();
     const std::vector<float> bias(static_cast<size_t>(p.filters), 1.0F + 0x1p-12F);
     ELEK_CUDA_CALL(cudaMemsetAsync(const_cast<void*>(pointers_.x), 0, p.x_bytes(), stream_));
     if (p.residual) ELEK_CUDA_CALL(cudaMemsetAsync(const_cast<void*>(pointers_.residual), 0, p.y_bytes(), stream_));
@@ -138,22 +138,22 @@ class Trial {
     pointers_.threshold = 1.0F;
     clear_sums();
     run();
-    return first_of(cudnn::kCountActive) > 0;
+    return first_of(backends::cuda::kCountActive) > 0;
   }
 
  private:
   [[nodiscard]] size_t filter_bytes() const { return static_cast<size_t>(plan_.problem().filters) * sizeof(float); }
-  const cudnn::ConvPlan& plan_;
-  cudnn::ProblemScratch at_;
+  const backends::cuda::ConvPlan& plan_;
+  backends::cuda::ProblemScratch at_;
   Buffer memory_;
-  cudnn::ConvPointers pointers_;
+  backends::cuda::ConvPointers pointers_;
   cudnnContext* handle_;
   cudaStream_t stream_;
 };
 
 void ask(const Job& job, const Built& built, cudnnContext* handle, cudaStream_t stream) {
   Json line{{"layer", job.layer},
-            {"problem", cudnn::key(job.problem)},
+            {"problem", backends::cuda::key(job.problem)},
             {"sums", job.problem.sums},
             {"engine", built.engine},
             {"build_ms", built.build_ms}};
@@ -164,13 +164,13 @@ void ask(const Job& job, const Built& built, cudnnContext* handle, cudaStream_t 
   Trial trial(built.plan, handle, stream);
   line["workspace_bytes"] = built.plan.workspace_bytes();
   try {
-    line["time_us"] = cudnn::time_us(stream, [&] { trial.run(); });
+    line["time_us"] = backends::cuda::time_us(stream, [&] { trial.run(); });
     trial.clear_sums();
-    if ((job.problem.sums & cudnn::kSumY) != 0) {
+    if ((job.problem.sums & backends::cuda::kSumY) != 0) {
       line["second_run_without_zeroing"] = trial.second_run_without_zeroing();
       line["nan_survives"] = trial.nan_survives();
     }
-    if ((job.problem.sums & cudnn::kCountActive) != 0) line["counts_before_rounding"] = trial.counts_before_rounding();
+    if ((job.problem.sums & backends::cuda::kCountActive) != 0) line["counts_before_rounding"] = trial.counts_before_rounding();
   } catch (const DeviceError& error) {
     line["no"] = error.what();  // builds but refuses to run; a fault shows at the next one's memset and ends the program
   }
@@ -180,15 +180,15 @@ void ask(const Job& job, const Built& built, cudnnContext* handle, cudaStream_t 
 }  // namespace
 
 void ask_engines(int64_t batch) {
-  if (const auto version = cudnn::load_cudnn(); !version) throw DeviceError(version.reason());
-  const auto device = cudnn::DeviceModel::of_device(0);
+  if (const auto version = backends::cuda::load_cudnn(); !version) throw DeviceError(version.reason());
+  const auto device = backends::cuda::DeviceModel::of_device(0);
   if (!device) throw DeviceError(device.reason());
-  const cudnn::CudaStream stream;
-  const cudnn::CudnnHandle handle(stream.get());
+  const backends::cuda::CudaStream stream;
+  const backends::cuda::CudnnHandle handle(stream.get());
   std::vector<Job> jobs = jobs_of(batch);
   build_in_parallel(jobs, device.value());
   for (const Job& job : jobs) {
-    if (!job.no.empty()) print({{"layer", job.layer}, {"problem", cudnn::key(job.problem)}, {"no", job.no}});
+    if (!job.no.empty()) print({{"layer", job.layer}, {"problem", backends::cuda::key(job.problem)}, {"no", job.no}});
     for (const Built& built : job.built) ask(job, built, handle.get(), stream.get());
   }
 }

@@ -7,8 +7,8 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "backends/cuda/conv_graph.h"
-#include "backends/cuda/cuda_device.h"
+#include "backends/cuda/cudnn/conv_graph.h"
+#include "backends/cuda/device.h"
 #include "core/error.h"
 #include "tests/gpu/questions/questions.h"
 
@@ -22,21 +22,21 @@ void print(const Json& line) {
 namespace {
 
 void facts() {
-  const auto device = cudnn::find_device(0);
+  const auto device = backends::cuda::find_device(0);
   if (!device) throw DeviceError(device.reason());
-  const auto version = cudnn::load_cudnn();
+  const auto version = backends::cuda::load_cudnn();
   if (!version) throw DeviceError(version.reason());
-  const auto model = cudnn::DeviceModel::of_device(0);
+  const auto model = backends::cuda::DeviceModel::of_device(0);
   if (!model) throw DeviceError(model.reason());
   const auto json = model.value().to_json();
-  const cudnn::DeviceFacts& f = device.value();
+  const backends::cuda::DeviceFacts& f = device.value();
   print({{"device", f.name},
          {"compute_capability", f.compute_capability},
          {"multiprocessors", f.multiprocessors},
          {"memory_bytes", f.memory_bytes},
-         {"driver", cudnn::cuda_version_name(f.driver_version)},
-         {"runtime", cudnn::cuda_version_name(f.runtime_version)},
-         {"cudnn", cudnn::version_name(version.value())},
+         {"driver", backends::cuda::cuda_version_name(f.driver_version)},
+         {"runtime", backends::cuda::cuda_version_name(f.runtime_version)},
+         {"cudnn", backends::cuda::version_name(version.value())},
          {"device_properties", json ? Json::parse(json.value(), nullptr, false) : Json(json.reason())}});
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// cuDNN's stand-in: the interface of backends/cuda/conv_graph.h without cuDNN behind it; see libraries.h.
+// cuDNN's stand-in: the interface of backends/cuda/cudnn/conv_graph.h without cuDNN behind it; see libraries.h.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -10,7 +10,7 @@
 #include <cstring>
 #include <mutex>
 
-#include "backends/cuda/conv_graph.h"
+#include "backends/cuda/cudnn/conv_graph.h"
 #include "core/error.h"
 #include "tests/simt/libraries/libraries.h"
 #include "tests/simt/runtime.h"
@@ -94,7 +94,7 @@ float tf32(float value) { return std::bit_cast<float>(std::bit_cast<uint32_t>(va
 
 }  // namespace elek::simt
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 /// The convolution of one problem by its definition, f32 accumulation. The filters are the innermost loop.
@@ -271,4 +271,4 @@ Result<ConvPlan> ConvGraph::build(size_t candidate) const {
   return ConvPlan(graph_, static_cast<int64_t>(candidate), problem_, names_.at(candidate));
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Each thread of a team on its own core while it is measured, and afterwards where it might be before.
-#include "backends/cpu/own_cores.h"
+#include "backends/cpu/pinned_cores.h"
 
 #include <gtest/gtest.h>
 #include <omp.h>
@@ -8,7 +8,7 @@
 #include <set>
 #include <vector>
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 namespace {
 
 /// The cores that each thread of a team of this size may run on.
@@ -25,11 +25,11 @@ std::vector<std::set<int>> allowed_cores(int threads) {
   return of_thread;
 }
 
-TEST(OwnCores, EachThreadHasOneOfItsOwnAndThenAllAgain) {
+TEST(PinnedCores, EachThreadHasOneOfItsOwnAndThenAllAgain) {
   if (omp_get_proc_bind() != omp_proc_bind_false) GTEST_SKIP() << "OpenMP binds the threads here";
   const std::vector<std::set<int>> before = allowed_cores(2);
   {
-    const OwnCores cores(2);
+    const PinnedCores cores(2);
     const std::vector<std::set<int>> during = allowed_cores(2);
     if (before[0].size() < 2) {
       EXPECT_EQ(during, before);
@@ -43,12 +43,12 @@ TEST(OwnCores, EachThreadHasOneOfItsOwnAndThenAllAgain) {
   EXPECT_EQ(allowed_cores(2), before);
 }
 
-TEST(OwnCores, MoreThreadsThanCoresAreLeftAlone) {
+TEST(PinnedCores, MoreThreadsThanCoresAreLeftAlone) {
   const int threads = static_cast<int>(allowed_cores(1)[0].size()) + 1;
   const std::vector<std::set<int>> before = allowed_cores(threads);
-  const OwnCores cores(threads);
+  const PinnedCores cores(threads);
   EXPECT_EQ(allowed_cores(threads), before);
 }
 
 }  // namespace
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests: tests/gpu/backend_memory_test.cpp
-#include "backends/cuda/cuda_memory.h"
+#include "backends/cuda/memory.h"
 
 #include <cuda_runtime_api.h>
 
@@ -8,11 +8,11 @@
 #include <map>
 #include <memory>
 
-#include "backends/cuda/cuda_device.h"
-#include "backends/cuda/cuda_error.h"
+#include "backends/cuda/device.h"
+#include "backends/cuda/error.h"
 #include "core/error.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 struct MemoryInfo {
@@ -149,4 +149,4 @@ PinnedResource& pinned_resource() {
   return resource;
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -9,7 +9,7 @@
 
 #include "core/memory/resource.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
 /// Live and peak bytes of one resource. Thread-safe.
 class ByteCount {
@@ -72,4 +72,4 @@ class PinnedResource final : public MemoryResource {
 [[nodiscard]] CudaResource& cuda_resource(int index);
 [[nodiscard]] PinnedResource& pinned_resource();
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

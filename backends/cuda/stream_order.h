@@ -11,7 +11,7 @@
 
 #include "core/memory/stream_order.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
 /// Marks on the streams of one device. What waits for a mark after the device has failed goes on: the failure shows elsewhere.
 class CudaStreamOrder final : public StreamOrder {
@@ -36,4 +36,4 @@ class CudaStreamOrder final : public StreamOrder {
 /// The process's own, one a device, made when first asked for and never destroyed.
 [[nodiscard]] CudaStreamOrder& stream_order(int index);
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/conv_problem.h"
+#include "backends/cuda/cudnn/conv_problem.h"
 #include "core/result.h"
 
 struct cudnnContext;
@@ -26,7 +26,7 @@ class Graph;
 }
 }  // namespace cudnn_frontend
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
 /// Opens libcudnn once a process: $ELEK_CUDNN (a file), then libcudnn.so.9, then the one elek was built with. The version
 /// (91900 = 9.19.0), or why there is none. Thread-safe.
@@ -116,4 +116,4 @@ class ConvGraph {
   std::string refusals_;
 };
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -7,12 +7,12 @@
 
 #include <string>
 
-#include "backends/cuda/plan_store.h"
+#include "backends/cuda/cudnn/plan_store.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
 /// Why the plan must not write over its residual; empty if it may: every channel's sums of the stored values are bit for bit
 /// the same both ways. (An element that was read after it was written would count its sum twice.) Waits for the stream.
 [[nodiscard]] std::string why_not_in_place(const ConvPlan& plan, const Target& target);
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "backends/cuda/cuda_error.h"
+#include "backends/cuda/error.h"
 
 #include <atomic>
 
 #include "core/runtime.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
 bool is_sticky(cudaError_t status) noexcept {
   switch (status) {
@@ -73,4 +73,4 @@ void throw_fault(const char* doing) {
   if (is_sticky(status)) throw DeviceError(explain(status, doing));
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

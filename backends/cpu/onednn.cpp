@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// oneDNN 2.x and 3.x behind dnnl_adapter.h; the #if below are the only ones that know which.
+// oneDNN 2.x and 3.x behind onednn.h; the #if below are the only ones that know which.
 // Tests: tests/golden/session_test.cpp
-#include "backends/cpu/dnnl_adapter.h"
+#include "backends/cpu/onednn.h"
 
 #include <algorithm>
 #include <array>
@@ -10,7 +10,7 @@
 
 #include "core/error.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 namespace {
 
 using Dims = dnnl::memory::dims;
@@ -286,4 +286,4 @@ std::string library_name() {
   return "oneDNN " + std::to_string(v->major) + "." + std::to_string(v->minor) + "." + std::to_string(v->patch);
 }
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

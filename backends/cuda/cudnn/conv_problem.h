@@ -10,7 +10,7 @@
 #include "core/types.h"
 #include "graph/passes.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
 /// Per-channel sums that the convolution's own kernel takes, combined with |. Order = place in the slab.
 enum FusedSums : uint32_t {
@@ -76,4 +76,4 @@ inline constexpr int64_t kExactCount = int64_t{1} << 24;
 /// The same with all that follows it in the network: bias, residual, ReLU.
 [[nodiscard]] ConvProblem with_tail(ConvProblem problem, const FusedNode& step, uint32_t sums);
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Running: pixels on the copy stream into one of two device buffers, the pass on the session's stream, logits back into pinned
 // memory. Tests: tests/gpu/session_*_test.cpp. HAS NOT RUN ON A GPU YET.
-#include "backends/cuda/executable.h"
-
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 #include <algorithm>
 #include <cstring>
 
-#include "backends/cuda/cuda_error.h"
+#include "backends/cuda/error.h"
+#include "backends/cuda/executable.h"
 #include "core/error.h"
 #include "kernels/cuda/batch_moments.h"
 #include "kernels/cuda/channel_map.h"
@@ -18,26 +17,26 @@
 #include "kernels/cuda/preprocess.h"
 #include "kernels/cuda/slab.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace k = kernels::cuda;
 
-CudnnExecutable::View CudnnExecutable::view(int32_t tensor, int64_t samples) const {
+CudaExecutable::View CudaExecutable::view(int32_t tensor, int64_t samples) const {
   const ProgramTensor& t = program_.tensors[static_cast<size_t>(tensor)];
   return {at(arena_, plan_.storage_offsets[static_cast<size_t>(t.storage)]), t.dtype, samples, t.shape, t.channel_pitch};
 }
 
 /// Where the epilogue adds its sums; null if nothing is watched, or the raw convolution is (then they are taken before).
-const k::ChannelTotals* CudnnExecutable::totals_of(const Step& step) const {
+const k::ChannelTotals* CudaExecutable::totals_of(const Step& step) const {
   return step.watched < 0 || step.watch_raw ? nullptr : &totals_[static_cast<size_t>(step.watched)];
 }
 
-k::PoolSums CudnnExecutable::pool_sums(size_t index) const {
+k::PoolSums CudaExecutable::pool_sums(size_t index) const {
   const Step& step = notes_.steps[index];
   return {totals_of(step), workspace(index, step.sums_offset), step.sums_bytes};
 }
 
 /// While a batch computes, the next one's pixels are copied: two pixel buffers, two outputs, all passes on one stream.
-void CudnnExecutable::begin(const Slot& slot) {
+void CudaExecutable::begin(const Slot& slot) {
   check_slot(slot, program_, notes_);
   const DeviceGuard guard(device_);
   const size_t batch = begun_ % kDepth;
@@ -60,7 +59,7 @@ void CudnnExecutable::begin(const Slot& slot) {
   ++begun_;
 }
 
-std::span<const float> CudnnExecutable::end() {
+std::span<const float> CudaExecutable::end() {
   const DeviceGuard guard(device_);
   const size_t batch = ended_++ % kDepth;
   check(cudaEventSynchronize(outputs_there_[batch]->get()), "running a batch");
@@ -69,7 +68,7 @@ std::span<const float> CudnnExecutable::end() {
 }
 
 /// Copies one slice while the one before it still computes, then enqueues its pass and the way back of its output.
-void CudnnExecutable::run_slice(const uint8_t* pixels, int64_t samples, float* output) {
+void CudaExecutable::run_slice(const uint8_t* pixels, int64_t samples, float* output) {
   const size_t buffer = turn_++ % 2;
   consumed_[buffer]->make_wait(copies_->get());  // the pass before last has read this buffer
   const size_t pixel_bytes = static_cast<size_t>(notes_.input_shape.elements() * samples);
@@ -90,7 +89,7 @@ void CudnnExecutable::run_slice(const uint8_t* pixels, int64_t samples, float* o
 
 /// Everything between the pixels and the output of one micro-batch, on the session's stream. Allocates nothing, so that it can
 /// be recorded.
-void CudnnExecutable::enqueue_pass(size_t buffer, int64_t samples, Pass pass) {
+void CudaExecutable::enqueue_pass(size_t buffer, int64_t samples, Pass pass) {
   const bool fused = pass == Pass::kFull && tied_sums_ > 0;
   mark(0);
   if (fused) ELEK_CUDA_CALL(cudaMemsetAsync(statistics_.data(), 0, notes_.fused_bytes, stream_->get()));
@@ -112,13 +111,13 @@ void CudnnExecutable::enqueue_pass(size_t buffer, int64_t samples, Pass pass) {
 }
 
 /// Event `at` of a timed run: 0 before the first step, i + 1 after step i, the last after the pass.
-void CudnnExecutable::mark(size_t at) {
+void CudaExecutable::mark(size_t at) {
   if (times_ != nullptr) marks_[at]->record(stream_->get());
 }
 
 /// Waits for the pass and adds what lies between its marks. What is launched between the first steps (clearing the slab of
 /// sums) counts with preprocessing.
-void CudnnExecutable::add_laps() {
+void CudaExecutable::add_laps() {
   check(cudaEventSynchronize(marks_.back()->get()), "timing a pass");
   for (size_t i = 0; i + 1 < marks_.size(); ++i) {
     float ms = 0;
@@ -127,7 +126,7 @@ void CudnnExecutable::add_laps() {
   }
 }
 
-std::span<const float> CudnnExecutable::run_timed(const Slot& slot, StepTimes& times) {
+std::span<const float> CudaExecutable::run_timed(const Slot& slot, StepTimes& times) {
   const DeviceGuard guard(device_);
   while (marks_.size() < notes_.steps.size() + 2) marks_.push_back(std::make_unique<CudaEvent>(Timing::kOn));
   times = {std::vector<double>(notes_.steps.size(), 0.0), 0.0};
@@ -142,7 +141,7 @@ std::span<const float> CudnnExecutable::run_timed(const Slot& slot, StepTimes& t
   return end();
 }
 
-void CudnnExecutable::run_step(size_t index, int64_t samples, Pass pass) {
+void CudaExecutable::run_step(size_t index, int64_t samples, Pass pass) {
   const Step& step = notes_.steps[index];
   if (step.tap_norm >= 0) {
     const WatchedTaps& taps = notes_.tap_norms[static_cast<size_t>(step.tap_norm)];
@@ -159,7 +158,7 @@ void CudnnExecutable::run_step(size_t index, int64_t samples, Pass pass) {
   }
 }
 
-void CudnnExecutable::run_convolution(size_t index, int64_t samples, Pass pass) {
+void CudaExecutable::run_convolution(size_t index, int64_t samples, Pass pass) {
   const Step& step = notes_.steps[index];
   const Way way = pass == Pass::kFull ? step.way : step.partial_way;
   const ConvPlan& plan = pass == Pass::kFull ? step.plan : step.partial_plan;
@@ -179,8 +178,8 @@ void CudnnExecutable::run_convolution(size_t index, int64_t samples, Pass pass) 
     k::launch_observe(y, totals_[static_cast<size_t>(step.watched)], workspace(index, step.sums_offset), step.sums_bytes,
                       stream_->get());
   }
-  if (step.own_moments) {
-    normalise_by_own_moments(index, y, y);
+  if (step.by_batch_moments()) {
+    normalise_by_batch_moments(index, y, y);
   } else {
     const float* bias = plan.problem().tail == Tail::kFull ? nullptr : p.bias;  // not twice
     finish(index, y, y, typed<const float>(weights_, step.scale),
@@ -189,7 +188,7 @@ void CudnnExecutable::run_convolution(size_t index, int64_t samples, Pass pass) 
 }
 
 /// y = act(scale * z + shift + residual) and its sums.
-void CudnnExecutable::finish(size_t index, const View& z, const View& y, const float* scale, const float* shift) {
+void CudaExecutable::finish(size_t index, const View& z, const View& y, const float* scale, const float* shift) {
   const Step& step = notes_.steps[index];
   k::Epilogue e;
   e.z = z;
@@ -204,7 +203,7 @@ void CudnnExecutable::finish(size_t index, const View& z, const View& y, const f
   k::launch_epilogue(e, stream_->get());
 }
 
-void CudnnExecutable::normalise_by_own_moments(size_t index, const View& z, const View& y) {
+void CudaExecutable::normalise_by_batch_moments(size_t index, const View& z, const View& y) {
   const Step& step = notes_.steps[index];
   const WatchedMoments& m = notes_.batch_moments[static_cast<size_t>(step.batch_moment)];
   const int64_t channels = m.channels;
@@ -228,7 +227,7 @@ void CudnnExecutable::normalise_by_own_moments(size_t index, const View& z, cons
   finish(index, z, y, n.scale, n.shift);
 }
 
-void CudnnExecutable::run_linear(size_t index, int64_t samples) {
+void CudaExecutable::run_linear(size_t index, int64_t samples) {
   const Step& step = notes_.steps[index];
   const View y = view(step.output, samples);
   const auto* bias = typed<const float>(weights_, step.bias);
@@ -243,14 +242,14 @@ void CudnnExecutable::run_linear(size_t index, int64_t samples) {
 }
 
 /// Sums of a value that is there already.
-void CudnnExecutable::observe(size_t index, const View& y) {
+void CudaExecutable::observe(size_t index, const View& y) {
   const Step& step = notes_.steps[index];
   const k::ChannelTotals* totals = totals_of(step);
   if (totals == nullptr) return;
   k::launch_observe(y, *totals, workspace(index, step.sums_offset), step.sums_bytes, stream_->get());
 }
 
-void CudnnExecutable::run_simple(size_t index, int64_t samples) {
+void CudaExecutable::run_simple(size_t index, int64_t samples) {
   const Step& step = notes_.steps[index];
   const Node& node = program_.steps[index].node.node;
   const View x = view(step.input, samples);
@@ -258,7 +257,7 @@ void CudnnExecutable::run_simple(size_t index, int64_t samples) {
   const auto window = [](const PoolAttrs& a) { return k::PoolWindow{a.kernel, a.stride, a.padding}; };
   switch (step.kind) {
     case Kind::kElementwise:
-      if (step.own_moments) return normalise_by_own_moments(index, x, y);
+      if (step.by_batch_moments()) return normalise_by_batch_moments(index, x, y);
       return finish(index, x, y, typed<const float>(weights_, step.scale), typed<const float>(weights_, step.shift));
     case Kind::kMaxPool:
       return k::launch_max_pool(x, y, window(node.as<MaxPoolAttrs>()), pool_sums(index), stream_->get());
@@ -278,21 +277,21 @@ void CudnnExecutable::run_simple(size_t index, int64_t samples) {
 }
 
 /// Features in the order C, H, W, as the graph's flatten has them; memory has H, W, C.
-void CudnnExecutable::run_relayout(size_t index, const View& x, const View& y) {
+void CudaExecutable::run_relayout(size_t index, const View& x, const View& y) {
   auto* flat = reinterpret_cast<float*>(workspace(index, notes_.steps[index].z_offset));
   k::launch_to_nchw(x, flat, stream_->get());
   k::launch_from_nchw(flat, y, stream_->get());
 }
 
-void CudnnExecutable::synchronise(const char* doing) const { check(cudaStreamSynchronize(stream_->get()), doing); }
+void CudaExecutable::synchronise(const char* doing) const { check(cudaStreamSynchronize(stream_->get()), doing); }
 
-void CudnnExecutable::check(cudaError_t status, const char* doing) const {
+void CudaExecutable::check(cudaError_t status, const char* doing) const {
   if (status == cudaSuccess) return;
   (void)cudaGetLastError();
   throw DeviceError(explain(status, std::string(doing) + " on cuda:" + std::to_string(device_)));
 }
 
-std::vector<float> CudnnExecutable::stored_value(int32_t index) const {
+std::vector<float> CudaExecutable::stored_value(int32_t index) const {
   ELEK_CHECK(notes_.options.keep_values, "stored values are kept only with keep_values");
   const DeviceGuard guard(device_);
   const View y = view(index, last_samples_);
@@ -317,7 +316,7 @@ std::vector<float> CudnnExecutable::stored_value(int32_t index) const {
   return values;
 }
 
-BoundMemory CudnnExecutable::memory() const noexcept {
+BoundMemory CudaExecutable::memory() const noexcept {
   BoundMemory memory;
   memory.weights_bytes = weights_.bytes();
   memory.statistics_bytes = statistics_.bytes();
@@ -325,4 +324,4 @@ BoundMemory CudnnExecutable::memory() const noexcept {
   return memory;
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -10,7 +10,7 @@
 #include "kernels/cpu/gemm_conv.h"
 #include "kernels/cpu/winograd.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 
 class OwnConv {
  public:
@@ -61,4 +61,4 @@ class OwnConv {
   std::variant<kernels::WinogradPlan, kernels::GemmConvPlan> plan_;
 };
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests: tests/gpu/backend_conv_test.cpp. HAS NOT RUN ON A GPU YET.
-#include "backends/cuda/in_place.h"
+#include "backends/cuda/cudnn/in_place.h"
 
 #include <vector>
 
-#include "backends/cuda/cuda_error.h"
-#include "backends/cuda/problem_scratch.h"
+#include "backends/cuda/cudnn/problem_scratch.h"
+#include "backends/cuda/error.h"
 #include "core/error.h"
 #include "core/memory/tensor.h"
 #include "kernels/cuda/epilogue.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 namespace k = kernels::cuda;
@@ -28,8 +28,8 @@ std::vector<std::byte> sums_of_result(const ConvPlan& plan, const Target& target
   const size_t workspace_bytes = k::epilogue_workspace_bytes(p.samples, shape, kActivity);
   const size_t totals_bytes = k::ChannelTotals::bytes(p.filters, kActivity);
   size_t bytes = at.bytes;
-  const size_t totals_at = backends::reserve(bytes, totals_bytes);
-  const size_t workspace_at = backends::reserve(bytes, workspace_bytes);
+  const size_t totals_at = reserve(bytes, totals_bytes);
+  const size_t workspace_at = reserve(bytes, workspace_bytes);
   const Buffer scratch(bytes, *target.scratch, "trying kernels in place", {target.stream});
   auto* base = static_cast<std::byte*>(scratch.data());
   ELEK_CUDA_CALL(cudaMemsetAsync(base, kScratchFill, bytes, target.stream));
@@ -64,4 +64,4 @@ std::string why_not_in_place(const ConvPlan& plan, const Target& target) {
   return "its result differs in place";
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests: tests/deviceless/lower_test.cpp, tests/gpu/backend_conv_test.cpp
-#include "backends/cuda/plan_store.h"
+#include "backends/cuda/cudnn/plan_store.h"
 
 #include <algorithm>
 #include <array>
@@ -12,13 +12,13 @@
 #include <mutex>
 #include <thread>
 
-#include "backends/cuda/cuda_error.h"
-#include "backends/cuda/problem_scratch.h"
+#include "backends/cuda/cudnn/problem_scratch.h"
+#include "backends/cuda/error.h"
 #include "core/error.h"
 #include "core/memory/tensor.h"
 #include "core/runtime.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 /// More than these are never timed: heuristics put the good ones first, and every build costs a second or two.
@@ -195,4 +195,4 @@ void PlanStore::keep(Job& job) {
   plans_[key(job.problem)] = std::move(planned);
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -6,7 +6,7 @@
 
 #include "backends/cpu/lower.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 std::optional<OwnConv> Lowerer::own_kernel(size_t i, ConvKernel kernel) const {
   const Step& step = notes.steps[i];
   if (step.kind != Kind::kConv || notes.options.batch_norm == BatchNorm::kApart || kernel == ConvKernel::kLibrary) return {};
@@ -84,4 +84,4 @@ void Lowerer::choose_convolutions() {
   }
 }
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

@@ -11,7 +11,7 @@
 
 #include "core/result.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
 /// Makes `index` the thread's device until the end of the scope.
 class DeviceGuard {
@@ -99,4 +99,4 @@ class CudaGraph {
   cudaGraphExec_t executable_ = nullptr;
 };
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -2,7 +2,7 @@
 // Building and running cuDNN operation graphs. The only file that sees cudnn_frontend, which opens cuDNN, the CUDA runtime and
 // the driver by name (NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING) and may throw where one is missing: every call is made under
 // guard(). Tests: tests/deviceless/fusion_test.cpp, tests/gpu/backend_conv_test.cpp
-#include "backends/cuda/conv_graph.h"
+#include "backends/cuda/cudnn/conv_graph.h"
 
 #include <cudnn_frontend.h>
 #include <dlfcn.h>
@@ -19,7 +19,7 @@ namespace cudnn_frontend {
 void* cudnn_dlhandle = nullptr;  // what the frontend resolves cuDNN's functions in; set once, by load_cudnn()
 }
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 namespace {
 
 namespace fe = cudnn_frontend;
@@ -295,4 +295,4 @@ Result<ConvPlan> ConvGraph::build(size_t candidate) const {
   return ConvPlan(graph_, index, problem_, names_.at(candidate));
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

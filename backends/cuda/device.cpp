@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests: tests/deviceless/device_test.cpp, tests/gpu/backend_memory_test.cpp
-#include "backends/cuda/cuda_device.h"
+#include "backends/cuda/device.h"
 
-#include "backends/cuda/cuda_error.h"
+#include "backends/cuda/error.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
 DeviceGuard::DeviceGuard(int index) {
   ELEK_CUDA_CALL(cudaGetDevice(&before_));
@@ -95,4 +95,4 @@ void CudaGraph::end(cudaStream_t stream) {
 
 void CudaGraph::launch(cudaStream_t stream) const { ELEK_CUDA_CALL(cudaGraphLaunch(executable_, stream)); }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -10,15 +10,12 @@
 #include <string>
 #include <vector>
 
-#include "backends/cuda/conv_graph.h"
-#include "backends/cuda/cuda_device.h"
+#include "backends/cuda/cudnn/conv_graph.h"
+#include "backends/cuda/device.h"
 #include "backends/plan_cache.h"
 #include "core/memory/resource.h"
 
-namespace elek::cudnn {
-
-using backends::CachedPlan;
-using backends::PlanCache;
+namespace elek::backends::cuda {
 
 /// What plans are made for. Without a handle nothing is timed and the first candidate that builds is taken: how tests lower
 /// programs for devices that are not there.
@@ -72,4 +69,4 @@ class PlanStore {
   bool warned_ = false;
 };
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -10,7 +10,7 @@
 
 #include "core/error.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
 /// The words for a failed runtime call; pure. `what` names what was being done.
 [[nodiscard]] std::string explain(cudaError_t status, const std::string& what);
@@ -34,10 +34,10 @@ auto naming_faults(const char* doing, Work&& work) {
   }
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda
 
-#define ELEK_CUDA_CALL(call)                                                                             \
-  do {                                                                                                   \
-    const cudaError_t elek_status_ = (call);                                                             \
-    if (elek_status_ != cudaSuccess) ::elek::cudnn::throw_cuda(elek_status_, #call, __FILE__, __LINE__); \
+#define ELEK_CUDA_CALL(call)                                                                                      \
+  do {                                                                                                            \
+    const cudaError_t elek_status_ = (call);                                                                      \
+    if (elek_status_ != cudaSuccess) ::elek::backends::cuda::throw_cuda(elek_status_, #call, __FILE__, __LINE__); \
   } while (false)

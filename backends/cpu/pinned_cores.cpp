@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "backends/cpu/own_cores.h"
+#include "backends/cpu/pinned_cores.h"
 
 #include <omp.h>
 
 #include <cstddef>
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 
-OwnCores::OwnCores(int threads) {
+PinnedCores::PinnedCores(int threads) {
   cpu_set_t allowed;
   if (omp_get_proc_bind() != omp_proc_bind_false || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
   std::vector<int> cores;
@@ -26,11 +26,11 @@ OwnCores::OwnCores(int threads) {
   }
 }
 
-OwnCores::~OwnCores() {
+PinnedCores::~PinnedCores() {
   if (before_.empty()) return;
   const int threads = static_cast<int>(before_.size());
 #pragma omp parallel num_threads(threads)
   sched_setaffinity(0, sizeof(cpu_set_t), &before_[static_cast<size_t>(omp_get_thread_num())]);
 }
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

@@ -3,10 +3,10 @@
 // tests/gpu/backend_conv_test.cpp
 #pragma once
 
-#include "backends/cuda/conv_graph.h"
+#include "backends/cuda/cudnn/conv_graph.h"
 #include "backends/steps.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
 /// What scratch memory is filled with: small positive numbers in every type, no zeros (which draw less power), no NaN.
 inline constexpr int kScratchFill = 0x3c;
@@ -15,7 +15,7 @@ struct ProblemScratch {
   size_t x = 0, w = 0, bias = 0, residual = 0, y = 0, workspace = 0, bytes = 0;
   std::array<size_t, kFusedSumKinds> sums{};
   ProblemScratch(const ConvProblem& p, size_t workspace_bytes) {
-    const auto take = [this](size_t size) { return backends::reserve(bytes, size); };
+    const auto take = [this](size_t size) { return reserve(bytes, size); };
     const size_t filters = static_cast<size_t>(p.filters) * sizeof(float);
     x = take(p.x_bytes());
     w = take(p.w_bytes());
@@ -37,4 +37,4 @@ struct ProblemScratch {
   }
 };
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

@@ -2,12 +2,11 @@
 // Running: micro-batches, steps, and inside an observed step slices small enough that what the convolution has written is still
 // in the caches when the epilogue normalises, adds, rectifies and sums it. Tests: tests/golden/session_test.cpp,
 // tests/golden/statistics_test.cpp
-#include "backends/cpu/executable.h"
-
 #include <algorithm>
 #include <cstring>
 
-#include "backends/cpu/own_cores.h"
+#include "backends/cpu/executable.h"
+#include "backends/cpu/pinned_cores.h"
 #include "backends/cpu/thread_count.h"
 #include "core/bfloat16.h"
 #include "core/error.h"
@@ -19,7 +18,7 @@
 #include "kernels/cpu/preprocess.h"
 #include "kernels/cpu/walk.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 namespace {
 
 /// f(T()), T being the type that such tensors are stored as.
@@ -66,25 +65,25 @@ void from_row_major(const float* src, const ActivationView<T>& dst, int threads)
 
 }  // namespace
 
-float* OneDnnExecutable::floats_at(const Buffer& slab, size_t offset) const {
+float* CpuExecutable::floats_at(const Buffer& slab, size_t offset) const {
   return offset == kNone ? nullptr : reinterpret_cast<float*>(at(slab, offset));
 }
 
-double* OneDnnExecutable::doubles_at(const Buffer& slab, size_t offset) const {
+double* CpuExecutable::doubles_at(const Buffer& slab, size_t offset) const {
   return reinterpret_cast<double*>(at(slab, offset));
 }
 
-std::byte* OneDnnExecutable::data_of(int32_t index, int64_t first) const {
+std::byte* CpuExecutable::data_of(int32_t index, int64_t first) const {
   const ProgramTensor& t = tensor(index);
   const size_t sample_bytes = t.bytes / static_cast<size_t>(program_.micro_batch);
   return at(arena_, plan_.storage_offsets[static_cast<size_t>(t.storage)] + static_cast<size_t>(first) * sample_bytes);
 }
 
-const kernels::ChannelSums* OneDnnExecutable::sums_of(const Step& step) const {
+const kernels::ChannelSums* CpuExecutable::sums_of(const Step& step) const {
   return step.watched < 0 || step.watch_raw ? nullptr : &sums_[static_cast<size_t>(step.watched)];
 }
 
-void OneDnnExecutable::begin(const Slot& slot) {
+void CpuExecutable::begin(const Slot& slot) {
   check_slot(slot, program_, notes_);
   const ThreadCount threads(notes_.threads);
   const int64_t pixels_each = notes_.input_shape.elements();
@@ -93,20 +92,20 @@ void OneDnnExecutable::begin(const Slot& slot) {
   });
 }
 
-std::span<const float> OneDnnExecutable::end() {
+std::span<const float> CpuExecutable::end() {
   return output_.first(output_.size() / static_cast<size_t>(program_.batch) * static_cast<size_t>(last_samples_));
 }
 
 /// Adds the time since the last lap, and starts the next.
-void OneDnnExecutable::lap(double& us) {
+void CpuExecutable::lap(double& us) {
   const auto now = std::chrono::steady_clock::now();
   us += std::chrono::duration<double, std::micro>(now - lap_start_).count();
   lap_start_ = now;
 }
 
-std::span<const float> OneDnnExecutable::run_timed(const Slot& slot, StepTimes& times) {
+std::span<const float> CpuExecutable::run_timed(const Slot& slot, StepTimes& times) {
   times = {std::vector<double>(notes_.steps.size(), 0.0), 0.0};
-  const OwnCores cores(notes_.threads);
+  const PinnedCores cores(notes_.threads);
   times_ = &times;
   lap_start_ = std::chrono::steady_clock::now();
   try {
@@ -119,7 +118,7 @@ std::span<const float> OneDnnExecutable::run_timed(const Slot& slot, StepTimes& 
   return end();
 }
 
-std::span<const float> OneDnnExecutable::run_values(std::span<const float> x, int64_t samples) {
+std::span<const float> CpuExecutable::run_values(std::span<const float> x, int64_t samples) {
   const int64_t each = notes_.input_shape.elements();
   ELEK_CHECK(samples >= 1 && samples <= program_.batch && std::ssize(x) == samples * each,
              std::to_string(samples) + " samples in " + std::to_string(x.size()) + " values for a session of batch " +
@@ -131,7 +130,7 @@ std::span<const float> OneDnnExecutable::run_values(std::span<const float> x, in
 
 /// fill_input(first, view) writes samples first … of the batch into the first step's output.
 template <typename FillInput>
-void OneDnnExecutable::run_batch(int64_t count, const FillInput& fill_input) {
+void CpuExecutable::run_batch(int64_t count, const FillInput& fill_input) {
   for (int64_t first = 0; first < count; first += program_.micro_batch) {
     const int64_t samples = std::min(program_.micro_batch, count - first);
     as_stored(tensor(notes_.steps[0].output).dtype, [&](auto type) {
@@ -152,9 +151,9 @@ void OneDnnExecutable::run_batch(int64_t count, const FillInput& fill_input) {
   last_samples_ = count;
 }
 
-void OneDnnExecutable::run_step(size_t index, int64_t samples) {
+void CpuExecutable::run_step(size_t index, int64_t samples) {
   if (notes_.steps[index].own) {
-    run_own(index, samples);
+    run_conv_kernel(index, samples);
   } else if (notes_.steps[index].whole != nullptr) {
     run_kernel(index, samples);
   } else {
@@ -163,7 +162,7 @@ void OneDnnExecutable::run_step(size_t index, int64_t samples) {
 }
 
 /// Whole slices, then what is left over one sample at a time: no primitive is ever built while running.
-void OneDnnExecutable::run_kernel(size_t index, int64_t samples) {
+void CpuExecutable::run_kernel(size_t index, int64_t samples) {
   const Step& step = notes_.steps[index];
   for (int64_t first = 0; first < samples;) {
     const bool whole = samples - first >= step.slice;
@@ -171,16 +170,16 @@ void OneDnnExecutable::run_kernel(size_t index, int64_t samples) {
     run_slice(index, whole ? *step.whole : *step.single, first, count);
     first += count;
   }
-  if (!step.own_moments) return;
+  if (!step.by_batch_moments()) return;
   const auto z = view<float>(step.output, samples, 0, step.z_in_workspace ? workspace(index) + step.z_offset : nullptr);
   as_stored(tensor(step.output).dtype, [&](auto type) {
     using T = decltype(type);
     const T* residual = step.residual >= 0 ? view<T>(step.residual, samples).data : nullptr;
-    normalise_by_own_moments(index, z, view<T>(step.output, samples), residual);
+    normalise_by_batch_moments(index, z, view<T>(step.output, samples), residual);
   });
 }
 
-void OneDnnExecutable::watch_taps(const Step& step, int64_t samples, int64_t first) {
+void CpuExecutable::watch_taps(const Step& step, int64_t samples, int64_t first) {
   if (step.tap_norm < 0) return;
   const WatchedTaps& taps = notes_.tap_norms[static_cast<size_t>(step.tap_norm)];
   as_stored(tensor(step.input).dtype, [&](auto type) {
@@ -190,7 +189,7 @@ void OneDnnExecutable::watch_taps(const Step& step, int64_t samples, int64_t fir
 }
 
 /// The whole micro-batch at once: the kernel cuts it into blocks that stay in the cache, sums included.
-void OneDnnExecutable::run_own(size_t index, int64_t samples) {
+void CpuExecutable::run_conv_kernel(size_t index, int64_t samples) {
   const Step& step = notes_.steps[index];
   const auto x = view<float>(step.input, samples);
   const auto y = view<float>(step.output, samples);
@@ -210,13 +209,13 @@ void OneDnnExecutable::run_own(size_t index, int64_t samples) {
   if (sums != nullptr && (sums->sums & kPerSample) != 0) kernels::observe(y, *sums, notes_.threads, kPerSample);
 }
 
-void OneDnnExecutable::run_slice(size_t index, const Primitive& primitive, int64_t first, int64_t samples) {
+void CpuExecutable::run_slice(size_t index, const Primitive& primitive, int64_t first, int64_t samples) {
   const Step& step = notes_.steps[index];
   watch_taps(step, samples, first);
   std::byte* z_data = data_of(step.output, first);
   if (step.z_in_workspace) {  // slice after slice in one place, unless all are wanted in the end
     const ProgramTensor& y = tensor(step.output);
-    const int64_t before = step.own_moments ? first * y.channel_pitch * y.shape.positions() : 0;
+    const int64_t before = step.by_batch_moments() ? first * y.channel_pitch * y.shape.positions() : 0;
     z_data = workspace(index) + step.z_offset + before * static_cast<int64_t>(sizeof(float));
   }
   primitive.run(data_of(step.input, first), at(weights_, step.weights), floats_at(weights_, step.bias), z_data,
@@ -226,7 +225,7 @@ void OneDnnExecutable::run_slice(size_t index, const Primitive& primitive, int64
     using Y = decltype(y_type);
     const auto z = view<decltype(z_type)>(step.output, samples, first, z_data);
     if (step.watch_raw) kernels::observe(z, sums_[static_cast<size_t>(step.watched)], notes_.threads);
-    if (step.own_moments) return;
+    if (step.by_batch_moments()) return;
     const bool adds = step.residual >= 0 && !step.sum_in_place;
     finish(step, z, view<Y>(step.output, samples, first), floats_at(weights_, step.scale), floats_at(weights_, step.shift),
            adds ? view<Y>(step.residual, samples, first).data : nullptr);
@@ -236,8 +235,8 @@ void OneDnnExecutable::run_slice(size_t index, const Primitive& primitive, int64
 }
 
 template <typename Z, typename Y>
-void OneDnnExecutable::finish(const Step& step, const ActivationView<Z>& z, const ActivationView<Y>& y, const float* scale,
-                              const float* shift, const Y* residual) {
+void CpuExecutable::finish(const Step& step, const ActivationView<Z>& z, const ActivationView<Y>& y, const float* scale,
+                           const float* shift, const Y* residual) {
   kernels::Epilogue<Z, Y> epilogue;
   epilogue.z = z;
   epilogue.y = y;
@@ -251,8 +250,8 @@ void OneDnnExecutable::finish(const Step& step, const ActivationView<Z>& z, cons
 
 /// Batch-norm re-estimation: normalise by this batch's own moments, and add them to the average.
 template <typename Z, typename Y>
-void OneDnnExecutable::normalise_by_own_moments(size_t index, const ActivationView<Z>& z, const ActivationView<Y>& y,
-                                                const Y* residual) {
+void CpuExecutable::normalise_by_batch_moments(size_t index, const ActivationView<Z>& z, const ActivationView<Y>& y,
+                                               const Y* residual) {
   const Step& step = notes_.steps[index];
   const WatchedMoments& m = notes_.batch_moments[static_cast<size_t>(step.batch_moment)];
   const auto channels = static_cast<size_t>(m.channels);
@@ -286,7 +285,7 @@ void OneDnnExecutable::normalise_by_own_moments(size_t index, const ActivationVi
 }
 
 template <typename T>
-void OneDnnExecutable::run_simple(size_t index, int64_t samples) {
+void CpuExecutable::run_simple(size_t index, int64_t samples) {
   const Step& step = notes_.steps[index];
   const Node& node = program_.steps[index].node.node;
   const kernels::ChannelSums* sums = sums_of(step);
@@ -296,8 +295,8 @@ void OneDnnExecutable::run_simple(size_t index, int64_t samples) {
   switch (step.kind) {
     case Kind::kElementwise: {
       const T* residual = step.residual >= 0 ? view<T>(step.residual, samples).data : nullptr;
-      if (step.own_moments) {
-        normalise_by_own_moments(index, x, y, residual);
+      if (step.by_batch_moments()) {
+        normalise_by_batch_moments(index, x, y, residual);
       } else {
         finish(step, x, y, floats_at(weights_, step.scale), floats_at(weights_, step.shift), residual);
       }
@@ -323,21 +322,21 @@ void OneDnnExecutable::run_simple(size_t index, int64_t samples) {
 }
 
 /// A tensor's samples, channel after channel as [samples, elements].
-void OneDnnExecutable::read_out(int32_t index, int64_t samples, float* to) const {
+void CpuExecutable::read_out(int32_t index, int64_t samples, float* to) const {
   as_stored(tensor(index).dtype, [&](auto type) { relayout(view<decltype(type)>(index, samples), to, notes_.threads); });
 }
 
-void OneDnnExecutable::copy_out(int64_t first, int64_t samples) {
+void CpuExecutable::copy_out(int64_t first, int64_t samples) {
   read_out(notes_.output, samples, output_.data() + first * tensor(notes_.output).shape.elements());
 }
 
-std::vector<float> OneDnnExecutable::stored_value(int32_t index) const {
+std::vector<float> CpuExecutable::stored_value(int32_t index) const {
   ELEK_CHECK(notes_.options.keep_values, "stored values are kept only with keep_values");
   std::vector<float> values(static_cast<size_t>(last_samples_ * tensor(index).shape.elements()));
   read_out(index, last_samples_, values.data());
   return values;
 }
 
-BoundMemory OneDnnExecutable::memory() const noexcept { return {weights_.bytes(), statistics_.bytes(), staging_.bytes()}; }
+BoundMemory CpuExecutable::memory() const noexcept { return {weights_.bytes(), statistics_.bytes(), staging_.bytes()}; }
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sizes and names of convolution problems. Tests: tests/deviceless/conv_problem_test.cpp
-#include "backends/cuda/conv_problem.h"
+#include "backends/cuda/cudnn/conv_problem.h"
 
 #include "core/error.h"
 #include "core/sums.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
 size_t ConvProblem::x_bytes() const { return checked_bytes(Shape{samples, height, width, x_pitch}, storage_of(precision)); }
 
@@ -90,4 +90,4 @@ ConvProblem with_tail(ConvProblem problem, const FusedNode& step, uint32_t sums)
   return problem;
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

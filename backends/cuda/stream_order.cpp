@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests: tests/gpu/backend_pool_test.cpp
-#include "backends/cuda/cuda_stream_order.h"
+#include "backends/cuda/stream_order.h"
 
 #include <memory>
 
-#include "backends/cuda/cuda_device.h"
-#include "backends/cuda/cuda_error.h"
+#include "backends/cuda/device.h"
+#include "backends/cuda/error.h"
 #include "core/error.h"
 
-namespace elek::cudnn {
+namespace elek::backends::cuda {
 
 CudaStreamOrder::~CudaStreamOrder() {
   for (const auto& [mark, event] : marks_) report_cuda(cudaEventDestroy(event), "cudaEventDestroy");
@@ -89,4 +89,4 @@ CudaStreamOrder& stream_order(int index) {
   return *order;
 }
 
-}  // namespace elek::cudnn
+}  // namespace elek::backends::cuda

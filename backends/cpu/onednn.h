@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The two oneDNN primitives that elek uses, convolution and matrix product, behind a small interface. The only files that see
-// oneDNN's headers are this pair's, and only dnnl_adapter.cpp knows that 2.x (descriptor + primitive descriptor) and 3.x
+// oneDNN's headers are this pair's, and only onednn.cpp knows that 2.x (descriptor + primitive descriptor) and 3.x
 // (primitive descriptor alone) differ.
 //
 // oneDNN is told padded channel counts (multiples of the layout's block) with zero weights in the padding, so that it never has
@@ -14,7 +14,7 @@
 
 #include "core/types.h"
 
-namespace elek::onednn {
+namespace elek::backends::cpu {
 
 /// The layout that this machine's kernels are fastest in: nChw16c, nChw8c or plain nchw; for bf16 where there are tiles (AMX)
 /// nhwc, the only one that oneDNN's kernels for tiles read.
@@ -77,4 +77,4 @@ class Primitive {
   std::unique_ptr<Impl> impl_;
 };
 
-}  // namespace elek::onednn
+}  // namespace elek::backends::cpu
