@@ -46,7 +46,7 @@ struct Step : backends::CommonStep {
 
 struct WatchedTaps {
   std::string name;
-  kernels::TapNormPlan plan;
+  kernels::cpu::TapNormPlan plan;
   size_t offset = 0;
 };
 
