@@ -21,7 +21,7 @@
 #include "tests/kernels/some_outputs.h"
 #include "tests/kernels/winograd_bound.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 namespace {
 
 using bench::fail;
@@ -258,9 +258,9 @@ void add_all() {
 }
 
 }  // namespace
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu
 
 int main(int argc, char** argv) {
-  elek::kernels::add_all();
+  elek::kernels::cpu::add_all();
   return elek::bench::run(argc, argv);
 }

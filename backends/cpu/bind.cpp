@@ -68,8 +68,8 @@ std::unique_ptr<Executable> make_executable(Program program, Notes notes, Model&
 void CpuExecutable::lay_out_statistics() {
   for (const Watched& w : notes_.watched) {
     const ProgramTensor& t = program_.tensors[static_cast<size_t>(w.tensor)];
-    sums_.push_back(kernels::ChannelSums::lay_out(at(statistics_, w.offset), t.shape.channels, lanes_of(t), w.sums,
-                                                  notes_.options.probes.threshold, notes_.threads));
+    sums_.push_back(kernels::cpu::ChannelSums::lay_out(at(statistics_, w.offset), t.shape.channels, lanes_of(t), w.sums,
+                                                       notes_.options.probes.threshold, notes_.threads));
   }
 }
 
@@ -77,7 +77,7 @@ void CpuExecutable::load_weights(Model& model, Device device) {
   const int64_t channels = notes_.input_shape.channels;
   const Preprocessing& p = model.preprocessing;
   check_preprocessing(p, channels);
-  kernels::fill_preprocess_table(channels, p.mean.data(), p.stddev.data(), floats_at(weights_, notes_.table_offset));
+  kernels::cpu::fill_preprocess_table(channels, p.mean.data(), p.stddev.data(), floats_at(weights_, notes_.table_offset));
   PackingRoom room(arena_, device);
   for (size_t i = 0; i < notes_.steps.size(); ++i) {
     const Step& step = notes_.steps[i];

@@ -15,14 +15,14 @@ std::optional<OwnConv> Lowerer::own_kernel(size_t i, ConvKernel kernel) const {
   const ProgramTensor& x = tensor(step.input);
   if (a.groups != 1 || x.layout != tensor(step.output).layout) return {};
   if (kernel == ConvKernel::kDirect) {
-    const auto direct = kernels::plan_gemm_conv({program.micro_batch, x.shape.channels, a.out_channels, x.shape.height,
-                                                 x.shape.width, a.kernel, a.stride, a.padding, x.layout, notes.threads});
+    const auto direct = kernels::cpu::plan_gemm_conv({program.micro_batch, x.shape.channels, a.out_channels, x.shape.height,
+                                                      x.shape.width, a.kernel, a.stride, a.padding, x.layout, notes.threads});
     return direct ? std::optional<OwnConv>(direct.value()) : std::nullopt;
   }
   if (a.kernel != 3 || a.stride != 1) return {};
-  const auto tile = kernel == ConvKernel::kWinograd4 ? kernels::WinogradTile::k4x4 : kernels::WinogradTile::k2x2;
-  const auto winograd = kernels::plan_winograd({program.micro_batch, x.shape.channels, a.out_channels, x.shape.height,
-                                                x.shape.width, a.padding, x.layout, tile, notes.threads});
+  const auto tile = kernel == ConvKernel::kWinograd4 ? kernels::cpu::WinogradTile::k4x4 : kernels::cpu::WinogradTile::k2x2;
+  const auto winograd = kernels::cpu::plan_winograd({program.micro_batch, x.shape.channels, a.out_channels, x.shape.height,
+                                                     x.shape.width, a.padding, x.layout, tile, notes.threads});
   return winograd ? std::optional<OwnConv>(winograd.value()) : std::nullopt;
 }
 

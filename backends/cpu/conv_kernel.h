@@ -14,8 +14,8 @@ namespace elek::backends::cpu {
 
 class OwnConv {
  public:
-  explicit OwnConv(kernels::WinogradPlan plan) : plan_(plan) {}
-  explicit OwnConv(kernels::GemmConvPlan plan) : plan_(plan) {}
+  explicit OwnConv(kernels::cpu::WinogradPlan plan) : plan_(plan) {}
+  explicit OwnConv(kernels::cpu::GemmConvPlan plan) : plan_(plan) {}
 
   [[nodiscard]] size_t packed_bytes() const {
     return std::visit([](const auto& plan) { return plan.packed_bytes; }, plan_);
@@ -25,40 +25,40 @@ class OwnConv {
   }
   /// Winograd's tiles of one sample; 0 for the direct product.
   [[nodiscard]] int64_t tiles() const {
-    const auto* winograd = std::get_if<kernels::WinogradPlan>(&plan_);
+    const auto* winograd = std::get_if<kernels::cpu::WinogradPlan>(&plan_);
     return winograd == nullptr ? 0 : winograd->tiles_high * winograd->tiles_wide;
   }
   /// Of the definition's multiply-adds, the share that it does: with Winograd's tile m (m + 2)^2 for 9 m^2, at the edges more.
   [[nodiscard]] double arithmetic() const {
-    const auto* winograd = std::get_if<kernels::WinogradPlan>(&plan_);
+    const auto* winograd = std::get_if<kernels::cpu::WinogradPlan>(&plan_);
     if (winograd == nullptr) return 1;
     return static_cast<double>(winograd->products) / static_cast<double>(9 * winograd->out_height * winograd->out_width);
   }
   /// "winograd F(4x4) AVX3", "direct AVX3"
   [[nodiscard]] std::string name() const {
-    const auto* winograd = std::get_if<kernels::WinogradPlan>(&plan_);
-    if (winograd == nullptr) return std::string("direct ") + kernels::gemm_conv_target();
+    const auto* winograd = std::get_if<kernels::cpu::WinogradPlan>(&plan_);
+    if (winograd == nullptr) return std::string("direct ") + kernels::cpu::gemm_conv_target();
     const auto tile = std::to_string(static_cast<int>(winograd->problem.tile));
-    return "winograd F(" + tile + "x" + tile + ") " + kernels::winograd_target();
+    return "winograd F(" + tile + "x" + tile + ") " + kernels::cpu::winograd_target();
   }
   /// weights: [K, C, kernel, kernel]; packed: packed_bytes()
   void pack(const float* weights, float* packed) const {
-    if (const auto* winograd = std::get_if<kernels::WinogradPlan>(&plan_)) {
-      kernels::pack_winograd_weights(*winograd, weights, packed);
+    if (const auto* winograd = std::get_if<kernels::cpu::WinogradPlan>(&plan_)) {
+      kernels::cpu::pack_winograd_weights(*winograd, weights, packed);
     } else {
-      kernels::pack_gemm_conv_weights(std::get<kernels::GemmConvPlan>(plan_), weights, packed);
+      kernels::cpu::pack_gemm_conv_weights(std::get<kernels::cpu::GemmConvPlan>(plan_), weights, packed);
     }
   }
-  void run(const kernels::ConvArgs& args) const {
-    if (const auto* winograd = std::get_if<kernels::WinogradPlan>(&plan_)) {
-      kernels::winograd_conv(*winograd, args);
+  void run(const kernels::cpu::ConvArgs& args) const {
+    if (const auto* winograd = std::get_if<kernels::cpu::WinogradPlan>(&plan_)) {
+      kernels::cpu::winograd_conv(*winograd, args);
     } else {
-      kernels::gemm_conv(std::get<kernels::GemmConvPlan>(plan_), args);
+      kernels::cpu::gemm_conv(std::get<kernels::cpu::GemmConvPlan>(plan_), args);
     }
   }
 
  private:
-  std::variant<kernels::WinogradPlan, kernels::GemmConvPlan> plan_;
+  std::variant<kernels::cpu::WinogradPlan, kernels::cpu::GemmConvPlan> plan_;
 };
 
 }  // namespace elek::backends::cpu

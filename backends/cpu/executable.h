@@ -66,7 +66,7 @@ class CpuExecutable final : public Executable {
     auto* const at = reinterpret_cast<T*>(data != nullptr ? data : data_of(index, first));
     return {at, samples, t.shape, t.layout, t.channel_pitch};
   }
-  [[nodiscard]] const kernels::ChannelSums* sums_of(const Step& step) const;
+  [[nodiscard]] const kernels::cpu::ChannelSums* sums_of(const Step& step) const;
   [[nodiscard]] static std::byte* at(const Buffer& slab, size_t offset) {
     return static_cast<std::byte*>(slab.data()) + offset;
   }
@@ -83,8 +83,8 @@ class CpuExecutable final : public Executable {
   Buffer staging_;
   std::array<Slot, 2> slots_;
   std::span<float> output_;
-  std::vector<kernels::ChannelSums> sums_;  // one a watched value
-  int64_t samples_ = 0;                     // since the last reset
+  std::vector<kernels::cpu::ChannelSums> sums_;  // one a watched value
+  int64_t samples_ = 0;                          // since the last reset
   int64_t batches_ = 0;
   int64_t last_samples_ = 0;    // of the last run
   StepTimes* times_ = nullptr;  // of the run under way, if it is timed

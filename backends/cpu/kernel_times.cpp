@@ -98,7 +98,7 @@ void KernelTimes::add(const std::string& key, const ConvTimes& times) {
 
 std::string machine_key(int threads) {
   return "cpu " + processor_name() + " | threads " + std::to_string(threads) + " | " + library_name() + ", ours " +
-         std::to_string(kKernelsVersion) + " " + kernels::gemm_conv_target();
+         std::to_string(kKernelsVersion) + " " + kernels::cpu::gemm_conv_target();
 }
 
 }  // namespace elek::backends::cpu

@@ -147,7 +147,7 @@ void Lowerer::build_kernels() {
       step.z_offset = reserve(workspace, z_bytes(y) * static_cast<size_t>(samples));
     }
     if (step.by_batch_moments()) {
-      const size_t bytes = kernels::batch_moments_workspace_bytes(y.shape.channels, notes.threads);
+      const size_t bytes = kernels::cpu::batch_moments_workspace_bytes(y.shape.channels, notes.threads);
       step.moments_offset = reserve(workspace, bytes);
     }
     made.workspace_bytes = workspace;
@@ -174,7 +174,7 @@ void Lowerer::reserve_slabs() {
   size_t& weights = notes.weights_bytes;
   size_t& statistics = notes.statistics_bytes;
   const auto floats = [](int64_t count) { return static_cast<size_t>(count) * sizeof(float); };
-  notes.table_offset = reserve(weights, floats(notes.input_shape.channels * kernels::kPixelValues));
+  notes.table_offset = reserve(weights, floats(notes.input_shape.channels * kernels::cpu::kPixelValues));
   for (size_t i = 0; i < notes.steps.size(); ++i) {
     Step& step = notes.steps[i];
     const int64_t lanes = lanes_of(tensor(step.output));
@@ -194,10 +194,10 @@ void Lowerer::reserve_slabs() {
     m.statistics = reserve(statistics, m.statistics_bytes());
   }
   for (Watched& w : notes.watched) {
-    w.offset = reserve(statistics, kernels::ChannelSums::bytes(lanes_of(tensor(w.tensor)), w.sums, notes.threads));
+    w.offset = reserve(statistics, kernels::cpu::ChannelSums::bytes(lanes_of(tensor(w.tensor)), w.sums, notes.threads));
   }
   for (WatchedTaps& t : notes.tap_norms) {
-    t.offset = reserve(statistics, kernels::tap_norm_bytes(t.plan, notes.threads));
+    t.offset = reserve(statistics, kernels::cpu::tap_norm_bytes(t.plan, notes.threads));
   }
 }
 

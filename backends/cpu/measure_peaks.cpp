@@ -96,9 +96,9 @@ Peaks measure_peaks(const LowerOptions& options) {
   constexpr int64_t kSteps = 10000;
   peaks.flops = options.precision == Precision::kBf16
                     ? bf16_flops(*options.memory)
-                    : best_rate([&](int64_t rounds) { return kernels::run_multiply_adds(rounds * kSteps, threads); });
-  if (threads > 1 && kernels::pass_line(1) > 0) {  // the runtime may give one thread only (OMP_THREAD_LIMIT)
-    peaks.passes = best_rate([](int64_t rounds) { return static_cast<double>(kernels::pass_line(rounds)); });
+                    : best_rate([&](int64_t rounds) { return kernels::cpu::run_multiply_adds(rounds * kSteps, threads); });
+  if (threads > 1 && kernels::cpu::pass_line(1) > 0) {  // the runtime may give one thread only (OMP_THREAD_LIMIT)
+    peaks.passes = best_rate([](int64_t rounds) { return static_cast<double>(kernels::cpu::pass_line(rounds)); });
   }
   const Buffer set = largest_set(*options.memory);
   auto* base = static_cast<char*>(set.data());
@@ -107,11 +107,11 @@ Peaks measure_peaks(const LowerOptions& options) {
     Bandwidth b;
     b.set_bytes = bytes;
     b.copy = best_rate([&](int64_t rounds) {
-      kernels::copy_memory(base, base + bytes / 2, bytes / 2, rounds, threads);
+      kernels::cpu::copy_memory(base, base + bytes / 2, bytes / 2, rounds, threads);
       return static_cast<double>(rounds) * static_cast<double>(bytes);  // half read, half written
     });
     b.read = best_rate([&](int64_t rounds) {
-      kernels::read_memory(reinterpret_cast<const float*>(base), bytes, rounds, threads);
+      kernels::cpu::read_memory(reinterpret_cast<const float*>(base), bytes, rounds, threads);
       return static_cast<double>(rounds) * static_cast<double>(bytes);
     });
     peaks.bandwidths.push_back(b);

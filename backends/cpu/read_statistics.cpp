@@ -10,9 +10,9 @@
 namespace elek::backends::cpu {
 
 void CpuExecutable::reset_statistics() {
-  for (const kernels::ChannelSums& s : sums_) s.reset();
+  for (const kernels::cpu::ChannelSums& s : sums_) s.reset();
   for (const WatchedTaps& t : notes_.tap_norms) {
-    std::fill_n(at(statistics_, t.offset), kernels::tap_norm_bytes(t.plan, notes_.threads), std::byte{0});
+    std::fill_n(at(statistics_, t.offset), kernels::cpu::tap_norm_bytes(t.plan, notes_.threads), std::byte{0});
   }
   for (const WatchedMoments& m : notes_.batch_moments) {
     std::fill_n(doubles_at(statistics_, m.statistics), 5 * m.channels, 0.0);
@@ -33,7 +33,7 @@ void CpuExecutable::read_statistics(Statistics& statistics) const {
     v.channels = t.shape.channels;
     v.samples = samples_;
     v.count = samples_ * t.shape.positions();
-    kernels::SumArrays out;
+    kernels::cpu::SumArrays out;
     std::vector<int64_t> nonfinite(channels);
     out.nonfinite = nonfinite.data();
     const auto want = [&](uint32_t set, auto& vector) {
@@ -60,7 +60,7 @@ void CpuExecutable::read_statistics(Statistics& statistics) const {
     norms.kernel = t.plan.kernel;
     norms.samples = samples_;
     norms.norm_sq.assign(static_cast<size_t>(norms.channels * norms.kernel * norms.kernel), 0.0);
-    kernels::reduce_tap_norms(t.plan, doubles_at(statistics_, t.offset), notes_.threads, norms.norm_sq.data());
+    kernels::cpu::reduce_tap_norms(t.plan, doubles_at(statistics_, t.offset), notes_.threads, norms.norm_sq.data());
   }
 }
 

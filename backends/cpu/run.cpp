@@ -34,11 +34,12 @@ void as_stored(DType dtype, const F& f) {
 /// dst[n, c, h, w] = src, whatever src's layout: row-major without padding.
 template <typename T, typename To>
 void relayout(const ActivationView<T>& src, To* dst, int threads) {
-  const kernels::Geometry from(src);
+  const kernels::cpu::Geometry from(src);
   const int64_t positions = from.positions, planes = from.samples * from.channels;
-  const int parts = kernels::parts_for(planes * positions, threads, 1 << 16);
-  kernels::for_parts(parts, [&](int part) {
-    for (int64_t i = kernels::part_begin(planes, parts, part, 1); i < kernels::part_begin(planes, parts, part + 1, 1); ++i) {
+  const int parts = kernels::cpu::parts_for(planes * positions, threads, 1 << 16);
+  kernels::cpu::for_parts(parts, [&](int part) {
+    for (int64_t i = kernels::cpu::part_begin(planes, parts, part, 1); i < kernels::cpu::part_begin(planes, parts, part + 1, 1);
+         ++i) {
       const T* const channel = src.data + from.channel_base(i / from.channels, i % from.channels);
       To* const to = dst + i * positions;
       for (int64_t p = 0; p < positions; ++p) to[p] = static_cast<To>(channel[p * from.row_stride]);
@@ -49,11 +50,12 @@ void relayout(const ActivationView<T>& src, To* dst, int threads) {
 /// The way back; padding lanes become zero.
 template <typename T>
 void from_row_major(const float* src, const ActivationView<T>& dst, int threads) {
-  const kernels::Geometry to(dst);
+  const kernels::cpu::Geometry to(dst);
   const int64_t positions = to.positions, planes = to.samples * to.pitch;
-  const int parts = kernels::parts_for(planes * positions, threads, 1 << 16);
-  kernels::for_parts(parts, [&](int part) {
-    for (int64_t i = kernels::part_begin(planes, parts, part, 1); i < kernels::part_begin(planes, parts, part + 1, 1); ++i) {
+  const int parts = kernels::cpu::parts_for(planes * positions, threads, 1 << 16);
+  kernels::cpu::for_parts(parts, [&](int part) {
+    for (int64_t i = kernels::cpu::part_begin(planes, parts, part, 1); i < kernels::cpu::part_begin(planes, parts, part + 1, 1);
+         ++i) {
       const int64_t n = i / to.pitch, c = i % to.pitch;
       T* const channel = dst.data + to.channel_base(n, c);
       const float* const from = src + (n * to.channels + c) * positions;
@@ -79,7 +81,7 @@ std::byte* CpuExecutable::data_of(int32_t index, int64_t first) const {
   return at(arena_, plan_.storage_offsets[static_cast<size_t>(t.storage)] + static_cast<size_t>(first) * sample_bytes);
 }
 
-const kernels::ChannelSums* CpuExecutable::sums_of(const Step& step) const {
+const kernels::cpu::ChannelSums* CpuExecutable::sums_of(const Step& step) const {
   return step.watched < 0 || step.watch_raw ? nullptr : &sums_[static_cast<size_t>(step.watched)];
 }
 
@@ -88,7 +90,8 @@ void CpuExecutable::begin(const Slot& slot) {
   const ThreadCount threads(notes_.threads);
   const int64_t pixels_each = notes_.input_shape.elements();
   run_batch(slot.count, [&](int64_t first, const auto& input) {
-    kernels::preprocess(slot.pixels + first * pixels_each, floats_at(weights_, notes_.table_offset), input, notes_.threads);
+    kernels::cpu::preprocess(slot.pixels + first * pixels_each, floats_at(weights_, notes_.table_offset), input,
+                             notes_.threads);
   });
 }
 
@@ -136,7 +139,7 @@ void CpuExecutable::run_batch(int64_t count, const FillInput& fill_input) {
     as_stored(tensor(notes_.steps[0].output).dtype, [&](auto type) {
       const auto input = view<decltype(type)>(notes_.steps[0].output, samples);
       fill_input(first, input);
-      if (const kernels::ChannelSums* sums = sums_of(notes_.steps[0])) kernels::observe(input, *sums, notes_.threads);
+      if (const kernels::cpu::ChannelSums* sums = sums_of(notes_.steps[0])) kernels::cpu::observe(input, *sums, notes_.threads);
     });
     lap_step(0);
     for (size_t i = 1; i < notes_.steps.size(); ++i) {
@@ -183,8 +186,8 @@ void CpuExecutable::watch_taps(const Step& step, int64_t samples, int64_t first)
   if (step.tap_norm < 0) return;
   const WatchedTaps& taps = notes_.tap_norms[static_cast<size_t>(step.tap_norm)];
   as_stored(tensor(step.input).dtype, [&](auto type) {
-    kernels::tap_norms(view<decltype(type)>(step.input, samples, first), taps.plan, doubles_at(statistics_, taps.offset),
-                       notes_.threads, notes_.threads);
+    kernels::cpu::tap_norms(view<decltype(type)>(step.input, samples, first), taps.plan, doubles_at(statistics_, taps.offset),
+                            notes_.threads, notes_.threads);
   });
 }
 
@@ -194,7 +197,7 @@ void CpuExecutable::run_conv_kernel(size_t index, int64_t samples) {
   const auto x = view<float>(step.input, samples);
   const auto y = view<float>(step.output, samples);
   watch_taps(step, samples, 0);
-  kernels::ConvArgs args;
+  kernels::cpu::ConvArgs args;
   args.x = {x.data, x.samples, x.shape, x.layout, x.channel_pitch};
   args.packed = floats_at(weights_, step.weights);
   args.bias = floats_at(weights_, step.bias);
@@ -203,10 +206,10 @@ void CpuExecutable::run_conv_kernel(size_t index, int64_t samples) {
   args.relu = step.relu;
   args.y = y;
   args.scratch = reinterpret_cast<float*>(workspace(index));
-  const kernels::ChannelSums* sums = sums_of(step);
+  const kernels::cpu::ChannelSums* sums = sums_of(step);
   args.sums = sums;
   step.own->run(args);
-  if (sums != nullptr && (sums->sums & kPerSample) != 0) kernels::observe(y, *sums, notes_.threads, kPerSample);
+  if (sums != nullptr && (sums->sums & kPerSample) != 0) kernels::cpu::observe(y, *sums, notes_.threads, kPerSample);
 }
 
 void CpuExecutable::run_slice(size_t index, const Primitive& primitive, int64_t first, int64_t samples) {
@@ -224,7 +227,7 @@ void CpuExecutable::run_slice(size_t index, const Primitive& primitive, int64_t 
   const auto last_act = [&](auto z_type, auto y_type) {
     using Y = decltype(y_type);
     const auto z = view<decltype(z_type)>(step.output, samples, first, z_data);
-    if (step.watch_raw) kernels::observe(z, sums_[static_cast<size_t>(step.watched)], notes_.threads);
+    if (step.watch_raw) kernels::cpu::observe(z, sums_[static_cast<size_t>(step.watched)], notes_.threads);
     if (step.by_batch_moments()) return;
     const bool adds = step.residual >= 0 && !step.sum_in_place;
     finish(step, z, view<Y>(step.output, samples, first), floats_at(weights_, step.scale), floats_at(weights_, step.shift),
@@ -237,15 +240,15 @@ void CpuExecutable::run_slice(size_t index, const Primitive& primitive, int64_t 
 template <typename Z, typename Y>
 void CpuExecutable::finish(const Step& step, const ActivationView<Z>& z, const ActivationView<Y>& y, const float* scale,
                            const float* shift, const Y* residual) {
-  kernels::Epilogue<Z, Y> epilogue;
+  kernels::cpu::Epilogue<Z, Y> epilogue;
   epilogue.z = z;
   epilogue.y = y;
   epilogue.scale = scale;
   epilogue.shift = shift;
   epilogue.residual = residual;
-  epilogue.activation = step.relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
+  epilogue.activation = step.relu ? kernels::cpu::Activation::kRelu : kernels::cpu::Activation::kNone;
   epilogue.sums = sums_of(step);
-  kernels::run_epilogue(epilogue, notes_.threads);
+  kernels::cpu::run_epilogue(epilogue, notes_.threads);
 }
 
 /// Batch-norm re-estimation: normalise by this batch's own moments, and add them to the average.
@@ -263,8 +266,8 @@ void CpuExecutable::normalise_by_batch_moments(size_t index, const ActivationVie
   auto* scale = reinterpret_cast<float*>(variance_sum + channels);
   const double* old_mean = doubles_at(weights_, m.parameters);
   const auto* gamma = reinterpret_cast<const float*>(old_mean + 2 * channels);
-  kernels::batch_moments(z, {mean, variance, unbiased}, workspace(index) + step.moments_offset, notes_.threads);
-  kernels::Normalisation n;
+  kernels::cpu::batch_moments(z, {mean, variance, unbiased}, workspace(index) + step.moments_offset, notes_.threads);
+  kernels::cpu::Normalisation n;
   n.channels = m.channels;
   n.mean = mean;
   n.variance = variance;
@@ -276,7 +279,7 @@ void CpuExecutable::normalise_by_batch_moments(size_t index, const ActivationVie
   n.eps = m.eps;
   n.scale = scale;
   n.shift = scale + channels;
-  (void)kernels::normalisation_from_moments(n);
+  (void)kernels::cpu::normalisation_from_moments(n);
   for (size_t c = 0; c < channels; ++c) {
     mean_sum[c] += mean[c];
     variance_sum[c] += unbiased[c];
@@ -288,10 +291,10 @@ template <typename T>
 void CpuExecutable::run_simple(size_t index, int64_t samples) {
   const Step& step = notes_.steps[index];
   const Node& node = program_.steps[index].node.node;
-  const kernels::ChannelSums* sums = sums_of(step);
+  const kernels::cpu::ChannelSums* sums = sums_of(step);
   const auto x = view<T>(step.input, samples);
   const auto y = view<T>(step.output, samples);
-  const auto window = [](const PoolAttrs& a) { return kernels::PoolWindow{a.kernel, a.stride, a.padding}; };
+  const auto window = [](const PoolAttrs& a) { return kernels::cpu::PoolWindow{a.kernel, a.stride, a.padding}; };
   switch (step.kind) {
     case Kind::kElementwise: {
       const T* residual = step.residual >= 0 ? view<T>(step.residual, samples).data : nullptr;
@@ -303,14 +306,14 @@ void CpuExecutable::run_simple(size_t index, int64_t samples) {
       return;
     }
     case Kind::kMaxPool:
-      return kernels::max_pool(x, y, window(node.as<MaxPoolAttrs>()), sums, notes_.threads);
+      return kernels::cpu::max_pool(x, y, window(node.as<MaxPoolAttrs>()), sums, notes_.threads);
     case Kind::kAvgPool:
-      return kernels::avg_pool(x, y, window(node.as<AvgPoolAttrs>()), sums, notes_.threads);
+      return kernels::cpu::avg_pool(x, y, window(node.as<AvgPoolAttrs>()), sums, notes_.threads);
     case Kind::kGlobalAvgPool:
-      return kernels::global_avg_pool(x, y, sums, notes_.threads);
+      return kernels::cpu::global_avg_pool(x, y, sums, notes_.threads);
     case Kind::kChannelMap: {
       const ChannelMapAttrs& a = node.as<ChannelMapAttrs>();
-      return kernels::channel_map(x, a.source, a.stride, y, sums, notes_.threads);
+      return kernels::cpu::channel_map(x, a.source, a.stride, y, sums, notes_.threads);
     }
     case Kind::kRelayout:
       relayout(x, y.data, notes_.threads);
@@ -318,7 +321,7 @@ void CpuExecutable::run_simple(size_t index, int64_t samples) {
     default:
       break;
   }
-  if (sums != nullptr) kernels::observe(y, *sums, notes_.threads);
+  if (sums != nullptr) kernels::cpu::observe(y, *sums, notes_.threads);
 }
 
 /// A tensor's samples, channel after channel as [samples, elements].

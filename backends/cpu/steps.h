@@ -38,7 +38,7 @@ struct Step : CommonStep {
 
 struct WatchedTaps {
   std::string name;
-  kernels::TapNormPlan plan;
+  kernels::cpu::TapNormPlan plan;
   size_t offset = 0;
 };
 

@@ -21,7 +21,7 @@
 
 #ifndef ELEK_KERNELS_CPU_BATCH_MOMENTS_LANES
 #define ELEK_KERNELS_CPU_BATCH_MOMENTS_LANES
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 /// Count, mean and sum of squared differences from the mean, lane by lane or channel by channel.
 struct Moment {
   double count = 0, mean = 0, m2 = 0;
@@ -39,11 +39,11 @@ struct Moment {
 struct LaneMoments {
   Moment lanes[kLanes];
 };
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu
 #endif
 
 HWY_BEFORE_NAMESPACE();
-namespace elek::kernels::HWY_NAMESPACE {
+namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 /// Lanes [lane, lane + Lanes(d)) of one block of at most kBlockRows rows.
@@ -110,11 +110,11 @@ void MomentRowsBf16(const BFloat16* z, int64_t rows, int64_t stride, int width, 
   Rows(z, rows, stride, width, out);
 }
 
-}  // namespace elek::kernels::HWY_NAMESPACE
+}  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 namespace {
 
 HWY_EXPORT(MomentRows);
@@ -201,5 +201,5 @@ int64_t normalisation_from_moments(const Normalisation& n) {
   return fallen_back;
 }
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu
 #endif  // HWY_ONCE

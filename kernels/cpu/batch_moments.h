@@ -10,7 +10,7 @@
 
 #include "core/types.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 
 /// Each [C]; null where not wanted.
 struct MomentArrays {
@@ -50,4 +50,4 @@ struct Normalisation {
 };
 int64_t normalisation_from_moments(const Normalisation& n);
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

@@ -9,7 +9,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/walk.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 namespace {
 
 /// One channel of one sample of y: a copy with strides, or zeros.
@@ -65,4 +65,4 @@ template void channel_map(const ActivationView<float>&, std::span<const int32_t>
 template void channel_map(const ActivationView<BFloat16>&, std::span<const int32_t>, int64_t, const ActivationView<BFloat16>&,
                           const ChannelSums*, int);
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

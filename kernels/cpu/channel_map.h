@@ -10,7 +10,7 @@
 #include "core/types.h"
 #include "kernels/cpu/channel_sums.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 
 /// y[n,d,p,q] = source[d] < 0 ? 0 : x[n, source[d], p * stride, q * stride]
 /// Shapes    source: [y's channels]; y's height = ceil(x's height / stride), width too; x and y each in any layout
@@ -21,4 +21,4 @@ template <typename T>
 void channel_map(const ActivationView<T>& x, std::span<const int32_t> source, int64_t stride, const ActivationView<T>& y,
                  const ChannelSums* sums, int threads);
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

@@ -8,7 +8,7 @@
 
 #include "core/error.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 namespace {
 
 constexpr uint32_t kKnown = kActivity | kMoments | kAbsolute | kRange | kPerSample;
@@ -119,4 +119,4 @@ void ChannelSums::reduce(const SumArrays& out) const {
   }
 }
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

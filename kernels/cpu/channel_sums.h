@@ -10,7 +10,7 @@
 
 #include "core/sums.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 
 /// Arrays of one thread ([channels_padded]) or of a result ([channels]); null where the set was not asked for.
 /// Values are added to, maxima taken; NaN wins every maximum. `nonfinite` counts NaN and infinite y of every channel, always.
@@ -60,4 +60,4 @@ struct ChannelSums {
   void reduce(const SumArrays& out) const;
 };
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

@@ -6,7 +6,7 @@
 #include "core/types.h"
 #include "kernels/cpu/channel_sums.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 
 /// y = act(conv(x, w) + bias [+ residual]) and the sums of y per channel.
 /// Shapes    x: the plan's problem, samples <= problem.samples · bias: [padded K], padding zero · residual, y: output shape
@@ -26,4 +26,4 @@ struct ConvArgs {
   const ChannelSums* sums = nullptr;  // null = unobserved
 };
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

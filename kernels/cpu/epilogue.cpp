@@ -21,7 +21,7 @@
 
 #ifndef ELEK_KERNELS_CPU_EPILOGUE_JOB
 #define ELEK_KERNELS_CPU_EPILOGUE_JOB
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 /// One call, shared by its parts.
 template <typename Z, typename Y>
 struct EpilogueJob {
@@ -35,11 +35,11 @@ struct EpilogueJob {
   bool sums = false;
   bool all_sums = false;  // more than activity and per-sample
 };
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu
 #endif
 
 HWY_BEFORE_NAMESPACE();
-namespace elek::kernels::HWY_NAMESPACE {
+namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 enum SumMode : int { kNoSums, kActivitySums, kEverySum };
@@ -275,11 +275,11 @@ void Bf16Part(const EpilogueJob<BFloat16, BFloat16>& job, const Geometry& geomet
   Part(job, geometry, begin, end, to);
 }
 
-}  // namespace elek::kernels::HWY_NAMESPACE
+}  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 namespace {
 
 HWY_EXPORT(EpiloguePart);
@@ -369,5 +369,5 @@ template void run_epilogue(const Epilogue<BFloat16, BFloat16>&, int);
 template void observe(const ActivationView<float>&, const ChannelSums&, int, uint32_t);
 template void observe(const ActivationView<BFloat16>&, const ChannelSums&, int, uint32_t);
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu
 #endif  // HWY_ONCE

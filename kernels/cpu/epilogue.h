@@ -12,7 +12,7 @@
 #include "core/types.h"
 #include "kernels/cpu/channel_sums.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 
 enum class Activation : uint8_t { kNone, kRelu };
 
@@ -50,4 +50,4 @@ inline constexpr uint32_t kAllSums = ~uint32_t{0};
 template <typename T>
 void observe(const ActivationView<T>& y, const ChannelSums& sums, int threads, uint32_t only = kAllSums);
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

@@ -13,7 +13,7 @@
 #include "kernels/cpu/walk.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace elek::kernels::HWY_NAMESPACE {
+namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 /// to[0 … lanes) += from, in double.
@@ -28,7 +28,7 @@ HWY_INLINE void FlushToDouble(D d, hn::Vec<D> from, double* HWY_RESTRICT to) {
   }
 }
 
-}  // namespace elek::kernels::HWY_NAMESPACE
+}  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // ELEK_KERNELS_CPU_FLUSH_INL_H_

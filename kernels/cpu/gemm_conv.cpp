@@ -8,7 +8,7 @@
 #include "core/error.h"
 #include "kernels/cpu/gemm_conv_detail.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 namespace {
 
 // The pixels of a block, gathered or read in place: half of a 1 MiB L2; weights and results stream through the rest. Twice as
@@ -79,4 +79,4 @@ void pack_gemm_conv_weights(const GemmConvPlan& plan, const float* weights, floa
         }
 }
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

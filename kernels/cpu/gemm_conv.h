@@ -15,7 +15,7 @@
 #include "core/types.h"
 #include "kernels/cpu/conv_args.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 
 /// x [samples, channels, height, width] -> y [samples, out_channels, (height + 2*padding - kernel) / stride + 1, …].
 struct GemmConvProblem {
@@ -59,4 +59,4 @@ void gemm_conv(const GemmConvPlan& plan, const ConvArgs& args);
 /// Name of the instruction set that runs ("AVX3", "AVX2", …).
 [[nodiscard]] const char* gemm_conv_target();
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

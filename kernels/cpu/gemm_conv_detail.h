@@ -6,7 +6,7 @@
 
 #include "kernels/cpu/gemm_conv.h"
 
-namespace elek::kernels::detail {
+namespace elek::kernels::cpu::detail {
 
 /// Floats in a vector of this machine, at most `block`.
 int64_t gemm_conv_lanes(int64_t block);
@@ -25,4 +25,4 @@ inline PixelRange panel_pixels(const GemmConvPlan& plan, int64_t panel) {
   return {pixels * panel / plan.sample_panels, pixels * (panel + 1) / plan.sample_panels};
 }
 
-}  // namespace elek::kernels::detail
+}  // namespace elek::kernels::cpu::detail

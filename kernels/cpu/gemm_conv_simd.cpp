@@ -21,7 +21,7 @@
 #include "kernels/cpu/register_sums-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
@@ -252,13 +252,13 @@ int64_t GemmConvPanelRows() { return kPanelRows; }
 const char* GemmConvTargetName() { return hwy::TargetName(HWY_TARGET); }
 
 }  // namespace HWY_NAMESPACE
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 #include "core/error.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 HWY_EXPORT(GemmConvRun);
 HWY_EXPORT(GemmConvLanes);
 HWY_EXPORT(GemmConvPanelRows);
@@ -287,5 +287,5 @@ void gemm_conv(const GemmConvPlan& plan, const ConvArgs& args) {
   HWY_DYNAMIC_DISPATCH(GemmConvRun)(plan, args);
 }
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu
 #endif  // HWY_ONCE

@@ -11,7 +11,7 @@
 #include "kernels/cpu/channel_sums.h"
 #include "kernels/cpu/walk.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 
 struct alignas(64) LaneSums {
   double sum[kLanes] = {};
@@ -109,4 +109,4 @@ inline void fold(const LaneSums& lanes, const Piece& piece, int64_t positions, c
   }
 }
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

@@ -21,7 +21,7 @@
 #include <type_traits>
 
 HWY_BEFORE_NAMESPACE();
-namespace elek::kernels::HWY_NAMESPACE {
+namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Rows of the micro-kernel: accumulators (2 a row) plus two weights and a broadcast must fit the registers: 32 or 16.
@@ -129,7 +129,7 @@ HWY_INLINE void accumulate(const Operands& o, V (&acc)[kVectors][kRows]) {
   }
 }
 
-}  // namespace elek::kernels::HWY_NAMESPACE
+}  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // ELEK_KERNELS_CPU_PANEL_PRODUCT_INL_H_

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 
 /// Waking the team costs a few microseconds: less work than this a part is not split.
 inline constexpr int64_t kElementsAPart = 4096;
@@ -38,4 +38,4 @@ void for_parts(int parts, const F& f) {
   for (int part = omp_get_thread_num(); part < parts; part += omp_get_num_threads()) f(part);
 }
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

@@ -18,7 +18,7 @@
 #include "kernels/cpu/peaks.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace elek::kernels::HWY_NAMESPACE {
+namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // Latency (4 or 5 cycles) times multiply-adds a cycle (2): ten chains keep the units busy, twelve leave room, and all of them
@@ -69,11 +69,11 @@ float ReadAll(const float* HWY_RESTRICT from, int64_t floats) {
   return hn::GetLane(hn::Add(hn::Add(a, b), hn::Add(c, e)));
 }
 
-}  // namespace elek::kernels::HWY_NAMESPACE
+}  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 HWY_EXPORT(MultiplyAdds);
 HWY_EXPORT(ReadAll);
 
@@ -137,5 +137,5 @@ int64_t pass_line(int64_t rounds) {
   return line.passed.load();
 }
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu
 #endif  // HWY_ONCE

@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 
 /// Runs `steps` rounds of independent f32 multiply-adds in registers on each of `threads` threads.
 /// Returns the operations done by all threads, a multiply-add counted as two. The loop cannot be optimised away: its result is
@@ -25,4 +25,4 @@ void read_memory(const float* src, size_t bytes, int64_t rounds, int threads);
 /// Returns how often it was handed over, 2 * rounds, or 0 where the runtime gives one thread only.
 [[nodiscard]] int64_t pass_line(int64_t rounds);
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

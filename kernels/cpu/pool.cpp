@@ -20,7 +20,7 @@
 
 #ifndef ELEK_KERNELS_CPU_POOL_JOB
 #define ELEK_KERNELS_CPU_POOL_JOB
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 template <typename T>
 struct PoolJob {
   const T* x;  // position 0, lane 0 of one task
@@ -32,11 +32,11 @@ struct PoolJob {
   int lanes;
   bool maximum;
 };
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu
 #endif
 
 HWY_BEFORE_NAMESPACE();
-namespace elek::kernels::HWY_NAMESPACE {
+namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 /// Maximum, or sum, of `rows` x `columns` positions from `at` on. A NaN wins a maximum: the hardware's may drop one, so they
@@ -124,11 +124,11 @@ void SumRowsBf16(const BFloat16* x, int64_t rows, int64_t stride, int width, dou
   SumRowsOf(x, rows, stride, width, out);
 }
 
-}  // namespace elek::kernels::HWY_NAMESPACE
+}  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 namespace {
 
 HWY_EXPORT(Pool);
@@ -261,5 +261,5 @@ template void avg_pool(const ActivationView<BFloat16>&, const ActivationView<BFl
 template void global_avg_pool(const ActivationView<float>&, const ActivationView<float>&, const ChannelSums*, int);
 template void global_avg_pool(const ActivationView<BFloat16>&, const ActivationView<BFloat16>&, const ChannelSums*, int);
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu
 #endif  // HWY_ONCE

@@ -9,7 +9,7 @@
 #include "core/types.h"
 #include "kernels/cpu/channel_sums.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 
 /// Output extent = (extent + 2 * padding - kernel) / stride + 1, as y's shape must say.
 struct PoolWindow {
@@ -37,4 +37,4 @@ void avg_pool(const ActivationView<T>& x, const ActivationView<T>& y, const Pool
 template <typename T>
 void global_avg_pool(const ActivationView<T>& x, const ActivationView<T>& y, const ChannelSums* sums, int threads);
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

@@ -12,7 +12,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/walk.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 namespace {
 
 constexpr int64_t kRowsATable = 16;  // their pixels and results stay in the first-level cache for all channels
@@ -77,4 +77,4 @@ void preprocess(const uint8_t* pixels, const float* table, const ActivationView<
 template void preprocess(const uint8_t*, const float*, const ActivationView<float>&, int);
 template void preprocess(const uint8_t*, const float*, const ActivationView<BFloat16>&, int);
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

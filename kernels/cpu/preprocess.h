@@ -9,7 +9,7 @@
 
 #include "core/types.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 
 /// table[c * 256 + p] = ((float)p / 255 - mean[c]) / std[c], each operation rounded to f32 (torchvision ToTensor, Normalize).
 /// Errors  ContractError: channels < 1, std[c] not > 0
@@ -24,4 +24,4 @@ void fill_preprocess_table(int64_t channels, const float* mean, const float* std
 template <typename T>
 void preprocess(const uint8_t* pixels, const float* table, const ActivationView<T>& y, int threads);
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

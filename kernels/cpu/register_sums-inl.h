@@ -20,7 +20,7 @@
 #include "kernels/cpu/channel_sums.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace elek::kernels::HWY_NAMESPACE {
+namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 /// What the last step sums: nothing, the default set alone, or whatever is asked for.
@@ -138,7 +138,7 @@ struct RegisterSums {
   }
 };
 
-}  // namespace elek::kernels::HWY_NAMESPACE
+}  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // ELEK_KERNELS_CPU_REGISTER_SUMS_INL_H_

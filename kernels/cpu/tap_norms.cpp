@@ -18,7 +18,7 @@
 #include "kernels/cpu/stored-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace elek::kernels::HWY_NAMESPACE {
+namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 /// to[0 … Lanes(d)) += sums of squares of `count` vectors `stride` elements apart.
@@ -94,11 +94,11 @@ void SquaresOfImageRowBf16(const TapNormPlan& plan, const BFloat16* x, int64_t h
   ImageRow(plan, x, h, row_stride, width, planes, to);
 }
 
-}  // namespace elek::kernels::HWY_NAMESPACE
+}  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 namespace {
 
 HWY_EXPORT(SquaresOfImageRow);
@@ -225,5 +225,5 @@ void reduce_tap_norms(const TapNormPlan& plan, const double* accumulators, int b
 template void tap_norms(const ActivationView<float>&, const TapNormPlan&, double*, int, int);
 template void tap_norms(const ActivationView<BFloat16>&, const TapNormPlan&, double*, int, int);
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu
 #endif  // HWY_ONCE

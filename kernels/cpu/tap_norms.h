@@ -11,7 +11,7 @@
 
 #include "core/types.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 
 /// What tap_norms() needs to know of a layer; built once when a session is bound (it allocates a few hundred bytes).
 struct TapNormPlan {
@@ -48,4 +48,4 @@ void tap_norms(const ActivationView<T>& x, const TapNormPlan& plan, double* accu
 /// norm_sq[(c * R + r) * S + s], [channels, R, S]: the threads' parts added in order, then each tap's classes.
 void reduce_tap_norms(const TapNormPlan& plan, const double* accumulators, int block_threads, double* norm_sq);
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

@@ -12,7 +12,7 @@
 #include "core/error.h"
 #include "core/types.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 
 inline constexpr int kLanes = 16;
 
@@ -133,4 +133,4 @@ void check_same(const ActivationView<A>& a, const ActivationView<B>& b, const ch
                  std::string(name_of(a.layout)));
 }
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

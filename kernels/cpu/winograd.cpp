@@ -7,7 +7,7 @@
 
 #include "kernels/cpu/winograd_detail.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 namespace {
 
 constexpr int64_t kLineFloats = 16;
@@ -205,4 +205,4 @@ void pack_winograd_weights(const WinogradPlan& plan, const float* weights, float
         }
 }
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

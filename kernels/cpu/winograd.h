@@ -21,7 +21,7 @@
 #include "core/types.h"
 #include "kernels/cpu/conv_args.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 
 enum class WinogradTile : uint8_t { k2x2 = 2, k4x4 = 4 };
 
@@ -82,4 +82,4 @@ void winograd_conv(const WinogradPlan& plan, const ConvArgs& args);
 /// Name of the instruction set that runs ("AVX3", "AVX2", …).
 [[nodiscard]] const char* winograd_target();
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

@@ -10,7 +10,7 @@
 
 #include "kernels/cpu/winograd.h"
 
-namespace elek::kernels::detail {
+namespace elek::kernels::cpu::detail {
 
 /// Floats in a vector of this machine, at most `block`.
 int64_t winograd_lanes(int64_t block);
@@ -91,4 +91,4 @@ class RunTiles {
   std::array<TileClass, 4> classes_;
 };
 
-}  // namespace elek::kernels::detail
+}  // namespace elek::kernels::cpu::detail

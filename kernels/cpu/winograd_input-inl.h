@@ -19,7 +19,7 @@
 #include "kernels/cpu/winograd_transforms-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace elek::kernels::HWY_NAMESPACE {
+namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 /// Transforms vectors [first, last) of the channels of a block's tile into V. Meanwhile fetches the pixels that the next tile
@@ -75,7 +75,7 @@ void transform_input(const WinogradPlan& plan, const ActivationView<const float>
   }
 }
 
-}  // namespace elek::kernels::HWY_NAMESPACE
+}  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // ELEK_KERNELS_CPU_WINOGRAD_INPUT_INL_H_

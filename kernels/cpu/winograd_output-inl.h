@@ -20,7 +20,7 @@
 #include "kernels/cpu/winograd_transforms-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace elek::kernels::HWY_NAMESPACE {
+namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 /// What the last step of one vector of output channels needs, constant over a block of tiles.
@@ -82,7 +82,7 @@ void transform_output(const WinogradPlan& plan, const ConvArgs& args, const deta
   sums.add_all_to(d, out.sums, {args.y.data + at, rows, columns, row_floats, kBlock});
 }
 
-}  // namespace elek::kernels::HWY_NAMESPACE
+}  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // ELEK_KERNELS_CPU_WINOGRAD_OUTPUT_INL_H_

@@ -20,7 +20,7 @@
 #include "kernels/cpu/winograd_transforms-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace elek::kernels::HWY_NAMESPACE {
+namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // So many tiles are multiplied by weights that are transformed in registers; a row of points of accumulators and four more must
@@ -311,7 +311,7 @@ void multiply_group(const WinogradPlan& plan, const float* packed, const detail:
   multiply_by_chunks<kGrid, kBlock>(plan, packed, block, group, scratch);
 }
 
-}  // namespace elek::kernels::HWY_NAMESPACE
+}  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // ELEK_KERNELS_CPU_WINOGRAD_PRODUCTS_INL_H_

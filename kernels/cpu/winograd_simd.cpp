@@ -23,7 +23,7 @@
 #include "kernels/cpu/winograd_products-inl.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 using detail::TileBlock;
@@ -147,11 +147,11 @@ int64_t WinogradFewTiles() { return kFewTiles; }
 const char* WinogradTargetName() { return hwy::TargetName(HWY_TARGET); }
 
 }  // namespace HWY_NAMESPACE
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 HWY_EXPORT(WinogradRun);
 HWY_EXPORT(WinogradLanes);
 HWY_EXPORT(WinogradPanelRows);
@@ -183,5 +183,5 @@ void winograd_conv(const WinogradPlan& plan, const ConvArgs& args) {
   HWY_DYNAMIC_DISPATCH(WinogradRun)(plan, args);
 }
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu
 #endif  // HWY_ONCE

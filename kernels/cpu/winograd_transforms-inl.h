@@ -15,7 +15,7 @@
 #include "kernels/cpu/winograd_detail.h"
 
 HWY_BEFORE_NAMESPACE();
-namespace elek::kernels::HWY_NAMESPACE {
+namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 template <class D>
@@ -185,7 +185,7 @@ HWY_INLINE void with_transforms(const detail::TilePlace& place, const Body& body
   }
 }
 
-}  // namespace elek::kernels::HWY_NAMESPACE
+}  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #endif  // ELEK_KERNELS_CPU_WINOGRAD_TRANSFORMS_INL_H_

@@ -12,7 +12,7 @@
 #include "tests/kernels/conv_problem.h"
 #include "tests/kernels/kernel_case.h"
 
-namespace elek::kernels::conv_case {
+namespace elek::kernels::cpu::conv_case {
 
 /// Every padding lane of y was written, and with zero.
 inline void expect_zero_padding(const Problem& p) {
@@ -113,4 +113,4 @@ void expect_nonfinite_kept_and_counted(const Shape& c, const Run& run, const cha
   EXPECT_TRUE(std::isinf(p.y.data[index_of(p.y_view(), 0, 20, 0, 0)]));
 }
 
-}  // namespace elek::kernels::conv_case
+}  // namespace elek::kernels::cpu::conv_case

@@ -14,7 +14,7 @@
 #include "core/runtime.h"
 #include "kernels/cpu/channel_sums.h"
 
-namespace elek::kernels::conv_case {
+namespace elek::kernels::cpu::conv_case {
 
 inline constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
@@ -148,4 +148,4 @@ struct SumsBlock {
   ChannelSums sums;
 };
 
-}  // namespace elek::kernels::conv_case
+}  // namespace elek::kernels::cpu::conv_case

@@ -13,7 +13,7 @@
 #include "core/error.h"
 #include "tests/kernels/conv_case.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 namespace {
 
 using conv_case::Direct;
@@ -158,4 +158,4 @@ TEST(GemmConvTest, SaysNoToWhatItCannotDo) {
 }
 
 }  // namespace
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

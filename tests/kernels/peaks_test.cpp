@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <vector>
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 namespace {
 
 TEST(Peaks, OperationsAreCountedStepByStepAndThreadByThread) {
@@ -43,4 +43,4 @@ TEST(Peaks, ALineIsHandedOverAsOftenAsSaid) {
 }
 
 }  // namespace
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

@@ -6,7 +6,7 @@
 #include <array>
 #include <cstdint>
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 
 struct Layer {
   const char* name;
@@ -30,4 +30,4 @@ inline constexpr std::array kResNetLayers = {
     Layer{"layer3.1x1.odd", 717, 179, 14, 1, 1, 0},
 };
 
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

@@ -13,7 +13,7 @@
 #include "tests/kernels/some_outputs.h"
 #include "tests/kernels/winograd_bound.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 namespace {
 
 using conv_case::Floats;
@@ -91,4 +91,4 @@ TEST(ResNetLayersTest, TheCheckSeesAWrongAndAMissingOutput) {
 }
 
 }  // namespace
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu

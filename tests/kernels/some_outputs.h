@@ -9,7 +9,7 @@
 
 #include "tests/kernels/conv_problem.h"
 
-namespace elek::kernels::conv_case {
+namespace elek::kernels::cpu::conv_case {
 
 inline constexpr size_t kCheckedOutputs = 97;  // a prime step visits rows, columns, channels and samples
 
@@ -43,4 +43,4 @@ double worst_of(const Problem& p, const Bound& bound) {
   return worst;
 }
 
-}  // namespace elek::kernels::conv_case
+}  // namespace elek::kernels::cpu::conv_case

@@ -9,8 +9,8 @@
 namespace elek::test {
 namespace {
 
-using elek::kernels::make_tap_norm_plan;
-using elek::kernels::TapNormPlan;
+using elek::kernels::cpu::make_tap_norm_plan;
+using elek::kernels::cpu::TapNormPlan;
 
 struct Window {
   int64_t kernel, stride, padding;
@@ -20,12 +20,12 @@ const Window kWindows[] = {{3, 1, 1}, {3, 2, 1}, {1, 1, 0}, {1, 2, 0}, {7, 2, 3}
 std::vector<double> run(const std::vector<float>& values, int64_t samples, const ImageShape& shape, Layout layout,
                         const Window& w, int threads, int calls = 1) {
   const TapNormPlan plan = make_tap_norm_plan(shape, w.kernel, w.stride, w.padding);
-  Guarded<double> accumulators(kernels::tap_norm_bytes(plan, 2) / sizeof(double));
+  Guarded<double> accumulators(kernels::cpu::tap_norm_bytes(plan, 2) / sizeof(double));
   for (double& each : accumulators.span()) each = 0;
   Activation x(samples, shape, layout, values);
-  for (int call = 0; call < calls; ++call) kernels::tap_norms(x.view(), plan, accumulators.data(), 2, threads);
+  for (int call = 0; call < calls; ++call) kernels::cpu::tap_norms(x.view(), plan, accumulators.data(), 2, threads);
   Guarded<double> norms(static_cast<size_t>(shape.channels * w.kernel * w.kernel));
-  kernels::reduce_tap_norms(plan, accumulators.data(), 2, norms.data());
+  kernels::cpu::reduce_tap_norms(plan, accumulators.data(), 2, norms.data());
   EXPECT_TRUE(accumulators.guards_intact() && norms.guards_intact());
   return {norms.span().begin(), norms.span().end()};
 }
@@ -89,7 +89,7 @@ TEST(TapNorms, RefusesWhatDoesNotFit) {
   const TapNormPlan plan = make_tap_norm_plan({4, 2, 2}, 1, 1, 0);
   Activation x(1, {4, 2, 3}, Layout::kNchw, std::vector<float>(24));
   double accumulators[64] = {};
-  EXPECT_THROW(kernels::tap_norms(x.view(), plan, accumulators, 1, 1), ContractError);
+  EXPECT_THROW(kernels::cpu::tap_norms(x.view(), plan, accumulators, 1, 1), ContractError);
 }
 
 }  // namespace

@@ -9,7 +9,7 @@
 #include "kernels/cpu/winograd.h"
 #include "tests/kernels/conv_problem.h"
 
-namespace elek::kernels::conv_case {
+namespace elek::kernels::cpu::conv_case {
 
 using Matrix = std::vector<std::vector<double>>;
 struct Matrices {
@@ -119,4 +119,4 @@ inline double winograd_bound_at(const Problem& p, WinogradTile tile, int64_t n, 
                   row, column);
 }
 
-}  // namespace elek::kernels::conv_case
+}  // namespace elek::kernels::cpu::conv_case

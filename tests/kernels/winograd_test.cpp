@@ -21,7 +21,7 @@
 #include "tests/kernels/conv_case.h"
 #include "tests/kernels/winograd_bound.h"
 
-namespace elek::kernels {
+namespace elek::kernels::cpu {
 namespace {
 
 using conv_case::bound_of;
@@ -363,4 +363,4 @@ TEST(WinogradTest, SaysNoToWhatItCannotDo) {
 }
 
 }  // namespace
-}  // namespace elek::kernels
+}  // namespace elek::kernels::cpu
