@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // docs/memory.md shows what its commands print. Every indented `elek …` line is run, and each line of the indented block under
-// it must be in the output. A block may show a part of the output. A shown line that ends in " \" goes on in the next one. Times
-// are skipped, because they depend on the machine; so is what malloc keeps. Sizes in the text must be printed by some command, or
-// follow from a shape beside them.
+// it must be in the output. A block may show a part of the output. A shown line that ends in " \" goes on in the next one.
+// Times are skipped, because they depend on the machine; so is what malloc keeps. Sizes in the text must be printed by some
+// command, or follow from a shape beside them.
 #include <cmath>
 #include <regex>
 #include <sstream>
