@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables and plot of what bench/peers/measure.py wrote; standard library only.
+"""Makes tables and a plot from the files that bench/peers/measure.py wrote. It needs only Python's standard library.
 
-    bench/peers/report.py A.json B.json     docs/benchmarks.md between its markers, and the .svg beside it, made anew
-    bench/peers/report.py                   the same, of the files that the page names
-    bench/peers/report.py A.json --print    only show the tables
-Of several files a later one's job replaces an earlier one's of the same network, variant, batch and precision, whole: engines
-that did not take turns are never put in one row. Every table says which elek made it, and when.
-"faster" and "slower" are said where the 10-90 % ranges of two engines' times do not overlap; else "ranges overlap". Rows that
-elek loses stand as they are. Reads the format of 2026-11-22's first file too (speed of dense networks only).
+    bench/peers/report.py A.json B.json     makes docs/benchmarks.md between its markers, and the .svg beside it
+    bench/peers/report.py                   the same, from the files that the page names
+    bench/peers/report.py A.json --print    only shows the tables
+A later file's job replaces the job of an earlier file with the same network, variant, batch and precision, as a whole. So engines
+that did not take turns are never in one row. Every table says which elek it measured, and when.
+The verdict is "faster" or "slower" where the 10-90 % ranges of two engines' times do not overlap, else "ranges overlap". Rows that
+elek loses are shown too. No line is longer than 160 characters. The format of the first file of 2026-11-22 is read too (speed of
+dense networks only).
 Tests: bench/peers/report_test.py
 """
 import argparse
@@ -17,6 +18,7 @@ import math
 import pathlib
 import re
 import sys
+import textwrap
 
 BEGIN, END = "<!-- begin: bench/peers/report.py -->", "<!-- end: bench/peers/report.py -->"
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -69,7 +71,7 @@ def verdict(own, other):
 
 
 def grid(head, rows):
-    """A table that reads well both as markdown and on a terminal."""
+    """A table that can be read both as markdown and on a terminal."""
     rows = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     def line(row):
@@ -78,6 +80,11 @@ def grid(head, rows):
     lines = [line(row) for row in [head, *rows]]
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|",
                       *lines[1:]])
+
+
+def folded(text):
+    """A paragraph in lines of at most 150 characters."""
+    return textwrap.fill(text, 150, break_long_words=False, break_on_hyphens=False)
 
 
 # ---- one file or several ----
@@ -159,15 +166,32 @@ def images(batch, ms):
     return ranged(per_second, 1 if per_second["p50"] < 1000 else 0)
 
 
-def speed_table(results):
-    names, rows = engines(results), []
+def speed_columns(results, names):
+    """Label, batch and images/s of these engines, for each result."""
+    rows = []
     for result in results:
-        s = summary(result)
-        row = [label(result), result["batch"]]
-        row += [cell(result, peer, s["ms"], lambda ms, batch=s["batch"]: images(batch, ms)) for peer in names]
+        ms, batch = summary(result)["ms"], result["batch"]
+        rows.append([label(result), batch, *(cell(result, peer, ms, lambda of, batch=batch: images(batch, of)) for peer in names)])
+    return rows
+
+
+def own_and_peers(results):
+    names = engines(results)
+    return [n for n in names if n == "elek"], [n for n in names if n != "elek"]
+
+
+def speed_table(results):
+    """elek and its verdict. The peers have a table of their own: together the rows would be too long to read."""
+    own, _ = own_and_peers(results)
+    rows = speed_columns(results, own)
+    for row, s in zip(rows, map(summary, results)):
         row += [f"{ranged(s['speed'])} {s['best']}", s["verdict"]] if "best" in s else ["", ""]
-        rows.append(row)
-    return with_commits(["images/s", "batch", *names, "elek over the best peer", "verdict"], rows, results)
+    return with_commits(["images/s", "batch", *own, "elek over the best peer", "verdict"], rows, results)
+
+
+def peers_table(results):
+    _, peers = own_and_peers(results)
+    return grid(["images/s of the peers", "batch", *peers], speed_columns(results, peers))
 
 
 def difference_table(results):
@@ -225,19 +249,18 @@ def first_table(results):
 
 def observe_table(result):
     rows, counts = [], list(dict.fromkeys(count for by in result["engines"].values() for count in by))
-    for peer, by in result["engines"].items():
-        row, plain = [peer], result["engines"][peer.split("+")[0]]
-        for count in counts:
+    for count in counts:
+        for peer, by in result["engines"].items():
+            plain = result["engines"][peer.split("+")[0]]
             if not by[count]:
-                row += [result["left_out"].get(f"{peer} {count}", ""), "", ""]
+                rows.append([peer, count, result["left_out"].get(f"{peer} {count}", ""), "", ""])
                 continue
             seconds, base = (median([f["seconds"] for f in each[count]]) for each in (by, plain))
             rss = [f["peak_resident_bytes"] for f in by[count]]
             above = median(rss) - median([f["peak_resident_bytes"] for f in plain[count]])
-            row += [f"{seconds:.2f} ({seconds / base:.2f}x)", megabytes(rss), f"{above / 1e6:+.1f}"]
-        rows.append(row)
-    head = [h for n in counts for h in (f"{n} batches: s (over plain)", "peak RSS, MB", "above plain, MB")]
-    return grid([f"{result['arch']}, batches of {result['batch']}", *head], rows)
+            rows.append([peer, count, f"{seconds:.2f} ({seconds / base:.2f}x)", megabytes(rss), f"{above / 1e6:+.1f}"])
+    return grid([f"{result['arch']}, batches of {result['batch']}", "batches", "s (over plain)", "peak RSS, MB", "above plain, MB"],
+                rows)
 
 
 def was_quiet(machine):
@@ -275,7 +298,8 @@ def repeats(rows):
 
 
 def speed_parts(rows, precision):
-    parts = [f"### Speed, {precision}", f"{origin(rows)}; median and 10-90 % range of all runs.{repeats(rows)}", speed_table(rows)]
+    parts = [f"### Speed, {precision}", folded(f"{origin(rows)}; median and 10-90 % range of all runs.{repeats(rows)}"),
+             speed_table(rows), peers_table(rows)]
     weighed = [r for r in rows if "memory" in r]
     if weighed:
         parts += [f"### Peak memory, {precision}", f"{origin(weighed)}; of the same processes.", memory_table(weighed)]
@@ -287,7 +311,7 @@ def speed_parts(rows, precision):
 
 
 def tables(merged):
-    parts = [*machine_lines(merged["sittings"])]
+    parts = [folded(line) for line in machine_lines(merged["sittings"])]
     for precision in dict.fromkeys(part(r, "precision") for r in merged["results"]):
         parts += speed_parts([r for r in merged["results"] if part(r, "precision") == precision], precision)
     if merged["first"]:
@@ -299,7 +323,7 @@ def tables(merged):
         parts += ["### Collecting statistics", f"{origin(merged['observe'])}; fresh processes."]
         parts += [observe_table(each) for each in merged["observe"]]
     if merged["not_measured"]:
-        parts.append("Not measured, for want of time: " + "; ".join(merged["not_measured"]) + ".")
+        parts.append(folded("Not measured, for want of time: " + "; ".join(merged["not_measured"]) + "."))
     return "\n\n".join(parts)
 
 
@@ -378,7 +402,7 @@ def update(files, docs):
     if outside:
         raise SystemExit(f"{', '.join(outside)}: what the page is made of belongs beside it; put it into bench/results")
     merged = merge(read(files))
-    new = f"Made by `bench/peers/report.py {' '.join(str(name_of(file)) for file in files)}`.\n\n"
+    new = folded(f"Made by `bench/peers/report.py {' '.join(str(name_of(file)) for file in files)}`.") + "\n\n"
     if merged["results"]:
         picture = docs.with_suffix(".svg")
         new += f"![Speed beside the peers]({picture.name})\n\n"

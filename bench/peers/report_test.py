@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""report.py on made-up measurements: the words "faster" and "slower", a lost row, several files merged, bf16, the page.
+"""Tests report.py on made-up measurements: the words "faster" and "slower", a lost row, several files merged, bf16, the page.
 Run: python3 report_test.py"""
 import json
 import pathlib
@@ -80,13 +80,21 @@ class ReportTest(unittest.TestCase):
         new = data(cell(elek=[5], ncnn=[20]), sha="bbbb")
         text = tables(old, new)
         rows = [line for line in text.splitlines() if line.startswith("| net")]
-        self.assertEqual(len(rows), 2)
+        self.assertEqual(len(rows), 4)  # elek's two, and the peers' two
         self.assertIn("400.0 (400.0-400.0)", rows[0])  # the new elek's, 2 images in 5 ms
         self.assertNotIn("pytorch", text)  # what did not take turns with it is not beside it
         self.assertTrue(rows[0].endswith("bbbb |") and rows[1].endswith("aaaa |"), rows)
+        self.assertIn("100.0 (100.0-100.0)", rows[2])  # the new ncnn's, 2 images in 20 ms
         self.assertIn("elek bbbb of 2026-01-02, elek aaaa of 2026-01-01", text)
         self.assertNotIn("of elek", tables(old))  # one commit: said once, above
         self.assertIn("200.0 (200.0-200.0)", tables(new, old))
+
+    def test_no_line_is_too_long_to_read(self):
+        names = {name: [1234.5, 2345.6, 3456.7] for name in ("elek", "onnxruntime", "openvino", "ncnn", "pytorch")}
+        wide = cell(**names, **{"pytorch-channels-last": [1]}) | {"arch": "resnet18-cifar", "variant": "pruned-30"}
+        left = cell(elek=[1]) | {"left_out": {"ncnn": "this engine did not answer"}, "repeated": {name: 100 for name in names}}
+        text = tables(*(data(wide, left | {"batch": n}, sha=f"{n:07}") for n in range(1, 9)))
+        self.assertLessEqual(max(map(len, text.splitlines())), 160)
 
     def test_only_what_no_file_measured_is_not_measured(self):
         old, new = data(cell(elek=[1], ncnn=[2])), data(cell(elek=[1], ncnn=[2]) | {"batch": 16})
@@ -101,7 +109,7 @@ class ReportTest(unittest.TestCase):
         f32, rest = text.split("### Speed, bf16")
         self.assertIn("2.00 (2.00-2.00) onnxruntime", f32)
         self.assertNotIn("openvino", f32)
-        self.assertRegex(rest, r"2\.00 \(2\.00-2\.00\) openvino .*\n\n### What bf16 costs")
+        self.assertRegex(rest, r"2\.00 \(2\.00-2\.00\) openvino .*\n\n\| images/s of the peers .*\n.*\n\| net .*\n\n### What bf16 costs")
         self.assertRegex(rest, r"\| net +\| +2 \| +0\.40 % \| +0\.61 % \| +no bf16 \|")
         self.assertEqual(rest.count("no bf16"), 2)
         self.assertIn("net, batch 2, bf16", report.svg([bf16]))

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// docs/memory.md holds what its commands print: every indented `elek …` line is run, and the indented block under it must be
-// what came out, line by line (a block may show a part of the output; times are no one's but the machine's and are skipped, as
-// is what malloc keeps). Sizes in the text are those of some output, or follow from a shape that stands beside them.
+// docs/memory.md shows what its commands print. Every indented `elek …` line is run, and each line of the indented block under
+// it must be in the output. A block may show a part of the output. A shown line that ends in " \" goes on in the next one.
+// Times are skipped, because they depend on the machine; so is what malloc keeps. Sizes in the text must be printed by some
+// command, or follow from a shape beside them.
 #include <cmath>
 #include <regex>
 #include <sstream>
@@ -21,6 +22,16 @@ struct Lesson {
   std::string text;  // the rest
 };
 
+/// Appends a shown line, or joins it to the last one if that ends in " \".
+void add_shown(std::vector<std::string>& lines, const std::string& line) {
+  if (lines.empty() || !lines.back().ends_with(" \\")) {
+    lines.push_back(line);
+  } else {
+    lines.back().pop_back();
+    lines.back() += line.substr(std::min(line.size(), line.find_first_not_of(' ')));
+  }
+}
+
 Lesson read_lesson() {
   std::istringstream file(read_text(std::string(ELEK_SOURCE_DIR) + "/docs/memory.md"));
   Lesson lesson;
@@ -30,7 +41,7 @@ Lesson read_lesson() {
     } else if (line.starts_with("    elek ")) {
       lesson.commands.push_back({line.substr(4), {}});
     } else if (!lesson.commands.empty()) {
-      lesson.commands.back().lines.push_back(line.substr(4));
+      add_shown(lesson.commands.back().lines, line.substr(4));
     }
   }
   return lesson;
