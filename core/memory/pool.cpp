@@ -8,6 +8,7 @@
 #include <new>
 
 #include "core/error.h"
+#include "core/memory/pool_impl.h"
 #include "core/runtime.h"
 
 namespace elek {
@@ -26,8 +27,8 @@ void warn_without_throwing(const char* message, size_t bytes) noexcept {
 
 }  // namespace
 
-Pool::Pool(MemoryResource& upstream, PoolOptions options, StreamOrder& order)
-    : Policy(upstream), order_(order), options_([&options] {
+Pool::Impl::Impl(MemoryResource& upstream, PoolOptions options, StreamOrder& order)
+    : upstream_(upstream), order_(order), options_([&options] {
         options.segment_bytes = rounded_up(std::min(options.segment_bytes, kLargest));
         return options;
       }()) {
@@ -35,7 +36,7 @@ Pool::Pool(MemoryResource& upstream, PoolOptions options, StreamOrder& order)
   lanes_[0].head.fill(kNil);
 }
 
-Pool::~Pool() {
+Pool::Impl::~Impl() {
   settle(true);
   if (in_use_ > 0) {
     try {
@@ -49,7 +50,7 @@ Pool::~Pool() {
   }
 }
 
-void* Pool::do_allocate(size_t bytes, const BlockLabel& label, Stream stream) {
+void* Pool::Impl::allocate(size_t bytes, const BlockLabel& label, Stream stream) {
   if (bytes > kLargest) {
     throw OutOfMemory("no memory is large enough for '" + std::string(label.name) + "'", {.requested_bytes = bytes});
   }
@@ -71,7 +72,7 @@ void* Pool::do_allocate(size_t bytes, const BlockLabel& label, Stream stream) {
   return take(found, rounded, bytes, label.name);
 }
 
-void Pool::do_deallocate(void* block, size_t bytes, Stream stream) noexcept {
+void Pool::Impl::deallocate(void* block, size_t bytes, Stream stream) noexcept {
   const std::lock_guard lock(mutex_);
   const size_t slot = find(block);
   if (slot == kNoSlot) {
@@ -100,7 +101,7 @@ void Pool::do_deallocate(void* block, size_t bytes, Stream stream) noexcept {
   give_back(index, lane, mark);
 }
 
-Pool::Index Pool::grow(size_t bytes, size_t asked, int32_t lane, const BlockLabel& label) {
+Pool::Impl::Index Pool::Impl::grow(size_t bytes, size_t asked, int32_t lane, const BlockLabel& label) {
   try {
     return add_segment(std::max(bytes, options_.segment_bytes), label);
   } catch (const OutOfMemory&) {  // the rest of this function is the answer
@@ -123,7 +124,7 @@ Pool::Index Pool::grow(size_t bytes, size_t asked, int32_t lane, const BlockLabe
   }
 }
 
-Pool::Index Pool::add_segment(size_t bytes, const BlockLabel& label) {
+Pool::Impl::Index Pool::Impl::add_segment(size_t bytes, const BlockLabel& label) {
   auto* base = static_cast<std::byte*>(upstream_.allocate(bytes, label));
   ++figures_.upstream_allocations;
   figures_.reserved_bytes += bytes;
@@ -140,7 +141,7 @@ Pool::Index Pool::add_segment(size_t bytes, const BlockLabel& label) {
   return index;
 }
 
-void* Pool::take(Index index, size_t bytes, size_t asked, std::string_view label) noexcept {
+void* Pool::Impl::take(Index index, size_t bytes, size_t asked, std::string_view label) noexcept {
   if (blocks_[index].bytes > bytes) {
     index = carve(index, bytes);
   } else {
@@ -163,7 +164,7 @@ void* Pool::take(Index index, size_t bytes, size_t asked, std::string_view label
   return address;
 }
 
-void Pool::give_back(Index index, int32_t lane, StreamOrder::Mark mark) noexcept {
+void Pool::Impl::give_back(Index index, int32_t lane, StreamOrder::Mark mark) noexcept {
   blocks_[index].lane = lane;
   blocks_[index].mark = mark;
   const auto joins = [&](Index other) { return other != kNil && blocks_[other].free && blocks_[other].lane == lane; };
@@ -202,7 +203,7 @@ void Pool::give_back(Index index, int32_t lane, StreamOrder::Mark mark) noexcept
   if (empty_bytes_ > options_.keep_bytes && spans_segment(index)) (void)release_segment(blocks_[index].segment);
 }
 
-void Pool::settle(bool wait) noexcept {
+void Pool::Impl::settle(bool wait) noexcept {
   for (size_t lane = 1; lane < lanes_.size(); ++lane) {
     while (lanes_[lane].oldest != kNil) {
       const Index index = lanes_[lane].oldest;
@@ -219,13 +220,13 @@ void Pool::settle(bool wait) noexcept {
   }
 }
 
-size_t Pool::trim() {
+size_t Pool::Impl::trim() {
   const std::lock_guard lock(mutex_);
   settle(/*wait=*/false);
   return trim_locked() + upstream_.trim();
 }
 
-size_t Pool::trim_locked() noexcept {
+size_t Pool::Impl::trim_locked() noexcept {
   size_t given_back = 0;
   for (size_t i = 0; i < segments_.size(); ++i) {
     const Segment& s = segments_[i];
@@ -236,7 +237,7 @@ size_t Pool::trim_locked() noexcept {
   return given_back;
 }
 
-size_t Pool::release_segment(int32_t place) noexcept {
+size_t Pool::Impl::release_segment(int32_t place) noexcept {
   Segment& s = segments_[static_cast<size_t>(place)];
   const size_t bytes = s.bytes;
   unfile(s.first);
@@ -248,7 +249,7 @@ size_t Pool::release_segment(int32_t place) noexcept {
   return bytes;
 }
 
-Pool::Figures Pool::figures() const {
+Pool::Figures Pool::Impl::figures() const {
   const std::lock_guard lock(mutex_);
   Figures f = figures_;
   f.largest_hole_bytes = largest_hole();
@@ -262,5 +263,16 @@ double Pool::Figures::internal_fragmentation() const noexcept {
 double Pool::Figures::external_fragmentation() const noexcept {
   return free_bytes() == 0 ? 0.0 : 1.0 - static_cast<double>(largest_hole_bytes) / static_cast<double>(free_bytes());
 }
+
+Pool::Pool(MemoryResource& upstream, PoolOptions options, StreamOrder& order)
+    : Policy(upstream), impl_(std::make_unique<Impl>(upstream, options, order)) {}
+Pool::~Pool() = default;
+size_t Pool::trim() { return impl_->trim(); }
+Pool::Figures Pool::figures() const { return impl_->figures(); }
+std::vector<Pool::Region> Pool::regions() const { return impl_->regions(); }
+std::vector<std::span<const std::byte>> Pool::segments() const { return impl_->segments(); }
+std::string Pool::leaks() const { return impl_->leaks(); }
+void* Pool::do_allocate(size_t bytes, const BlockLabel& label, Stream stream) { return impl_->allocate(bytes, label, stream); }
+void Pool::do_deallocate(void* block, size_t bytes, Stream stream) noexcept { impl_->deallocate(block, bytes, stream); }
 
 }  // namespace elek

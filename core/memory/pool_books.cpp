@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <bit>
 
-#include "core/memory/pool.h"
+#include "core/memory/pool_impl.h"
 
 namespace elek {
 
 /// Room for one more stream, segment, block in use, and two more blocks (a segment's and what a split leaves over).
-void Pool::make_room_in_books(Stream stream) {
+void Pool::Impl::make_room_in_books(Stream stream) {
   if (lane_of(stream) < 0) {
     lanes_.emplace_back();
     lanes_.back().stream = stream.handle;
@@ -35,21 +35,21 @@ void Pool::make_room_in_books(Stream stream) {
   }
 }
 
-int32_t Pool::lane_of(Stream stream) const noexcept {
+int32_t Pool::Impl::lane_of(Stream stream) const noexcept {
   for (size_t i = 1; i < lanes_.size(); ++i) {
     if (lanes_[i].stream == stream.handle) return static_cast<int32_t>(i);
   }
   return -1;
 }
 
-size_t Pool::class_of(size_t bytes) noexcept {
+size_t Pool::Impl::class_of(size_t bytes) noexcept {
   const size_t units = bytes / kAlignment;
   if (units < kExactClasses) return units;
   const auto log = static_cast<size_t>(std::bit_width(units)) - 1;  // >= 4
   return kExactClasses + (log - 4) * kSubclasses + ((units >> (log - 3)) & (kSubclasses - 1));
 }
 
-bool Pool::fits_better(Index a, Index b) const noexcept {
+bool Pool::Impl::fits_better(Index a, Index b) const noexcept {
   if (b == kNil) return true;
   const Block& x = blocks_[a];
   const Block& y = blocks_[b];
@@ -59,7 +59,7 @@ bool Pool::fits_better(Index a, Index b) const noexcept {
 
 /// The smallest block of the lane with at least `bytes`. Of several that fit exactly the one given back last: it may still be
 /// in a cache. Otherwise the lowest.
-Pool::Index Pool::best_fit(const Lane& lane, size_t bytes) const noexcept {
+Pool::Impl::Index Pool::Impl::best_fit(const Lane& lane, size_t bytes) const noexcept {
   if (lane.blocks == 0) return kNil;
   const size_t own = class_of(bytes);
   Index best = kNil;
@@ -81,14 +81,14 @@ Pool::Index Pool::best_fit(const Lane& lane, size_t bytes) const noexcept {
 }
 
 /// From what everybody may have and what this lane's stream alone may have; of equals the stream's own.
-Pool::Index Pool::best_fit_for(int32_t lane, size_t bytes) const noexcept {
+Pool::Impl::Index Pool::Impl::best_fit_for(int32_t lane, size_t bytes) const noexcept {
   const Index own = best_fit(lanes_[static_cast<size_t>(lane)], bytes);
   const Index common = best_fit(lanes_[0], bytes);
   if (own == kNil || common == kNil) return own == kNil ? common : own;
   return blocks_[common].bytes < blocks_[own].bytes ? common : own;
 }
 
-size_t Pool::largest_hole() const noexcept {
+size_t Pool::Impl::largest_hole() const noexcept {
   size_t largest = 0;
   for (const Lane& lane : lanes_) {
     for (size_t word = kWords; word-- > 0;) {
@@ -101,13 +101,13 @@ size_t Pool::largest_hole() const noexcept {
   return largest;
 }
 
-bool Pool::spans_segment(Index index) const noexcept {
+bool Pool::Impl::spans_segment(Index index) const noexcept {
   const Block& b = blocks_[index];
   return b.bytes == segments_[static_cast<size_t>(b.segment)].bytes;
 }
 
 /// Two free blocks side by side become the left one. The later mark covers both.
-Pool::Index Pool::join(Index left, Index right) noexcept {
+Pool::Impl::Index Pool::Impl::join(Index left, Index right) noexcept {
   Block& l = blocks_[left];
   const Block& r = blocks_[right];
   const StreamOrder::Mark earlier = std::min(l.mark, r.mark);
@@ -120,7 +120,7 @@ Pool::Index Pool::join(Index left, Index right) noexcept {
   return left;
 }
 
-void Pool::link(Index index, size_t size_class) noexcept {
+void Pool::Impl::link(Index index, size_t size_class) noexcept {
   Block& b = blocks_[index];
   Lane& lane = lanes_[static_cast<size_t>(b.lane)];
   b.class_before = kNil;
@@ -130,7 +130,7 @@ void Pool::link(Index index, size_t size_class) noexcept {
   lane.filled[size_class / 64] |= uint64_t{1} << (size_class % 64);
 }
 
-void Pool::unlink(Index index, size_t size_class) noexcept {
+void Pool::Impl::unlink(Index index, size_t size_class) noexcept {
   const Block& b = blocks_[index];
   Lane& lane = lanes_[static_cast<size_t>(b.lane)];
   (b.class_before == kNil ? lane.head[size_class] : blocks_[b.class_before].class_next) = b.class_next;
@@ -138,7 +138,7 @@ void Pool::unlink(Index index, size_t size_class) noexcept {
   if (lane.head[size_class] == kNil) lane.filled[size_class / 64] &= ~(uint64_t{1} << (size_class % 64));
 }
 
-void Pool::file(Index index) noexcept {
+void Pool::Impl::file(Index index) noexcept {
   Block& b = blocks_[index];
   Lane& lane = lanes_[static_cast<size_t>(b.lane)];
   b.free = true;
@@ -155,7 +155,7 @@ void Pool::file(Index index) noexcept {
   (b.queue_next == kNil ? lane.newest : blocks_[b.queue_next].queue_before) = index;
 }
 
-void Pool::unfile(Index index) noexcept {
+void Pool::Impl::unfile(Index index) noexcept {
   Block& b = blocks_[index];
   Lane& lane = lanes_[static_cast<size_t>(b.lane)];
   b.free = false;
@@ -170,7 +170,7 @@ void Pool::unfile(Index index) noexcept {
 }
 
 /// Its place in the queue of marks does not depend on its size.
-void Pool::resize(Index index, size_t offset, size_t bytes) noexcept {
+void Pool::Impl::resize(Index index, size_t offset, size_t bytes) noexcept {
   Block& b = blocks_[index];
   const size_t before = class_of(b.bytes), after = class_of(bytes);
   if (b.lane == 0 && spans_segment(index)) empty_bytes_ -= b.bytes;
@@ -182,7 +182,7 @@ void Pool::resize(Index index, size_t offset, size_t bytes) noexcept {
 }
 
 /// What is left over keeps its place in the books, and waits as before.
-Pool::Index Pool::carve(Index index, size_t bytes) noexcept {
+Pool::Impl::Index Pool::Impl::carve(Index index, size_t bytes) noexcept {
   const Index made = new_block();
   Block& b = blocks_[index];
   Block& first = blocks_[made];
@@ -197,26 +197,26 @@ Pool::Index Pool::carve(Index index, size_t bytes) noexcept {
   return made;
 }
 
-Pool::Index Pool::new_block() noexcept {
+Pool::Impl::Index Pool::Impl::new_block() noexcept {
   const Index index = spare_.back();
   spare_.pop_back();
   blocks_[index] = Block{};
   return index;
 }
 
-size_t Pool::slot_of(const void* address) const noexcept {
+size_t Pool::Impl::slot_of(const void* address) const noexcept {
   const uint64_t mixed = static_cast<uint64_t>(reinterpret_cast<uintptr_t>(address) / kAlignment) * 0x9E3779B97F4A7C15ULL;
   return static_cast<size_t>(mixed >> 32U) & (table_.size() - 1);  // the size is a power of two
 }
 
-void Pool::enter(const void* address, Index index) noexcept {
+void Pool::Impl::enter(const void* address, Index index) noexcept {
   size_t slot = slot_of(address);
   while (table_[slot].address != nullptr) slot = (slot + 1) & (table_.size() - 1);
   table_[slot] = {address, index};
   ++in_use_;
 }
 
-size_t Pool::find(const void* address) const noexcept {
+size_t Pool::Impl::find(const void* address) const noexcept {
   if (table_.empty()) return kNoSlot;
   for (size_t slot = slot_of(address);; slot = (slot + 1) & (table_.size() - 1)) {
     if (table_[slot].address == nullptr) return kNoSlot;
@@ -225,7 +225,7 @@ size_t Pool::find(const void* address) const noexcept {
 }
 
 /// Takes the entry out and moves later ones of the same run up, so that no search stops too early.
-void Pool::strike(size_t hole) noexcept {
+void Pool::Impl::strike(size_t hole) noexcept {
   const size_t mask = table_.size() - 1;
   for (size_t slot = (hole + 1) & mask; table_[slot].address != nullptr; slot = (slot + 1) & mask) {
     const size_t home = slot_of(table_[slot].address);
@@ -238,7 +238,7 @@ void Pool::strike(size_t hole) noexcept {
   --in_use_;
 }
 
-std::vector<Pool::Region> Pool::regions() const {
+std::vector<Pool::Region> Pool::Impl::regions() const {
   const std::lock_guard lock(mutex_);
   std::vector<Region> made;
   for (size_t s = 0; s < segments_.size(); ++s) {
@@ -252,7 +252,7 @@ std::vector<Pool::Region> Pool::regions() const {
   return made;
 }
 
-std::vector<std::span<const std::byte>> Pool::segments() const {
+std::vector<std::span<const std::byte>> Pool::Impl::segments() const {
   const std::lock_guard lock(mutex_);
   std::vector<std::span<const std::byte>> made;
   for (const Segment& s : segments_) {
@@ -261,7 +261,7 @@ std::vector<std::span<const std::byte>> Pool::segments() const {
   return made;
 }
 
-std::string Pool::leaks() const {
+std::string Pool::Impl::leaks() const {
   const std::lock_guard lock(mutex_);
   std::string text;
   for (const Segment& segment : segments_) {
