@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which backend serves which device.
-// Tests: tests/golden/session_test.cpp
+// The table of backends. Tests: tests/backends/backend_test.cpp
 #include "backends/backend.h"
+
+#include <array>
 
 #include "core/error.h"
 
@@ -11,27 +12,12 @@ std::span<const float> Executable::run_values(std::span<const float>, int64_t) {
   throw ContractError("this backend starts from pixels only");
 }
 
-std::unique_ptr<Backend> make_backend(const Device& device) {
-  return device.kind == DeviceKind::kCuda ? make_cuda_backend(device) : make_cpu_backend(device);
-}
-
-MemoryResource& device_memory(const Device& device) {
-  return device.kind == DeviceKind::kCuda ? cuda_device_memory(device) : host_resource();
-}
-
-StreamOrder& device_stream_order(const Device& device) {
-  return device.kind == DeviceKind::kCuda ? cuda_stream_order(device) : host_order();
-}
-
-bool is_built_in(DeviceKind kind) noexcept { return kind == DeviceKind::kCuda ? cuda_is_built_in() : cpu_is_built_in(); }
-
-std::string why_unavailable(const Device& device) {
-  try {
-    (void)make_backend(device);
-    return {};
-  } catch (const DeviceError& error) {
-    return error.what();
+const BackendEntry& backend_of(DeviceKind kind) {
+  static const std::array<BackendEntry, 2> kEntries{backends::cpu::entry(), backends::cuda::entry()};
+  for (const BackendEntry& entry : kEntries) {
+    if (entry.kind == kind) return entry;
   }
+  throw ContractError("no backend serves devices of kind " + std::to_string(static_cast<int>(kind)));
 }
 
 }  // namespace elek

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Backend: what a device must be able to do for a session. Three steps, each with its own object: lower() says what it would
 // run and with which bytes, the planner turns that into offsets, bind() allocates and gets ready, Executable::run() runs. A
-// backend owns the choice of kernels, layouts and kinds of memory; it knows nothing of loops over data or of pruning. Tests:
-// tests/golden/session_test.cpp, tests/golden/statistics_test.cpp
+// backend owns the choice of kernels, layouts and kinds of memory; it knows nothing of loops over data or of pruning. The table
+// of backends, one entry a kind of device, is backend_of().
+// Tests: tests/backends/backend_test.cpp, tests/golden/session_test.cpp, tests/golden/statistics_test.cpp
 #pragma once
 
 #include <cstdint>
@@ -18,26 +19,10 @@
 #include "core/step_times.h"
 #include "graph/model.h"
 #include "graph/passes.h"
+#include "plan/lower_options.h"
 #include "plan/program.h"
 
 namespace elek {
-
-struct LowerOptions {
-  int64_t batch = 1;        // samples a run may hold
-  int64_t micro_batch = 0;  // 0 = the backend's choice
-  int threads = 0;          // CPU threads; 0 = all
-  Probes probes;
-  BatchNorm batch_norm = BatchNorm::kFold;
-  bool batch_moments = false;
-  bool deterministic = false;
-  Winograd winograd = Winograd::kAuto;         // CPU only; deterministic turns it off
-  KernelChoice kernels = KernelChoice::kRule;  // CPU only; where results must be exact or exactly repeated, the rule decides
-  bool keep_values = false;                    // every stored value keeps its own storage to the end
-  Precision precision = Precision::kF32;
-  /// The session's memory: what lowering needs for a moment (to time one kernel against another) comes from it too. Null = the
-  /// backend's own.
-  MemoryResource* memory = nullptr;
-};
 
 struct BoundMemory {
   size_t weights_bytes = 0;
@@ -66,7 +51,7 @@ class Executable {
   /// launch (a CUDA graph) they are not. Costs two clock readings or events a step; runs that are not timed pay nothing.
   [[nodiscard]] virtual std::span<const float> run_timed(const Slot& slot, StepTimes& times) = 0;
   /// A whole run without the first step: `x` [samples, C, H, W], row-major on the host, is what it would have made of pixels.
-  /// ContractError where the backend starts from pixels only (the GPU's, so far).
+  /// ContractError where the backend starts from pixels only (BackendEntry::starts_from_values).
   [[nodiscard]] virtual std::span<const float> run_values(std::span<const float> x, int64_t samples);
   /// Writes `kernels`, samples, values and tap_norms of everything run since the last reset.
   virtual void read_statistics(Statistics& statistics) const = 0;
@@ -111,26 +96,42 @@ class Backend {
   [[nodiscard]] virtual Peaks measure_peaks(const LowerOptions& options) = 0;
 };
 
-/// The device's own memory, for the length of the process. DeviceError as make_backend.
-[[nodiscard]] MemoryResource& device_memory(const Device& device);
-/// The order of the device's streams, for a Pool over its memory; for the length of the process. DeviceError as make_backend.
-[[nodiscard]] StreamOrder& device_stream_order(const Device& device);
-/// Whether this build has a backend for such devices, there or not.
-[[nodiscard]] bool is_built_in(DeviceKind kind) noexcept;
-/// One line on why the device cannot be used; empty if it can.
-[[nodiscard]] std::string why_unavailable(const Device& device);
+/// Whether devices of a kind compute in a precision.
+struct Support {
+  enum class Answer : uint8_t {
+    kYes,
+    kNotHere,  // such devices may, this one does not
+    kNever,
+  };
+  Answer answer = Answer::kYes;
+  std::string why_not;  // one line; empty with kYes
+};
 
-/// The backend of a device. DeviceError if it is not built in or the device is not there.
-[[nodiscard]] std::unique_ptr<Backend> make_backend(const Device& device);
+/// One kind of device: how its backend is made, and what it can do. This is the only place that tells kinds apart: code above
+/// asks an entry for a capability. An entry costs nothing and needs no device to be there.
+struct BackendEntry {
+  DeviceKind kind = DeviceKind::kCpu;
+  bool built_in = false;  // this build has the backend, whether the device is there or not
+  /// Sessions may start from values in place of pixels (Executable::run_values).
+  bool starts_from_values = false;
+  Support (*supports)(Precision precision) = nullptr;
+  // DeviceError, saying what is missing, if the backend is not built in or the device is not there.
+  std::unique_ptr<Backend> (*make)(const Device& device) = nullptr;
+  /// The device's own memory, for the length of the process.
+  MemoryResource& (*memory)(const Device& device) = nullptr;
+  /// The order of the device's streams, for a Pool over its memory; for the length of the process.
+  StreamOrder& (*stream_order)(const Device& device) = nullptr;
+};
 
-// One a backend; an absent one's file throws DeviceError.
-[[nodiscard]] std::unique_ptr<Backend> make_cpu_backend(const Device& device);
-[[nodiscard]] std::unique_ptr<Backend> make_cuda_backend(const Device& device);
-[[nodiscard]] MemoryResource& cuda_device_memory(const Device& device);
-[[nodiscard]] StreamOrder& cuda_stream_order(const Device& device);
-[[nodiscard]] bool cpu_is_built_in() noexcept;
-/// Whether this CPU multiplies bf16 in hardware.
-[[nodiscard]] bool cpu_has_bf16() noexcept;
-[[nodiscard]] bool cuda_is_built_in() noexcept;
+/// ContractError if there is no such kind.
+[[nodiscard]] const BackendEntry& backend_of(DeviceKind kind);
+
+// Each defined twice: in the backend's own backend.cpp, and in absent.cpp where it is not built in.
+namespace backends::cpu {
+[[nodiscard]] BackendEntry entry() noexcept;
+}
+namespace backends::cuda {
+[[nodiscard]] BackendEntry entry() noexcept;
+}
 
 }  // namespace elek

@@ -145,6 +145,8 @@ void GraphLowerer<Notes>::add_step(const FusedNode& f) {
   made.input = step.input;
   made.residual = step.residual;
   made.output = step.output;
+  made.alias = step.kind == Kind::kAlias;
+  made.kernel = made.alias ? "alias" : op_name(f.node);  // a convolution's and a linear layer's is chosen later
   program.steps.push_back(std::move(made));
   notes.steps.push_back(std::move(step));
 }

@@ -101,7 +101,7 @@ std::optional<Agreement> against_f32(std::span<const float> logits, const BenchO
 
 /// ", 2 threads"; nothing for a GPU.
 std::string threads_text(int threads, const Device& device) {
-  if (device.kind != DeviceKind::kCpu) return "";
+  if (!is_host(device)) return "";
   return threads == 1 ? ", 1 thread" : ", " + (threads == 0 ? "all" : std::to_string(threads)) + " threads";
 }
 

@@ -156,10 +156,10 @@ Context::Context(const Common& common)
       output_(common.json, common.quiet),
       limit_bytes_(limit_of(common)),
       device_(parse_device(common.device)),
-      host_(host_resource(), host_order(), limit_bytes_ && device().kind == DeviceKind::kCpu ? limit_bytes_ : std::nullopt) {
+      host_(host_resource(), host_order(), limit_bytes_ && is_host(device()) ? limit_bytes_ : std::nullopt) {
   output_.add_to_json([this](Json& json) { add_ledger(json); });
   const Precision precision = parse_precision(common_.precision);
-  if (device_ && device_->kind == DeviceKind::kCuda) {
+  if (device_) {
     if (const std::string why = why_not(*device_); !why.empty()) throw DeviceError(why);
   }
   if (device_ || precision != Precision::kF32) check_precision(device(), precision);
@@ -181,7 +181,7 @@ Device Context::device() {
 }
 
 Tracker& Context::session_tracker() {
-  if (device().kind == DeviceKind::kCpu) return host_.tracker();
+  if (is_host(device())) return host_.tracker();
   if (on_device_ == nullptr) {
     on_device_ = std::make_unique<TensorMemory>(default_memory(device()), stream_order(device()), limit_bytes_);
   }

@@ -103,7 +103,7 @@ Evaluation evaluation_of(const Dense& dense, const CutResult& result) {
 // with a batch of values each (more than parts of it need); else a part of the machine's memory.
 size_t checkpoint_bytes(const Dense& dense, size_t moments_bytes, Context& context) {
   const SessionOptions options = context.session_options(dense.input.batch);
-  if (options.device.kind != DeviceKind::kCpu) return 0;
+  if (!starts_from_values(options.device)) return 0;
   const std::optional<size_t> left = context.memory_left();
   if (!left) return std::min(kCheckpointBytes, physical_memory_bytes() / 4);
   const SessionEstimate session = estimate_memory(dense.model, options);

@@ -70,7 +70,13 @@ DType storage_of(Precision precision) {
 }
 
 std::string to_string(const Device& device) {
-  return device.kind == DeviceKind::kCpu ? "cpu" : "cuda:" + std::to_string(device.index);
+  switch (device.kind) {
+    case DeviceKind::kCpu:
+      return "cpu";
+    case DeviceKind::kCuda:
+      return "cuda:" + std::to_string(device.index);
+  }
+  return "of unknown kind " + std::to_string(static_cast<int>(device.kind));
 }
 
 Shape::Shape(std::initializer_list<int64_t> dims) : Shape(std::span<const int64_t>(dims.begin(), dims.size())) {}

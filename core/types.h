@@ -31,6 +31,9 @@ struct Device {
   friend bool operator==(const Device&, const Device&) = default;
 };
 [[nodiscard]] std::string to_string(const Device& device);  // "cpu", "cuda:0"
+/// Whether it is the host itself: its memory is the process's, its cores are the machine's. What else a device can do, its
+/// backend says (engine/session.h).
+[[nodiscard]] constexpr bool is_host(const Device& device) { return device.kind == DeviceKind::kCpu; }
 
 /// Up to four dimensions, each > 0 (rank 0 = scalar).
 class Shape {

@@ -39,7 +39,7 @@ StepWork work_of(const Graph& graph, const Program& program, size_t step, int64_
     work.activation_bytes = samples * (static_cast<double>(graph.input_shape().elements()) + bytes_of(s.output));
     return work;
   }
-  if (s.kernel == "alias") return work;
+  if (s.alias) return work;
   work.flops = 2 * samples * static_cast<double>(macs(graph, s.node.node));
   work.kernel_flops = work.flops * s.arithmetic;
   work.activation_bytes = samples * (bytes_of(s.input) * share_read(s.node.node) + bytes_of(s.residual) + bytes_of(s.output));

@@ -16,23 +16,6 @@
 namespace elek {
 namespace {
 
-LowerOptions lower_options(const SessionOptions& o) {
-  LowerOptions made;
-  made.batch = o.batch;
-  made.micro_batch = o.micro_batch;
-  made.threads = o.threads;
-  made.probes = o.probes;
-  made.batch_norm = o.batch_norm;
-  made.batch_moments = o.batch_moments;
-  made.deterministic = o.deterministic;
-  made.winograd = o.winograd;
-  made.kernels = o.kernels;
-  made.keep_values = o.keep_values;
-  made.precision = o.precision;
-  made.memory = o.memory;
-  return made;
-}
-
 struct Lowered {
   std::unique_ptr<Backend> backend;
   std::unique_ptr<Lowering> lowering;
@@ -43,15 +26,14 @@ struct Lowered {
 Lowered lower_and_plan(const Model& model, SessionOptions& options) {
   check_precision(options.device, options.precision);
   Lowered made;
-  made.backend = make_backend(options.device);
+  made.backend = backend_of(options.device.kind).make(options.device);
   if (options.probes.tap == Tap::kConv) options.batch_norm = BatchNorm::kApart;  // folded, the raw convolution is nowhere
-  const LowerOptions lowered = lower_options(options);
-  made.lowering = made.backend->lower(model, fuse(model.graph, options.batch_norm), lowered);
+  made.lowering = made.backend->lower(model, fuse(model.graph, options.batch_norm), options);
   made.plan = plan(made.lowering->program());
   if (options.keep_values || options.batch_moments) return made;  // every value keeps its place: no order needs less
   const StepOrder found = search_order(made.lowering->program());
   if (!found.nodes.empty()) {
-    std::unique_ptr<Lowering> other = made.backend->lower(model, fuse(model.graph, options.batch_norm, found.nodes), lowered);
+    std::unique_ptr<Lowering> other = made.backend->lower(model, fuse(model.graph, options.batch_norm, found.nodes), options);
     MemoryPlan planned = plan(other->program());
     if (planned.arena_bytes < made.plan.arena_bytes) {  // in truth too: the backend may have chosen other kernels
       made.lowering = std::move(other);
@@ -87,23 +69,27 @@ OutOfMemory refused(const OutOfMemory& error, const Lowered& lowered) {
 
 }  // namespace
 
-MemoryResource& default_memory(const Device& device) { return device_memory(device); }
-StreamOrder& stream_order(const Device& device) { return device_stream_order(device); }
-std::string why_not(const Device& device) { return why_unavailable(device); }
-bool built_with(DeviceKind kind) noexcept { return is_built_in(kind); }
+MemoryResource& default_memory(const Device& device) { return backend_of(device.kind).memory(device); }
+StreamOrder& stream_order(const Device& device) { return backend_of(device.kind).stream_order(device); }
+bool built_with(DeviceKind kind) { return backend_of(kind).built_in; }
+bool starts_from_values(const Device& device) { return backend_of(device.kind).starts_from_values; }
+
+std::string why_not(const Device& device) {
+  try {
+    (void)backend_of(device.kind).make(device);
+    return {};
+  } catch (const DeviceError& error) {
+    return error.what();
+  }
+}
+
+std::string why_not(const Device& device, Precision precision) { return backend_of(device.kind).supports(precision).why_not; }
 
 void check_precision(const Device& device, Precision precision) {
-  if (device.kind == DeviceKind::kCuda || precision == Precision::kF32) return;
-  const std::string asked = "--precision " + std::string(name_of(precision));
-  if (precision != Precision::kBf16) {
-    throw UsageError(asked +
-                     ": the CPU computes in f32 and bf16 only; use one of these, or --device cuda where there is a GPU");
-  }
-  if (cpu_is_built_in() && !cpu_has_bf16()) {
-    throw DeviceError(asked +
-                      ": this CPU does not multiply bf16 (AVX512_BF16 or AMX, as oneDNN finds it; ONEDNN_MAX_CPU_ISA may hide "
-                      "it); use --precision f32");
-  }
+  const Support support = backend_of(device.kind).supports(precision);
+  const std::string why = "--precision " + std::string(name_of(precision)) + ": " + support.why_not;
+  if (support.answer == Support::Answer::kNever) throw UsageError(why);
+  if (support.answer == Support::Answer::kNotHere) throw DeviceError(why);
 }
 
 struct Session::Impl {
@@ -165,8 +151,8 @@ SessionEstimate estimate_memory(const Model& model, SessionOptions options) {
 
 Peaks measure_peaks(const SessionOptions& options) {
   check_precision(options.device, options.precision);
-  const std::unique_ptr<Backend> backend = make_backend(options.device);
-  LowerOptions lowered = lower_options(options);
+  const std::unique_ptr<Backend> backend = backend_of(options.device.kind).make(options.device);
+  LowerOptions lowered = options;
   if (lowered.memory == nullptr) lowered.memory = &backend->default_memory();
   return backend->measure_peaks(lowered);
 }

@@ -19,30 +19,14 @@
 #include "core/types.h"
 #include "graph/model.h"
 #include "graph/passes.h"
+#include "plan/lower_options.h"
 #include "plan/program.h"
 
 namespace elek {
 
-struct SessionOptions {
+/// What lowering is told (plan/lower_options.h: precision, batch, threads, probes, memory, …), and where it runs.
+struct SessionOptions : LowerOptions {
   Device device;
-  Precision precision = Precision::kF32;  // the CPU knows f32 and, where it multiplies that, bf16
-  int64_t batch = 50;
-  int64_t micro_batch = 0;  // 0 = the plan's choice
-  int threads = 0;          // CPU threads; 0 = all
-  Probes probes;
-  BatchNorm batch_norm = BatchNorm::kFold;
-  /// With kApart: normalise each layer by its own batch's moments and average them (batch-norm re-estimation); the whole batch
-  /// then runs in one slice. Off: by the stored running statistics.
-  bool batch_moments = false;
-  bool deterministic = false;           // the CPU's kernels always are, for a fixed number of threads
-  Winograd winograd = Winograd::kAuto;  // CPU only; deterministic turns it off
-  /// CPU only. Sums and logits of two kernels differ in their last digits, so what must come out the same again asks for kRule.
-  /// deterministic, a forced winograd, batch norm kept apart and keep_values mean kRule.
-  KernelChoice kernels = KernelChoice::kRule;
-  /// Debugging and tests: every stored value keeps its own storage until the next run, so that stored_value() can read it. The
-  /// whole batch then runs in one slice and nothing is computed in place.
-  bool keep_values = false;
-  MemoryResource* memory = nullptr;  // null = host_resource() (or the device's own)
   /// Told the plan that is about to be bound, before its memory is asked for: for ledgers.
   std::function<void(const MemoryPlan&)> on_plan;
 };
@@ -57,6 +41,8 @@ struct SessionMemory {
   size_t staging_bytes = 0;
 };
 
+// What devices can do. ContractError for a kind of device that elek does not know.
+
 /// A device's own memory, what a session is given where `memory` is null; for the length of the process. Wrap it to count or to
 /// limit. DeviceError if the device is not there.
 [[nodiscard]] MemoryResource& default_memory(const Device& device);
@@ -66,7 +52,11 @@ struct SessionMemory {
 /// One line on why a session cannot use the device; empty if it can. For `--device auto`.
 [[nodiscard]] std::string why_not(const Device& device);
 /// Whether this build has a backend for such devices at all, there or not.
-[[nodiscard]] bool built_with(DeviceKind kind) noexcept;
+[[nodiscard]] bool built_with(DeviceKind kind);
+/// Whether Session::run_values works there.
+[[nodiscard]] bool starts_from_values(const Device& device);
+/// One line on why sessions on the device cannot compute so; empty if they can, or if the device itself is what is missing.
+[[nodiscard]] std::string why_not(const Device& device, Precision precision);
 /// UsageError if sessions on such devices never compute so, DeviceError if this one cannot; with what to ask for instead.
 void check_precision(const Device& device, Precision precision);
 
@@ -106,7 +96,7 @@ class Session {
   /// one, not as a graph.
   std::span<const float> run_timed(const Slot& slot, StepTimes& times);
   /// The same from values of the network's input in place of pixels: `x` [samples, C, H, W], row-major, on the host, 1 … batch
-  /// samples; preprocessing is left out. CPU only: ContractError elsewhere, or if the size is wrong.
+  /// samples; preprocessing is left out. ContractError where starts_from_values(device) is false, or if the size is wrong.
   std::span<const float> run_values(std::span<const float> x, int64_t samples);
 
   /// The same in two halves, so that a GPU copies a batch while it computes the one before: begin() starts it and returns once

@@ -96,7 +96,7 @@ size_t first_nonfinite(std::span<const float> values) {
 
 void validate_tensor(const ParameterSpec& spec, const Tensor& tensor, const std::string& where) {
   const std::string who = where + ": tensor '" + spec.name + "': ";
-  if (tensor.dtype() != DType::kF32 || tensor.view().device.kind != DeviceKind::kCpu || !(tensor.shape() == spec.shape) ||
+  if (tensor.dtype() != DType::kF32 || !is_host(tensor.view().device) || !(tensor.shape() == spec.shape) ||
       tensor.data() == nullptr) {
     throw InputError(who + "expected F32 " + to_string(spec.shape) + ", found " + std::string(name_of(tensor.dtype())) + " " +
                      to_string(tensor.shape()) + "; is it of another architecture?");

@@ -13,14 +13,6 @@
 
 namespace elek {
 
-/// Winograd convolutions (docs/winograd.md): by the backend's rule, never, or wherever possible with one tile size.
-enum class Winograd : uint8_t { kAuto, kOff, k2x2, k4x4 };
-
-/// Which kernel a convolution gets where several fit: by the backend's rule over its shape, the same every time; the fastest of
-/// those that were timed on this machine, timed now and kept on disk where that is still to do; or timed before, else by rule.
-/// On a GPU engines are always timed.
-enum class KernelChoice : uint8_t { kRule, kMeasured, kRemembered };
-
 /// One stored activation.
 struct ProgramTensor {
   std::string name;  // the graph's value name
@@ -50,6 +42,7 @@ struct ProgramStep {
   size_t weights_bytes = 0;    // what the kernel reads beside activations, as packed
   double arithmetic = 1;       // of the definition's multiply-adds, the share that the kernel must do: Winograd's are fewer
   bool observed = false;
+  bool alias = false;  // nothing runs: the output is the input, bytes and all
   std::string kernel;  // "oneDNN jit:avx512_core", "winograd F(4x4) avx512", …
   std::string choice;  // why this kernel and not another, with times, where there was a choice; for `elek profile`
 };

@@ -161,7 +161,7 @@ Model refit(const Model& dense, const Model& pruned, const PrunePlan& plan, Batc
   const int64_t images = calibration.samples();
   if (images == 0) throw InputError("refit: '" + calibration.description() + "' gave no sample");
   const RefitPlan work =
-      plan_refit(dense, pruned, plan, threads, images, options.device.kind == DeviceKind::kCpu ? how.checkpoint_bytes : 0);
+      plan_refit(dense, pruned, plan, threads, images, starts_from_values(options.device) ? how.checkpoint_bytes : 0);
   Model model = pruned;
   Trail trail(calibration, options, work.kept.floats, resource);
   const int64_t total = std::ssize(work.layers) * images;

@@ -271,7 +271,7 @@ std::vector<std::vector<double>> refit_costs(const Model& model, const std::vect
   if (images == 0) throw InputError("refit costs: '" + calibration.description() + "' gave no sample");
   const std::vector<Reader> readers = readers_of(model.graph, groups);
   const KeptValues kept =
-      plan_refit_costs(model.graph, groups, threads, images, options.device.kind == DeviceKind::kCpu ? how.checkpoint_bytes : 0)
+      plan_refit_costs(model.graph, groups, threads, images, starts_from_values(options.device) ? how.checkpoint_bytes : 0)
           .kept;
   Trail trail(calibration, options, kept.floats, resource);
   std::map<ValueId, double> variances;

@@ -1,16 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stands in for the CPU backend where it is not built.
+// Stands in for the CPU backend where it is not built: the entry is there, and making a backend says what to configure.
+// Tests: tests/deviceless/left_out.cmake
 #include "backends/backend.h"
+#include "core/error.h"
 
-namespace elek {
+namespace elek::backends::cpu {
+namespace {
 
-std::unique_ptr<Backend> make_cpu_backend(const Device& device) {
+std::unique_ptr<Backend> not_built_in(const Device& device) {
   throw DeviceError("device " + to_string(device) +
                     ": the CPU backend is not built in; configure with -DELEK_CPU=ON where oneDNN (libdnnl-dev) and Highway "
                     "(libhwy-dev) are installed");
 }
 
-bool cpu_is_built_in() noexcept { return false; }
-bool cpu_has_bf16() noexcept { return false; }
+}  // namespace
 
-}  // namespace elek
+BackendEntry entry() noexcept {
+  BackendEntry made;
+  made.kind = DeviceKind::kCpu;
+  made.supports = [](Precision) { return Support{}; };  // what is missing is the backend: make() says so
+  made.make = not_built_in;
+  made.memory = [](const Device&) -> MemoryResource& { return host_resource(); };
+  made.stream_order = [](const Device&) -> StreamOrder& { return host_order(); };
+  return made;
+}
+
+}  // namespace elek::backends::cpu

@@ -1,14 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lowering, second half: the kernel of every step, its workspace, and the places in the weights and statistics slabs.
 // Tests: tests/golden/session_test.cpp, tests/golden/memory_test.cpp
-#include <omp.h>
-
 #include <algorithm>
 
 #include "backends/cpu/lower.h"
-#include "backends/cpu/measure_peaks.h"
-#include "backends/cpu/thread_count.h"
-#include "backends/cpu/time_kernels.h"
 #include "core/error.h"
 #include "core/runtime.h"
 #include "kernels/cpu/batch_moments.h"
@@ -25,39 +20,6 @@ size_t sample_bytes(const ProgramTensor& t, int64_t micro_batch) { return t.byte
 size_t z_bytes(const ProgramTensor& y) {
   return checked_bytes(Shape{y.channel_pitch, y.shape.height, y.shape.width}, DType::kF32);
 }
-
-class CpuLowering final : public Lowering {
- public:
-  CpuLowering(Program program, Notes notes) : program_(std::move(program)), notes_(std::move(notes)) {}
-  [[nodiscard]] const Program& program() const noexcept override { return program_; }
-  [[nodiscard]] BoundMemory memory() const override {
-    return {notes_.weights_bytes, notes_.statistics_bytes, HostStaging(program_, notes_).bytes(), notes_.packing_bytes};
-  }
-  [[nodiscard]] std::unique_ptr<Executable> bind(Model& model, const MemoryPlan& plan, MemoryResource& memory) override {
-    return make_executable(program_, std::move(notes_), model, plan, memory);
-  }
-
- private:
-  Program program_;
-  Notes notes_;
-};
-
-class CpuBackend final : public Backend {
- public:
-  [[nodiscard]] Peaks measure_peaks(const LowerOptions& options) override { return cpu::measure_peaks(options); }
-  [[nodiscard]] MemoryResource& default_memory() override { return host_resource(); }
-  [[nodiscard]] std::unique_ptr<Lowering> lower(const Model& model, const FusedGraph& fused,
-                                                const LowerOptions& options) override {
-    const ThreadCount threads(options.threads > 0 ? options.threads : omp_get_max_threads());
-    if (options.kernels == KernelChoice::kMeasured) time_kernels(model, fused, options, times_);
-    Lowerer lowerer(model, fused, options, {options.kernels == KernelChoice::kRule ? nullptr : &times_, {}});
-    lowerer.lower();
-    return std::make_unique<CpuLowering>(std::move(lowerer.program), std::move(lowerer.notes));
-  }
-
- private:
-  KernelTimes times_{PlanCache::default_directory()};
-};
 
 }  // namespace
 
@@ -137,8 +99,6 @@ void Lowerer::build_kernels() {
       made.kernel = "oneDNN " + step.whole->kernel() + (step.epilogue ? " + epilogue" : "");
       workspace = step.whole->scratch_bytes();
       if (step.single != nullptr) workspace = std::max(workspace, step.single->scratch_bytes());
-    } else if (i > 0) {
-      made.kernel = step.kind == Kind::kAlias ? "alias" : std::string(op_name(made.node.node));
     }
     const ProgramTensor& y = tensor(step.output);
     if (step.z_in_workspace) {
@@ -211,12 +171,3 @@ std::string describe_kernels(const Program& program, const Notes& notes) {
 }
 
 }  // namespace elek::backends::cpu
-
-namespace elek {
-
-bool cpu_is_built_in() noexcept { return true; }
-bool cpu_has_bf16() noexcept { return backends::cpu::has_bf16(); }
-
-std::unique_ptr<Backend> make_cpu_backend(const Device& /*device*/) { return std::make_unique<backends::cpu::CpuBackend>(); }
-
-}  // namespace elek

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stands in for the CUDA backend where it is not built.
-// Tests: tests/golden/session_test.cpp
+// Stands in for the CUDA backend where it is not built: the entry is there, and making a backend says what to configure.
+// Tests: tests/golden/session_test.cpp, tests/cli/usage_test.cpp
 #include "backends/backend.h"
+#include "core/error.h"
 
-namespace elek {
+namespace elek::backends::cuda {
 namespace {
 
 [[noreturn]] void not_built_in(const Device& device) {
@@ -14,12 +15,14 @@ namespace {
 
 }  // namespace
 
-std::unique_ptr<Backend> make_cuda_backend(const Device& device) { not_built_in(device); }
+BackendEntry entry() noexcept {
+  BackendEntry made;
+  made.kind = DeviceKind::kCuda;
+  made.supports = [](Precision) { return Support{}; };  // what is missing is the backend: make() says so
+  made.make = [](const Device& device) -> std::unique_ptr<Backend> { not_built_in(device); };
+  made.memory = [](const Device& device) -> MemoryResource& { not_built_in(device); };
+  made.stream_order = [](const Device& device) -> StreamOrder& { not_built_in(device); };
+  return made;
+}
 
-MemoryResource& cuda_device_memory(const Device& device) { not_built_in(device); }
-
-StreamOrder& cuda_stream_order(const Device& device) { not_built_in(device); }
-
-bool cuda_is_built_in() noexcept { return false; }
-
-}  // namespace elek
+}  // namespace elek::backends::cuda

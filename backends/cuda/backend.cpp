@@ -104,25 +104,27 @@ class CudaBackend final : public Backend {
   int64_t cudnn_version_ = 0;
 };
 
+MemoryResource& device_memory(const Device& device) {
+  (void)facts_of(device);
+  return cuda_resource(device.index);
+}
+
+StreamOrder& device_stream_order(const Device& device) {
+  (void)facts_of(device);
+  return stream_order(device.index);
+}
+
 }  // namespace
+
+BackendEntry entry() noexcept {
+  BackendEntry made;
+  made.kind = DeviceKind::kCuda;
+  made.built_in = true;
+  made.supports = [](Precision) { return Support{}; };
+  made.make = [](const Device& device) -> std::unique_ptr<Backend> { return std::make_unique<CudaBackend>(device); };
+  made.memory = device_memory;
+  made.stream_order = device_stream_order;
+  return made;
+}
+
 }  // namespace elek::backends::cuda
-
-namespace elek {
-
-std::unique_ptr<Backend> make_cuda_backend(const Device& device) {
-  return std::make_unique<backends::cuda::CudaBackend>(device);
-}
-
-bool cuda_is_built_in() noexcept { return true; }
-
-MemoryResource& cuda_device_memory(const Device& device) {
-  (void)backends::cuda::facts_of(device);
-  return backends::cuda::cuda_resource(device.index);
-}
-
-StreamOrder& cuda_stream_order(const Device& device) {
-  (void)backends::cuda::facts_of(device);
-  return backends::cuda::stream_order(device.index);
-}
-
-}  // namespace elek

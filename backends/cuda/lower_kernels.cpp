@@ -223,7 +223,6 @@ void Lowerer::build_rest() {
       build_linear(i);
       continue;
     }
-    if (i > 0) program.steps[i].kernel = kind == Kind::kAlias ? "alias" : std::string(op_name(program.steps[i].node.node));
     reserve_workspace(i, 0);
   }
 }

@@ -90,7 +90,7 @@ Account account(const Ledger& ledger, const Pool& pool) {
   made.uses = ledger.live();
   const size_t used = total(made.uses), reserved = pool.figures().reserved_bytes;
   made.pool_bytes = reserved - std::min(reserved, used);
-  if (ledger.device().kind == DeviceKind::kCpu) {
+  if (is_host(ledger.device())) {
     const ProcessMemory process = process_memory();
     made.system_bytes = process.resident_bytes;
     made.library_bytes = process.file_bytes;

@@ -41,16 +41,16 @@ TensorView Tensor::view() const {
 
 std::span<float> Tensor::f32() {
   const TensorView all = view();
-  ELEK_CHECK(dtype_ == DType::kF32 && all.device.kind == DeviceKind::kCpu,
-             "floats on the host wanted, the tensor " + to_string(shape_) + " is " + std::string(name_of(dtype_)) + " on " +
-                 to_string(all.device));
+  ELEK_CHECK(dtype_ == DType::kF32 && is_host(all.device), "floats on the host wanted, the tensor " + to_string(shape_) +
+                                                               " is " + std::string(name_of(dtype_)) + " on " +
+                                                               to_string(all.device));
   return {static_cast<float*>(all.data), bytes() / sizeof(float)};
 }
 
 std::span<const float> Tensor::f32() const { return const_cast<Tensor*>(this)->f32(); }
 
 Tensor Tensor::clone(MemoryResource& resource, const BlockLabel& label) const {
-  ELEK_CHECK(view().device.kind == DeviceKind::kCpu && resource.device().kind == DeviceKind::kCpu,
+  ELEK_CHECK(is_host(view().device) && is_host(resource.device()),
              "clone() copies from host to host only: '" + std::string(label.name) + "' is on " + to_string(view().device) +
                  ", wanted on " + to_string(resource.device()));
   if (data() == nullptr) {

@@ -56,13 +56,9 @@ SessionOptions options_of(KernelChoice kernels) {
 
 /// The keys under which the convolutions of such a session look for their times.
 std::set<std::string> keys_of(const Model& model, const SessionOptions& options) {
-  LowerOptions lowered;
-  lowered.batch = options.batch;
-  lowered.threads = options.threads;
-  lowered.probes = options.probes;
   KernelTimes none{std::string()};
   const FusedGraph fused = fuse(model.graph, BatchNorm::kFold);
-  Lowerer lowerer(model, fused, lowered, {&none, {}});
+  Lowerer lowerer(model, fused, options, {&none, {}});
   lowerer.lower();
   std::set<std::string> keys;
   for (const Step& step : lowerer.notes.steps) {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // --precision bf16 on the CPU through the command: half the activations, what it costs in accuracy said beside the speed, and
 // commands that watch and cut. The values: tests/golden/bf16_test.cpp. Without bf16: tests/cli/usage_test.cpp.
-#include "core/error.h"
 #include "engine/session.h"
 #include "tests/cli/command.h"
 
@@ -14,11 +13,7 @@ using ::testing::Not;
 class Bf16Command : public ::testing::Test {
  protected:
   void SetUp() override {
-    try {
-      check_precision(Device{}, Precision::kBf16);
-    } catch (const DeviceError& error) {
-      GTEST_SKIP() << error.what();
-    }
+    if (const std::string why = why_not(Device{}, Precision::kBf16); !why.empty()) GTEST_SKIP() << why;
   }
 };
 

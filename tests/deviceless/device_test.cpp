@@ -38,15 +38,15 @@ TEST(Versions, ReadAsPeopleWriteThem) {
 TEST(NoDevice, IsADeviceErrorThatSaysSo) {
   if (find_device(0)) GTEST_SKIP() << "there is a GPU here";
   try {
-    (void)make_backend({DeviceKind::kCuda, 0});
+    (void)entry().make({DeviceKind::kCuda, 0});
     FAIL() << "a backend without a device";
   } catch (const DeviceError& error) {
     EXPECT_EQ(error.exit_code(), 5);
     EXPECT_THAT(error.what(), HasSubstr("cuda:0"));
     EXPECT_THAT(error.what(), HasSubstr("driver"));
   }
-  EXPECT_THROW((void)device_memory({DeviceKind::kCuda, 0}), DeviceError);
-  EXPECT_FALSE(why_unavailable({DeviceKind::kCuda, 0}).empty());
+  EXPECT_THROW((void)entry().memory({DeviceKind::kCuda, 0}), DeviceError);
+  EXPECT_THROW((void)entry().stream_order({DeviceKind::kCuda, 0}), DeviceError);
 }
 
 }  // namespace

@@ -58,7 +58,7 @@ Lowered lower_and_plan(Graph graph, const LowerOptions& options, const std::vect
   model.preprocessing = default_preprocessing(graph.input_shape().channels);
   model.graph = std::move(graph);
   Lowered made;
-  made.lowering = make_backend(Device{})->lower(model, fuse(model.graph, options.batch_norm, order), options);
+  made.lowering = backend_of(DeviceKind::kCpu).make({})->lower(model, fuse(model.graph, options.batch_norm, order), options);
   made.plan = plan(made.lowering->program());
   return made;
 }
@@ -226,10 +226,7 @@ TEST(PlanBoundOrder, ASessionRunsTheOrderThatNeedsLeast) {
   options.batch = options.micro_batch = 4;
   options.probes.values["relu"] = kActivity;
   Session session(model, options);
-  LowerOptions own;
-  own.batch = own.micro_batch = 4;
-  own.probes = options.probes;
-  const Lowered as_declared = lower_and_plan(graph, own);
+  const Lowered as_declared = lower_and_plan(graph, options);
   EXPECT_LT(session.memory().lower_bound_bytes, as_declared.plan.lower_bound_bytes);
   EXPECT_EQ(session.memory().arena_bytes, session.memory().lower_bound_bytes);
   EXPECT_GT(session.plan().orders, 1.0);
@@ -262,7 +259,7 @@ TEST(PlanBoundFigures, LoweringKnowsWhatBindingTakes) {
   options.batch = 7;
   options.threads = 2;
   options.probes.values["layer1.0"] = kActivity;
-  const auto lowering = make_backend(Device{})->lower(model, fuse(model.graph, BatchNorm::kFold), options);
+  const auto lowering = backend_of(DeviceKind::kCpu).make({})->lower(model, fuse(model.graph, BatchNorm::kFold), options);
   const BoundMemory before = lowering->memory();
   const MemoryPlan made = plan(lowering->program());
   Tracker tracker(host_resource());
@@ -290,7 +287,9 @@ TEST(Binding, DropsParametersOnlyOnceNothingCanBeRefused) {
   LowerOptions options;
   options.batch = 1;  // packing needs more than the arena
   options.threads = 2;
-  const auto lower = [&] { return make_backend(Device{})->lower(model, fuse(model.graph, BatchNorm::kFold), options); };
+  const auto lower = [&] {
+    return backend_of(DeviceKind::kCpu).make({})->lower(model, fuse(model.graph, BatchNorm::kFold), options);
+  };
   auto lowering = lower();
   const MemoryPlan made = plan(lowering->program());
   const BoundMemory bound = lowering->memory();

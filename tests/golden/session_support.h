@@ -61,14 +61,7 @@ inline Model standalone_model() {
 }
 
 /// Why sessions here cannot compute in bf16; empty if they can.
-inline std::string why_no_bf16() {
-  try {
-    check_precision(Device{}, Precision::kBf16);
-    return {};
-  } catch (const DeviceError& error) {
-    return error.what();
-  }
-}
+inline std::string why_no_bf16() { return why_not(Device{}, Precision::kBf16); }
 
 /// Runs `samples` samples in batches of at most `batch`, through both slots in turn; all logits.
 inline std::vector<float> run_all(Session& session, const std::vector<uint8_t>& pixels, int64_t samples, int64_t batch) {

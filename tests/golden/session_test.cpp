@@ -244,6 +244,24 @@ TEST(Session, RefusesWhatItCannotDo) {
   EXPECT_THROW(Session(model, options), DeviceError);
 }
 
+/// No kind of device stands for another: what nobody serves is refused by everything that asks for a device.
+TEST(Session, RefusesADeviceOfUnknownKind) {
+  const Device unknown{static_cast<DeviceKind>(99), 0};
+  SessionOptions options = batch_of(2);
+  options.device = unknown;
+  EXPECT_THROW(Session(test::tiny_resnet(), options), ContractError);
+  EXPECT_THROW((void)estimate_memory(test::tiny_resnet(), options), ContractError);
+  EXPECT_THROW((void)measure_peaks(options), ContractError);
+  EXPECT_THROW((void)default_memory(unknown), ContractError);
+  EXPECT_THROW((void)stream_order(unknown), ContractError);
+  EXPECT_THROW((void)why_not(unknown), ContractError);
+  EXPECT_THROW((void)built_with(unknown.kind), ContractError);
+  EXPECT_THROW((void)starts_from_values(unknown), ContractError);
+  EXPECT_THROW(check_precision(unknown, Precision::kF32), ContractError);
+  EXPECT_EQ(to_string(unknown), "of unknown kind 99");
+  EXPECT_FALSE(is_host(unknown));
+}
+
 /// Fails the k-th allocation of building a session, for every k: OutOfMemory, nothing leaked, and the next one works.
 TEST(SessionFault, EveryAllocation) {
   const Model model = test::tiny_resnet();

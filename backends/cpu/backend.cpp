@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CPU backend's front: its entry in the table of backends, and lowering under the thread count that is asked for. The times
+// of kernels are kept here, so that every lowering of a session knows what the one before it has timed.
+// Tests: tests/golden/session_test.cpp, tests/backends/backend_test.cpp
+#include "backends/backend.h"
+
+#include <omp.h>
+
+#include "backends/cpu/executable.h"
+#include "backends/cpu/lower.h"
+#include "backends/cpu/measure_peaks.h"
+#include "backends/cpu/thread_count.h"
+#include "backends/cpu/time_kernels.h"
+
+namespace elek::backends::cpu {
+namespace {
+
+class CpuLowering final : public Lowering {
+ public:
+  CpuLowering(Program program, Notes notes) : program_(std::move(program)), notes_(std::move(notes)) {}
+  [[nodiscard]] const Program& program() const noexcept override { return program_; }
+  [[nodiscard]] BoundMemory memory() const override {
+    return {notes_.weights_bytes, notes_.statistics_bytes, HostStaging(program_, notes_).bytes(), notes_.packing_bytes};
+  }
+  [[nodiscard]] std::unique_ptr<Executable> bind(Model& model, const MemoryPlan& plan, MemoryResource& memory) override {
+    return std::make_unique<CpuExecutable>(program_, std::move(notes_), model, plan, memory);
+  }
+
+ private:
+  Program program_;
+  Notes notes_;
+};
+
+class CpuBackend final : public Backend {
+ public:
+  [[nodiscard]] MemoryResource& default_memory() override { return host_resource(); }
+  [[nodiscard]] std::unique_ptr<Lowering> lower(const Model& model, const FusedGraph& fused,
+                                                const LowerOptions& options) override {
+    const ThreadCount threads(options.threads > 0 ? options.threads : omp_get_max_threads());
+    if (options.kernels == KernelChoice::kMeasured) time_kernels(model, fused, options, times_);
+    Lowerer lowerer(model, fused, options, {options.kernels == KernelChoice::kRule ? nullptr : &times_, {}});
+    lowerer.lower();
+    return std::make_unique<CpuLowering>(std::move(lowerer.program), std::move(lowerer.notes));
+  }
+  [[nodiscard]] Peaks measure_peaks(const LowerOptions& options) override { return cpu::measure_peaks(options); }
+
+ private:
+  KernelTimes times_{PlanCache::default_directory()};
+};
+
+Support supports(Precision precision) {
+  if (precision == Precision::kF32) return {};
+  if (precision != Precision::kBf16) {
+    return {Support::Answer::kNever,
+            "the CPU computes in f32 and bf16 only; use one of these, or --device cuda where there is a GPU"};
+  }
+  if (has_bf16()) return {};
+  return {Support::Answer::kNotHere,
+          "this CPU does not multiply bf16 (AVX512_BF16 or AMX, as oneDNN finds it; ONEDNN_MAX_CPU_ISA may hide it); use "
+          "--precision f32"};
+}
+
+}  // namespace
+
+BackendEntry entry() noexcept {
+  BackendEntry made;
+  made.kind = DeviceKind::kCpu;
+  made.built_in = true;
+  made.starts_from_values = true;
+  made.supports = supports;
+  made.make = [](const Device&) -> std::unique_ptr<Backend> { return std::make_unique<CpuBackend>(); };
+  made.memory = [](const Device&) -> MemoryResource& { return host_resource(); };
+  made.stream_order = [](const Device&) -> StreamOrder& { return host_order(); };
+  return made;
+}
+
+}  // namespace elek::backends::cpu
