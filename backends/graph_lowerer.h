@@ -14,6 +14,7 @@
 #include "backends/steps.h"
 #include "backends/storages.h"
 #include "core/error.h"
+#include "kernels/common/tap_norm_plan.h"
 
 namespace elek::backends {
 
@@ -38,7 +39,6 @@ class GraphLowerer {
   virtual void lay_out(ProgramTensor& tensor, const FusedNode* node, Kind kind) const = 0;
   /// Whether a value lies in the order channel, row, column, so that flattening it is nothing.
   [[nodiscard]] virtual bool lies_flat(const ProgramTensor& tensor) const = 0;
-  [[nodiscard]] virtual decltype(Taps::plan) plan_taps(const ImageShape& input, const Conv2dAttrs& conv) const = 0;
 
   void check_options() const;
   void add_steps();
@@ -157,7 +157,7 @@ void GraphLowerer<Notes>::resolve_probes() {
 
 template <typename Notes>
 void GraphLowerer<Notes>::watch(const std::string& name, uint32_t sums) {
-  ELEK_CHECK(sums != 0 && sums < 32, "value '" + name + "': unknown sums " + std::to_string(sums));
+  ELEK_CHECK(sums != 0 && (sums & ~kKnownSums) == 0, "value '" + name + "': unknown sums " + std::to_string(sums));
   const bool conv_tap = notes.options.probes.tap == Tap::kConv;
   for (size_t i = 0; i < notes.steps.size(); ++i) {
     Step& step = notes.steps[i];
@@ -192,7 +192,8 @@ void GraphLowerer<Notes>::watch_taps(const std::string& name) {
     if (f.node.name != name || (!conv && step.kind != Kind::kLinear) || step.tap_norm >= 0) continue;
     Taps taps;
     taps.name = name;
-    taps.plan = plan_taps(tensor(step.input).shape, conv ? f.node.as<Conv2dAttrs>() : Conv2dAttrs{});
+    const Conv2dAttrs a = conv ? f.node.as<Conv2dAttrs>() : Conv2dAttrs{};
+    taps.plan = kernels::make_tap_norm_plan(tensor(step.input).shape, a.kernel, a.stride, a.padding);
     step.tap_norm = static_cast<int32_t>(notes.tap_norms.size());
     notes.tap_norms.push_back(std::move(taps));
     program.steps[i].observed = true;

@@ -38,7 +38,7 @@ struct Step : CommonStep {
 
 struct WatchedTaps {
   std::string name;
-  kernels::cpu::TapNormPlan plan;
+  kernels::TapNormPlan plan;
   size_t offset = 0;
 };
 

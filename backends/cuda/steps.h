@@ -46,7 +46,7 @@ struct Step : CommonStep {
 
 struct WatchedTaps {
   std::string name;
-  kernels::cuda::TapNormPlan plan;
+  kernels::TapNormPlan plan;
   size_t offset = 0;  // of the accumulators, in the statistics slab
   size_t tables = 0;  // in the weights slab
 };
