@@ -2,8 +2,8 @@
 // The part of lowering that no library has a say in: fused nodes become steps and tensors, probes find the stored values that
 // they ask for, batch norm kept apart finds its step, tensors find their storage. A backend derives from it, says how its
 // tensors lie, and adds kernels and slabs. A template over the backend's Notes (derived from CommonNotes, with `steps` of a
-// type derived from CommonStep, and `tap_norms` of {name, plan}), so that each backend reads its own without casts. Tests:
-// tests/golden/session_test.cpp, tests/golden/statistics_test.cpp, tests/deviceless/lower_test.cpp
+// type derived from CommonStep), so that each backend reads its own without casts.
+// Tests: tests/golden/session_test.cpp, tests/golden/statistics_test.cpp, tests/deviceless/lower_test.cpp
 #pragma once
 
 #include <algorithm>
@@ -14,7 +14,6 @@
 #include "backends/steps.h"
 #include "backends/storages.h"
 #include "core/error.h"
-#include "kernels/common/tap_norm_plan.h"
 
 namespace elek::backends {
 
@@ -26,7 +25,6 @@ class GraphLowerer {
 
  protected:
   using Step = typename decltype(Notes::steps)::value_type;
-  using Taps = typename decltype(Notes::tap_norms)::value_type;
 
   GraphLowerer(const Model& model, const FusedGraph& fused, const LowerOptions& options) : graph_(model.graph), fused_(fused) {
     notes.options = options;
@@ -190,7 +188,7 @@ void GraphLowerer<Notes>::watch_taps(const std::string& name) {
     const FusedNode& f = program.steps[i].node;
     const bool conv = step.kind == Kind::kConv;
     if (f.node.name != name || (!conv && step.kind != Kind::kLinear) || step.tap_norm >= 0) continue;
-    Taps taps;
+    WatchedTaps taps;
     taps.name = name;
     const Conv2dAttrs a = conv ? f.node.as<Conv2dAttrs>() : Conv2dAttrs{};
     taps.plan = kernels::make_tap_norm_plan(tensor(step.input).shape, a.kernel, a.stride, a.padding);

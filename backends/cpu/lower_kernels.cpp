@@ -14,6 +14,7 @@
 #include "kernels/cpu/batch_moments.h"
 #include "kernels/cpu/channel_sums.h"
 #include "kernels/cpu/preprocess.h"
+#include "kernels/cpu/tap_norms.h"
 
 namespace elek::backends::cpu {
 namespace {

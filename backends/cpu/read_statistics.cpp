@@ -7,6 +7,7 @@
 
 #include "backends/cpu/executable.h"
 #include "core/error.h"
+#include "kernels/cpu/tap_norms.h"
 
 namespace elek::backends::cpu {
 

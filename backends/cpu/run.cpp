@@ -16,6 +16,7 @@
 #include "kernels/cpu/pool.h"
 #include "kernels/cpu/preprocess.h"
 #include "kernels/cpu/stored_types.h"
+#include "kernels/cpu/tap_norms.h"
 
 namespace elek::backends::cpu {
 

@@ -10,10 +10,12 @@
 #include "core/memory/tensor.h"
 #include "core/runtime.h"
 #include "core/sums.h"
+#include "kernels/common/preprocess_table.h"
 #include "kernels/cuda/batch_moments.h"
 #include "kernels/cuda/epilogue.h"
 #include "kernels/cuda/preprocess.h"
 #include "kernels/cuda/slab.h"
+#include "kernels/cuda/tap_norms.h"
 
 namespace elek::backends::cuda {
 namespace {

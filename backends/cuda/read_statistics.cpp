@@ -6,6 +6,7 @@
 #include "backends/cuda/error.h"
 #include "backends/cuda/executable.h"
 #include "core/error.h"
+#include "kernels/cuda/tap_norms.h"
 
 namespace elek::backends::cuda {
 namespace k = kernels::cuda;

@@ -16,6 +16,7 @@
 #include "kernels/cuda/layout.h"
 #include "kernels/cuda/preprocess.h"
 #include "kernels/cuda/slab.h"
+#include "kernels/cuda/tap_norms.h"
 
 namespace elek::backends::cuda {
 namespace k = kernels::cuda;

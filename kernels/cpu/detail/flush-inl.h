@@ -20,11 +20,13 @@ HWY_INLINE void add_to([[maybe_unused]] D d, hn::Vec<D> partial, T* HWY_RESTRICT
   if constexpr (hn::MaxLanes(D()) == 1) {
     *total += static_cast<T>(hn::GetLane(partial));
   } else {
+#if HWY_TARGET != HWY_SCALAR  // which has no halves
     const hn::Half<D> half;
     const hn::Rebind<T, decltype(half)> wide;
     const size_t n = hn::Lanes(half);
     hn::StoreU(hn::Add(hn::LoadU(wide, total), hn::PromoteTo(wide, hn::LowerHalf(half, partial))), wide, total);
     hn::StoreU(hn::Add(hn::LoadU(wide, total + n), hn::PromoteTo(wide, hn::UpperHalf(half, partial))), wide, total + n);
+#endif
   }
 }
 
