@@ -2,8 +2,8 @@
 // The part of lowering that no library has a say in: fused nodes become steps and tensors, probes find the stored values that
 // they ask for, batch norm kept apart finds its step, tensors find their storage. A backend derives from it, says how its
 // tensors lie, and adds kernels and slabs. A template over the backend's Notes (derived from CommonNotes, with `steps` of a
-// type derived from CommonStep, and `tap_norms` of {name, plan}), so that each backend reads its own without casts. Tests:
-// tests/golden/session_test.cpp, tests/golden/statistics_test.cpp, tests/deviceless/lower_test.cpp
+// type derived from CommonStep), so that each backend reads its own without casts.
+// Tests: tests/golden/session_test.cpp, tests/golden/statistics_test.cpp, tests/deviceless/lower_test.cpp
 #pragma once
 
 #include <algorithm>
@@ -25,7 +25,6 @@ class GraphLowerer {
 
  protected:
   using Step = typename decltype(Notes::steps)::value_type;
-  using Taps = typename decltype(Notes::tap_norms)::value_type;
 
   GraphLowerer(const Model& model, const FusedGraph& fused, const LowerOptions& options) : graph_(model.graph), fused_(fused) {
     notes.options = options;
@@ -38,7 +37,6 @@ class GraphLowerer {
   virtual void lay_out(ProgramTensor& tensor, const FusedNode* node, Kind kind) const = 0;
   /// Whether a value lies in the order channel, row, column, so that flattening it is nothing.
   [[nodiscard]] virtual bool lies_flat(const ProgramTensor& tensor) const = 0;
-  [[nodiscard]] virtual decltype(Taps::plan) plan_taps(const ImageShape& input, const Conv2dAttrs& conv) const = 0;
 
   void check_options() const;
   void add_steps();
@@ -159,7 +157,7 @@ void GraphLowerer<Notes>::resolve_probes() {
 
 template <typename Notes>
 void GraphLowerer<Notes>::watch(const std::string& name, uint32_t sums) {
-  ELEK_CHECK(sums != 0 && sums < 32, "value '" + name + "': unknown sums " + std::to_string(sums));
+  ELEK_CHECK(sums != 0 && (sums & ~kKnownSums) == 0, "value '" + name + "': unknown sums " + std::to_string(sums));
   const bool conv_tap = notes.options.probes.tap == Tap::kConv;
   for (size_t i = 0; i < notes.steps.size(); ++i) {
     Step& step = notes.steps[i];
@@ -192,9 +190,10 @@ void GraphLowerer<Notes>::watch_taps(const std::string& name) {
     const FusedNode& f = program.steps[i].node;
     const bool conv = step.kind == Kind::kConv;
     if (f.node.name != name || (!conv && step.kind != Kind::kLinear) || step.tap_norm >= 0) continue;
-    Taps taps;
+    WatchedTaps taps;
     taps.name = name;
-    taps.plan = plan_taps(tensor(step.input).shape, conv ? f.node.as<Conv2dAttrs>() : Conv2dAttrs{});
+    const Conv2dAttrs a = conv ? f.node.as<Conv2dAttrs>() : Conv2dAttrs{};
+    taps.plan = kernels::make_tap_norm_plan(tensor(step.input).shape, a.kernel, a.stride, a.padding);
     step.tap_norm = static_cast<int32_t>(notes.tap_norms.size());
     notes.tap_norms.push_back(std::move(taps));
     program.steps[i].observed = true;

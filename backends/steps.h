@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "kernels/common/tap_norm_plan.h"
 
 namespace elek::backends {
 
@@ -67,6 +68,14 @@ struct Watched {
   size_t offset = 0;  // in the statistics slab
 };
 
+/// A layer whose input norms are wanted.
+struct WatchedTaps {
+  std::string name;
+  kernels::TapNormPlan plan;
+  size_t offset = 0;      // of the accumulators, in the statistics slab
+  size_t tables = kNone;  // of what the kernel reads of the plan, in the weights slab, where it reads it from there
+};
+
 struct WatchedMoments {
   std::string batch_norm;
   int64_t channels = 0;
@@ -90,6 +99,7 @@ struct CommonNotes {
   ImageShape input_shape;
   int32_t output = -1;  // tensor
   std::vector<Watched> watched;
+  std::vector<WatchedTaps> tap_norms;
   std::vector<WatchedMoments> batch_moments;
   size_t table_offset = 0;  // preprocessing table, in the weights slab
   size_t weights_bytes = 0;

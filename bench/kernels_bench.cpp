@@ -16,6 +16,7 @@
 #include "kernels/cpu/gemm_conv.h"
 #include "kernels/cpu/pool.h"
 #include "kernels/cpu/tap_norms.h"
+#include "kernels/cpu/vectors.h"
 #include "kernels/cpu/winograd.h"
 #include "tests/kernels/resnet_layers.h"
 #include "tests/kernels/some_outputs.h"
@@ -87,7 +88,7 @@ void convolve(benchmark::State& state, const Layer& layer, Way way, Observe obse
         {c.samples, c.channels, c.out_channels, c.height, c.width, c.kernel, c.stride, c.padding, c.layout, c.threads});
     if (!plan) return fail(state, plan.reason());
     const double factor = static_cast<double>(c.channels * c.kernel * c.kernel + 2) * kUnit;
-    state.SetLabel(gemm_conv_target());
+    state.SetLabel(instruction_set());
     return time_convolution(state, p, observe, plan.value(), pack_gemm_conv_weights, gemm_conv,
                             [&](const conv_case::DirectValue& want, auto...) { return factor * want.magnitude; });
   }
@@ -95,7 +96,7 @@ void convolve(benchmark::State& state, const Layer& layer, Way way, Observe obse
   const auto plan =
       plan_winograd({c.samples, c.channels, c.out_channels, c.height, c.width, c.padding, c.layout, tile, c.threads});
   if (!plan) return fail(state, plan.reason());
-  state.SetLabel(winograd_target());
+  state.SetLabel(instruction_set());
   time_convolution(state, p, observe, plan.value(), pack_winograd_weights, winograd_conv,
                    [&](const conv_case::DirectValue& /*want*/, int64_t n, int64_t k, int64_t row, int64_t column) {
                      return conv_case::winograd_bound_at(p, tile, n, k, row, column);

@@ -30,20 +30,12 @@ WhyColumn column(const std::string& name, const std::vector<T>& elements, int64_
 WhySource value_source(const std::string& name, const ValueSums& sums, int64_t channels) {
   WhySource source{
       "value " + name + ": " + with_commas(sums.count) + " positions of " + with_commas(sums.samples) + " images", name, {}};
-  const auto add = [&](const char* what, const auto& elements, bool is_max = false) {
-    if (!elements.empty()) source.columns.push_back(column(what, elements, channels, is_max));
-  };
-  add("sum", sums.sum);
-  add("sum_sq", sums.sum_sq);
-  add("active", sums.active);
-  add("z_sum", sums.z_sum);
-  add("z_sum_sq", sums.z_sum_sq);
-  add("abs_sum", sums.abs_sum);
-  add("max", sums.max, true);
-  add("fired", sums.fired);
-  add("mean_peak", sums.mean_peak, true);
-  add("mean_sum", sums.mean_sum);
-  add("mean_sum_sq", sums.mean_sum_sq);
+  for_each_sum(
+      [&](const SumRow& row, const auto& elements) {
+        if (elements.empty()) return;
+        source.columns.push_back(column(std::string(row.name), elements, channels, row.combine == Combine::kMax));
+      },
+      sums);
   return source;
 }
 

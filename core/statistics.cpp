@@ -3,7 +3,7 @@
 // Tests: tests/golden/statistics_test.cpp, tests/models/statistics_merge_test.cpp
 #include "core/statistics.h"
 
-#include <cmath>
+#include <type_traits>
 
 #include "core/error.h"
 #include "core/runtime.h"
@@ -41,57 +41,33 @@ void check_count(const std::string& name, int64_t mine, int64_t theirs) {
   }
 }
 
-void check_counts(const std::string& name, const ValueSums& a, const ValueSums& b) {
+void check_sums(const std::string& name, const ValueSums& a, const ValueSums& b) {
+  same("channel counts of '" + name + "'", a.channels, b.channels);
+  for_each_sum([&](const SumRow&, const auto& mine,
+                   const auto& theirs) { same("sets of sums of '" + name + "'", mine.size(), theirs.size()); },
+               a, b);
   check_count(name, a.samples, b.samples);
   check_count(name, a.count, b.count);
   check_count(name, a.nonfinite, b.nonfinite);
-  for (size_t c = 0; c < a.active.size(); ++c) check_count(name, a.active[c], b.active[c]);
-  for (size_t c = 0; c < a.fired.size(); ++c) check_count(name, a.fired[c], b.fired[c]);
-}
-
-void check_sums(const std::string& name, const ValueSums& a, const ValueSums& b) {
-  same("channel counts of '" + name + "'", a.channels, b.channels);
-  const std::string what = "sets of sums of '" + name + "'";
-  same(what, a.sum.size(), b.sum.size());
-  same(what, a.sum_sq.size(), b.sum_sq.size());
-  same(what, a.active.size(), b.active.size());
-  same(what, a.z_sum.size(), b.z_sum.size());
-  same(what, a.z_sum_sq.size(), b.z_sum_sq.size());
-  same(what, a.abs_sum.size(), b.abs_sum.size());
-  same(what, a.max.size(), b.max.size());
-  same(what, a.fired.size(), b.fired.size());
-  same(what, a.mean_peak.size(), b.mean_peak.size());
-  same(what, a.mean_sum.size(), b.mean_sum.size());
-  same(what, a.mean_sum_sq.size(), b.mean_sum_sq.size());
-  check_counts(name, a, b);
+  for_each_sum(
+      [&]<typename T>(const SumRow&, const std::vector<T>& mine, const std::vector<T>& theirs) {
+        if constexpr (std::is_same_v<T, int64_t>) {
+          for (size_t c = 0; c < mine.size(); ++c) check_count(name, mine[c], theirs[c]);
+        }
+      },
+      a, b);
 }
 
 template <typename T>
-void add(std::vector<T>& to, const std::vector<T>& from) {
-  for (size_t i = 0; i < to.size(); ++i) to[i] += from[i];
-}
-
-void take_larger(std::vector<double>& to, const std::vector<double>& from) {
-  for (size_t i = 0; i < to.size(); ++i) {
-    if (!(to[i] >= from[i]) && !std::isnan(to[i])) to[i] = from[i];
-  }
+void combine_all(Combine how, std::vector<T>& to, const std::vector<T>& from) {
+  for (size_t i = 0; i < to.size(); ++i) to[i] = combined(how, to[i], from[i]);
 }
 
 void merge_sums(ValueSums& to, const ValueSums& from) {
   to.samples += from.samples;
   to.count += from.count;
   to.nonfinite += from.nonfinite;
-  add(to.sum, from.sum);
-  add(to.sum_sq, from.sum_sq);
-  add(to.active, from.active);
-  add(to.z_sum, from.z_sum);
-  add(to.z_sum_sq, from.z_sum_sq);
-  add(to.abs_sum, from.abs_sum);
-  take_larger(to.max, from.max);
-  add(to.fired, from.fired);
-  take_larger(to.mean_peak, from.mean_peak);
-  add(to.mean_sum, from.mean_sum);
-  add(to.mean_sum_sq, from.mean_sum_sq);
+  for_each_sum([](const SumRow& row, auto& mine, const auto& theirs) { combine_all(row.combine, mine, theirs); }, to, from);
 }
 
 }  // namespace
@@ -123,7 +99,7 @@ void Statistics::merge(const Statistics& other) {
   for (auto& [name, mine] : tap_norms) {
     const TapNorms& theirs = other.tap_norms.at(name);
     mine.samples += theirs.samples;
-    add(mine.norm_sq, theirs.norm_sq);
+    combine_all(Combine::kAdd, mine.norm_sq, theirs.norm_sq);
   }
 }
 

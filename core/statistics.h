@@ -34,19 +34,16 @@ struct Probes {
   [[nodiscard]] bool empty() const noexcept { return values.empty() && tap_norms.empty(); }
 };
 
-/// Sums of one value with C channels. Vectors are [C], or empty where the set was not asked for.
+/// Sums of one value with C channels: a vector for each sum of core/sums.h (`sum`, `sum_sq`, `active`, …), [C], or empty where
+/// its set was not asked for.
 struct ValueSums {
   int64_t channels = 0;
   int64_t samples = 0;
-  int64_t count = 0;                                     // samples * positions, NaN and infinity included
-  int64_t nonfinite = 0;                                 // NaN and infinite values among them, all channels together
-  std::vector<double> sum, sum_sq;                       // kActivity
-  std::vector<int64_t> active;                           // kActivity
-  std::vector<double> z_sum, z_sum_sq;                   // kMoments
-  std::vector<double> abs_sum;                           // kAbsolute
-  std::vector<double> max;                               // kRange
-  std::vector<int64_t> fired;                            // kPerSample
-  std::vector<double> mean_peak, mean_sum, mean_sum_sq;  // kPerSample: max, sum, sum of squares of m_n
+  int64_t count = 0;      // samples * positions, NaN and infinity included
+  int64_t nonfinite = 0;  // NaN and infinite values among them, all channels together
+#define ELEK_VECTOR(name, set, type, combine) std::vector<type> name;
+  ELEK_SUMS(ELEK_VECTOR)
+#undef ELEK_VECTOR
 };
 
 /// norm_sq[(c*R + r)*S + s] = sum of x^2 over the inputs that tap (r, s) of input channel c really meets: the squared norm of

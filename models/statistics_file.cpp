@@ -22,22 +22,6 @@ constexpr int64_t kVersion = 1;
 constexpr int64_t kMaxInt = std::numeric_limits<int32_t>::max();
 constexpr int64_t kMaxCount = std::numeric_limits<int64_t>::max();
 
-/// Every sum of a value and its name in the file. `kept_with` groups the sums that one Sums flag asks for: all there or none.
-template <typename Sums, typename Visit>
-void for_each_sum(Sums& sums, const Visit& visit) {
-  visit("sum", kActivity, sums.sum);
-  visit("sum_sq", kActivity, sums.sum_sq);
-  visit("active", kActivity, sums.active);
-  visit("z_sum", kMoments, sums.z_sum);
-  visit("z_sum_sq", kMoments, sums.z_sum_sq);
-  visit("abs_sum", kAbsolute, sums.abs_sum);
-  visit("max", kRange, sums.max);
-  visit("fired", kPerSample, sums.fired);
-  visit("mean_peak", kPerSample, sums.mean_peak);
-  visit("mean_sum", kPerSample, sums.mean_sum);
-  visit("mean_sum_sq", kPerSample, sums.mean_sum_sq);
-}
-
 template <typename T>
 constexpr DType dtype_of() {
   return std::is_same_v<T, double> ? DType::kF64 : DType::kI64;
@@ -76,16 +60,21 @@ ValueSums read_value(const std::string& name, detail::JsonObject& json, const Sa
   sums.samples = json.integer("samples", 0, kMaxCount);
   sums.count = json.integer("count", 0, kMaxCount);
   sums.nonfinite = json.integer("nonfinite", 0, kMaxCount);
+  // The sums of one set are all there or none of them.
+  const auto tensor_of = [&](const SumRow& row) { return name + "/" + std::string(row.name); };
   uint32_t sets = 0;
-  for_each_sum(sums, [&](const char* sum, uint32_t set, auto& /*values*/) {
-    if (file.entries().contains(name + "/" + sum)) sets |= set;
-  });
-  for_each_sum(sums, [&](const char* sum, uint32_t set, auto& values) {
-    if ((sets & set) == 0) return;
-    values = read_array<typename std::decay_t<decltype(values)>::value_type>(file.at(name + "/" + sum), {sums.channels},
-                                                                             file.where());
-    ++used;
-  });
+  for_each_sum(
+      [&](const SumRow& row, const auto& /*values*/) {
+        if (file.entries().contains(tensor_of(row))) sets |= row.set;
+      },
+      sums);
+  for_each_sum(
+      [&]<typename T>(const SumRow& row, std::vector<T>& values) {
+        if ((sets & row.set) == 0) return;
+        values = read_array<T>(file.at(tensor_of(row)), {sums.channels}, file.where());
+        ++used;
+      },
+      sums);
   return sums;
 }
 
@@ -151,9 +140,11 @@ void save_statistics(const Statistics& statistics, const std::string& path) {
   for (const auto& [name, sums] : statistics.values) {
     values[name] = {
         {"channels", sums.channels}, {"samples", sums.samples}, {"count", sums.count}, {"nonfinite", sums.nonfinite}};
-    for_each_sum(sums, [&, &value = name, channels = sums.channels](const char* sum, uint32_t /*set*/, const auto& array) {
-      if (!array.empty()) append(entries, value + "/" + sum, {channels}, array);
-    });
+    for_each_sum(
+        [&, &value = name, channels = sums.channels](const SumRow& row, const auto& array) {
+          if (!array.empty()) append(entries, value + "/" + std::string(row.name), {channels}, array);
+        },
+        sums);
   }
   ordered_json tap_norms = ordered_json::object();
   for (const auto& [name, norms] : statistics.tap_norms) {

@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "kernels/cpu/gemm_conv.h"
+#include "kernels/cpu/vectors.h"
 #include "kernels/cpu/winograd.h"
 
 namespace elek::backends::cpu {
@@ -37,9 +38,9 @@ class OwnConv {
   /// "winograd F(4x4) AVX3", "direct AVX3"
   [[nodiscard]] std::string name() const {
     const auto* winograd = std::get_if<kernels::cpu::WinogradPlan>(&plan_);
-    if (winograd == nullptr) return std::string("direct ") + kernels::cpu::gemm_conv_target();
+    if (winograd == nullptr) return std::string("direct ") + kernels::cpu::instruction_set();
     const auto tile = std::to_string(static_cast<int>(winograd->problem.tile));
-    return "winograd F(" + tile + "x" + tile + ") " + kernels::cpu::winograd_target();
+    return "winograd F(" + tile + "x" + tile + ") " + kernels::cpu::instruction_set();
   }
   /// weights: [K, C, kernel, kernel]; packed: packed_bytes()
   void pack(const float* weights, float* packed) const {

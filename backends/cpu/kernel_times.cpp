@@ -12,7 +12,7 @@
 #include "backends/cpu/onednn.h"
 #include "core/error.h"
 #include "core/runtime.h"
-#include "kernels/cpu/gemm_conv.h"
+#include "kernels/cpu/vectors.h"
 
 namespace elek::backends::cpu {
 namespace {
@@ -98,7 +98,7 @@ void KernelTimes::add(const std::string& key, const ConvTimes& times) {
 
 std::string machine_key(int threads) {
   return "cpu " + processor_name() + " | threads " + std::to_string(threads) + " | " + library_name() + ", ours " +
-         std::to_string(kKernelsVersion) + " " + kernels::cpu::gemm_conv_target();
+         std::to_string(kKernelsVersion) + " " + kernels::cpu::instruction_set();
 }
 
 }  // namespace elek::backends::cpu

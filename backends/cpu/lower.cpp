@@ -76,10 +76,6 @@ void Lowerer::lay_out(ProgramTensor& t, const FusedNode* node, Kind kind) const 
   t.bytes = checked_bytes(Shape{program.micro_batch, t.channel_pitch, t.shape.height, t.shape.width}, t.dtype);
 }
 
-kernels::cpu::TapNormPlan Lowerer::plan_taps(const ImageShape& input, const Conv2dAttrs& conv) const {
-  return kernels::cpu::make_tap_norm_plan(input, conv.kernel, conv.stride, conv.padding);
-}
-
 Layout Lowerer::output_layout(const FusedNode& f, Kind kind) const {
   switch (kind) {
     case Kind::kConv:

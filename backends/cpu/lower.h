@@ -25,7 +25,6 @@ class Lowerer final : public GraphLowerer<Notes> {
  private:
   void lay_out(ProgramTensor& tensor, const FusedNode* node, Kind kind) const override;
   [[nodiscard]] bool lies_flat(const ProgramTensor& tensor) const override { return tensor.layout == Layout::kNchw; }
-  [[nodiscard]] kernels::cpu::TapNormPlan plan_taps(const ImageShape& input, const Conv2dAttrs& conv) const override;
 
   void choose_micro_batch();
   [[nodiscard]] Layout output_layout(const FusedNode& node, Kind kind) const;

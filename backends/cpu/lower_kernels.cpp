@@ -9,6 +9,7 @@
 #include "kernels/cpu/batch_moments.h"
 #include "kernels/cpu/channel_sums.h"
 #include "kernels/cpu/preprocess.h"
+#include "kernels/cpu/tap_norms.h"
 
 namespace elek::backends::cpu {
 namespace {
@@ -134,7 +135,7 @@ void Lowerer::reserve_slabs() {
   size_t& weights = notes.weights_bytes;
   size_t& statistics = notes.statistics_bytes;
   const auto floats = [](int64_t count) { return static_cast<size_t>(count) * sizeof(float); };
-  notes.table_offset = reserve(weights, floats(notes.input_shape.channels * kernels::cpu::kPixelValues));
+  notes.table_offset = reserve(weights, floats(notes.input_shape.channels * kernels::kPixelValues));
   for (size_t i = 0; i < notes.steps.size(); ++i) {
     Step& step = notes.steps[i];
     const int64_t lanes = lanes_of(tensor(step.output));

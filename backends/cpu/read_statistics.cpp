@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // From the statistics slab to Statistics and BatchMoments: threads added in order, counts from the samples run.
 // Tests: tests/golden/statistics_test.cpp
+#include "backends/read_statistics.h"
+
 #include <algorithm>
-#include <numeric>
 
 #include "backends/cpu/executable.h"
 #include "core/error.h"
+#include "kernels/cpu/tap_norms.h"
 
 namespace elek::backends::cpu {
 
@@ -25,42 +27,14 @@ void CpuExecutable::read_statistics(Statistics& statistics) const {
   statistics.kernels = describe_kernels(program_, notes_);
   statistics.samples = samples_;
   for (size_t i = 0; i < sums_.size(); ++i) {
+    std::vector<kernels::SumArrays> threads;
+    for (int t = 0; t < sums_[i].threads; ++t) threads.push_back(sums_[i].of_thread(t));
     const Watched& w = notes_.watched[i];
-    const ProgramTensor& t = program_.tensors[static_cast<size_t>(w.tensor)];
-    const auto channels = static_cast<size_t>(t.shape.channels);
-    ValueSums& v = statistics.values[w.name];
-    v = {};
-    v.channels = t.shape.channels;
-    v.samples = samples_;
-    v.count = samples_ * t.shape.positions();
-    kernels::cpu::SumArrays out;
-    std::vector<int64_t> nonfinite(channels);
-    out.nonfinite = nonfinite.data();
-    const auto want = [&](uint32_t set, auto& vector) {
-      if ((w.sums & set) != 0) vector.resize(channels);
-      return vector.empty() ? nullptr : vector.data();
-    };
-    out.sum = want(kActivity, v.sum);
-    out.sum_sq = want(kActivity, v.sum_sq);
-    out.active = want(kActivity, v.active);
-    out.z_sum = want(kMoments, v.z_sum);
-    out.z_sum_sq = want(kMoments, v.z_sum_sq);
-    out.abs_sum = want(kAbsolute, v.abs_sum);
-    out.max = want(kRange, v.max);
-    out.fired = want(kPerSample, v.fired);
-    out.mean_peak = want(kPerSample, v.mean_peak);
-    out.mean_sum = want(kPerSample, v.mean_sum);
-    out.mean_sum_sq = want(kPerSample, v.mean_sum_sq);
-    sums_[i].reduce(out);
-    v.nonfinite = std::accumulate(nonfinite.begin(), nonfinite.end(), int64_t{0});
+    backends::read_value_sums(w, program_.tensors[static_cast<size_t>(w.tensor)].shape, samples_, threads, statistics);
   }
   for (const WatchedTaps& t : notes_.tap_norms) {
-    TapNorms& norms = statistics.tap_norms[t.name];
-    norms.channels = t.plan.input.channels;
-    norms.kernel = t.plan.kernel;
-    norms.samples = samples_;
-    norms.norm_sq.assign(static_cast<size_t>(norms.channels * norms.kernel * norms.kernel), 0.0);
-    kernels::cpu::reduce_tap_norms(t.plan, doubles_at(statistics_, t.offset), notes_.threads, norms.norm_sq.data());
+    kernels::cpu::reduce_tap_norms(t.plan, doubles_at(statistics_, t.offset), notes_.threads,
+                                   backends::add_tap_norms(t.name, t.plan, samples_, statistics));
   }
 }
 

@@ -8,64 +8,19 @@
 #include "backends/cpu/executable.h"
 #include "backends/cpu/pinned_cores.h"
 #include "backends/cpu/thread_count.h"
-#include "core/bfloat16.h"
 #include "core/error.h"
 #include "kernels/cpu/batch_moments.h"
 #include "kernels/cpu/channel_map.h"
 #include "kernels/cpu/epilogue.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/layout.h"
 #include "kernels/cpu/pool.h"
 #include "kernels/cpu/preprocess.h"
-#include "kernels/cpu/walk.h"
+#include "kernels/cpu/stored_types.h"
+#include "kernels/cpu/tap_norms.h"
 
 namespace elek::backends::cpu {
-namespace {
 
-/// f(T()), T being the type that such tensors are stored as.
-template <typename F>
-void as_stored(DType dtype, const F& f) {
-  if (dtype == DType::kBF16) {
-    f(BFloat16());
-  } else {
-    f(float());
-  }
-}
-
-/// dst[n, c, h, w] = src, whatever src's layout: row-major without padding.
-template <typename T, typename To>
-void relayout(const ActivationView<T>& src, To* dst, int threads) {
-  const kernels::cpu::Geometry from(src);
-  const int64_t positions = from.positions, planes = from.samples * from.channels;
-  const int parts = kernels::cpu::parts_for(planes * positions, threads, 1 << 16);
-  kernels::cpu::for_parts(parts, [&](int part) {
-    for (int64_t i = kernels::cpu::part_begin(planes, parts, part, 1); i < kernels::cpu::part_begin(planes, parts, part + 1, 1);
-         ++i) {
-      const T* const channel = src.data + from.channel_base(i / from.channels, i % from.channels);
-      To* const to = dst + i * positions;
-      for (int64_t p = 0; p < positions; ++p) to[p] = static_cast<To>(channel[p * from.row_stride]);
-    }
-  });
-}
-
-/// The way back; padding lanes become zero.
-template <typename T>
-void from_row_major(const float* src, const ActivationView<T>& dst, int threads) {
-  const kernels::cpu::Geometry to(dst);
-  const int64_t positions = to.positions, planes = to.samples * to.pitch;
-  const int parts = kernels::cpu::parts_for(planes * positions, threads, 1 << 16);
-  kernels::cpu::for_parts(parts, [&](int part) {
-    for (int64_t i = kernels::cpu::part_begin(planes, parts, part, 1); i < kernels::cpu::part_begin(planes, parts, part + 1, 1);
-         ++i) {
-      const int64_t n = i / to.pitch, c = i % to.pitch;
-      T* const channel = dst.data + to.channel_base(n, c);
-      const float* const from = src + (n * to.channels + c) * positions;
-      const bool padding = c >= to.channels;
-      for (int64_t p = 0; p < positions; ++p) channel[p * to.row_stride] = T(padding ? 0.0F : from[p]);
-    }
-  });
-}
-
-}  // namespace
+using kernels::cpu::with_stored;
 
 float* CpuExecutable::floats_at(const Buffer& slab, size_t offset) const {
   return offset == kNone ? nullptr : reinterpret_cast<float*>(at(slab, offset));
@@ -127,7 +82,8 @@ std::span<const float> CpuExecutable::run_values(std::span<const float> x, int64
              std::to_string(samples) + " samples in " + std::to_string(x.size()) + " values for a session of batch " +
                  std::to_string(program_.batch) + " of a network that reads " + to_string(notes_.input_shape));
   const ThreadCount threads(notes_.threads);
-  run_batch(samples, [&](int64_t first, const auto& input) { from_row_major(x.data() + first * each, input, notes_.threads); });
+  run_batch(samples,
+            [&](int64_t first, const auto& input) { kernels::cpu::from_nchw(x.data() + first * each, input, notes_.threads); });
   return end();
 }
 
@@ -136,7 +92,7 @@ template <typename FillInput>
 void CpuExecutable::run_batch(int64_t count, const FillInput& fill_input) {
   for (int64_t first = 0; first < count; first += program_.micro_batch) {
     const int64_t samples = std::min(program_.micro_batch, count - first);
-    as_stored(tensor(notes_.steps[0].output).dtype, [&](auto type) {
+    with_stored(tensor(notes_.steps[0].output).dtype, [&](auto type) {
       const auto input = view<decltype(type)>(notes_.steps[0].output, samples);
       fill_input(first, input);
       if (const kernels::cpu::ChannelSums* sums = sums_of(notes_.steps[0])) kernels::cpu::observe(input, *sums, notes_.threads);
@@ -160,7 +116,7 @@ void CpuExecutable::run_step(size_t index, int64_t samples) {
   } else if (notes_.steps[index].whole != nullptr) {
     run_kernel(index, samples);
   } else {
-    as_stored(tensor(notes_.steps[index].output).dtype, [&](auto type) { run_simple<decltype(type)>(index, samples); });
+    with_stored(tensor(notes_.steps[index].output).dtype, [&](auto type) { run_simple<decltype(type)>(index, samples); });
   }
 }
 
@@ -175,7 +131,7 @@ void CpuExecutable::run_kernel(size_t index, int64_t samples) {
   }
   if (!step.by_batch_moments()) return;
   const auto z = view<float>(step.output, samples, 0, step.z_in_workspace ? workspace(index) + step.z_offset : nullptr);
-  as_stored(tensor(step.output).dtype, [&](auto type) {
+  with_stored(tensor(step.output).dtype, [&](auto type) {
     using T = decltype(type);
     const T* residual = step.residual >= 0 ? view<T>(step.residual, samples).data : nullptr;
     normalise_by_batch_moments(index, z, view<T>(step.output, samples), residual);
@@ -185,7 +141,7 @@ void CpuExecutable::run_kernel(size_t index, int64_t samples) {
 void CpuExecutable::watch_taps(const Step& step, int64_t samples, int64_t first) {
   if (step.tap_norm < 0) return;
   const WatchedTaps& taps = notes_.tap_norms[static_cast<size_t>(step.tap_norm)];
-  as_stored(tensor(step.input).dtype, [&](auto type) {
+  with_stored(tensor(step.input).dtype, [&](auto type) {
     kernels::cpu::tap_norms(view<decltype(type)>(step.input, samples, first), taps.plan, doubles_at(statistics_, taps.offset),
                             notes_.threads, notes_.threads);
   });
@@ -233,8 +189,8 @@ void CpuExecutable::run_slice(size_t index, const Primitive& primitive, int64_t 
     finish(step, z, view<Y>(step.output, samples, first), floats_at(weights_, step.scale), floats_at(weights_, step.shift),
            adds ? view<Y>(step.residual, samples, first).data : nullptr);
   };
-  as_stored(tensor(step.output).dtype,
-            [&](auto type) { step.z_in_workspace ? last_act(float(), type) : last_act(type, type); });
+  with_stored(tensor(step.output).dtype,
+              [&](auto type) { step.z_in_workspace ? last_act(float(), type) : last_act(type, type); });
 }
 
 template <typename Z, typename Y>
@@ -246,7 +202,7 @@ void CpuExecutable::finish(const Step& step, const ActivationView<Z>& z, const A
   epilogue.scale = scale;
   epilogue.shift = shift;
   epilogue.residual = residual;
-  epilogue.activation = step.relu ? kernels::cpu::Activation::kRelu : kernels::cpu::Activation::kNone;
+  epilogue.activation = step.relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
   epilogue.sums = sums_of(step);
   kernels::cpu::run_epilogue(epilogue, notes_.threads);
 }
@@ -267,7 +223,7 @@ void CpuExecutable::normalise_by_batch_moments(size_t index, const ActivationVie
   const double* old_mean = doubles_at(weights_, m.parameters);
   const auto* gamma = reinterpret_cast<const float*>(old_mean + 2 * channels);
   kernels::cpu::batch_moments(z, {mean, variance, unbiased}, workspace(index) + step.moments_offset, notes_.threads);
-  kernels::cpu::Normalisation n;
+  kernels::Normalisation n;
   n.channels = m.channels;
   n.mean = mean;
   n.variance = variance;
@@ -279,11 +235,9 @@ void CpuExecutable::normalise_by_batch_moments(size_t index, const ActivationVie
   n.eps = m.eps;
   n.scale = scale;
   n.shift = scale + channels;
-  (void)kernels::cpu::normalisation_from_moments(n);
-  for (size_t c = 0; c < channels; ++c) {
-    mean_sum[c] += mean[c];
-    variance_sum[c] += unbiased[c];
-  }
+  n.mean_total = mean_sum;
+  n.variance_total = variance_sum;
+  kernels::cpu::normalise_by_moments(n);
   finish(step, z, y, n.scale, n.shift, residual);
 }
 
@@ -294,7 +248,7 @@ void CpuExecutable::run_simple(size_t index, int64_t samples) {
   const kernels::cpu::ChannelSums* sums = sums_of(step);
   const auto x = view<T>(step.input, samples);
   const auto y = view<T>(step.output, samples);
-  const auto window = [](const PoolAttrs& a) { return kernels::cpu::PoolWindow{a.kernel, a.stride, a.padding}; };
+  const auto window = [](const PoolAttrs& a) { return kernels::PoolWindow{a.kernel, a.stride, a.padding}; };
   switch (step.kind) {
     case Kind::kElementwise: {
       const T* residual = step.residual >= 0 ? view<T>(step.residual, samples).data : nullptr;
@@ -316,7 +270,7 @@ void CpuExecutable::run_simple(size_t index, int64_t samples) {
       return kernels::cpu::channel_map(x, a.source, a.stride, y, sums, notes_.threads);
     }
     case Kind::kRelayout:
-      relayout(x, y.data, notes_.threads);
+      kernels::cpu::to_nchw(x, y.data, notes_.threads);
       break;
     default:
       break;
@@ -326,7 +280,8 @@ void CpuExecutable::run_simple(size_t index, int64_t samples) {
 
 /// A tensor's samples, channel after channel as [samples, elements].
 void CpuExecutable::read_out(int32_t index, int64_t samples, float* to) const {
-  as_stored(tensor(index).dtype, [&](auto type) { relayout(view<decltype(type)>(index, samples), to, notes_.threads); });
+  with_stored(tensor(index).dtype,
+              [&](auto type) { kernels::cpu::to_nchw(view<decltype(type)>(index, samples), to, notes_.threads); });
 }
 
 void CpuExecutable::copy_out(int64_t first, int64_t samples) {

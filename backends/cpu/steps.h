@@ -14,7 +14,6 @@
 #include "backends/cpu/onednn.h"
 #include "backends/host_staging.h"
 #include "backends/steps.h"
-#include "kernels/cpu/tap_norms.h"
 
 namespace elek::backends::cpu {
 
@@ -36,18 +35,11 @@ struct Step : CommonStep {
   [[nodiscard]] bool has_weights() const { return whole != nullptr || own.has_value(); }
 };
 
-struct WatchedTaps {
-  std::string name;
-  kernels::cpu::TapNormPlan plan;
-  size_t offset = 0;
-};
-
 /// Everything lowering decided beside the program.
 struct Notes : CommonNotes {
   int threads = 1;
   Layout layout = Layout::kNchw;  // of activations
   std::vector<Step> steps;
-  std::vector<WatchedTaps> tap_norms;
 };
 
 [[nodiscard]] inline int64_t lanes_of(const ProgramTensor& tensor) {

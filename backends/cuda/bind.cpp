@@ -16,6 +16,7 @@
 #include "kernels/cuda/layout.h"
 #include "kernels/cuda/preprocess.h"
 #include "kernels/cuda/slab.h"
+#include "kernels/cuda/tap_norms.h"
 
 namespace elek::backends::cuda {
 namespace {
@@ -98,7 +99,7 @@ void CudaExecutable::tie_fused_sums() {
   for (const Step& step : notes_.steps) {
     if (step.fused_sums == 0) continue;
     const k::ChannelTotals& totals = totals_[static_cast<size_t>(step.watched)];
-    const k::TotalArrays& to = totals.arrays;
+    const kernels::SumArrays& to = totals.arrays;
     const auto tie = [&](int kind, void* total, k::SlabOp op) {
       if (total == nullptr || (step.fused_sums & (1U << kind)) == 0) return;
       const auto* from = typed<const float>(statistics_, step.fused_offsets[static_cast<size_t>(kind)]);
@@ -141,8 +142,8 @@ void CudaExecutable::load_weights(const Model& model, MemoryResource& memory) {
   const int64_t channels = notes_.input_shape.channels;
   const Preprocessing& p = model.preprocessing;
   check_preprocessing(p, channels);
-  std::vector<float> table(static_cast<size_t>(channels * k::kPixelValues));
-  k::fill_preprocess_table(channels, p.mean.data(), p.stddev.data(), table.data());
+  std::vector<float> table(static_cast<size_t>(channels * kernels::kPixelValues));
+  kernels::fill_preprocess_table(channels, p.mean.data(), p.stddev.data(), table.data());
   upload(weights_, notes_.table_offset, table.data(), table.size() * sizeof(float));
   const Buffer packing(notes_.packing_bytes, memory, {"packing", Use::kWorkspace}, {stream_->get()});
   for (size_t i = 0; i < notes_.steps.size(); ++i) {
@@ -156,7 +157,8 @@ void CudaExecutable::load_weights(const Model& model, MemoryResource& memory) {
     }
   }
   for (const WatchedTaps& t : notes_.tap_norms) {
-    upload(weights_, t.tables, t.plan.tables.data(), t.plan.tables.size() * sizeof(int32_t));
+    const std::vector<int32_t> tables = k::tap_norm_tables(t.plan);
+    upload(weights_, t.tables, tables.data(), tables.size() * sizeof(int32_t));
   }
   for (const WatchedMoments& m : notes_.batch_moments) {
     std::vector<std::byte> block(m.parameter_bytes());

@@ -50,10 +50,6 @@ void Lowerer::lay_out(ProgramTensor& t, const FusedNode* node, Kind kind) const 
   t.bytes = checked_bytes(Shape{program.micro_batch, t.shape.height, t.shape.width, t.channel_pitch}, t.dtype);
 }
 
-kernels::cuda::TapNormPlan Lowerer::plan_taps(const ImageShape& input, const Conv2dAttrs& conv) const {
-  return kernels::cuda::make_tap_norm_plan(input, conv.kernel, conv.stride, conv.padding);
-}
-
 /// cuBLASLt alone leaves the padding channels of its result as they are: only where nothing reads them.
 void Lowerer::decide_last_acts() {
   for (Step& step : notes.steps) {

@@ -31,7 +31,6 @@ class Lowerer final : public GraphLowerer<Notes> {
   // lower.cpp
   void lay_out(ProgramTensor& tensor, const FusedNode* node, Kind kind) const override;
   [[nodiscard]] bool lies_flat(const ProgramTensor& tensor) const override { return tensor.shape.positions() == 1; }
-  [[nodiscard]] kernels::cuda::TapNormPlan plan_taps(const ImageShape& input, const Conv2dAttrs& conv) const override;
   void decide_last_acts();
   // lower_kernels.cpp
   [[nodiscard]] Wanted wanted_of(size_t step) const;

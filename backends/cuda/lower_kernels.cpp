@@ -10,10 +10,12 @@
 #include "core/memory/tensor.h"
 #include "core/runtime.h"
 #include "core/sums.h"
+#include "kernels/common/preprocess_table.h"
 #include "kernels/cuda/batch_moments.h"
 #include "kernels/cuda/epilogue.h"
 #include "kernels/cuda/preprocess.h"
 #include "kernels/cuda/slab.h"
+#include "kernels/cuda/tap_norms.h"
 
 namespace elek::backends::cuda {
 namespace {
@@ -176,7 +178,7 @@ double Lowerer::pass_us(size_t i, Way way) {
   e.z = e.y = y;
   e.shift = reinterpret_cast<const float*>(base + shift_at);
   e.residual = step.residual >= 0 ? base + residual_at : nullptr;
-  e.activation = step.relu ? k::Activation::kRelu : k::Activation::kNone;
+  e.activation = step.relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
   e.totals = sums != 0 ? &totals : nullptr;
   e.workspace = base + workspace_at;
   e.workspace_bytes = workspace_bytes;
@@ -254,10 +256,10 @@ void Lowerer::reserve_workspace(size_t i, size_t library_bytes) {
 }
 
 void Lowerer::reserve_slabs() {
-  notes.table_offset = reserve(notes.weights_bytes, floats(notes.input_shape.channels * kernels::cuda::kPixelValues));
+  notes.table_offset = reserve(notes.weights_bytes, floats(notes.input_shape.channels * kernels::kPixelValues));
   for (size_t i = 0; i < notes.steps.size(); ++i) reserve_parameters(i);
   for (WatchedTaps& t : notes.tap_norms) {
-    t.tables = reserve(notes.weights_bytes, t.plan.tables.size() * sizeof(int32_t));
+    t.tables = reserve(notes.weights_bytes, kernels::cuda::tap_norm_tables(t.plan).size() * sizeof(int32_t));
   }
   for (WatchedMoments& m : notes.batch_moments) {
     m.parameters = reserve(notes.weights_bytes, m.parameter_bytes());

@@ -16,6 +16,7 @@
 #include "kernels/cuda/layout.h"
 #include "kernels/cuda/preprocess.h"
 #include "kernels/cuda/slab.h"
+#include "kernels/cuda/tap_norms.h"
 
 namespace elek::backends::cuda {
 namespace k = kernels::cuda;
@@ -196,7 +197,7 @@ void CudaExecutable::finish(size_t index, const View& z, const View& y, const fl
   e.scale = scale;
   e.shift = shift;
   e.residual = step.residual >= 0 ? view(step.residual, y.samples).data : nullptr;
-  e.activation = step.relu ? k::Activation::kRelu : k::Activation::kNone;
+  e.activation = step.relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
   e.totals = totals_of(step);
   e.workspace = workspace(index, step.sums_offset);
   e.workspace_bytes = step.sums_bytes;
@@ -207,7 +208,7 @@ void CudaExecutable::normalise_by_batch_moments(size_t index, const View& z, con
   const Step& step = notes_.steps[index];
   const WatchedMoments& m = notes_.batch_moments[static_cast<size_t>(step.batch_moment)];
   const int64_t channels = m.channels;
-  k::Normalisation n;
+  kernels::Normalisation n;
   n.channels = channels;
   n.mean = typed<double>(statistics_, m.statistics);
   n.variance = n.mean + channels;
@@ -254,7 +255,7 @@ void CudaExecutable::run_simple(size_t index, int64_t samples) {
   const Node& node = program_.steps[index].node.node;
   const View x = view(step.input, samples);
   const View y = view(step.output, samples);
-  const auto window = [](const PoolAttrs& a) { return k::PoolWindow{a.kernel, a.stride, a.padding}; };
+  const auto window = [](const PoolAttrs& a) { return kernels::PoolWindow{a.kernel, a.stride, a.padding}; };
   switch (step.kind) {
     case Kind::kElementwise:
       if (step.by_batch_moments()) return normalise_by_batch_moments(index, x, y);

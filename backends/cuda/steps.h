@@ -14,7 +14,6 @@
 #include "backends/cuda/linear.h"
 #include "backends/host_staging.h"
 #include "backends/steps.h"
-#include "kernels/cuda/tap_norms.h"
 
 namespace elek::backends::cuda {
 
@@ -44,19 +43,11 @@ struct Step : CommonStep {
   size_t table = kNone;  // channel map: source channels, in the weights slab
 };
 
-struct WatchedTaps {
-  std::string name;
-  kernels::cuda::TapNormPlan plan;
-  size_t offset = 0;  // of the accumulators, in the statistics slab
-  size_t tables = 0;  // in the weights slab
-};
-
 /// Everything lowering decided beside the program. The statistics slab begins with the f32 sums that kernels add to
 /// (fused_bytes, zeroed before every pass), then the totals (to the end: reset on request), then the table that ties the two
 /// together.
 struct Notes : CommonNotes {
   std::vector<Step> steps;
-  std::vector<WatchedTaps> tap_norms;
   size_t fused_bytes = 0;
   size_t totals_bytes = 0;         // fused_bytes … totals_bytes: what is reset and read
   size_t slab_entries_offset = 0;  // in the statistics slab

@@ -8,16 +8,17 @@
 #include <limits>
 #include <string>
 
-#include "kernels/cpu/parallel.h"
-#include "kernels/cpu/targets.h"
-#include "kernels/cpu/walk.h"
+#include "kernels/cpu/detail/parallel.h"
+#include "kernels/cpu/detail/targets.h"
+#include "kernels/cpu/detail/walk.h"
+#include "kernels/cpu/stored_types.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/batch_moments.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/cpu/stored-inl.h"
+#include "kernels/cpu/detail/stored-inl.h"
 
 #ifndef ELEK_KERNELS_CPU_BATCH_MOMENTS_LANES
 #define ELEK_KERNELS_CPU_BATCH_MOMENTS_LANES
@@ -49,27 +50,27 @@ namespace hn = hwy::HWY_NAMESPACE;
 /// Lanes [lane, lane + Lanes(d)) of one block of at most kBlockRows rows.
 constexpr int64_t kBlockRows = 32;
 template <class D, typename T>
-HWY_INLINE void MomentBlock(D d, const T* HWY_RESTRICT z, int64_t rows, int64_t stride, Moment* HWY_RESTRICT out) {
+HWY_INLINE void moment_block(D d, const T* HWY_RESTRICT z, int64_t rows, int64_t stride, Moment* HWY_RESTRICT out) {
   using V = hn::Vec<D>;
-  const V first = LoadStored(d, z);
+  const V first = load_stored(d, z);
   V s0 = hn::Zero(d), s1 = s0, q0 = s0, q1 = s0;
   int64_t r = 0;
   for (; r + 2 <= rows; r += 2) {
-    s0 = hn::Add(s0, hn::Sub(LoadStored(d, z + r * stride), first));
-    s1 = hn::Add(s1, hn::Sub(LoadStored(d, z + (r + 1) * stride), first));
+    s0 = hn::Add(s0, hn::Sub(load_stored(d, z + r * stride), first));
+    s1 = hn::Add(s1, hn::Sub(load_stored(d, z + (r + 1) * stride), first));
   }
-  if (r < rows) s0 = hn::Add(s0, hn::Sub(LoadStored(d, z + r * stride), first));
+  if (r < rows) s0 = hn::Add(s0, hn::Sub(load_stored(d, z + r * stride), first));
   const V mean = hn::MulAdd(hn::Add(s0, s1), hn::Set(d, 1.0F / static_cast<float>(rows)), first);
   s0 = s1 = hn::Zero(d);
   for (r = 0; r + 2 <= rows; r += 2) {
-    const V a = hn::Sub(LoadStored(d, z + r * stride), mean), b = hn::Sub(LoadStored(d, z + (r + 1) * stride), mean);
+    const V a = hn::Sub(load_stored(d, z + r * stride), mean), b = hn::Sub(load_stored(d, z + (r + 1) * stride), mean);
     s0 = hn::Add(s0, a);
     s1 = hn::Add(s1, b);
     q0 = hn::MulAdd(a, a, q0);
     q1 = hn::MulAdd(b, b, q1);
   }
   if (r < rows) {
-    const V a = hn::Sub(LoadStored(d, z + r * stride), mean);
+    const V a = hn::Sub(load_stored(d, z + r * stride), mean);
     s0 = hn::Add(s0, a);
     q0 = hn::MulAdd(a, a, q0);
   }
@@ -87,7 +88,7 @@ HWY_INLINE void MomentBlock(D d, const T* HWY_RESTRICT z, int64_t rows, int64_t 
 }
 
 template <typename T>
-HWY_INLINE void Rows(const T* z, int64_t rows, int64_t stride, int width, LaneMoments& out) {
+HWY_INLINE void moment_rows_of(const T* z, int64_t rows, int64_t stride, int width, LaneMoments& out) {
   const hn::CappedTag<float, kLanes> wide;
   const hn::CappedTag<float, kLanes / 2> half;
   const hn::CappedTag<float, 1> one;
@@ -97,18 +98,18 @@ HWY_INLINE void Rows(const T* z, int64_t rows, int64_t stride, int width, LaneMo
     const T* at = z + r * stride;
     const int64_t count = HWY_MIN(kBlockRows, rows - r);
     int lane = 0;
-    for (; lane + kWide <= width; lane += kWide) MomentBlock(wide, at + lane, count, stride, out.lanes + lane);
-    for (; lane + kHalf <= width; lane += kHalf) MomentBlock(half, at + lane, count, stride, out.lanes + lane);
-    for (; lane < width; ++lane) MomentBlock(one, at + lane, count, stride, out.lanes + lane);
+    for (; lane + kWide <= width; lane += kWide) moment_block(wide, at + lane, count, stride, out.lanes + lane);
+    for (; lane + kHalf <= width; lane += kHalf) moment_block(half, at + lane, count, stride, out.lanes + lane);
+    for (; lane < width; ++lane) moment_block(one, at + lane, count, stride, out.lanes + lane);
   }
 }
 
-void MomentRows(const float* z, int64_t rows, int64_t stride, int width, LaneMoments& out) {
-  Rows(z, rows, stride, width, out);
-}
-void MomentRowsBf16(const BFloat16* z, int64_t rows, int64_t stride, int width, LaneMoments& out) {
-  Rows(z, rows, stride, width, out);
-}
+#define ELEK_MOMENTS(T, suffix, dtype)                                                               \
+  void moment_rows_##suffix(const T* z, int64_t rows, int64_t stride, int width, LaneMoments& out) { \
+    moment_rows_of(z, rows, stride, width, out);                                                     \
+  }
+ELEK_STORED_TYPES(ELEK_MOMENTS)
+#undef ELEK_MOMENTS
 
 }  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -117,15 +118,13 @@ HWY_AFTER_NAMESPACE();
 namespace elek::kernels::cpu {
 namespace {
 
-HWY_EXPORT(MomentRows);
-HWY_EXPORT(MomentRowsBf16);
-
-void moment_rows(const float* z, int64_t rows, int64_t stride, int width, LaneMoments& out) {
-  HWY_DYNAMIC_DISPATCH(MomentRows)(z, rows, stride, width, out);
-}
-void moment_rows(const BFloat16* z, int64_t rows, int64_t stride, int width, LaneMoments& out) {
-  HWY_DYNAMIC_DISPATCH(MomentRowsBf16)(z, rows, stride, width, out);
-}
+#define ELEK_RUN(T, suffix, dtype)                                                          \
+  HWY_EXPORT(moment_rows_##suffix);                                                         \
+  void moment_rows(const T* z, int64_t rows, int64_t stride, int width, LaneMoments& out) { \
+    HWY_DYNAMIC_DISPATCH(moment_rows_##suffix)(z, rows, stride, width, out);                \
+  }
+ELEK_STORED_TYPES(ELEK_RUN)
+#undef ELEK_RUN
 
 /// Channels of one part's accumulators: a multiple of two cache lines apart.
 int64_t part_channels(int64_t channels) { return (channels + kLanes - 1) / kLanes * kLanes; }
@@ -177,28 +176,14 @@ void batch_moments(const ActivationView<T>& z, const MomentArrays& out, void* wo
   }
 }
 
-template void batch_moments(const ActivationView<float>&, const MomentArrays&, void*, int);
-template void batch_moments(const ActivationView<BFloat16>&, const MomentArrays&, void*, int);
+#define ELEK_INSTANTIATE(T, suffix, dtype) \
+  template void batch_moments(const ActivationView<T>&, const MomentArrays&, void*, int);
+ELEK_STORED_TYPES(ELEK_INSTANTIATE)
+#undef ELEK_INSTANTIATE
 
-int64_t normalisation_from_moments(const Normalisation& n) {
-  ELEK_CHECK(n.channels >= 1 && n.mean != nullptr && n.variance != nullptr && n.old_mean != nullptr &&
-                 n.old_variance != nullptr && n.scale != nullptr && n.shift != nullptr,
-             "normalisation: " + std::to_string(n.channels) + " channels, or an array is missing");
-  int64_t fallen_back = 0;
-  for (int64_t c = 0; c < n.channels; ++c) {
-    if (n.variance[c] == 0) {
-      n.mean[c] = n.old_mean[c];
-      n.variance[c] = n.old_variance[c];
-      if (n.variance_unbiased != nullptr) n.variance_unbiased[c] = n.old_variance[c];
-      ++fallen_back;
-    }
-    const double gamma = n.gamma != nullptr ? static_cast<double>(n.gamma[c]) : 1.0;
-    const double beta = n.beta != nullptr ? static_cast<double>(n.beta[c]) : 0.0;
-    const double scale = gamma / std::sqrt(n.variance[c] + n.eps);
-    n.scale[c] = static_cast<float>(scale);
-    n.shift[c] = static_cast<float>(beta - n.mean[c] * scale);
-  }
-  return fallen_back;
+void normalise_by_moments(const Normalisation& n) {
+  check_normalisation(n);
+  for (int64_t c = 0; c < n.channels; ++c) (void)normalise_channel(n, c);
 }
 
 }  // namespace elek::kernels::cpu

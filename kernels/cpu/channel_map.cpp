@@ -4,10 +4,10 @@
 
 #include <string>
 
-#include "core/bfloat16.h"
+#include "kernels/cpu/detail/parallel.h"
+#include "kernels/cpu/detail/walk.h"
 #include "kernels/cpu/epilogue.h"
-#include "kernels/cpu/parallel.h"
-#include "kernels/cpu/walk.h"
+#include "kernels/cpu/stored_types.h"
 
 namespace elek::kernels::cpu {
 namespace {
@@ -60,9 +60,10 @@ void channel_map(const ActivationView<T>& x, std::span<const int32_t> source, in
   if (sums != nullptr) observe(y, *sums, threads);
 }
 
-template void channel_map(const ActivationView<float>&, std::span<const int32_t>, int64_t, const ActivationView<float>&,
-                          const ChannelSums*, int);
-template void channel_map(const ActivationView<BFloat16>&, std::span<const int32_t>, int64_t, const ActivationView<BFloat16>&,
-                          const ChannelSums*, int);
+#define ELEK_INSTANTIATE(T, suffix, dtype)                                                                         \
+  template void channel_map(const ActivationView<T>&, std::span<const int32_t>, int64_t, const ActivationView<T>&, \
+                            const ChannelSums*, int);
+ELEK_STORED_TYPES(ELEK_INSTANTIATE)
+#undef ELEK_INSTANTIATE
 
 }  // namespace elek::kernels::cpu

@@ -1,52 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
+// Tests: tests/kernels/channel_sums_test.cpp
 #include "kernels/cpu/channel_sums.h"
 
-#include <algorithm>
-#include <limits>
 #include <string>
-#include <type_traits>
 
 #include "core/error.h"
 
 namespace elek::kernels::cpu {
 namespace {
 
-constexpr uint32_t kKnown = kActivity | kMoments | kAbsolute | kRange | kPerSample;
-constexpr double kLowest = -std::numeric_limits<double>::infinity();
-
-/// Every array of SumArrays with the set that asks for it: the one table that size, layout, reset and reduce share.
-template <typename F>
-void for_each_array(F&& f) {
-  f(&SumArrays::nonfinite, uint32_t{0}, false);
-  f(&SumArrays::sum, uint32_t{kActivity}, false);
-  f(&SumArrays::sum_sq, uint32_t{kActivity}, false);
-  f(&SumArrays::active, uint32_t{kActivity}, false);
-  f(&SumArrays::z_sum, uint32_t{kMoments}, false);
-  f(&SumArrays::z_sum_sq, uint32_t{kMoments}, false);
-  f(&SumArrays::abs_sum, uint32_t{kAbsolute}, false);
-  f(&SumArrays::max, uint32_t{kRange}, true);
-  f(&SumArrays::fired, uint32_t{kPerSample}, false);
-  f(&SumArrays::mean_peak, uint32_t{kPerSample}, true);
-  f(&SumArrays::mean_sum, uint32_t{kPerSample}, false);
-  f(&SumArrays::mean_sum_sq, uint32_t{kPerSample}, false);
-}
-
-size_t round_up(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
-size_t array_bytes(int64_t channels_padded) { return round_up(static_cast<size_t>(channels_padded) * sizeof(double), 64); }
+constexpr size_t kArrayAlignment = 64;  // a cache line, a vector
 
 size_t thread_bytes(int64_t channels_padded, uint32_t sums) {
-  size_t arrays = 0;
-  for_each_array([&](auto, uint32_t set, bool) { arrays += (sums & set) == set ? 1 : 0; });
-  return round_up(arrays * array_bytes(channels_padded), ChannelSums::kAlignment);
+  constexpr size_t kRound = ChannelSums::kAlignment;
+  return (sum_arrays_bytes(channels_padded, sums, kArrayAlignment) + kRound - 1) / kRound * kRound;
 }
 
 void check(int64_t channels_padded, uint32_t sums, int threads) {
-  ELEK_CHECK(channels_padded >= 1 && threads >= 1, "channel sums: channels_padded=" + std::to_string(channels_padded) +
-                                                       " threads=" + std::to_string(threads) + ", expected both >= 1");
-  ELEK_CHECK((sums & ~kKnown) == 0, "channel sums: unknown bits in the set " + std::to_string(sums));
+  check_sums("channel sums", channels_padded, sums);
+  ELEK_CHECK(threads >= 1, "channel sums: threads=" + std::to_string(threads) + ", expected >= 1");
 }
-
-double larger(double a, double b) { return b > a || b != b ? b : a; }  // a NaN wins and stays
 
 }  // namespace
 
@@ -68,55 +41,17 @@ ChannelSums ChannelSums::lay_out(void* raw, int64_t channels, int64_t channels_p
 SumArrays ChannelSums::of_thread(int thread) const {
   ELEK_CHECK(thread >= 0 && thread < threads,
              "channel sums: thread " + std::to_string(thread) + " of " + std::to_string(threads));
-  std::byte* at = block + static_cast<size_t>(thread) * thread_bytes(channels_padded, sums);
-  SumArrays arrays;
-  for_each_array([&](auto member, uint32_t set, bool) {
-    if ((sums & set) != set) return;
-    arrays.*member = reinterpret_cast<std::remove_reference_t<decltype(arrays.*member)>>(at);
-    at += array_bytes(channels_padded);
-  });
-  return arrays;
+  std::byte* const part = block + static_cast<size_t>(thread) * thread_bytes(channels_padded, sums);
+  return lay_out_sums(part, channels_padded, sums, kArrayAlignment);
 }
 
-void ChannelSums::reset() const noexcept {
-  const auto lanes = static_cast<size_t>(channels_padded);
-  for (int t = 0; t < threads; ++t) {
-    const SumArrays arrays = of_thread(t);
-    for_each_array([&](auto member, uint32_t, bool is_max) {
-      auto* array = arrays.*member;
-      using T = std::remove_pointer_t<decltype(array)>;
-      if (array == nullptr) return;
-      std::fill_n(array, lanes, T{0});
-      if constexpr (std::is_same_v<T, double>) {
-        if (is_max) std::fill_n(array, lanes, kLowest);
-      }
-    });
-  }
+void ChannelSums::reset() const {
+  for (int t = 0; t < threads; ++t) reset_sums(of_thread(t), channels_padded);
 }
 
 void ChannelSums::reduce(const SumArrays& out) const {
-  for_each_array([&](auto member, uint32_t set, bool) {
-    ELEK_CHECK(out.*member == nullptr || (sums & set) == set,
-               "channel sums: a result is wanted of set " + std::to_string(set) + ", laid out are " + std::to_string(sums));
-  });
-  for (int t = 0; t < threads; ++t) {
-    const SumArrays from = of_thread(t);
-    for_each_array([&](auto member, uint32_t, bool is_max) {
-      const auto* source = from.*member;
-      auto* target = out.*member;
-      using T = std::remove_pointer_t<decltype(target)>;
-      if (target == nullptr) return;
-      for (int64_t c = 0; c < channels; ++c) {
-        if (t == 0) {
-          target[c] = source[c];
-        } else if (is_max) {
-          target[c] = static_cast<T>(larger(static_cast<double>(target[c]), static_cast<double>(source[c])));
-        } else {
-          target[c] += source[c];
-        }
-      }
-    });
-  }
+  reset_sums(out, channels);
+  for (int t = 0; t < threads; ++t) combine_sums(out, of_thread(t), channels);
 }
 
 }  // namespace elek::kernels::cpu

@@ -8,30 +8,13 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "core/sums.h"
+#include "kernels/common/sum_arrays.h"
 
 namespace elek::kernels::cpu {
 
-/// Arrays of one thread ([channels_padded]) or of a result ([channels]); null where the set was not asked for.
-/// Values are added to, maxima taken; NaN wins every maximum. `nonfinite` counts NaN and infinite y of every channel, always.
-struct SumArrays {
-  int64_t* nonfinite = nullptr;   // always
-  double* sum = nullptr;          // kActivity: sum y
-  double* sum_sq = nullptr;       // kActivity: sum y^2
-  int64_t* active = nullptr;      // kActivity: #{y > threshold}
-  double* z_sum = nullptr;        // kMoments: sum z
-  double* z_sum_sq = nullptr;     // kMoments: sum z^2
-  double* abs_sum = nullptr;      // kAbsolute: sum |y|
-  double* max = nullptr;          // kRange: max y; -infinity where nothing was seen
-  int64_t* fired = nullptr;       // kPerSample: #{n : some y of sample n > threshold}
-  double* mean_peak = nullptr;    // kPerSample: max_n m_n, m_n = spatial mean of sample n; -infinity where nothing was seen
-  double* mean_sum = nullptr;     // kPerSample: sum_n m_n
-  double* mean_sum_sq = nullptr;  // kPerSample: sum_n m_n^2
-};
-
 struct ChannelSums {
-  static constexpr size_t kAlignment =
-      128;  // of the block and of every thread's part: two cache lines, as prefetchers pair them
+  // Of the block and of every thread's part: two cache lines, as prefetchers pair them.
+  static constexpr size_t kAlignment = 128;
 
   std::byte* block = nullptr;
   int64_t channels = 0;
@@ -49,7 +32,7 @@ struct ChannelSums {
                                            int threads);
 
   /// Sums and counts to 0, maxima to -infinity, all threads.
-  void reset() const noexcept;
+  void reset() const;
 
   /// Arrays that thread `thread` (0 … threads - 1) alone may write, each 64-byte aligned, [channels_padded]. Padding lanes may
   /// be written (they hold zeros or rubbish); reduce() never reads them.

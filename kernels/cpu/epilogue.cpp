@@ -6,18 +6,21 @@
 #include <limits>
 #include <string>
 
-#include "kernels/cpu/lane_sums.h"
-#include "kernels/cpu/parallel.h"
-#include "kernels/cpu/targets.h"
-#include "kernels/cpu/walk.h"
+#include "kernels/cpu/detail/lane_sums.h"
+#include "kernels/cpu/detail/observe.h"
+#include "kernels/cpu/detail/parallel.h"
+#include "kernels/cpu/detail/targets.h"
+#include "kernels/cpu/detail/walk.h"
+#include "kernels/cpu/stored_types.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/epilogue.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/cpu/flush-inl.h"
-#include "kernels/cpu/stored-inl.h"
+#include "kernels/cpu/detail/flush-inl.h"
+#include "kernels/cpu/detail/register_sums-inl.h"
+#include "kernels/cpu/detail/stored-inl.h"
 
 #ifndef ELEK_KERNELS_CPU_EPILOGUE_JOB
 #define ELEK_KERNELS_CPU_EPILOGUE_JOB
@@ -32,8 +35,7 @@ struct EpilogueJob {
   const float* shift = nullptr;
   float lowest = 0.0F;  // below it, 0 is stored: 0 for relu, -infinity for none
   float threshold = 0.0F;
-  bool sums = false;
-  bool all_sums = false;  // more than activity and per-sample
+  Observe observe = Observe::kNothing;
 };
 }  // namespace elek::kernels::cpu
 #endif
@@ -42,61 +44,14 @@ HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-enum SumMode : int { kNoSums, kActivitySums, kEverySum };
-
-/// One chain of f32 partial sums. Members that a mode does not use cost nothing.
-template <class D>
-struct Chain {
-  using V = hn::Vec<D>;
-  V sum, sum_sq, z_sum, z_sum_sq, abs_sum, max;
-  hn::Vec<hn::RebindToSigned<D>> active;
-  explicit HWY_INLINE Chain(D d)
-      : sum(hn::Zero(d)),
-        sum_sq(hn::Zero(d)),
-        z_sum(hn::Zero(d)),
-        z_sum_sq(hn::Zero(d)),
-        abs_sum(hn::Zero(d)),
-        max(hn::Set(d, -std::numeric_limits<float>::infinity())),
-        active(hn::Zero(hn::RebindToSigned<D>())) {}
-
-  template <int kMode>
-  HWY_INLINE void add(D d, V z, V y, V threshold) {
-    if constexpr (kMode != kNoSums) {
-      sum = hn::Add(sum, y);
-      sum_sq = hn::MulAdd(y, y, sum_sq);
-      const hn::RebindToSigned<D> di;
-#if HWY_TARGET <= HWY_AVX3  // one masked addition
-      active = hn::IfThenElse(hn::RebindMask(di, hn::Gt(y, threshold)), hn::Add(active, hn::Set(di, 1)), active);
-#else  // a mask is -1 in its lanes
-      active = hn::Sub(active, hn::BitCast(di, hn::VecFromMask(d, hn::Gt(y, threshold))));
-#endif
-    }
-    if constexpr (kMode == kEverySum) {
-      z_sum = hn::Add(z_sum, z);
-      z_sum_sq = hn::MulAdd(z, z, z_sum_sq);
-      abs_sum = hn::Add(abs_sum, hn::Abs(y));
-      max = hn::Max(max, y);
-    }
-  }
-  HWY_INLINE void join(const Chain& o) {
-    sum = hn::Add(sum, o.sum);
-    sum_sq = hn::Add(sum_sq, o.sum_sq);
-    z_sum = hn::Add(z_sum, o.z_sum);
-    z_sum_sq = hn::Add(z_sum_sq, o.z_sum_sq);
-    abs_sum = hn::Add(abs_sum, o.abs_sum);
-    max = hn::Max(max, o.max);
-    active = hn::Add(active, o.active);
-  }
-};
-
 /// Lanes [lane, lane + Lanes(d)) of up to kBlockRows rows: the inner loop.
-template <class D, int kMode, bool kResidual, bool kStore, typename Z, typename Y>
+template <class D, Observe kMode, bool kResidual, bool kStore, typename Z, typename Y>
 struct Column {
   using V = hn::Vec<D>;
-  static constexpr int64_t kChains = kMode == kEverySum ? 2 : 4;
+  static constexpr int64_t kChains = kMode == Observe::kAll ? 2 : 4;
   static constexpr int64_t kChainTerms = 8;  // docs/statistics.md derives the bound from these two
   static constexpr int64_t kBlockRows = kChains * kChainTerms;
-  static constexpr bool kKeepZ = kMode == kEverySum && kStore;  // y may overwrite z, and a block may have to be redone
+  static constexpr bool kKeepZ = kMode == Observe::kAll && kStore;  // y may overwrite z, and a block may have to be redone
 
   const EpilogueJob<Z, Y>& job;
   const D d;
@@ -116,17 +71,17 @@ struct Column {
         out(sums) {}
 
   HWY_INLINE V preactivation(int64_t at) const {
-    if constexpr (!kStore) return LoadStored(d, job.y + at);
-    return hn::MulAdd(LoadStored(d, job.z + at), scale, shift);
+    if constexpr (!kStore) return load_stored(d, job.y + at);
+    return hn::MulAdd(load_stored(d, job.z + at), scale, shift);
   }
   HWY_INLINE V stored(V z, int64_t at) const {
     if constexpr (!kStore) return z;
     V v = z;
-    if constexpr (kResidual) v = hn::Add(v, LoadStored(d, job.residual + at));
-    return RoundedTo<Y>(d, hn::IfThenZeroElse(hn::Lt(v, lowest), v));  // not Max: NaN stays NaN
+    if constexpr (kResidual) v = hn::Add(v, load_stored(d, job.residual + at));
+    return rounded_to<Y>(d, hn::IfThenZeroElse(hn::Lt(v, lowest), v));  // not Max: NaN stays NaN
   }
   HWY_INLINE void put(V z, V y, int64_t at, float* HWY_RESTRICT kept_z) const {
-    if constexpr (kStore) StoreRounded(y, d, job.y + at);
+    if constexpr (kStore) store_rounded(y, d, job.y + at);
     if constexpr (kKeepZ) hn::Store(z, d, kept_z);
     (void)z, (void)y, (void)at, (void)kept_z;
   }
@@ -134,7 +89,7 @@ struct Column {
   HWY_INLINE void block(int64_t offset, int64_t rows, int64_t stride) const {
     constexpr int64_t kN = static_cast<int64_t>(hn::MaxLanes(D()));
     HWY_ALIGN float kept_z[kKeepZ ? kBlockRows * kN : 1];
-    Chain<D> a(d), b(d), c(d), e(d);
+    RegisterSums<D, kMode> a(d), b(d), c(d), e(d);
     int64_t at = offset + lane, r = 0;
     float* kept = kept_z;
     for (; r + kChains <= rows; r += kChains, at += kChains * stride) {
@@ -145,23 +100,23 @@ struct Column {
         const V y2 = stored(z2, at + 2 * stride), y3 = stored(z3, at + 3 * stride);
         put(z2, y2, at + 2 * stride, kept);
         put(z3, y3, at + 3 * stride, kept);
-        c.template add<kMode>(d, z2, y2, threshold);
-        e.template add<kMode>(d, z3, y3, threshold);
+        c.add(d, z2, y2, threshold);
+        e.add(d, z3, y3, threshold);
       }
       put(z0, y0, at, kept);
       put(z1, y1, at + stride, kept + (kKeepZ ? kN : 0));
-      a.template add<kMode>(d, z0, y0, threshold);
-      b.template add<kMode>(d, z1, y1, threshold);
+      a.add(d, z0, y0, threshold);
+      b.add(d, z1, y1, threshold);
       kept += kKeepZ ? 2 * kN : 0;
     }
     for (int64_t left = 0; r < rows; ++r, ++left, at += stride) {  // fewer than kChains rows: one a chain
       const V z0 = preactivation(at), y0 = stored(z0, at);
       put(z0, y0, at, kept);
-      if (left == 0) a.template add<kMode>(d, z0, y0, threshold);
-      if (left == 1) b.template add<kMode>(d, z0, y0, threshold);
-      if (left == 2) c.template add<kMode>(d, z0, y0, threshold);
+      if (left == 0) a.add(d, z0, y0, threshold);
+      if (left == 1) b.add(d, z0, y0, threshold);
+      if (left == 2) c.add(d, z0, y0, threshold);
     }
-    if constexpr (kMode != kNoSums) {
+    if constexpr (kMode != Observe::kNothing) {
       a.join(b);
       if constexpr (kChains == 4) {
         c.join(e);
@@ -171,36 +126,35 @@ struct Column {
     }
   }
 
-  HWY_INLINE void flush(const Chain<D>& chain, int64_t offset, int64_t rows, int64_t stride, const float* kept_z) const {
-    V sentinel = chain.sum_sq;
-    if constexpr (kMode == kEverySum) sentinel = hn::Add(sentinel, chain.z_sum_sq);
-    if (HWY_UNLIKELY(!hn::AllTrue(d, hn::Eq(hn::Sub(sentinel, sentinel), hn::Zero(d))))) {  // NaN or infinite
+  HWY_INLINE void flush(const RegisterSums<D, kMode>& chain, int64_t offset, int64_t rows, int64_t stride,
+                        const float* kept_z) const {
+    if (HWY_UNLIKELY(!chain.finite(d))) {
       constexpr int64_t kN = static_cast<int64_t>(hn::MaxLanes(D()));
       redo_block(job.y + offset + lane, stride, kKeepZ ? kept_z : nullptr, kN, rows, job.threshold, lane, static_cast<int>(kN),
                  out);
       return;
     }
-    FlushToDouble(d, chain.sum, out.sum + lane);
-    FlushToDouble(d, chain.sum_sq, out.sum_sq + lane);
+    add_to(d, chain.sum, out.sum + lane);
+    add_to(d, chain.sum_sq, out.sum_sq + lane);
     const hn::RebindToSigned<D> di;
     hn::StoreU(hn::Add(hn::LoadU(di, out.active + lane), chain.active), di, out.active + lane);
-    if constexpr (kMode == kEverySum) {
-      FlushToDouble(d, chain.abs_sum, out.abs_sum + lane);
+    if constexpr (kMode == Observe::kAll) {
+      add_to(d, chain.abs_sum, out.abs_sum + lane);
       // A NaN kept from a redone block must survive: Max of two vectors may drop it.
       const V kept = hn::LoadU(d, out.max + lane);
       hn::StoreU(hn::IfThenElse(hn::Gt(chain.max, kept), chain.max, kept), d, out.max + lane);
     }
     if constexpr (kKeepZ) {
-      FlushToDouble(d, chain.z_sum, out.z_sum + lane);
-      FlushToDouble(d, chain.z_sum_sq, out.z_sum_sq + lane);
+      add_to(d, chain.z_sum, out.z_sum + lane);
+      add_to(d, chain.z_sum_sq, out.z_sum_sq + lane);
     }
   }
 };
 
 /// `rows` rows of `width` lanes. Blocks of rows outside, columns inside, so that a block is in L1 for all its columns.
-template <int kMode, bool kResidual, bool kStore, typename Z, typename Y>
-HWY_INLINE void Rows(const EpilogueJob<Z, Y>& job, int64_t offset, int64_t rows, int64_t stride, int width, const float* scale,
-                     const float* shift, LaneSums& out) {
+template <Observe kMode, bool kResidual, bool kStore, typename Z, typename Y>
+HWY_INLINE void finish_rows(const EpilogueJob<Z, Y>& job, int64_t offset, int64_t rows, int64_t stride, int width,
+                            const float* scale, const float* shift, LaneSums& out) {
   const hn::CappedTag<float, kLanes> wide;
   const hn::CappedTag<float, kLanes / 2> half;
   const hn::CappedTag<float, 1> one;
@@ -225,8 +179,8 @@ HWY_INLINE void Rows(const EpilogueJob<Z, Y>& job, int64_t offset, int64_t rows,
   }
 }
 
-template <int kMode, bool kResidual, bool kStore, typename Z, typename Y>
-void Pieces(const EpilogueJob<Z, Y>& job, const Geometry& geometry, int64_t begin, int64_t end, const SumArrays& to) {
+template <Observe kMode, bool kResidual, bool kStore, typename Z, typename Y>
+void finish_pieces(const EpilogueJob<Z, Y>& job, const Geometry& geometry, int64_t begin, int64_t end, const SumArrays& to) {
   PieceWalk walk(geometry, begin, end);
   Piece piece;
   while (walk.next(piece)) {
@@ -238,42 +192,50 @@ void Pieces(const EpilogueJob<Z, Y>& job, const Geometry& geometry, int64_t begi
       shift[l] = job.shift != nullptr ? job.shift[c] : 0.0F;
     }
     LaneSums sums;
-    Rows<kMode, kResidual, kStore>(job, piece.offset, piece.rows, piece.row_stride, piece.width, scale, shift, sums);
+    finish_rows<kMode, kResidual, kStore>(job, piece.offset, piece.rows, piece.row_stride, piece.width, scale, shift, sums);
     if (piece.tail > 0) {
-      Rows<kMode, kResidual, kStore>(job, piece.offset + piece.rows * kLanes, 1, kLanes, piece.tail, scale, shift, sums);
+      finish_rows<kMode, kResidual, kStore>(job, piece.offset + piece.rows * kLanes, 1, kLanes, piece.tail, scale, shift, sums);
     }
-    if constexpr (kMode != kNoSums) fold(sums, piece, geometry.positions, to);
+    if constexpr (kMode != Observe::kNothing) fold(sums, piece, geometry.positions, to);
+  }
+}
+
+template <bool kResidual, bool kStore, typename Z, typename Y>
+HWY_INLINE void with_mode(const EpilogueJob<Z, Y>& job, const Geometry& geometry, int64_t begin, int64_t end,
+                          const SumArrays& to) {
+  switch (job.observe) {
+    case Observe::kNothing:
+      if constexpr (kStore) finish_pieces<Observe::kNothing, kResidual, kStore>(job, geometry, begin, end, to);
+      return;
+    case Observe::kActivity:
+      return finish_pieces<Observe::kActivity, kResidual, kStore>(job, geometry, begin, end, to);
+    case Observe::kAll:
+      return finish_pieces<Observe::kAll, kResidual, kStore>(job, geometry, begin, end, to);
   }
 }
 
 template <typename Z, typename Y>
-HWY_INLINE void Part(const EpilogueJob<Z, Y>& job, const Geometry& geometry, int64_t begin, int64_t end, const SumArrays& to) {
-  if (job.z == nullptr) {
-    if (job.all_sums) return Pieces<kEverySum, false, false>(job, geometry, begin, end, to);
-    return Pieces<kActivitySums, false, false>(job, geometry, begin, end, to);
-  }
-  if (job.residual != nullptr) {
-    if (!job.sums) return Pieces<kNoSums, true, true>(job, geometry, begin, end, to);
-    if (job.all_sums) return Pieces<kEverySum, true, true>(job, geometry, begin, end, to);
-    return Pieces<kActivitySums, true, true>(job, geometry, begin, end, to);
-  }
-  if (!job.sums) return Pieces<kNoSums, false, true>(job, geometry, begin, end, to);
-  if (job.all_sums) return Pieces<kEverySum, false, true>(job, geometry, begin, end, to);
-  return Pieces<kActivitySums, false, true>(job, geometry, begin, end, to);
+HWY_INLINE void finish_part(const EpilogueJob<Z, Y>& job, const Geometry& geometry, int64_t begin, int64_t end,
+                            const SumArrays& to) {
+  if (job.z == nullptr) return with_mode<false, false>(job, geometry, begin, end, to);
+  if (job.residual != nullptr) return with_mode<true, true>(job, geometry, begin, end, to);
+  return with_mode<false, true>(job, geometry, begin, end, to);
 }
 
-void EpiloguePart(const EpilogueJob<float, float>& job, const Geometry& geometry, int64_t begin, int64_t end,
-                  const SumArrays& to) {
-  Part(job, geometry, begin, end, to);
-}
-void NarrowingPart(const EpilogueJob<float, BFloat16>& job, const Geometry& geometry, int64_t begin, int64_t end,
-                   const SumArrays& to) {
-  Part(job, geometry, begin, end, to);
-}
-void Bf16Part(const EpilogueJob<BFloat16, BFloat16>& job, const Geometry& geometry, int64_t begin, int64_t end,
-              const SumArrays& to) {
-  Part(job, geometry, begin, end, to);
-}
+#define ELEK_PART(T, suffix, dtype)                                                                             \
+  void finish_part_##suffix(const EpilogueJob<T, T>& job, const Geometry& geometry, int64_t begin, int64_t end, \
+                            const SumArrays& to) {                                                              \
+    finish_part(job, geometry, begin, end, to);                                                                 \
+  }
+ELEK_STORED_TYPES(ELEK_PART)
+#undef ELEK_PART
+#define ELEK_PART(T, suffix, dtype)                                                                                 \
+  void narrow_part_##suffix(const EpilogueJob<float, T>& job, const Geometry& geometry, int64_t begin, int64_t end, \
+                            const SumArrays& to) {                                                                  \
+    finish_part(job, geometry, begin, end, to);                                                                     \
+  }
+ELEK_NARROW_TYPES(ELEK_PART)
+#undef ELEK_PART
 
 }  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -282,19 +244,20 @@ HWY_AFTER_NAMESPACE();
 namespace elek::kernels::cpu {
 namespace {
 
-HWY_EXPORT(EpiloguePart);
-HWY_EXPORT(NarrowingPart);
-HWY_EXPORT(Bf16Part);
-
-void run_part(const EpilogueJob<float, float>& job, const Geometry& g, int64_t begin, int64_t end, const SumArrays& to) {
-  HWY_DYNAMIC_DISPATCH(EpiloguePart)(job, g, begin, end, to);
-}
-void run_part(const EpilogueJob<float, BFloat16>& job, const Geometry& g, int64_t begin, int64_t end, const SumArrays& to) {
-  HWY_DYNAMIC_DISPATCH(NarrowingPart)(job, g, begin, end, to);
-}
-void run_part(const EpilogueJob<BFloat16, BFloat16>& job, const Geometry& g, int64_t begin, int64_t end, const SumArrays& to) {
-  HWY_DYNAMIC_DISPATCH(Bf16Part)(job, g, begin, end, to);
-}
+#define ELEK_RUN(T, suffix, dtype)                                                                                  \
+  HWY_EXPORT(finish_part_##suffix);                                                                                 \
+  void run_part(const EpilogueJob<T, T>& job, const Geometry& g, int64_t begin, int64_t end, const SumArrays& to) { \
+    HWY_DYNAMIC_DISPATCH(finish_part_##suffix)(job, g, begin, end, to);                                             \
+  }
+ELEK_STORED_TYPES(ELEK_RUN)
+#undef ELEK_RUN
+#define ELEK_RUN(T, suffix, dtype)                                                                                      \
+  HWY_EXPORT(narrow_part_##suffix);                                                                                     \
+  void run_part(const EpilogueJob<float, T>& job, const Geometry& g, int64_t begin, int64_t end, const SumArrays& to) { \
+    HWY_DYNAMIC_DISPATCH(narrow_part_##suffix)(job, g, begin, end, to);                                                 \
+  }
+ELEK_NARROW_TYPES(ELEK_RUN)
+#undef ELEK_RUN
 
 /// NHWC as if a sample were fewer rows of pixels, so that all channels of a row are read while it is in the cache: a watched
 /// ResNet-50 in bf16, one image, takes 10 % less. Rows of all samples lie one after the other, so any divisor will do.
@@ -312,19 +275,20 @@ Geometry in_runs_of_rows(Geometry g) {
 }
 
 template <typename Z, typename Y>
-void run(EpilogueJob<Z, Y> job, const ActivationView<Y>& view, const ChannelSums* sums, uint32_t sets, bool count_nonfinite,
+void run(EpilogueJob<Z, Y> job, const ActivationView<Y>& view, const ChannelSums* sums, uint32_t sets, Nonfinite nonfinite,
          int threads) {
   Geometry geometry(view);
   if (geometry.interleaved && (sets & kPerSample) == 0) geometry = in_runs_of_rows(geometry);
-  job.sums = sums != nullptr;
-  job.all_sums = (sets & ~uint32_t{kActivity | kPerSample}) != 0;
-  if (sums != nullptr) job.threshold = sums->threshold;
+  if (sums != nullptr) {
+    job.observe = observe_for(sets);
+    job.threshold = sums->threshold;
+  }
   const int64_t total = geometry.tasks() * geometry.positions;
   if (total == 0) return;
   const int64_t grain = (sets & kPerSample) != 0 ? geometry.positions : kLanes;
   const int parts = parts_for(geometry.elements(), threads, sums != nullptr ? sums->threads : 1 << 16);
   for_parts(parts, [&](int part) {
-    const SumArrays to = sums != nullptr ? only_sets(sums->of_thread(part), sets, count_nonfinite) : SumArrays{};
+    const SumArrays to = sums != nullptr ? only_sets(sums->of_thread(part), sets, nonfinite) : SumArrays{};
     run_part(job, geometry, part_begin(total, parts, part, grain), part_begin(total, parts, part + 1, grain), to);
   });
 }
@@ -351,7 +315,7 @@ void run_epilogue(const Epilogue<Z, Y>& e, int threads) {
   job.scale = e.scale;
   job.shift = e.shift;
   job.lowest = e.activation == Activation::kRelu ? 0.0F : -std::numeric_limits<float>::infinity();
-  run(job, e.y, e.sums, e.sums != nullptr ? e.sums->sums : 0, true, threads);
+  run(job, e.y, e.sums, e.sums != nullptr ? e.sums->sums : 0, Nonfinite::kCount, threads);
 }
 
 template <typename T>
@@ -360,14 +324,18 @@ void observe(const ActivationView<T>& y, const ChannelSums& sums, int threads, u
   check_sums(sums, y, "observe");
   EpilogueJob<T, T> job;
   job.y = y.data;
-  run(job, y, &sums, sums.sums & only & ~uint32_t{kMoments}, only == kAllSums, threads);
+  const Nonfinite nonfinite = only == kAllSums ? Nonfinite::kCount : Nonfinite::kLeave;
+  run(job, y, &sums, sums.sums & only & ~uint32_t{kMoments}, nonfinite, threads);
 }
 
-template void run_epilogue(const Epilogue<float, float>&, int);
-template void run_epilogue(const Epilogue<float, BFloat16>&, int);
-template void run_epilogue(const Epilogue<BFloat16, BFloat16>&, int);
-template void observe(const ActivationView<float>&, const ChannelSums&, int, uint32_t);
-template void observe(const ActivationView<BFloat16>&, const ChannelSums&, int, uint32_t);
+#define ELEK_INSTANTIATE(T, suffix, dtype)                \
+  template void run_epilogue(const Epilogue<T, T>&, int); \
+  template void observe(const ActivationView<T>&, const ChannelSums&, int, uint32_t);
+ELEK_STORED_TYPES(ELEK_INSTANTIATE)
+#undef ELEK_INSTANTIATE
+#define ELEK_INSTANTIATE(T, suffix, dtype) template void run_epilogue(const Epilogue<float, T>&, int);
+ELEK_NARROW_TYPES(ELEK_INSTANTIATE)
+#undef ELEK_INSTANTIATE
 
 }  // namespace elek::kernels::cpu
 #endif  // HWY_ONCE

@@ -10,11 +10,10 @@
 #include <cstdint>
 
 #include "core/types.h"
+#include "kernels/common/activation.h"
 #include "kernels/cpu/channel_sums.h"
 
 namespace elek::kernels::cpu {
-
-enum class Activation : uint8_t { kNone, kRelu };
 
 /// y[n,c,p] = act(scale[c] * z[n,c,p] + shift[c] + residual[n,c,p]),  relu(v) = v < 0 ? 0 : v, so relu(NaN) = NaN
 template <typename Z = float, typename Y = Z>
@@ -30,11 +29,11 @@ struct Epilogue {
 
 /// Runs it and adds the sums of y, and of z' = scale * z + shift (kMoments).
 /// Shapes    any N, C, H, W >= 1; every layout. Padding lanes of z and residual are zero and those of y are made zero.
-/// Types     Z, Y: float, float · float, BFloat16 · BFloat16, BFloat16
+/// Types     Z, Y: T, T of every stored type (stored_types.h), or float, T
 /// Aliasing  y may be z (of its type) or residual exactly (in place); partial overlap is an error that is not detected
 /// Numerics  f32, y rounded once to its type; scale * z + shift is one fused multiply-add where the machine has it. NaN stays
-/// NaN and is counted.
-///           Sums are of y as stored. Sums and counts of a value with NaN or overflowing squares are redone in double.
+///           NaN and is counted. Sums are of y as stored. Sums and counts of a value with NaN or overflowing squares are redone
+///           in double.
 /// Memory    reads z (and residual), writes y: once each; allocates nothing
 /// Threads   `threads` (0 = omp_get_max_threads(), and never more than sums->threads); thread t adds to sums->of_thread(t).
 ///           Work is split evenly by positions; with kPerSample by (sample, channel block). Must not be called inside a
@@ -46,7 +45,6 @@ void run_epilogue(const Epilogue<Z, Y>& epilogue, int threads);
 /// The read-only form: adds the sums of an existing value to `sums`. kMoments, if laid out, is left alone: z is not there.
 /// `only` (Sums, combined) restricts which of the laid-out sets are added, e.g. kPerSample after a kernel that took the others;
 /// `nonfinite` is counted only when `only` is everything. Threads and errors as above.
-inline constexpr uint32_t kAllSums = ~uint32_t{0};
 template <typename T>
 void observe(const ActivationView<T>& y, const ChannelSums& sums, int threads, uint32_t only = kAllSums);
 

@@ -6,7 +6,8 @@
 #include <string>
 
 #include "core/error.h"
-#include "kernels/cpu/gemm_conv_detail.h"
+#include "kernels/cpu/detail/gemm_conv_panels.h"
+#include "kernels/cpu/vectors.h"
 
 namespace elek::kernels::cpu {
 namespace {
@@ -48,11 +49,11 @@ Result<GemmConvPlan> plan_gemm_conv(const GemmConvProblem& p) {
   plan.out_height = room_high / p.stride + 1;
   plan.out_width = room_wide / p.stride + 1;
   plan.gathers = p.kernel > 1 || p.stride > 1 || p.padding > 0;
-  const int64_t rows = detail::gemm_conv_panel_rows(), taps = p.kernel * p.kernel;
+  const int64_t rows = panel_rows(), taps = p.kernel * p.kernel;
   plan.sample_panels = ceil_div(plan.out_height * plan.out_width, rows);
   const int64_t pixel_floats = taps * padded_channels(p.layout, p.channels);
   const int64_t panel_bytes = rows * pixel_floats * static_cast<int64_t>(sizeof(float));
-  const int64_t out_lanes = 2 * detail::gemm_conv_lanes(block);
+  const int64_t out_lanes = 2 * vector_lanes(block);
   const int64_t groups = ceil_div(padded_channels(p.layout, p.out_channels), out_lanes);
   plan.packed_bytes = static_cast<size_t>(groups * taps * p.channels * out_lanes) * sizeof(float);
   const int64_t panels = p.samples * plan.sample_panels;
@@ -66,7 +67,7 @@ Result<GemmConvPlan> plan_gemm_conv(const GemmConvProblem& p) {
 
 void pack_gemm_conv_weights(const GemmConvPlan& plan, const float* weights, float* packed) {
   const GemmConvProblem& p = plan.problem;
-  const int64_t out_lanes = 2 * detail::gemm_conv_lanes(channel_block(p.layout)), taps = p.kernel * p.kernel;
+  const int64_t out_lanes = 2 * vector_lanes(channel_block(p.layout)), taps = p.kernel * p.kernel;
   const int64_t groups = ceil_div(padded_channels(p.layout, p.out_channels), out_lanes);
 #pragma omp parallel for schedule(static) num_threads(p.threads)
   for (int64_t group = 0; group < groups; ++group)

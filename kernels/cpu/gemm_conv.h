@@ -56,7 +56,4 @@ void pack_gemm_conv_weights(const GemmConvPlan& plan, const float* weights, floa
 ///           same input, same bits, for every number of threads and samples (sums: for the same number of threads)
 void gemm_conv(const GemmConvPlan& plan, const ConvArgs& args);
 
-/// Name of the instruction set that runs ("AVX3", "AVX2", …).
-[[nodiscard]] const char* gemm_conv_target();
-
 }  // namespace elek::kernels::cpu

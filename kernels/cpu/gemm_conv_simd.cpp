@@ -4,7 +4,7 @@
 // accumulates in registers over all taps and channels (panel_product-inl.h).
 // "Planes" are what is multiplied, in order: the channel blocks of x, or those of every tap in the gathered scratch.
 // Tests: tests/kernels/gemm_conv_test.cpp
-#include "kernels/cpu/targets.h"
+#include "kernels/cpu/detail/targets.h"
 // targets.h before any Highway header
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/gemm_conv_simd.cpp"
@@ -15,10 +15,10 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/detail/gemm_conv_panels.h"
+#include "kernels/cpu/detail/panel_product-inl.h"
+#include "kernels/cpu/detail/register_sums-inl.h"
 #include "kernels/cpu/gemm_conv.h"
-#include "kernels/cpu/gemm_conv_detail.h"
-#include "kernels/cpu/panel_product-inl.h"
-#include "kernels/cpu/register_sums-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::cpu {
@@ -43,19 +43,19 @@ HWY_INLINE void finish_panel(const ConvArgs& args, const Results& out, const flo
   using Sums = RegisterSums<decltype(d), kObserve>;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const V zero = hn::Zero(d);
-  const float threshold = kObserve != Observe::kNothing ? args.sums->threshold : 0.0F;
+  const V threshold = hn::Set(d, kObserve != Observe::kNothing ? args.sums->threshold : 0.0F);
   const V bias0 = hn::Load(d, args.bias + out.channel);
   const V bias1 = kVectors == 2 ? hn::Load(d, args.bias + out.channel + lanes) : zero;
   const float* residual = args.residual.data;
   float* y = args.y.data;
   const bool relu = args.relu;
-  Sums sums0(d, threshold), sums1(d, threshold);
+  Sums sums0(d), sums1(d);
   const auto finish = [&](V z, int64_t to, Sums& sums) HWY_ATTR {
     V value = z;
     if (residual != nullptr) value = hn::Add(value, hn::Load(d, residual + to));
     if (relu) value = hn::IfThenElse(hn::Lt(value, zero), zero, value);  // not Max: NaN stays NaN
     hn::Store(value, d, y + to);
-    sums.add(z, value);
+    sums.add(d, z, value, threshold);
   };
   const int64_t at0 = out.at[0], at1 = out.at[1];
   for (int64_t r = 0; r < out.rows; ++r) {
@@ -64,8 +64,8 @@ HWY_INLINE void finish_panel(const ConvArgs& args, const Results& out, const flo
   }
   if constexpr (kObserve != Observe::kNothing) {
     const auto count = static_cast<int>(out.rows);
-    sums0.add_all_to(d, out.totals[0], {y + at0, count, 1, 0, kBlock});
-    if constexpr (kVectors == 2) sums1.add_all_to(d, out.totals[1], {y + at1, count, 1, 0, kBlock});
+    add_all_to(d, sums0, out.totals[0], {y + at0, count, 1, 0, kBlock});
+    if constexpr (kVectors == 2) add_all_to(d, sums1, out.totals[1], {y + at1, count, 1, 0, kBlock});
   }
 }
 
@@ -232,7 +232,7 @@ void run(const GemmConvPlan& plan, const ConvArgs& args) {
 
 template <int kBlock>
 void run_observed_or_not(const GemmConvPlan& plan, const ConvArgs& args) {
-  switch (observe_what(args.sums)) {
+  switch (args.sums != nullptr ? observe_for(args.sums->sums) : Observe::kNothing) {
     case Observe::kNothing:
       return run<kBlock, Observe::kNothing>(plan, args);
     case Observe::kActivity:
@@ -242,14 +242,9 @@ void run_observed_or_not(const GemmConvPlan& plan, const ConvArgs& args) {
   }
 }
 
-void GemmConvRun(const GemmConvPlan& plan, const ConvArgs& args) {
+void gemm_conv_run(const GemmConvPlan& plan, const ConvArgs& args) {
   plan.problem.layout == Layout::kNChw16c ? run_observed_or_not<16>(plan, args) : run_observed_or_not<8>(plan, args);
 }
-int64_t GemmConvLanes(int64_t block) {
-  return static_cast<int64_t>(block == 16 ? hn::Lanes(hn::CappedTag<float, 16>()) : hn::Lanes(hn::CappedTag<float, 8>()));
-}
-int64_t GemmConvPanelRows() { return kPanelRows; }
-const char* GemmConvTargetName() { return hwy::TargetName(HWY_TARGET); }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace elek::kernels::cpu
@@ -259,18 +254,7 @@ HWY_AFTER_NAMESPACE();
 #include "core/error.h"
 
 namespace elek::kernels::cpu {
-HWY_EXPORT(GemmConvRun);
-HWY_EXPORT(GemmConvLanes);
-HWY_EXPORT(GemmConvPanelRows);
-HWY_EXPORT(GemmConvTargetName);
-
-namespace detail {
-int64_t gemm_conv_lanes(int64_t block) { return HWY_DYNAMIC_DISPATCH(GemmConvLanes)(block); }
-int64_t gemm_conv_panel_rows() { return HWY_DYNAMIC_DISPATCH(GemmConvPanelRows)(); }
-}  // namespace detail
-
-const char* gemm_conv_target() { return HWY_DYNAMIC_DISPATCH(GemmConvTargetName)(); }
-
+HWY_EXPORT(gemm_conv_run);
 void gemm_conv(const GemmConvPlan& plan, const ConvArgs& args) {
   const GemmConvProblem& p = plan.problem;
   const ImageShape in{p.channels, p.height, p.width}, out{p.out_channels, plan.out_height, plan.out_width};
@@ -284,7 +268,7 @@ void gemm_conv(const GemmConvPlan& plan, const ConvArgs& args) {
     ELEK_CHECK(args.sums->threads >= p.threads && args.sums->channels_padded >= padded_channels(p.layout, p.out_channels),
                "gemm_conv: sums for " + std::to_string(args.sums->threads) + " threads, fewer than run");
   }
-  HWY_DYNAMIC_DISPATCH(GemmConvRun)(plan, args);
+  HWY_DYNAMIC_DISPATCH(gemm_conv_run)(plan, args);
 }
 
 }  // namespace elek::kernels::cpu

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The three loops of peaks.h, compiled for every instruction set (Google Highway). Tests: tests/kernels/peaks_test.cpp
-#include "kernels/cpu/targets.h"
+#include "kernels/cpu/detail/targets.h"
 // targets.h before any Highway header
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/peaks.cpp"
@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/detail/parallel.h"
 #include "kernels/cpu/peaks.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -27,7 +27,7 @@ constexpr int kChains = 12;
 
 /// Chain i starts at `kept`[i], which the compiler does not know, so that it cannot take two chains for one; each converges to
 /// 1: no denormals, nothing infinite, whatever the number of steps. Leaves their sum in `kept`, gives the operations done.
-double MultiplyAdds(int64_t steps, float* kept) {
+double multiply_adds(int64_t steps, float* kept) {
   const hn::ScalableTag<float> d;
   const auto half = hn::Set(d, 0.5F);
   auto a0 = hn::Set(d, kept[0]), a1 = hn::Set(d, kept[1]), a2 = hn::Set(d, kept[2]), a3 = hn::Set(d, kept[3]);
@@ -54,7 +54,7 @@ double MultiplyAdds(int64_t steps, float* kept) {
 }
 
 /// Four sums, so that the additions do not hold up the loads. Gives the total, so that nothing is left out.
-float ReadAll(const float* HWY_RESTRICT from, int64_t floats) {
+float read_all(const float* HWY_RESTRICT from, int64_t floats) {
   const hn::ScalableTag<float> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   auto a = hn::Zero(d), b = a, c = a, e = a;
@@ -74,8 +74,8 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace elek::kernels::cpu {
-HWY_EXPORT(MultiplyAdds);
-HWY_EXPORT(ReadAll);
+HWY_EXPORT(multiply_adds);
+HWY_EXPORT(read_all);
 
 namespace {
 
@@ -96,7 +96,7 @@ double run_multiply_adds(int64_t steps, int threads) {
   for_parts(threads, [&](int part) {
     alignas(64) float kept[16];
     for (int i = 0; i < 16; ++i) kept[i] = static_cast<float>(part + i) / 64;
-    done[static_cast<size_t>(part)] = HWY_DYNAMIC_DISPATCH(MultiplyAdds)(steps, kept);
+    done[static_cast<size_t>(part)] = HWY_DYNAMIC_DISPATCH(multiply_adds)(steps, kept);
     if (!(kept[0] > 0)) use(kept[0]);
   });
   double total = 0;
@@ -117,7 +117,7 @@ void read_memory(const float* src, size_t bytes, int64_t rounds, int threads) {
   for_parts(threads, [&](int part) {
     const int64_t begin = byte_of(bytes, threads, part), end = byte_of(bytes, threads, part + 1);
     float total = 0;
-    for (int64_t i = 0; i < rounds; ++i) total += HWY_DYNAMIC_DISPATCH(ReadAll)(src + begin / 4, (end - begin) / 4);
+    for (int64_t i = 0; i < rounds; ++i) total += HWY_DYNAMIC_DISPATCH(read_all)(src + begin / 4, (end - begin) / 4);
     if (!(total >= 0)) use(total);
   });
 }

@@ -6,17 +6,18 @@
 #include <string>
 #include <type_traits>
 
+#include "kernels/cpu/detail/parallel.h"
+#include "kernels/cpu/detail/targets.h"
+#include "kernels/cpu/detail/walk.h"
 #include "kernels/cpu/epilogue.h"
-#include "kernels/cpu/parallel.h"
-#include "kernels/cpu/targets.h"
-#include "kernels/cpu/walk.h"
+#include "kernels/cpu/stored_types.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/pool.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/cpu/stored-inl.h"
+#include "kernels/cpu/detail/stored-inl.h"
 
 #ifndef ELEK_KERNELS_CPU_POOL_JOB
 #define ELEK_KERNELS_CPU_POOL_JOB
@@ -42,12 +43,12 @@ namespace hn = hwy::HWY_NAMESPACE;
 /// Maximum, or sum, of `rows` x `columns` positions from `at` on. A NaN wins a maximum: the hardware's may drop one, so they
 /// are remembered apart, which is half the work of asking before each choice.
 template <bool kMax, class D, typename T, class Count>
-HWY_INLINE hn::Vec<D> Window(D d, const T* at, Count rows, Count columns, int64_t row_stride, int64_t stride) {
-  auto kept = kMax ? LoadStored(d, at) : hn::Zero(d);
+HWY_INLINE hn::Vec<D> reduce_window(D d, const T* at, Count rows, Count columns, int64_t row_stride, int64_t stride) {
+  auto kept = kMax ? load_stored(d, at) : hn::Zero(d);
   auto unordered = hn::IsNaN(kept);
   for (int64_t h = 0; h < rows; ++h) {
     for (int64_t w = 0; w < columns; ++w) {
-      const auto v = LoadStored(d, at + h * row_stride + w * stride);
+      const auto v = load_stored(d, at + h * row_stride + w * stride);
       if constexpr (kMax) {
         kept = hn::Max(kept, v);
         unordered = hn::Or(unordered, hn::IsNaN(v));
@@ -60,7 +61,7 @@ HWY_INLINE hn::Vec<D> Window(D d, const T* at, Count rows, Count columns, int64_
 }
 
 template <bool kMax, class D, typename T>
-HWY_INLINE void PoolLanes(D d, const PoolJob<T>& j, int lane) {
+HWY_INLINE void pool_lanes(D d, const PoolJob<T>& j, int lane) {
   using V = hn::Vec<D>;
   using Three = std::integral_constant<int64_t, 3>;  // ResNet's pool, inside the image: unrolled
   const int64_t top = j.row * j.window.stride - j.window.padding;
@@ -70,31 +71,34 @@ HWY_INLINE void PoolLanes(D d, const PoolJob<T>& j, int lane) {
     const int64_t left = q * j.window.stride - j.window.padding;
     const int64_t w0 = HWY_MAX(left, 0), w1 = HWY_MIN(left + j.window.kernel, j.width);
     const T* const at = j.x + (h0 * j.width + w0) * j.x_stride + lane;
-    const V kept = h1 - h0 == 3 && w1 - w0 == 3 ? Window<kMax>(d, at, Three(), Three(), j.width * j.x_stride, j.x_stride)
-                                                : Window<kMax>(d, at, h1 - h0, w1 - w0, j.width * j.x_stride, j.x_stride);
-    StoreRounded(RoundedTo<T>(d, kMax ? kept : hn::Div(kept, divisor)), d, j.y + q * j.y_stride + lane);
+    const V kept = h1 - h0 == 3 && w1 - w0 == 3
+                       ? reduce_window<kMax>(d, at, Three(), Three(), j.width * j.x_stride, j.x_stride)
+                       : reduce_window<kMax>(d, at, h1 - h0, w1 - w0, j.width * j.x_stride, j.x_stride);
+    store_rounded(rounded_to<T>(d, kMax ? kept : hn::Div(kept, divisor)), d, j.y + q * j.y_stride + lane);
   }
 }
 
 template <bool kMax, typename T>
-HWY_INLINE void PoolRow(const PoolJob<T>& j) {
+HWY_INLINE void pool_row(const PoolJob<T>& j) {
   const hn::CappedTag<float, kLanes> wide;
   const hn::CappedTag<float, kLanes / 2> half;
   const hn::CappedTag<float, 1> one;
   constexpr int kWide = static_cast<int>(hn::MaxLanes(decltype(wide)())),
                 kHalf = static_cast<int>(hn::MaxLanes(decltype(half)()));
   int lane = 0;
-  for (; lane + kWide <= j.lanes; lane += kWide) PoolLanes<kMax>(wide, j, lane);
-  for (; lane + kHalf <= j.lanes; lane += kHalf) PoolLanes<kMax>(half, j, lane);
-  for (; lane < j.lanes; ++lane) PoolLanes<kMax>(one, j, lane);
+  for (; lane + kWide <= j.lanes; lane += kWide) pool_lanes<kMax>(wide, j, lane);
+  for (; lane + kHalf <= j.lanes; lane += kHalf) pool_lanes<kMax>(half, j, lane);
+  for (; lane < j.lanes; ++lane) pool_lanes<kMax>(one, j, lane);
 }
 
-void Pool(const PoolJob<float>& j) { j.maximum ? PoolRow<true>(j) : PoolRow<false>(j); }
-void PoolBf16(const PoolJob<BFloat16>& j) { j.maximum ? PoolRow<true>(j) : PoolRow<false>(j); }
+#define ELEK_POOL(T, suffix, dtype) \
+  void pool_##suffix(const PoolJob<T>& j) { j.maximum ? pool_row<true>(j) : pool_row<false>(j); }
+ELEK_STORED_TYPES(ELEK_POOL)
+#undef ELEK_POOL
 
 /// out[0 … width) += sums over rows, in double.
 template <typename T>
-HWY_INLINE void SumRowsOf(const T* HWY_RESTRICT x, int64_t rows, int64_t stride, int width, double* HWY_RESTRICT out) {
+HWY_INLINE void sum_rows_of(const T* HWY_RESTRICT x, int64_t rows, int64_t stride, int width, double* HWY_RESTRICT out) {
   const hn::CappedTag<double, kLanes / 2> wide;
   const hn::CappedTag<double, 1> one;
   const hn::Rebind<float, decltype(wide)> wide_f32;
@@ -104,25 +108,27 @@ HWY_INLINE void SumRowsOf(const T* HWY_RESTRICT x, int64_t rows, int64_t stride,
     auto even = hn::LoadU(wide, out + lane), odd = hn::Zero(wide);
     int64_t r = 0;
     for (; r + 2 <= rows; r += 2) {
-      even = hn::Add(even, hn::PromoteTo(wide, LoadStored(wide_f32, x + r * stride + lane)));
-      odd = hn::Add(odd, hn::PromoteTo(wide, LoadStored(wide_f32, x + (r + 1) * stride + lane)));
+      even = hn::Add(even, hn::PromoteTo(wide, load_stored(wide_f32, x + r * stride + lane)));
+      odd = hn::Add(odd, hn::PromoteTo(wide, load_stored(wide_f32, x + (r + 1) * stride + lane)));
     }
-    if (r < rows) even = hn::Add(even, hn::PromoteTo(wide, LoadStored(wide_f32, x + r * stride + lane)));
+    if (r < rows) even = hn::Add(even, hn::PromoteTo(wide, load_stored(wide_f32, x + r * stride + lane)));
     hn::StoreU(hn::Add(even, odd), wide, out + lane);
   }
   for (; lane < width; ++lane) {
     auto sum = hn::LoadU(one, out + lane);
     for (int64_t r = 0; r < rows; ++r) {
-      sum = hn::Add(sum, hn::PromoteTo(one, LoadStored(hn::Rebind<float, decltype(one)>(), x + r * stride + lane)));
+      sum = hn::Add(sum, hn::PromoteTo(one, load_stored(hn::Rebind<float, decltype(one)>(), x + r * stride + lane)));
     }
     hn::StoreU(sum, one, out + lane);
   }
 }
 
-void SumRows(const float* x, int64_t rows, int64_t stride, int width, double* out) { SumRowsOf(x, rows, stride, width, out); }
-void SumRowsBf16(const BFloat16* x, int64_t rows, int64_t stride, int width, double* out) {
-  SumRowsOf(x, rows, stride, width, out);
-}
+#define ELEK_SUM_ROWS(T, suffix, dtype)                                                      \
+  void sum_rows_##suffix(const T* x, int64_t rows, int64_t stride, int width, double* out) { \
+    sum_rows_of(x, rows, stride, width, out);                                                \
+  }
+ELEK_STORED_TYPES(ELEK_SUM_ROWS)
+#undef ELEK_SUM_ROWS
 
 }  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -131,19 +137,15 @@ HWY_AFTER_NAMESPACE();
 namespace elek::kernels::cpu {
 namespace {
 
-HWY_EXPORT(Pool);
-HWY_EXPORT(PoolBf16);
-HWY_EXPORT(SumRows);
-HWY_EXPORT(SumRowsBf16);
-
-void run_pool(const PoolJob<float>& job) { HWY_DYNAMIC_DISPATCH(Pool)(job); }
-void run_pool(const PoolJob<BFloat16>& job) { HWY_DYNAMIC_DISPATCH(PoolBf16)(job); }
-void sum_rows(const float* x, int64_t rows, int64_t stride, int width, double* out) {
-  HWY_DYNAMIC_DISPATCH(SumRows)(x, rows, stride, width, out);
-}
-void sum_rows(const BFloat16* x, int64_t rows, int64_t stride, int width, double* out) {
-  HWY_DYNAMIC_DISPATCH(SumRowsBf16)(x, rows, stride, width, out);
-}
+#define ELEK_RUN(T, suffix, dtype)                                                   \
+  HWY_EXPORT(pool_##suffix);                                                         \
+  HWY_EXPORT(sum_rows_##suffix);                                                     \
+  void run_pool(const PoolJob<T>& job) { HWY_DYNAMIC_DISPATCH(pool_##suffix)(job); } \
+  void sum_rows(const T* x, int64_t rows, int64_t stride, int width, double* out) {  \
+    HWY_DYNAMIC_DISPATCH(sum_rows_##suffix)(x, rows, stride, width, out);            \
+  }
+ELEK_STORED_TYPES(ELEK_RUN)
+#undef ELEK_RUN
 
 /// Lanes of block b that x and y both have in memory; beyond them y is padding.
 int common_lanes(const Geometry& x, const Geometry& y, int64_t b) {
@@ -166,16 +168,7 @@ void pool(const ActivationView<T>& x, const ActivationView<T>& y, const PoolWind
   check_pair(x, y, op);
   ELEK_CHECK(x.layout == y.layout,
              std::string(op) + ": y is " + std::string(name_of(y.layout)) + ", expected x's " + std::string(name_of(x.layout)));
-  ELEK_CHECK(window.kernel >= 1 && window.stride >= 1 && window.padding >= 0 && window.padding * 2 <= window.kernel,
-             std::string(op) + ": kernel " + std::to_string(window.kernel) + " stride " + std::to_string(window.stride) +
-                 " padding " + std::to_string(window.padding) +
-                 ", expected kernel, stride >= 1 and 0 <= 2 * padding <= kernel");
-  const auto extent = [&](int64_t in) { return (in + 2 * window.padding - window.kernel) / window.stride + 1; };
-  ELEK_CHECK(std::min(x.shape.height, x.shape.width) + 2 * window.padding >= window.kernel &&
-                 y.shape.height == extent(x.shape.height) && y.shape.width == extent(x.shape.width),
-             std::string(op) + ": y is " + to_string(y.shape) + ", which does not follow from x " + to_string(x.shape) +
-                 " and kernel " + std::to_string(window.kernel) + " stride " + std::to_string(window.stride) + " padding " +
-                 std::to_string(window.padding));
+  check_pool_window(x.shape, y.shape, window, op);
   // One output position makes NCHW look like NHWC (walk.h); x must be walked the same way.
   const Geometry gx(x), gy(y);
   const bool planes = x.layout == Layout::kNchw;
@@ -252,14 +245,12 @@ void global_avg_pool(const ActivationView<T>& x, const ActivationView<T>& y, con
   if (sums != nullptr) observe(y, *sums, threads);
 }
 
-template void max_pool(const ActivationView<float>&, const ActivationView<float>&, const PoolWindow&, const ChannelSums*, int);
-template void max_pool(const ActivationView<BFloat16>&, const ActivationView<BFloat16>&, const PoolWindow&, const ChannelSums*,
-                       int);
-template void avg_pool(const ActivationView<float>&, const ActivationView<float>&, const PoolWindow&, const ChannelSums*, int);
-template void avg_pool(const ActivationView<BFloat16>&, const ActivationView<BFloat16>&, const PoolWindow&, const ChannelSums*,
-                       int);
-template void global_avg_pool(const ActivationView<float>&, const ActivationView<float>&, const ChannelSums*, int);
-template void global_avg_pool(const ActivationView<BFloat16>&, const ActivationView<BFloat16>&, const ChannelSums*, int);
+#define ELEK_INSTANTIATE(T, suffix, dtype)                                                                                \
+  template void max_pool(const ActivationView<T>&, const ActivationView<T>&, const PoolWindow&, const ChannelSums*, int); \
+  template void avg_pool(const ActivationView<T>&, const ActivationView<T>&, const PoolWindow&, const ChannelSums*, int); \
+  template void global_avg_pool(const ActivationView<T>&, const ActivationView<T>&, const ChannelSums*, int);
+ELEK_STORED_TYPES(ELEK_INSTANTIATE)
+#undef ELEK_INSTANTIATE
 
 }  // namespace elek::kernels::cpu
 #endif  // HWY_ONCE

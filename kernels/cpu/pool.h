@@ -1,22 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pooling for observed and unobserved runs, in every layout, of f32 or bf16 (T = float, BFloat16: computed in f32 or better and
-// rounded once); each can be followed by the sums of what it stored.
+// Pooling for observed and unobserved runs, in every layout, of every stored type T (stored_types.h: computed in f32 or better
+// and rounded once); each can be followed by the sums of what it stored.
 // Tests: tests/kernels/pool_test.cpp
 #pragma once
 
 #include <cstdint>
 
 #include "core/types.h"
+#include "kernels/common/pool_window.h"
 #include "kernels/cpu/channel_sums.h"
 
 namespace elek::kernels::cpu {
-
-/// Output extent = (extent + 2 * padding - kernel) / stride + 1, as y's shape must say.
-struct PoolWindow {
-  int64_t kernel = 1;
-  int64_t stride = 1;
-  int64_t padding = 0;
-};
 
 /// y = maximum over the window, padding = -infinity; a NaN in the window wins (as PyTorch).
 /// Shapes    x, y: same samples, channels, layout (pitches may differ only for NHWC); padding lanes of y are made zero

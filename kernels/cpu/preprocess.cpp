@@ -8,9 +8,9 @@
 #include <string>
 #include <type_traits>
 
-#include "core/bfloat16.h"
-#include "kernels/cpu/parallel.h"
-#include "kernels/cpu/walk.h"
+#include "kernels/cpu/detail/parallel.h"
+#include "kernels/cpu/detail/walk.h"
+#include "kernels/cpu/stored_types.h"
 
 namespace elek::kernels::cpu {
 namespace {
@@ -46,19 +46,6 @@ void write_channel(const uint8_t* pixels, const float* table, const ActivationVi
 
 }  // namespace
 
-void fill_preprocess_table(int64_t channels, const float* mean, const float* std, float* table) {
-  ELEK_CHECK(channels >= 1 && mean != nullptr && std != nullptr && table != nullptr,
-             "preprocess table: " + std::to_string(channels) + " channels, or an array is missing");
-  for (int64_t c = 0; c < channels; ++c) {
-    ELEK_CHECK(std[c] > 0, "preprocess table: std[" + std::to_string(c) + "] is " + std::to_string(std[c]) + ", expected > 0");
-    for (int64_t p = 0; p < kPixelValues; ++p) {
-      const float unit = static_cast<float>(p) / 255.0F;  // three roundings, in torchvision's order
-      const float centred = unit - mean[c];
-      table[c * kPixelValues + p] = centred / std[c];
-    }
-  }
-}
-
 template <typename T>
 void preprocess(const uint8_t* pixels, const float* table, const ActivationView<T>& y, int threads) {
   check_view(y, "preprocess", "y");
@@ -74,7 +61,9 @@ void preprocess(const uint8_t* pixels, const float* table, const ActivationView<
   });
 }
 
-template void preprocess(const uint8_t*, const float*, const ActivationView<float>&, int);
-template void preprocess(const uint8_t*, const float*, const ActivationView<BFloat16>&, int);
+#define ELEK_INSTANTIATE(T, suffix, dtype) \
+  template void preprocess(const uint8_t*, const float*, const ActivationView<T>&, int);
+ELEK_STORED_TYPES(ELEK_INSTANTIATE)
+#undef ELEK_INSTANTIATE
 
 }  // namespace elek::kernels::cpu

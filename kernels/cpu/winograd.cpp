@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <string>
 
-#include "kernels/cpu/winograd_detail.h"
+#include "kernels/cpu/detail/winograd_tiles.h"
+#include "kernels/cpu/vectors.h"
 
 namespace elek::kernels::cpu {
 namespace {
@@ -38,7 +39,7 @@ int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 /// nearly empty.
 int64_t choose_block(const WinogradPlan& plan, int64_t padded_channels, int64_t out_lanes) {
   const int64_t per_tile = plan.points * (padded_channels + out_lanes);
-  const int64_t panel = detail::winograd_panel_rows();
+  const int64_t panel = panel_rows();
   int64_t most = std::clamp(kCacheFloats / per_tile / panel * panel, panel, detail::kMaxWholeTiles);
   if (plan.split_channels || plan.problem.channels >= kManyChannels) most = detail::kMaxWholeTiles;
   const int64_t sharers = plan.split_channels ? 1 : plan.problem.threads;
@@ -156,13 +157,13 @@ Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
   plan.edge_rows = edge_outputs(problem.tile, plan.out_height);
   plan.edge_columns = edge_outputs(problem.tile, plan.out_width);
   plan.products = detail::RunTiles(plan, 1).points();
-  const int64_t lanes = detail::winograd_lanes(block);
+  const int64_t lanes = vector_lanes(block);
   const int64_t out_lanes = 2 * lanes;
   const int64_t padded = padded_channels(problem.layout, problem.channels);
   const int64_t total = problem.samples * plan.tiles_high * plan.tiles_wide;
   plan.out_vectors = padded_channels(problem.layout, problem.out_channels) / lanes;
   const int64_t groups = ceil_div(plan.out_vectors, 2);
-  const int64_t panel = detail::winograd_panel_rows();
+  const int64_t panel = panel_rows();
   // Few tiles, or weights that outgrow the cache: let each thread have a part of the weights, so that each is transformed by
   // one core only. Otherwise each takes tiles of its own, and finds its inputs where it left them.
   const int64_t few_tiles = problem.channels >= kManyChannels ? kManyTiles : panel;
@@ -192,7 +193,7 @@ Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
 
 void pack_winograd_weights(const WinogradPlan& plan, const float* weights, float* packed) {
   const WinogradProblem& p = plan.problem;
-  const int64_t out_lanes = 2 * detail::winograd_lanes(channel_block(p.layout));
+  const int64_t out_lanes = 2 * vector_lanes(channel_block(p.layout));
   const int64_t groups = ceil_div(padded_channels(p.layout, p.out_channels), out_lanes);
 #pragma omp parallel for schedule(static) num_threads(p.threads)
   for (int64_t group = 0; group < groups; ++group)

@@ -79,7 +79,4 @@ void pack_winograd_weights(const WinogradPlan& plan, const float* weights, float
 /// Numerics  |error| <= bound of docs/winograd.md; fixed order for a fixed number of threads: same input, same bits
 void winograd_conv(const WinogradPlan& plan, const ConvArgs& args);
 
-/// Name of the instruction set that runs ("AVX3", "AVX2", …).
-[[nodiscard]] const char* winograd_target();
-
 }  // namespace elek::kernels::cpu

@@ -4,7 +4,7 @@
 // Lanes: a vector holds L neighbouring channels of one pixel; L divides the layout's block. Output channels go in groups of two
 // vectors, which is what one broadcast feeds in the micro-kernel; the last group of an odd number of vectors has one.
 // Tests: tests/kernels/winograd_test.cpp
-#include "kernels/cpu/targets.h"
+#include "kernels/cpu/detail/targets.h"
 // targets.h before any Highway header
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/winograd_simd.cpp"
@@ -16,11 +16,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/cpu/detail/winograd_input-inl.h"
+#include "kernels/cpu/detail/winograd_output-inl.h"
+#include "kernels/cpu/detail/winograd_products-inl.h"
+#include "kernels/cpu/detail/winograd_tiles.h"
 #include "kernels/cpu/winograd.h"
-#include "kernels/cpu/winograd_detail.h"
-#include "kernels/cpu/winograd_input-inl.h"
-#include "kernels/cpu/winograd_output-inl.h"
-#include "kernels/cpu/winograd_products-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::cpu {
@@ -120,7 +120,7 @@ void run(const WinogradPlan& plan, const ConvArgs& args) {
 
 template <int kGrid, int kBlock>
 void run_observed_or_not(const WinogradPlan& plan, const ConvArgs& args) {
-  switch (observe_what(args.sums)) {
+  switch (args.sums != nullptr ? observe_for(args.sums->sums) : Observe::kNothing) {
     case Observe::kNothing:
       return run<kGrid, kBlock, Observe::kNothing>(plan, args);
     case Observe::kActivity:
@@ -130,7 +130,7 @@ void run_observed_or_not(const WinogradPlan& plan, const ConvArgs& args) {
   }
 }
 
-void WinogradRun(const WinogradPlan& plan, const ConvArgs& args) {
+void winograd_run(const WinogradPlan& plan, const ConvArgs& args) {
   const bool wide = plan.problem.layout == Layout::kNChw16c;
   if (plan.problem.tile == WinogradTile::k4x4) {
     wide ? run_observed_or_not<detail::kGrid4, 16>(plan, args) : run_observed_or_not<detail::kGrid4, 8>(plan, args);
@@ -139,12 +139,7 @@ void WinogradRun(const WinogradPlan& plan, const ConvArgs& args) {
   }
 }
 
-int64_t WinogradLanes(int64_t block) {
-  return static_cast<int64_t>(block == 16 ? hn::Lanes(hn::CappedTag<float, 16>()) : hn::Lanes(hn::CappedTag<float, 8>()));
-}
-int64_t WinogradPanelRows() { return kPanelRows; }
-int64_t WinogradFewTiles() { return kFewTiles; }
-const char* WinogradTargetName() { return hwy::TargetName(HWY_TARGET); }
+int64_t winograd_few_tiles() { return kFewTiles; }
 
 }  // namespace HWY_NAMESPACE
 }  // namespace elek::kernels::cpu
@@ -152,19 +147,12 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace elek::kernels::cpu {
-HWY_EXPORT(WinogradRun);
-HWY_EXPORT(WinogradLanes);
-HWY_EXPORT(WinogradPanelRows);
-HWY_EXPORT(WinogradFewTiles);
-HWY_EXPORT(WinogradTargetName);
+HWY_EXPORT(winograd_run);
+HWY_EXPORT(winograd_few_tiles);
 
 namespace detail {
-int64_t winograd_lanes(int64_t block) { return HWY_DYNAMIC_DISPATCH(WinogradLanes)(block); }
-int64_t winograd_panel_rows() { return HWY_DYNAMIC_DISPATCH(WinogradPanelRows)(); }
-int64_t winograd_few_tiles() { return HWY_DYNAMIC_DISPATCH(WinogradFewTiles)(); }
+int64_t winograd_few_tiles() { return HWY_DYNAMIC_DISPATCH(winograd_few_tiles)(); }
 }  // namespace detail
-
-const char* winograd_target() { return HWY_DYNAMIC_DISPATCH(WinogradTargetName)(); }
 
 void winograd_conv(const WinogradPlan& plan, const ConvArgs& args) {
   const WinogradProblem& p = plan.problem;
@@ -180,7 +168,7 @@ void winograd_conv(const WinogradPlan& plan, const ConvArgs& args) {
     ELEK_CHECK(args.sums->threads >= p.threads && args.sums->channels_padded >= padded_channels(p.layout, p.out_channels),
                "winograd: sums for " + std::to_string(args.sums->threads) + " threads, fewer than run");
   }
-  HWY_DYNAMIC_DISPATCH(WinogradRun)(plan, args);
+  HWY_DYNAMIC_DISPATCH(winograd_run)(plan, args);
 }
 
 }  // namespace elek::kernels::cpu

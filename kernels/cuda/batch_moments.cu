@@ -153,19 +153,7 @@ void launch_pass(MomentArgs args, cudaStream_t stream) {
 __global__ void __launch_bounds__(kBlockThreads) normalisation_kernel(Normalisation n) {
   const int64_t c = static_cast<int64_t>(blockIdx.x) * kBlockThreads + threadIdx.x;
   if (c >= n.channels) return;  // no barrier below
-  if (n.variance[c] == 0) {
-    n.mean[c] = n.old_mean[c];
-    n.variance[c] = n.old_variance[c];
-    if (n.variance_unbiased != nullptr) n.variance_unbiased[c] = n.old_variance[c];
-    if (n.fallbacks != nullptr) atomicAdd(reinterpret_cast<unsigned long long*>(n.fallbacks), 1ULL);
-  }
-  const double gamma = n.gamma != nullptr ? static_cast<double>(n.gamma[c]) : 1.0;
-  const double beta = n.beta != nullptr ? static_cast<double>(n.beta[c]) : 0.0;
-  const double scale = gamma / sqrt(n.variance[c] + n.eps);
-  n.scale[c] = static_cast<float>(scale);
-  n.shift[c] = static_cast<float>(beta - n.mean[c] * scale);
-  if (n.mean_total != nullptr) n.mean_total[c] += n.mean[c];
-  if (n.variance_total != nullptr) n.variance_total[c] += n.variance_unbiased[c];
+  (void)normalise_channel(n, c);
 }
 
 }  // namespace
@@ -205,12 +193,7 @@ void launch_batch_moments(const CudaActivation& z, const MomentArrays& out, void
 }
 
 void launch_normalisation(const Normalisation& n, cudaStream_t stream) {
-  ELEK_CHECK(n.channels >= 1 && n.mean != nullptr && n.variance != nullptr && n.old_mean != nullptr &&
-                 n.old_variance != nullptr && n.scale != nullptr && n.shift != nullptr,
-             "normalisation: an array is missing, or " + std::to_string(n.channels) + " channels");
-  ELEK_CHECK(n.eps >= 0, "normalisation: eps is " + std::to_string(n.eps) + ", expected >= 0");
-  ELEK_CHECK(n.variance_total == nullptr || n.variance_unbiased != nullptr,
-             "normalisation: variance_total needs variance_unbiased");
+  check_normalisation(n);
   auto* const kernel = normalisation_kernel;
   ELEK_LAUNCH(kernel, dim3(static_cast<unsigned>(ceil_div(n.channels, kBlockThreads))), dim3(kBlockThreads), 0, stream, n);
   check_launch("normalisation_kernel");

@@ -8,28 +8,12 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "core/sums.h"
+#include "kernels/common/sum_arrays.h"
 
 namespace elek::kernels::cuda {
 
-/// Arrays of [channels]; null where the set was not asked for. Values are added to, maxima taken; NaN wins every maximum.
-struct TotalArrays {
-  int64_t* nonfinite = nullptr;   // always: NaN and infinite y, by channel
-  double* sum = nullptr;          // kActivity: sum y
-  double* sum_sq = nullptr;       // kActivity: sum y^2
-  int64_t* active = nullptr;      // kActivity: #{y > threshold}
-  double* z_sum = nullptr;        // kMoments: sum z
-  double* z_sum_sq = nullptr;     // kMoments: sum z^2
-  double* abs_sum = nullptr;      // kAbsolute: sum |y|
-  double* max = nullptr;          // kRange: max y; -infinity where nothing was seen
-  int64_t* fired = nullptr;       // kPerSample: #{n : some y of sample n > threshold}
-  double* mean_peak = nullptr;    // kPerSample: max_n m_n; -infinity where nothing was seen
-  double* mean_sum = nullptr;     // kPerSample: sum_n m_n
-  double* mean_sum_sq = nullptr;  // kPerSample: sum_n m_n^2
-};
-
 struct ChannelTotals {
-  TotalArrays arrays;
+  SumArrays arrays;
   int64_t channels = 0;
   uint32_t sets = 0;  // Sums, combined
   float threshold = 0.0F;

@@ -174,7 +174,7 @@ __global__ void __launch_bounds__(kBlockThreads) epilogue_kernel(EpilogueArgs ar
 
 struct FoldArgs {
   const double* partial;
-  TotalArrays totals;  // null = not wanted
+  SumArrays totals;  // null = not wanted
   int64_t channels;
   int64_t groups;
   int64_t splits;
@@ -224,32 +224,27 @@ __device__ inline FoldSums fold_groups(const FoldArgs& args, int64_t channel, in
   return f;
 }
 
-__device__ inline void add_to(double* total, int64_t channel, double value) {
-  if (total != nullptr) total[channel] += value;
-}
-__device__ inline void add_to(int64_t* total, int64_t channel, double value) {
-  if (total != nullptr) total[channel] += static_cast<int64_t>(value);  // a whole number
-}
-__device__ inline void max_to(double* total, int64_t channel, double value) {
-  if (total != nullptr) total[channel] = keep_larger(total[channel], value);
+template <typename T>
+__device__ inline void combine_to(Combine how, T* total, int64_t channel, double value) {  // an int64's value is a whole number
+  if (total != nullptr) total[channel] = combined(how, total[channel], static_cast<T>(value));
 }
 
 constexpr int kFoldArrays = kEverySum + 4, kFired = kEverySum, kMeanPeak = kFired + 1, kMeanSum = kFired + 2,
               kMeanSumSq = kFired + 3;
 
-__device__ inline void add_array(const TotalArrays& t, int array, int64_t c, double value) {
-  if (array == kNonfinite) add_to(t.nonfinite, c, value);
-  if (array == kSum) add_to(t.sum, c, value);
-  if (array == kSumSq) add_to(t.sum_sq, c, value);
-  if (array == kActive) add_to(t.active, c, value);
-  if (array == kZSum) add_to(t.z_sum, c, value);
-  if (array == kZSumSq) add_to(t.z_sum_sq, c, value);
-  if (array == kAbsSum) add_to(t.abs_sum, c, value);
-  if (array == kMax) max_to(t.max, c, value);
-  if (array == kFired) add_to(t.fired, c, value);
-  if (array == kMeanPeak) max_to(t.mean_peak, c, value);
-  if (array == kMeanSum) add_to(t.mean_sum, c, value);
-  if (array == kMeanSumSq) add_to(t.mean_sum_sq, c, value);
+// Arrays are numbered as the table of core/sums.h lists them, behind the count of what is not finite.
+static_assert(kSum == 1 + sum_index("sum") && kSumSq == 1 + sum_index("sum_sq") && kActive == 1 + sum_index("active") &&
+              kZSum == 1 + sum_index("z_sum") && kZSumSq == 1 + sum_index("z_sum_sq") && kAbsSum == 1 + sum_index("abs_sum") &&
+              kMax == 1 + sum_index("max") && kFired == 1 + sum_index("fired") && kMeanPeak == 1 + sum_index("mean_peak") &&
+              kMeanSum == 1 + sum_index("mean_sum") && kMeanSumSq == 1 + sum_index("mean_sum_sq"));
+
+__device__ inline void add_array(const SumArrays& t, int array, int64_t c, double value) {
+  if (array == kNonfinite) combine_to(Combine::kAdd, t.nonfinite, c, value);
+  int row = kNonfinite;
+#define ELEK_ADD(name, set, type, combine) \
+  if (array == ++row) combine_to(Combine::combine, t.name, c, value);
+  ELEK_SUMS(ELEK_ADD)
+#undef ELEK_ADD
 }
 
 /// Block = 8 channels x 32 segments of groups (of splits, where there is one group); a thread adds its segment in order, then
@@ -289,20 +284,9 @@ static_assert(kFoldArrays <= kFoldSegments);
 
 int64_t array_count(uint32_t sets) { return (sets & (kMoments | kAbsolute | kRange)) != 0 ? kEverySum : kActivitySums; }
 
-/// Of the pointers, those of `sets`; the others null.
-TotalArrays only_sets(TotalArrays a, uint32_t sets, bool nonfinite) {
-  if (!nonfinite) a.nonfinite = nullptr;
-  if ((sets & kActivity) == 0) a.sum = a.sum_sq = nullptr, a.active = nullptr;
-  if ((sets & kMoments) == 0) a.z_sum = a.z_sum_sq = nullptr;
-  if ((sets & kAbsolute) == 0) a.abs_sum = nullptr;
-  if ((sets & kRange) == 0) a.max = nullptr;
-  if ((sets & kPerSample) == 0) a.fired = nullptr, a.mean_peak = a.mean_sum = a.mean_sum_sq = nullptr;
-  return a;
-}
-
 /// What one call sums, settled before anything is enqueued.
 struct SumJob {
-  TotalArrays totals;
+  SumArrays totals;
   uint32_t sets = 0;
   int mode = kNoSums;
   double* partial = nullptr;
@@ -314,7 +298,7 @@ SumJob make_job(const ChannelTotals* totals, uint32_t only, bool stores, const C
   SumJob job;
   if (totals == nullptr) return job;
   job.sets = totals->sets & only & (stores ? kAllSums : ~uint32_t{kMoments});
-  job.totals = only_sets(totals->arrays, job.sets, only == kAllSums);
+  job.totals = only_sets(totals->arrays, job.sets, only == kAllSums ? Nonfinite::kCount : Nonfinite::kLeave);
   job.mode = static_cast<int>(array_count(job.sets));
   job.threshold = totals->threshold;
   job.partial = static_cast<double*>(workspace);
@@ -432,24 +416,6 @@ void launch_observe(const CudaActivation& y, const ChannelTotals& totals, void* 
     using Y = typename decltype(type)::type;
     launch_sums<Y, Y, false>(args, y, job, stream);
   });
-}
-
-void launch_add(const CudaActivation& a, const CudaActivation& b, const CudaActivation& y, Activation activation,
-                cudaStream_t stream) {
-  check_activation(y, "add", "y");
-  check_same(b, "b", y, "add");
-  ELEK_CHECK(b.dtype == y.dtype && a.dtype == y.dtype, "add: a is " + std::string(name_of(a.dtype)) + ", b " +
-                                                           std::string(name_of(b.dtype)) + ", expected y's " +
-                                                           std::string(name_of(y.dtype)));
-  Epilogue e;
-  e.z = a, e.y = y, e.residual = b.data, e.activation = activation;
-  launch_epilogue(e, stream);
-}
-
-void launch_relu(const CudaActivation& x, const CudaActivation& y, cudaStream_t stream) {
-  Epilogue e;
-  e.z = x, e.y = y, e.activation = Activation::kRelu;
-  launch_epilogue(e, stream);
 }
 
 }  // namespace elek::kernels::cuda

@@ -8,12 +8,11 @@
 #pragma once
 
 #include "core/sums.h"
+#include "kernels/common/activation.h"
 #include "kernels/cuda/activation.h"
 #include "kernels/cuda/channel_totals.h"
 
 namespace elek::kernels::cuda {
-
-enum class Activation : uint8_t { kNone, kRelu };
 
 struct Epilogue {
   CudaActivation z;                // read: f32 or y's type
@@ -41,8 +40,7 @@ struct Epilogue {
 /// Memory    reads z (and residual), writes y: once each; workspace written and read once
 /// Aliasing  y may be z (same type) or residual exactly; partial overlap is an error that is not detected
 /// Numerics  chains of 8 f32 terms, then double: |error| <= 9 * 2^-24 of the sum of absolute terms; counts exact. |y| > 2^40
-/// and
-///           what is not finite goes to double at once, so squares never overflow. Squares below 2^-126 lose bits.
+///           and what is not finite goes to double at once, so squares never overflow. Squares below 2^-126 lose bits.
 ///           NaN stays NaN in y and in every sum and maximum; a NaN is never active; NaN and infinity are counted.
 ///           Same shape, types, alignment and sets: same bits, on every device.
 /// Launches  1 without totals, 2 with them
@@ -52,14 +50,7 @@ void launch_epilogue(const Epilogue& epilogue, cudaStream_t stream);
 /// The read-only form: adds the sums of an existing y to `totals`. kMoments, if laid out, is left alone: z is not there. `only`
 /// (Sums, combined) restricts which of the laid-out sets are added, e.g. kPerSample after a fused kernel took the others;
 /// `nonfinite` is counted only when `only` is everything. Workspace: as above, for totals.sets.
-inline constexpr uint32_t kAllSums = ~uint32_t{0};
 void launch_observe(const CudaActivation& y, const ChannelTotals& totals, void* workspace, size_t workspace_bytes,
                     cudaStream_t stream, uint32_t only = kAllSums);
-
-/// y = act(a + b), all of one type: the standalone add. y may be a or b.
-void launch_add(const CudaActivation& a, const CudaActivation& b, const CudaActivation& y, Activation activation,
-                cudaStream_t stream);
-/// y = relu(x); y may be x.
-void launch_relu(const CudaActivation& x, const CudaActivation& y, cudaStream_t stream);
 
 }  // namespace elek::kernels::cuda

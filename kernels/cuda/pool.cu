@@ -87,17 +87,7 @@ void launch_pool(const CudaActivation& x, const CudaActivation& y, const PoolWin
   check_pair(x, y, kOp);
   ELEK_CHECK(x.dtype == y.dtype,
              std::string(kOp) + ": y is " + std::string(name_of(y.dtype)) + ", expected x's " + std::string(name_of(x.dtype)));
-  ELEK_CHECK(window.kernel >= 1 && window.kernel <= 32767 && window.stride >= 1 && window.stride <= INT32_MAX / 2 &&
-                 window.padding >= 0 && window.padding * 2 <= window.kernel,
-             std::string(kOp) + ": kernel " + std::to_string(window.kernel) + " stride " + std::to_string(window.stride) +
-                 " padding " + std::to_string(window.padding) +
-                 ", expected kernel, stride >= 1 and 0 <= 2 * padding <= kernel");
-  const auto extent = [&](int64_t in) { return (in + 2 * window.padding - window.kernel) / window.stride + 1; };
-  ELEK_CHECK(std::min(x.shape.height, x.shape.width) + 2 * window.padding >= window.kernel &&
-                 y.shape.height == extent(x.shape.height) && y.shape.width == extent(x.shape.width),
-             std::string(kOp) + ": y is " + to_string(y.shape) + ", which does not follow from x " + to_string(x.shape) +
-                 " and kernel " + std::to_string(window.kernel) + " stride " + std::to_string(window.stride) + " padding " +
-                 std::to_string(window.padding));
+  check_pool_window(x.shape, y.shape, window, kOp);
   PoolArgs args{};
   args.x = x.data, args.y = y.data, args.x_pitch = x.channel_pitch, args.y_pitch = y.channel_pitch;
   args.channels = static_cast<int32_t>(x.shape.channels), args.x_height = static_cast<int32_t>(x.shape.height);

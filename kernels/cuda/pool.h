@@ -4,17 +4,11 @@
 // Tests: tests/gpu/kernels/pool_test.cpp
 #pragma once
 
+#include "kernels/common/pool_window.h"
 #include "kernels/cuda/activation.h"
 #include "kernels/cuda/channel_totals.h"
 
 namespace elek::kernels::cuda {
-
-/// Output extent = (extent + 2 * padding - kernel) / stride + 1, as y's shape must say.
-struct PoolWindow {
-  int64_t kernel = 1;
-  int64_t stride = 1;
-  int64_t padding = 0;
-};
 
 /// The optional sums of y: totals null = none; workspace as epilogue_workspace_bytes(y.samples, y.shape, totals->sets).
 struct PoolSums {

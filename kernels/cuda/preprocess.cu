@@ -39,19 +39,6 @@ void launch_vectors(const uint8_t* pixels, const float* table, const CudaActivat
 
 }  // namespace
 
-void fill_preprocess_table(int64_t channels, const float* mean, const float* std, float* table) {
-  ELEK_CHECK(channels >= 1 && mean != nullptr && std != nullptr && table != nullptr,
-             "preprocess table: " + std::to_string(channels) + " channels, or an array is missing");
-  for (int64_t c = 0; c < channels; ++c) {
-    ELEK_CHECK(std[c] > 0.0F, "preprocess: std[" + std::to_string(c) + "] is " + std::to_string(std[c]) + ", expected > 0");
-    for (int64_t p = 0; p < kPixelValues; ++p) {
-      const float unit = static_cast<float>(p) / 255.0F;
-      const float centred = unit - mean[c];
-      table[c * kPixelValues + p] = centred / std[c];
-    }
-  }
-}
-
 void launch_preprocess(const uint8_t* pixels, const float* table, const CudaActivation& y, cudaStream_t stream) {
   check_activation(y, "preprocess", "y");
   ELEK_CHECK(pixels != nullptr && table != nullptr, "preprocess: pixels or table is missing");

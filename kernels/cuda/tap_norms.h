@@ -1,40 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// Wanda's input norms on the GPU: norm_sq[c,r,s] = sum of x^2 over the inputs that tap (r, s) of channel c really meets, stride
-// and padding included: the squared norm of the im2col column, without making columns. Rows that meet the same set of taps form
-// a class, columns too (stride 1, 3x3: first, inner, last). One pass over x adds its squares per (row class, column class)
-// pair; a tap's norm is the sum of the pairs that it meets. Only additions: never negative. Tests:
-// tests/gpu/kernels/tap_norms_test.cpp
+// Wanda's input norms on the GPU. One pass over x adds its squares per (row class, column class) pair of the plan
+// (kernels/common/tap_norm_plan.h). Tests: tests/gpu/kernels/tap_norms_test.cpp
 #pragma once
 
 #include <vector>
 
+#include "kernels/common/tap_norm_plan.h"
 #include "kernels/cuda/activation.h"
 
 namespace elek::kernels::cuda {
 
-/// What launch_tap_norms() needs to know of a layer; built once when a session is bound.
-struct TapNormPlan {
-  ImageShape input;
-  int64_t kernel = 1;
-  std::vector<uint64_t> row_class_taps;     // bit r set: rows of this class meet taps (r, .)
-  std::vector<uint64_t> column_class_taps;  // bit s set
-  /// To be uploaded as it is: row class begins [row classes + 1], column class begins [column classes + 1], rows sorted by
-  /// class, columns sorted by class. Rows and columns that no tap meets are left out.
-  std::vector<int32_t> tables;
-  [[nodiscard]] int64_t pairs() const noexcept {
-    return static_cast<int64_t>(row_class_taps.size() * column_class_taps.size());
-  }
-};
-
-/// ContractError: kernel not in 1 … 16, stride < 1, padding < 0 or >= kernel, no output position, extent >= 2^31.
-[[nodiscard]] TapNormPlan make_tap_norm_plan(const ImageShape& input, int64_t kernel, int64_t stride, int64_t padding);
+/// What the kernel reads of a plan, to be uploaded as it is: row class begins [row classes + 1], column class begins
+/// [column classes + 1], rows sorted by class, columns sorted by class. Rows and columns that no tap meets are left out.
+[[nodiscard]] std::vector<int32_t> tap_norm_tables(const TapNormPlan& plan);
 
 /// Bytes of the accumulators: double [pairs][channels]; zero them before the first batch. 72 bytes a channel for a 3x3.
 [[nodiscard]] size_t tap_norm_bytes(const TapNormPlan& plan);
 /// Bytes of workspace for up to `samples` samples: double [pairs][splits][channels]. Never smaller for more samples.
 [[nodiscard]] size_t tap_norm_workspace_bytes(const TapNormPlan& plan, int64_t samples);
 
-/// Adds the squares of x's samples to `accumulators` (device). `tables`: plan.tables in device memory.
+/// Adds the squares of x's samples to `accumulators` (device). `tables`: tap_norm_tables(plan) in device memory.
 /// Shapes    x: shape = plan.input, any samples with samples * H * W < 2^31, any type
 /// Numerics  chains of 8 f32 squares, then double: relative error <= 9 * 2^-24 (all terms are >= 0); |x| > 2^40 and what is not
 ///           finite in double at once; NaN and infinity stay. Fixed order, no atomics.

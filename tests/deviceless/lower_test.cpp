@@ -17,6 +17,7 @@
 #include "core/error.h"
 #include "core/sums.h"
 #include "kernels/cuda/channel_totals.h"
+#include "kernels/cuda/tap_norms.h"
 #include "plan/plan.h"
 #include "tests/support/models.h"
 

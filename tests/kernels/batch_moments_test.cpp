@@ -8,6 +8,7 @@
 namespace elek::test {
 namespace {
 
+using namespace elek::kernels;       // NOLINT(google-build-using-namespace): a test file
 using namespace elek::kernels::cpu;  // NOLINT(google-build-using-namespace): a test file
 
 struct Moments {
@@ -115,12 +116,17 @@ TEST(BatchMoments, ConstantChannelsHaveNoVarianceAndKeepTheirOldStatistics) {
       std::vector<double> old_mean(18, 3.0), old_variance(18, 4.0);
       std::vector<float> gamma(18, 2.0F), beta(18, 1.0F), scale(18), shift(18);
       const double mean4 = m.mean[4], variance4 = m.biased[4];
-      EXPECT_EQ(normalisation_from_moments({18, m.mean.data(), m.biased.data(), m.unbiased.data(), old_mean.data(),
-                                            old_variance.data(), gamma.data(), beta.data(), 1e-5, scale.data(), shift.data()}),
-                1);
+      std::vector<double> mean_total(18, 10.0), variance_total(18, 20.0);
+      normalise_by_moments({18, m.mean.data(), m.biased.data(), m.unbiased.data(), old_mean.data(), old_variance.data(),
+                            gamma.data(), beta.data(), 1e-5, scale.data(), shift.data(), mean_total.data(),
+                            variance_total.data()});
       EXPECT_EQ(m.mean[5], 3.0);
       EXPECT_EQ(m.biased[5], 4.0);
       EXPECT_EQ(m.unbiased[5], 4.0);
+      EXPECT_EQ(m.mean[4], mean4) << "only the constant channel falls back";
+      EXPECT_EQ(mean_total[5], 13.0);
+      EXPECT_EQ(variance_total[5], 24.0);
+      EXPECT_EQ(mean_total[4], 10.0 + mean4);
       EXPECT_EQ(scale[5], static_cast<float>(2 / std::sqrt(4 + 1e-5)));
       EXPECT_EQ(scale[4], static_cast<float>(2 / std::sqrt(variance4 + 1e-5)));
       EXPECT_EQ(shift[4], static_cast<float>(1 - mean4 * 2 / std::sqrt(variance4 + 1e-5)));

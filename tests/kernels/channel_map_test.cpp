@@ -7,6 +7,7 @@
 namespace elek::test {
 namespace {
 
+using namespace elek::kernels;       // NOLINT(google-build-using-namespace): a test file
 using namespace elek::kernels::cpu;  // NOLINT(google-build-using-namespace): a test file
 
 TEST(ChannelMap, CopiesFromItsSourceOrWritesZero) {

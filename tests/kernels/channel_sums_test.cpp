@@ -7,6 +7,7 @@
 namespace elek::test {
 namespace {
 
+using namespace elek::kernels;       // NOLINT(google-build-using-namespace): a test file
 using namespace elek::kernels::cpu;  // NOLINT(google-build-using-namespace): a test file
 
 constexpr uint32_t kEverything = kActivity | kMoments | kAbsolute | kRange | kPerSample;

@@ -11,6 +11,7 @@
 namespace elek::test {
 namespace {
 
+using namespace elek::kernels;       // NOLINT(google-build-using-namespace): a test file
 using namespace elek::kernels::cpu;  // NOLINT(google-build-using-namespace): a test file
 
 constexpr double kChainBound = 10 * kU;
@@ -150,19 +151,19 @@ enum class Where : uint8_t { kApart, kOverZ, kOverResidual };
 /// One way to call the epilogue.
 struct Form {
   bool scaled, residual;
-  kernels::cpu::Activation activation;
+  kernels::Activation activation;
   Where where;
   uint32_t sets;
 };
 const Form kForms[] = {
-    {false, false, kernels::cpu::Activation::kRelu, Where::kOverZ, kActivity},
-    {true, true, kernels::cpu::Activation::kRelu, Where::kOverZ, kActivity | kPerSample},
-    {false, true, kernels::cpu::Activation::kRelu, Where::kOverResidual, kActivity},
-    {true, false, kernels::cpu::Activation::kNone, Where::kApart, kEverything},
-    {true, true, kernels::cpu::Activation::kRelu, Where::kOverZ, kEverything},
-    {false, true, kernels::cpu::Activation::kNone, Where::kApart, kMoments},
-    {true, false, kernels::cpu::Activation::kRelu, Where::kApart, kAbsolute | kRange},
-    {true, true, kernels::cpu::Activation::kNone, Where::kOverResidual, 0},
+    {false, false, kernels::Activation::kRelu, Where::kOverZ, kActivity},
+    {true, true, kernels::Activation::kRelu, Where::kOverZ, kActivity | kPerSample},
+    {false, true, kernels::Activation::kRelu, Where::kOverResidual, kActivity},
+    {true, false, kernels::Activation::kNone, Where::kApart, kEverything},
+    {true, true, kernels::Activation::kRelu, Where::kOverZ, kEverything},
+    {false, true, kernels::Activation::kNone, Where::kApart, kMoments},
+    {true, false, kernels::Activation::kRelu, Where::kApart, kAbsolute | kRange},
+    {true, true, kernels::Activation::kNone, Where::kOverResidual, 0},
 };
 
 struct Inputs {
@@ -184,7 +185,7 @@ Reference reference(const Inputs& in, const ImageShape& shape, const Form& form)
     const double v = z + (form.residual ? static_cast<double>(in.residual[i]) : 0.0);
     r.z.push_back(z);
     if (std::isfinite(v)) r.largest = std::max(r.largest, std::fabs(v));
-    r.y.push_back(form.activation == kernels::cpu::Activation::kRelu && v < 0 ? 0.0 : v);
+    r.y.push_back(form.activation == kernels::Activation::kRelu && v < 0 ? 0.0 : v);
     if (std::isfinite(z))
       r.z_slack = std::max(r.z_slack, form.scaled ? 1.0001 * kU * (std::fabs(product) + std::fabs(z)) : 0.0);
   }
@@ -308,7 +309,7 @@ TEST(Epilogue, NonfiniteIsNotZeroedByRelu) {  // the defect that oneDNN's post-o
   elek::test::Activation z(1, {1, 1, 2}, Layout::kNChw16c, {std::nanf(""), -1.0F});
   Sums sums(1, Layout::kNChw16c, kActivity, 0, 1);
   Epilogue e;
-  e.z = e.y = z.view(), e.activation = kernels::cpu::Activation::kRelu, e.sums = &sums.sums;
+  e.z = e.y = z.view(), e.activation = kernels::Activation::kRelu, e.sums = &sums.sums;
   run_epilogue(e, 1);
   sums.reduce();
   EXPECT_TRUE(std::isnan(z.at(0, 0, 0)));

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "kernels/cpu/vectors.h"
 #include "tests/kernels/conv_case.h"
 
 namespace elek::kernels::cpu {
@@ -75,7 +76,7 @@ TEST(GemmConvTest, EqualsTheDirectConvolutionWithinTheDerivedBound) {
         const double got = p.y.data[index_of(p.y_view(), n, k, row, column)];
         if (!(std::fabs(got - direct.y[o]) <= factor * direct.magnitude[o])) ++bad;
       });
-      EXPECT_EQ(bad, 0) << conv_case::print(c) << " on " << gemm_conv_target();
+      EXPECT_EQ(bad, 0) << conv_case::print(c) << " on " << instruction_set();
       conv_case::expect_zero_padding(p);
     }
   });
@@ -91,7 +92,7 @@ TEST(GemmConvTest, IntegersAreExact) {
       p.each_output([&](int64_t n, int64_t k, int64_t row, int64_t column, size_t o) {
         if (!(p.y.data[index_of(p.y_view(), n, k, row, column)] == static_cast<float>(direct.y[o]))) ++bad;
       });
-      EXPECT_EQ(bad, 0) << conv_case::print(c) << " on " << gemm_conv_target();
+      EXPECT_EQ(bad, 0) << conv_case::print(c) << " on " << instruction_set();
     }
   });
 }
@@ -109,7 +110,7 @@ TEST(GemmConvTest, NanAndInfinityAreKeptAndCounted) {
   for_each_target([] {
     conv_case::expect_nonfinite_kept_and_counted(
         {1, 16, 37, 9, 9, 1, 1, 0, Layout::kNChw16c, 1, false, true}, [](Problem& p, const ChannelSums* sums) { run(p, sums); },
-        gemm_conv_target());
+        instruction_set());
   });
 }
 

@@ -9,6 +9,7 @@
 namespace elek::test {
 namespace {
 
+using namespace elek::kernels;       // NOLINT(google-build-using-namespace): a test file
 using namespace elek::kernels::cpu;  // NOLINT(google-build-using-namespace): a test file
 
 enum class Kind : uint8_t { kMax, kAverage };

@@ -9,6 +9,7 @@
 namespace elek::test {
 namespace {
 
+using namespace elek::kernels;       // NOLINT(google-build-using-namespace): a test file
 using namespace elek::kernels::cpu;  // NOLINT(google-build-using-namespace): a test file
 
 constexpr float kMean[] = {0.485F, 0.456F, 0.406F}, kStd[] = {0.229F, 0.224F, 0.225F};

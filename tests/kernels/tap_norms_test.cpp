@@ -9,8 +9,8 @@
 namespace elek::test {
 namespace {
 
-using elek::kernels::cpu::make_tap_norm_plan;
-using elek::kernels::cpu::TapNormPlan;
+using elek::kernels::make_tap_norm_plan;
+using elek::kernels::TapNormPlan;
 
 struct Window {
   int64_t kernel, stride, padding;

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cpu/vectors.h"
 #include "tests/kernels/conv_case.h"
 #include "tests/kernels/winograd_bound.h"
 
@@ -127,7 +128,7 @@ int64_t outside(const Problem& p, WinogradTile tile, double* worst) {
 }
 
 std::string print(const Case& c) {
-  return conv_case::print(c.shape) + " F" + std::to_string(static_cast<int>(c.tile)) + " on " + winograd_target();
+  return conv_case::print(c.shape) + " F" + std::to_string(static_cast<int>(c.tile)) + " on " + instruction_set();
 }
 
 std::vector<Shape> shapes() {
@@ -162,7 +163,7 @@ TEST(WinogradTest, EqualsTheDirectConvolutionWithinTheDerivedBound) {
       EXPECT_EQ(outside(p, c.tile, &worst[static_cast<int>(c.tile)]), 0) << print(c);
       conv_case::expect_zero_padding(p);
     }
-    std::printf("%s: max error / max output: F(2x2) %.2g, F(4x4) %.2g\n", winograd_target(), worst[2], worst[4]);
+    std::printf("%s: max error / max output: F(2x2) %.2g, F(4x4) %.2g\n", instruction_set(), worst[2], worst[4]);
   });
 }
 
@@ -211,7 +212,7 @@ TEST(WinogradTest, EverySizeFrom1To17EqualsTheDirectConvolution) {
         ASSERT_EQ(outside(p, WinogradTile::k4x4, &worst), 0) << print({c, WinogradTile::k4x4});
         conv_case::expect_zero_padding(p);
       }
-    std::printf("%s: max error / max output %.2g\n", winograd_target(), worst);
+    std::printf("%s: max error / max output %.2g\n", instruction_set(), worst);
   });
 }
 
@@ -244,8 +245,8 @@ TEST(WinogradTest, NanOfAPixelStaysInTheTilesThatReadIt) {
           lost += of_window && !nan ? 1 : 0;
           spread += nan && !(n == 1 && reads(p.oh, y, row) && reads(p.ow, x, column)) ? 1 : 0;
         });
-        EXPECT_EQ(lost, 0) << row << ", " << column << " on " << winograd_target();
-        EXPECT_EQ(spread, 0) << row << ", " << column << " on " << winograd_target();
+        EXPECT_EQ(lost, 0) << row << ", " << column << " on " << instruction_set();
+        EXPECT_EQ(spread, 0) << row << ", " << column << " on " << instruction_set();
       }
   });
 }
@@ -302,9 +303,9 @@ TEST(WinogradTest, HowThreadsDivideTheWorkLeavesTheBitsAlone) {
       Problem two(c, false, 29), one(one_thread, false, 29);
       run(two, WinogradTile::k4x4);
       run(one, WinogradTile::k4x4);
-      EXPECT_EQ(outside(two, WinogradTile::k4x4, &worst), 0) << conv_case::print(c) << " on " << winograd_target();
+      EXPECT_EQ(outside(two, WinogradTile::k4x4, &worst), 0) << conv_case::print(c) << " on " << instruction_set();
       EXPECT_TRUE(std::equal(two.y.data, two.y.data + c.samples * two.pk * two.oh * two.ow, one.y.data))
-          << conv_case::print(c) << " on " << winograd_target();
+          << conv_case::print(c) << " on " << instruction_set();
     }
   });
 }
@@ -331,7 +332,7 @@ TEST(WinogradTest, IntegersAreExactUnderF2x2) {
       p.each_output([&](int64_t n, int64_t k, int64_t row, int64_t column, size_t o) {
         if (!(p.y.data[index_of(p.y_view(), n, k, row, column)] == static_cast<float>(direct.y[o]))) ++bad;
       });
-      EXPECT_EQ(bad, 0) << conv_case::print(c) << " on " << winograd_target();
+      EXPECT_EQ(bad, 0) << conv_case::print(c) << " on " << instruction_set();
     }
   });
 }
@@ -352,7 +353,7 @@ TEST(WinogradTest, NanAndInfinityAreKeptAndCounted) {
   for_each_target([] {
     conv_case::expect_nonfinite_kept_and_counted(
         {1, 16, 37, 9, 9, 3, 1, 1, Layout::kNChw16c, 1, false, true},
-        [](Problem& p, const ChannelSums* sums) { run(p, WinogradTile::k4x4, sums); }, winograd_target());
+        [](Problem& p, const ChannelSums* sums) { run(p, WinogradTile::k4x4, sums); }, instruction_set());
   });
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/sums.h"
 #include "core/types.h"
 #include "kernels/cuda/device/launch.h"
 
@@ -40,10 +41,6 @@ template <>
 __device__ inline __nv_bfloat16 from_float<__nv_bfloat16>(float v) {
   return __float2bfloat16_rn(v);
 }
-
-/// The larger of two, where a NaN on either side wins (fmaxf would drop it).
-__device__ inline float keep_larger(float kept, float v) { return v > kept || v != v ? v : kept; }
-__device__ inline double keep_larger(double kept, double v) { return v > kept || v != v ? v : kept; }
 
 template <typename T, int kVec>
 struct alignas(sizeof(T) * kVec < 16 ? sizeof(T) * kVec : 16) Vector {

@@ -11,6 +11,7 @@
 namespace elek::test {
 namespace {
 
+using namespace elek::kernels;        // NOLINT(google-build-using-namespace): a test file
 using namespace elek::kernels::cuda;  // NOLINT(google-build-using-namespace): a test file
 
 constexpr uint32_t kEverything = kActivity | kMoments | kAbsolute | kRange | kPerSample;
@@ -81,7 +82,7 @@ void expect_near(const double* got, const std::vector<double>& want, const std::
 /// bound 0 = exact. passes: how often the same values were added.
 void expect_sums(Totals& got, const Wanted& want, int64_t samples, double bound, uint32_t sets) {
   got.fetch();
-  const TotalArrays& a = got.host.arrays;
+  const SumArrays& a = got.host.arrays;
   const int64_t channels = got.host.channels;
   EXPECT_EQ(taken(a.nonfinite, channels), want.nonfinite);
   if ((sets & kActivity) != 0) {
@@ -327,20 +328,6 @@ TEST_F(EpilogueKernel, TheSameBitsEveryTime) {
     if (repeat == 0) first = totals.image;
     EXPECT_EQ(std::memcmp(first.data(), totals.image.data(), first.size() * sizeof(double)), 0);
   }
-}
-
-TEST_F(EpilogueKernel, AddAndRelu) {
-  const ImageShape shape{10, 3, 3};
-  const auto a = small_integers(180, 14), b = small_integers(180, 15);
-  const DeviceActivation da(DType::kBF16, 2, shape, 16, a), db(DType::kBF16, 2, shape, 16, b), y(DType::kBF16, 2, shape, 16);
-  launch_add(da.view(), db.view(), y.view(), Activation::kNone, nullptr);
-  std::vector<float> want(a);
-  for (size_t i = 0; i < want.size(); ++i) want[i] += b[i];
-  EXPECT_EQ(y.values(), want);
-  launch_relu(y.view(), y.view(), nullptr);
-  for (float& each : want) each = std::max(each, 0.0F);
-  EXPECT_EQ(y.values(), want);
-  EXPECT_EQ(y.dirty_padding(), 0);
 }
 
 TEST_F(EpilogueKernel, RefusesWhatDoesNotFit) {

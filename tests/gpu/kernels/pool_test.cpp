@@ -11,6 +11,7 @@
 namespace elek::test {
 namespace {
 
+using namespace elek::kernels;        // NOLINT(google-build-using-namespace): a test file
 using namespace elek::kernels::cuda;  // NOLINT(google-build-using-namespace): a test file
 
 ImageShape pooled(const ImageShape& in, const PoolWindow& w) {
@@ -156,7 +157,7 @@ TEST_F(PoolKernel, NanWinsAndTheSumsAreOfWhatWasStored) {
       launch_global_avg_pool(x.view(), mean.view(), sums, nullptr);
     }
     image = block.download<double>();
-    const TotalArrays got = ChannelTotals::lay_out(image.data(), 6, sets, 0.0F).arrays;
+    const SumArrays got = ChannelTotals::lay_out(image.data(), 6, sets, 0.0F).arrays;
     const ChannelSums want = channel_sums(out->values(), 2, out->shape, 0.0F);
     for (size_t c = 0; c < 6; ++c) {
       EXPECT_EQ(got.active[c], want.active[c]);

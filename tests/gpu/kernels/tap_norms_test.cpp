@@ -8,6 +8,7 @@
 namespace elek::test {
 namespace {
 
+using namespace elek::kernels;        // NOLINT(google-build-using-namespace): a test file
 using namespace elek::kernels::cuda;  // NOLINT(google-build-using-namespace): a test file
 
 struct Window {
@@ -19,9 +20,10 @@ constexpr Window kWindows[] = {{3, 1, 1}, {1, 1, 0}, {3, 2, 1}, {7, 2, 3}, {1, 2
 std::vector<double> run(DType dtype, const ImageShape& shape, int64_t pitch, const Window& w, int64_t samples,
                         const std::vector<std::vector<float>>& batches) {
   const TapNormPlan plan = make_tap_norm_plan(shape, w.kernel, w.stride, w.padding);
-  DeviceBuffer tables(plan.tables.size() * sizeof(int32_t)), sums(tap_norm_bytes(plan));
+  const std::vector<int32_t> host_tables = tap_norm_tables(plan);
+  DeviceBuffer tables(host_tables.size() * sizeof(int32_t)), sums(tap_norm_bytes(plan));
   const DeviceBuffer workspace(tap_norm_workspace_bytes(plan, samples));
-  tables.upload(plan.tables);
+  tables.upload(host_tables);
   sums.upload(std::vector<double>(sums.size() / 8, 0.0));
   for (const auto& batch : batches) {
     const auto n = static_cast<int64_t>(batch.size()) / shape.elements();
@@ -100,7 +102,8 @@ TEST_F(TapNormKernel, RefusesWhatDoesNotFit) {
   EXPECT_THROW((void)make_tap_norm_plan({3, 8, 8}, 3, 1, 3), ContractError);
   EXPECT_THROW((void)make_tap_norm_plan({3, 1, 1}, 3, 1, 0), ContractError);
   const TapNormPlan plan = make_tap_norm_plan({3, 8, 8}, 3, 1, 1);
-  const DeviceBuffer tables(plan.tables.size() * 4), sums(tap_norm_bytes(plan)), workspace(tap_norm_workspace_bytes(plan, 1));
+  const DeviceBuffer tables(tap_norm_tables(plan).size() * 4), sums(tap_norm_bytes(plan)),
+      workspace(tap_norm_workspace_bytes(plan, 1));
   const DeviceActivation good(DType::kF32, 1, {3, 8, 8}, 3), other(DType::kF32, 1, {3, 8, 7}, 3);
   const auto call = [&](const DeviceActivation& x, const int32_t* t, double* a, size_t bytes) {
     launch_tap_norms(x.view(), plan, t, a, workspace.as<void>(), bytes, nullptr);

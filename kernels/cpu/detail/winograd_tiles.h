@@ -12,10 +12,6 @@
 
 namespace elek::kernels::cpu::detail {
 
-/// Floats in a vector of this machine, at most `block`.
-int64_t winograd_lanes(int64_t block);
-/// Tiles that the micro-kernel holds in registers at once.
-int64_t winograd_panel_rows();
 /// Tiles of a block up to which weights are transformed in registers and there is no U.
 int64_t winograd_few_tiles();
 

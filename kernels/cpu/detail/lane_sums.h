@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // LaneSums: the sums of one piece (at most 16 lanes), kept on the stack in double between the f32 chains of the inner loop and
 // the arrays of a thread. Plain code, no vectors: what runs once a piece, and the rare block that has to be redone in double.
-// Internal to kernels/cpu. Tests: tests/kernels/epilogue_test.cpp
+// Tests: tests/kernels/epilogue_test.cpp
 #pragma once
 
 #include <cmath>
@@ -9,7 +9,7 @@
 #include <limits>
 
 #include "kernels/cpu/channel_sums.h"
-#include "kernels/cpu/walk.h"
+#include "kernels/cpu/detail/walk.h"
 
 namespace elek::kernels::cpu {
 
@@ -39,7 +39,7 @@ void redo_block(const T* y, int64_t y_stride, const float* z, int64_t z_stride, 
       out.sum[i] += static_cast<double>(v);
       out.sum_sq[i] += static_cast<double>(v) * static_cast<double>(v);
       out.abs_sum[i] += std::fabs(static_cast<double>(v));
-      out.max[i] = v > out.max[i] || v != v ? v : out.max[i];
+      out.max[i] = keep_larger(out.max[i], v);
       out.active[i] += v > threshold ? 1 : 0;
       out.nonfinite[i] += std::isfinite(v) ? 0 : 1;
       if (z == nullptr) continue;
@@ -48,22 +48,6 @@ void redo_block(const T* y, int64_t y_stride, const float* z, int64_t z_stride, 
       out.z_sum_sq[i] += w * w;
     }
   }
-}
-
-/// Of the pointers of `arrays`, those of `sets` (Sums, combined); the others null.
-[[nodiscard]] inline SumArrays only_sets(SumArrays arrays, uint32_t sets, bool count_nonfinite) noexcept {
-  if (!count_nonfinite) arrays.nonfinite = nullptr;
-  if ((sets & kActivity) == 0) arrays.sum = arrays.sum_sq = nullptr, arrays.active = nullptr;
-  if ((sets & kMoments) == 0) arrays.z_sum = arrays.z_sum_sq = nullptr;
-  if ((sets & kAbsolute) == 0) arrays.abs_sum = nullptr;
-  if ((sets & kRange) == 0) arrays.max = nullptr;
-  if ((sets & kPerSample) == 0) arrays.fired = nullptr, arrays.mean_peak = arrays.mean_sum = arrays.mean_sum_sq = nullptr;
-  return arrays;
-}
-
-/// a NaN on either side wins
-inline void keep_larger(double& kept, double v) noexcept {
-  if (v > kept || v != v) kept = v;
 }
 
 /// Adds the sums of a piece to a thread's arrays. With kPerSample the piece must be the whole task: `positions` of one sample.
@@ -80,7 +64,7 @@ inline void fold(const LaneSums& lanes, const Piece& piece, int64_t positions, c
       joined.abs_sum[0] += lanes.abs_sum[l];
       joined.active[0] += lanes.active[l];
       joined.nonfinite[0] += lanes.nonfinite[l];
-      if (lanes.max[l] > joined.max[0] || lanes.max[l] != lanes.max[l]) joined.max[0] = lanes.max[l];
+      joined.max[0] = keep_larger(joined.max[0], lanes.max[l]);
     }
     from = &joined;
     valid = 1;
@@ -98,11 +82,11 @@ inline void fold(const LaneSums& lanes, const Piece& piece, int64_t positions, c
       to.z_sum_sq[c] += from->z_sum_sq[l];
     }
     if (to.abs_sum != nullptr) to.abs_sum[c] += from->abs_sum[l];
-    if (to.max != nullptr) keep_larger(to.max[c], static_cast<double>(from->max[l]));
+    if (to.max != nullptr) to.max[c] = keep_larger(to.max[c], static_cast<double>(from->max[l]));
     if (to.fired != nullptr) {
       const double mean = from->sum[l] / static_cast<double>(positions);
       to.fired[c] += from->active[l] > 0 ? 1 : 0;
-      keep_larger(to.mean_peak[c], mean);
+      to.mean_peak[c] = keep_larger(to.mean_peak[c], mean);
       to.mean_sum[c] += mean;
       to.mean_sum_sq[c] += mean * mean;
     }

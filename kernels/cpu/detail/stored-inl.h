@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// Vectors of f32 from and to memory of either type that activations are stored in: f32, or bf16, rounded to nearest, ties to
+// Vectors of f32 from and to memory of every type that activations are stored in (stored_types.h), rounded to nearest, ties to
 // even, a NaN staying one. Compiled once a Highway target, hence the toggled guard.
-// Internal to kernels/cpu. Tests: tests/kernels/pool_test.cpp, tests/kernels/epilogue_test.cpp
-#if defined(ELEK_KERNELS_CPU_STORED_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef ELEK_KERNELS_CPU_STORED_INL_H_
-#undef ELEK_KERNELS_CPU_STORED_INL_H_
+// Tests: tests/kernels/pool_test.cpp, tests/kernels/epilogue_test.cpp
+#if defined(ELEK_KERNELS_CPU_DETAIL_STORED_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ELEK_KERNELS_CPU_DETAIL_STORED_INL_H_
+#undef ELEK_KERNELS_CPU_DETAIL_STORED_INL_H_
 #else
-#define ELEK_KERNELS_CPU_STORED_INL_H_
+#define ELEK_KERNELS_CPU_DETAIL_STORED_INL_H_
 #endif
 
 #include <hwy/highway.h>
+
+#include <type_traits>
 
 #include "core/bfloat16.h"
 
@@ -18,22 +20,23 @@ namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 template <class D>
-HWY_INLINE hn::Vec<D> LoadStored(D d, const float* p) {
+HWY_INLINE hn::Vec<D> load_stored(D d, const float* p) {
   return hn::LoadU(d, p);
 }
 template <class D>
-HWY_INLINE hn::Vec<D> LoadStored(D d, const BFloat16* p) {
+HWY_INLINE hn::Vec<D> load_stored(D d, const BFloat16* p) {
   const hn::RebindToUnsigned<D> wide;
   const hn::Rebind<uint16_t, D> narrow;
   return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(wide, hn::LoadU(narrow, &p->bits))));
 }
 
-/// v as T can hold it, still in f32: what StoreRounded() stores and LoadStored() gives back.
+/// v as T can hold it, still in f32: what store_rounded() stores and load_stored() gives back.
 template <class T, class D>
-HWY_INLINE hn::Vec<D> RoundedTo([[maybe_unused]] D d, hn::Vec<D> v) {
-  if constexpr (sizeof(T) == sizeof(float)) {
+HWY_INLINE hn::Vec<D> rounded_to([[maybe_unused]] D d, hn::Vec<D> v) {
+  if constexpr (std::is_same_v<T, float>) {
     return v;
   } else {
+    static_assert(std::is_same_v<T, BFloat16>, "say here how this type rounds");
     const hn::RebindToUnsigned<D> du;
     const auto bits = hn::BitCast(du, v);
     const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
@@ -44,13 +47,13 @@ HWY_INLINE hn::Vec<D> RoundedTo([[maybe_unused]] D d, hn::Vec<D> v) {
   }
 }
 
-/// Stores what RoundedTo() gave.
+/// Stores what rounded_to() gave.
 template <class D>
-HWY_INLINE void StoreRounded(hn::Vec<D> v, D d, float* p) {
+HWY_INLINE void store_rounded(hn::Vec<D> v, D d, float* p) {
   hn::StoreU(v, d, p);
 }
 template <class D>
-HWY_INLINE void StoreRounded(hn::Vec<D> v, D, BFloat16* p) {
+HWY_INLINE void store_rounded(hn::Vec<D> v, D, BFloat16* p) {
   const hn::RebindToUnsigned<D> du;
   const hn::RebindToSigned<D> di;  // 16 bits in an int32: narrowing saturates none of them
   const hn::Rebind<uint16_t, D> narrow;
@@ -60,4 +63,4 @@ HWY_INLINE void StoreRounded(hn::Vec<D> v, D, BFloat16* p) {
 }  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
-#endif  // ELEK_KERNELS_CPU_STORED_INL_H_
+#endif  // ELEK_KERNELS_CPU_DETAIL_STORED_INL_H_

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Winograd's second step: the weights to U, and M = V U, one small matrix product a transform point.
-// Compiled once a Highway target, hence the toggled guard. Internal to kernels/cpu.
+// Compiled once a Highway target, hence the toggled guard.
 // Tests: tests/kernels/winograd_test.cpp
-#if defined(ELEK_KERNELS_CPU_WINOGRAD_PRODUCTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef ELEK_KERNELS_CPU_WINOGRAD_PRODUCTS_INL_H_
-#undef ELEK_KERNELS_CPU_WINOGRAD_PRODUCTS_INL_H_
+#if defined(ELEK_KERNELS_CPU_DETAIL_WINOGRAD_PRODUCTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ELEK_KERNELS_CPU_DETAIL_WINOGRAD_PRODUCTS_INL_H_
+#undef ELEK_KERNELS_CPU_DETAIL_WINOGRAD_PRODUCTS_INL_H_
 #else
-#define ELEK_KERNELS_CPU_WINOGRAD_PRODUCTS_INL_H_
+#define ELEK_KERNELS_CPU_DETAIL_WINOGRAD_PRODUCTS_INL_H_
 #endif
 
 #include <hwy/cache_control.h>
@@ -14,10 +14,10 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/panel_product-inl.h"
+#include "kernels/cpu/detail/panel_product-inl.h"
+#include "kernels/cpu/detail/winograd_tiles.h"
+#include "kernels/cpu/detail/winograd_transforms-inl.h"
 #include "kernels/cpu/winograd.h"
-#include "kernels/cpu/winograd_detail.h"
-#include "kernels/cpu/winograd_transforms-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::cpu::HWY_NAMESPACE {
@@ -314,4 +314,4 @@ void multiply_group(const WinogradPlan& plan, const float* packed, const detail:
 }  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
-#endif  // ELEK_KERNELS_CPU_WINOGRAD_PRODUCTS_INL_H_
+#endif  // ELEK_KERNELS_CPU_DETAIL_WINOGRAD_PRODUCTS_INL_H_

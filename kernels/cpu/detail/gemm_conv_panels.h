@@ -8,11 +8,6 @@
 
 namespace elek::kernels::cpu::detail {
 
-/// Floats in a vector of this machine, at most `block`.
-int64_t gemm_conv_lanes(int64_t block);
-/// Pixels that the micro-kernel holds in registers at once.
-int64_t gemm_conv_panel_rows();
-
 /// Panels of a block, at most.
 inline constexpr int64_t kMaxBlockPanels = 128;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // How kernels split work over OpenMP threads: always into a fixed number of parts, each with its own accumulators, so that
-// results depend on the number asked for and not on how many threads the runtime gave. Internal to kernels/cpu.
+// results depend on the number asked for and not on how many threads the runtime gave.
 // Tests: through the kernels (1 and 2 threads give equal counts, and the same bits when repeated).
 #pragma once
 

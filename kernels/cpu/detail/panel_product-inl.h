@@ -4,13 +4,13 @@
 // broadcasts one value a row.
 // Rows lie as pixels do in a blocked layout: planes of kBlock channels, a plane's rows side by side. So every value of a step
 // is a constant away from one pointer. With a pointer a row the general registers do not suffice, and moving them about takes
-// the ports that multiply. Compiled once a Highway target, hence the toggled guard. Internal to kernels/cpu. Tests:
+// the ports that multiply. Compiled once a Highway target, hence the toggled guard. Tests:
 // tests/kernels/gemm_conv_test.cpp, tests/kernels/winograd_test.cpp
-#if defined(ELEK_KERNELS_CPU_PANEL_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef ELEK_KERNELS_CPU_PANEL_PRODUCT_INL_H_
-#undef ELEK_KERNELS_CPU_PANEL_PRODUCT_INL_H_
+#if defined(ELEK_KERNELS_CPU_DETAIL_PANEL_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ELEK_KERNELS_CPU_DETAIL_PANEL_PRODUCT_INL_H_
+#undef ELEK_KERNELS_CPU_DETAIL_PANEL_PRODUCT_INL_H_
 #else
-#define ELEK_KERNELS_CPU_PANEL_PRODUCT_INL_H_
+#define ELEK_KERNELS_CPU_DETAIL_PANEL_PRODUCT_INL_H_
 #endif
 
 #include <hwy/cache_control.h>
@@ -132,4 +132,4 @@ HWY_INLINE void accumulate(const Operands& o, V (&acc)[kVectors][kRows]) {
 }  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
-#endif  // ELEK_KERNELS_CPU_PANEL_PRODUCT_INL_H_
+#endif  // ELEK_KERNELS_CPU_DETAIL_PANEL_PRODUCT_INL_H_

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Walks an activation of any layout in memory order, as pieces of rows of at most 16 lanes, so that one inner loop serves all
 // layouts: in nChw16c, nChw8c and NHWC a row is one position and its lanes are channels; in NCHW a row is 16 positions of one
-// channel and `tail` is what is left of the plane. Internal to kernels/cpu and to what binds its kernels.
+// channel and `tail` is what is left of the plane.
 // Tests: through the kernels
 #pragma once
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Winograd's last step: M to the outputs of a tile, with bias, residual, ReLU and the channel sums, all from registers.
-// Compiled once a Highway target, hence the toggled guard. Internal to kernels/cpu.
+// Compiled once a Highway target, hence the toggled guard.
 // Tests: tests/kernels/winograd_test.cpp
-#if defined(ELEK_KERNELS_CPU_WINOGRAD_OUTPUT_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef ELEK_KERNELS_CPU_WINOGRAD_OUTPUT_INL_H_
-#undef ELEK_KERNELS_CPU_WINOGRAD_OUTPUT_INL_H_
+#if defined(ELEK_KERNELS_CPU_DETAIL_WINOGRAD_OUTPUT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ELEK_KERNELS_CPU_DETAIL_WINOGRAD_OUTPUT_INL_H_
+#undef ELEK_KERNELS_CPU_DETAIL_WINOGRAD_OUTPUT_INL_H_
 #else
-#define ELEK_KERNELS_CPU_WINOGRAD_OUTPUT_INL_H_
+#define ELEK_KERNELS_CPU_DETAIL_WINOGRAD_OUTPUT_INL_H_
 #endif
 
 #include <hwy/cache_control.h>
@@ -14,10 +14,10 @@
 
 #include <algorithm>
 
-#include "kernels/cpu/register_sums-inl.h"
+#include "kernels/cpu/detail/register_sums-inl.h"
+#include "kernels/cpu/detail/winograd_tiles.h"
+#include "kernels/cpu/detail/winograd_transforms-inl.h"
 #include "kernels/cpu/winograd.h"
-#include "kernels/cpu/winograd_detail.h"
-#include "kernels/cpu/winograd_transforms-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::cpu::HWY_NAMESPACE {
@@ -65,7 +65,8 @@ void transform_output(const WinogradPlan& plan, const ConvArgs& args, const deta
       if (args.residual.data != nullptr) hwy::Prefetch(args.residual.data + here);
     }
   const V bias = hn::Load(d, out.bias + out.channel), zero = hn::Zero(d);
-  RegisterSums<decltype(d), kObserve> sums(d, kObserve != Observe::kNothing ? args.sums->threshold : 0.0F);
+  const V threshold = hn::Set(d, kObserve != Observe::kNothing ? args.sums->threshold : 0.0F);
+  RegisterSums<decltype(d), kObserve> sums(d);
   for (int i = 0; i < Rows::kOutputs; ++i) {
     if (i >= rows) break;
     for (int j = 0; j < Columns::kOutputs; ++j) {
@@ -76,13 +77,13 @@ void transform_output(const WinogradPlan& plan, const ConvArgs& args, const deta
       if (args.residual.data != nullptr) value = hn::Add(value, hn::Load(d, args.residual.data + here));
       if (args.relu) value = hn::IfThenElse(hn::Lt(value, zero), zero, value);  // not Max: NaN stays NaN
       hn::Store(value, d, args.y.data + here);
-      sums.add(z, value);
+      sums.add(d, z, value, threshold);
     }
   }
-  sums.add_all_to(d, out.sums, {args.y.data + at, rows, columns, row_floats, kBlock});
+  add_all_to(d, sums, out.sums, {args.y.data + at, rows, columns, row_floats, kBlock});
 }
 
 }  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
-#endif  // ELEK_KERNELS_CPU_WINOGRAD_OUTPUT_INL_H_
+#endif  // ELEK_KERNELS_CPU_DETAIL_WINOGRAD_OUTPUT_INL_H_

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 // Winograd's 1-D transforms of vectors: of a tile's input (B^T), its output (A^T) and the weights (G).
-// The matrices, and how often each rounds: docs/winograd.md. Internal to kernels/cpu.
+// The matrices, and how often each rounds: docs/winograd.md.
 // Compiled once a Highway target, hence the toggled guard.
 // Tests: tests/kernels/winograd_test.cpp
-#if defined(ELEK_KERNELS_CPU_WINOGRAD_TRANSFORMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef ELEK_KERNELS_CPU_WINOGRAD_TRANSFORMS_INL_H_
-#undef ELEK_KERNELS_CPU_WINOGRAD_TRANSFORMS_INL_H_
+#if defined(ELEK_KERNELS_CPU_DETAIL_WINOGRAD_TRANSFORMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef ELEK_KERNELS_CPU_DETAIL_WINOGRAD_TRANSFORMS_INL_H_
+#undef ELEK_KERNELS_CPU_DETAIL_WINOGRAD_TRANSFORMS_INL_H_
 #else
-#define ELEK_KERNELS_CPU_WINOGRAD_TRANSFORMS_INL_H_
+#define ELEK_KERNELS_CPU_DETAIL_WINOGRAD_TRANSFORMS_INL_H_
 #endif
 
 #include <hwy/highway.h>
 
-#include "kernels/cpu/winograd_detail.h"
+#include "kernels/cpu/detail/winograd_tiles.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::cpu::HWY_NAMESPACE {
@@ -188,4 +188,4 @@ HWY_INLINE void with_transforms(const detail::TilePlace& place, const Body& body
 }  // namespace elek::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
-#endif  // ELEK_KERNELS_CPU_WINOGRAD_TRANSFORMS_INL_H_
+#endif  // ELEK_KERNELS_CPU_DETAIL_WINOGRAD_TRANSFORMS_INL_H_

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// The window of a pooling, and the one check of it, on every device. Tests: tests/kernels/pool_test.cpp
+#pragma once
+
+#include <cstdint>
+
+#include "core/types.h"
+
+namespace elek::kernels {
+
+/// Output extent = (extent + 2 * padding - kernel) / stride + 1, as y's shape must say.
+struct PoolWindow {
+  int64_t kernel = 1;
+  int64_t stride = 1;
+  int64_t padding = 0;
+};
+
+/// ContractError unless kernel and stride are 1 … 32767 (kernels may count inside a window in 32 bits), 0 <= 2 * padding <=
+/// kernel, and y's extent follows from x's; `op` begins the message.
+void check_pool_window(const ImageShape& x, const ImageShape& y, const PoolWindow& window, const char* op);
+
+}  // namespace elek::kernels
