@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Program: what lowering made of a graph for one backend and batch size: the steps, the bytes of every tensor and workspace as
-// the backend really chose them. plan() turns it into offsets inside one arena. Both are plain data: no device memory here.
+// Program: the result of lowering a graph for one backend and batch size. It lists the steps, and the bytes of every tensor and
+// workspace as the backend really chose them. plan() computes offsets inside one arena from it. Both are plain data: no device
+// memory here.
 // Tests: tests/unit/plan_test.cpp
 #pragma once
 
@@ -13,12 +14,13 @@
 
 namespace elek {
 
-/// Winograd convolutions (docs/winograd.md): by the backend's rule, never, or wherever possible with one tile size.
+/// How Winograd convolutions (docs/winograd.md) are chosen: by the backend's rule, never, or wherever possible with one tile
+/// size.
 enum class Winograd : uint8_t { kAuto, kOff, k2x2, k4x4 };
 
-/// Which kernel a convolution gets where several fit: by the backend's rule over its shape, the same every time; the fastest of
-/// those that were timed on this machine, timed now and kept on disk where that is still to do; or timed before, else by rule.
-/// On a GPU engines are always timed.
+/// How a convolution's kernel is chosen if several fit. kRule: by the backend's rule over its shape, the same every time.
+/// kMeasured: the fastest on this machine, timed now if no times are on disk. kRemembered: the fastest if times are on disk,
+/// else by the rule. On a GPU engines are always timed.
 enum class KernelChoice : uint8_t { kRule, kMeasured, kRemembered };
 
 /// One stored activation.
@@ -33,7 +35,7 @@ struct ProgramTensor {
   int32_t storage = -1;  // tensors computed in place share a storage
 };
 
-/// A range of arena bytes with a lifetime: alive from the step that first writes it to the step that last reads it, inclusive.
+/// A range of arena bytes with a lifetime: from the step that first writes it to the step that last reads it, inclusive.
 struct Storage {
   std::string name;
   size_t bytes = 0;
@@ -47,30 +49,30 @@ struct ProgramStep {
   int32_t residual = -1;
   int32_t output = -1;
   size_t workspace_bytes = 0;  // alive during this step only
-  size_t weights_bytes = 0;    // what the kernel reads beside activations, as packed
-  double arithmetic = 1;       // of the definition's multiply-adds, the share that the kernel must do: Winograd's are fewer
+  size_t weights_bytes = 0;    // packed weights that the kernel reads
+  double arithmetic = 1;       // multiply-adds that the kernel does / those of the definition: less than 1 for Winograd
   bool observed = false;
   std::string kernel;  // "oneDNN jit:avx512_core", "winograd F(4x4) avx512", …
-  std::string choice;  // why this kernel and not another, with times, where there was a choice; for `elek profile`
+  std::string choice;  // why this kernel, with times if there was a choice; for `elek profile`
 };
 
 struct Program {
-  int64_t batch = 0;        // samples a run may hold
-  int64_t micro_batch = 0;  // samples a pass through the steps holds
+  int64_t batch = 0;        // largest number of samples per run
+  int64_t micro_batch = 0;  // samples that pass through the steps together
   std::vector<ProgramTensor> tensors;
   std::vector<ProgramStep> steps;
   std::vector<Storage> storages;
 };
 
 struct MemoryPlan {
-  std::vector<size_t> storage_offsets;    // one a storage
-  std::vector<size_t> workspace_offsets;  // one a step
+  std::vector<size_t> storage_offsets;    // one per storage
+  std::vector<size_t> workspace_offsets;  // one per step
   size_t arena_bytes = 0;
   size_t lower_bound_bytes = 0;          // largest sum of aligned bytes alive at one step, workspace included
   size_t activations_bound_bytes = 0;    // the same without workspace
   int32_t peak_step = 0;                 // the first step that reaches the lower bound
-  size_t activations_at_peak_bytes = 0;  // of the bound, what is not that step's workspace
-  double orders = 1;                     // legal orders of the steps of which this one needs least (plan/order.h)
+  size_t activations_at_peak_bytes = 0;  // the bound without that step's workspace
+  double orders = 1;                     // number of legal orders among which this one needs least (plan/order.h)
 };
 
 }  // namespace elek
