@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek_bench_driver: a session that lives on and obeys lines from standard input, so that bench/peers can let elek and its
-// peers take turns in one sitting and ask each for its peak memory. Each line is answered by one JSON line:
+// elek_bench_driver: a session that stays alive and obeys lines from standard input. So bench/peers can let elek and its peers
+// take turns, and ask each for its peak memory. Each line is answered by one JSON line:
 //   pixels FILE        batch x H x W x C raw bytes become the input     -> {"ok": true}
 //   logits FILE        one run, its logits written as raw f32            -> {"ok": true}
 //   run N              N runs of the whole batch                         -> {"us": [ … ]}
 //   collect N SEED     N runs, each on new random pixels, not timed      -> {"samples": …}
 //   memory             this process and its session                      -> {"resident_bytes": …, …}
-// --version names the commit it was built from. On start it prints {"ready": true, …}; the end of its input ends it. The Python
-// peers speak the same (bench/peers/worker.py).
+// --version names the commit it was built from. At the start it prints {"ready": true, …}; it ends when its input ends. The
+// Python peers obey the same lines (bench/peers/worker.py).
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Our CPU kernels alone, on ResNet's layers (tests/kernels/resnet_layers.h): the direct convolution, Winograd F(4x4) and
-// F(2x2), the epilogue, pooling, tap norms; unobserved and with the default sums. Each case is first held against a reference
-// in double within its derived bound (some outputs of a large layer, none may be left unwritten); a wrong kernel gets no figure
-// and the program fails. GFLOP/s count the direct convolution's operations, for Winograd too; bytes/s what must be read and
-// written. Run: build/bin/bench_kernels --benchmark_filter=layer3 --benchmark_repetitions=5
+// F(2x2), the epilogue, pooling, tap norms; not watched, and with the default sums. Each case is first compared with a
+// reference in double, within its derived bound. For a large layer only some outputs are compared, but all must have been
+// written. A wrong kernel gets no figure, and the program fails. GFLOP/s count the operations of the direct convolution, for
+// Winograd too; bytes/s count what must be read and written.
+// Run: build/bin/bench_kernels --benchmark_filter=layer3 --benchmark_repetitions=5
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -105,7 +106,7 @@ void convolve(benchmark::State& state, const Layer& layer, Way way, Observe obse
 
 // ---- kernels that read a value and write one of the same layout ----
 
-/// [batch, channels, size, size] in 16-channel blocks: random x and residual, y poisoned. No convolution is run on it.
+/// [batch, channels, size, size] in 16-channel blocks: random x and residual, y filled with NaN. No convolution runs on it.
 Problem values(int64_t batch, int64_t channels, int64_t size) {
   return Problem({batch, channels, channels, size, size, 1, 1, 0, Layout::kNChw16c, kThreads, true, true}, false, 7);
 }
@@ -115,7 +116,7 @@ void count_bytes(benchmark::State& state, int64_t floats) {
       benchmark::Counter(static_cast<double>(floats) * sizeof(float), benchmark::Counter::kIsIterationInvariantRate);
 }
 
-/// y = relu(z + shift + residual) over layer1's outputs: z, residual and y once each.
+/// y = relu(z + shift + residual) over layer1's outputs: z, residual and y are touched once each.
 void epilogue(benchmark::State& state, int64_t channels, int64_t size, Observe observe) {
   Problem p = values(state.range(0), channels, size);
   const SumsBlock block(p, kActivity, 0.0F);
@@ -143,7 +144,7 @@ void epilogue(benchmark::State& state, int64_t channels, int64_t size, Observe o
   count_bytes(state, 3 * p.spec.samples * p.pk * size * size);
 }
 
-/// The stem's 3x3, stride 2: every output is one of its inputs, so it must be equal.
+/// The stem's 3x3 pool, stride 2: every output is one of its inputs, so it must be equal.
 void stem_pool(benchmark::State& state) {
   const int64_t batch = state.range(0), size = 112, out = 56, channels = 64;
   Problem p = values(batch, channels, size);
@@ -172,7 +173,7 @@ void stem_pool(benchmark::State& state) {
   count_bytes(state, batch * channels * (size * size + out * out));
 }
 
-/// Before the classifier: a sum in double, rounded once, so the reference may differ by one rounding.
+/// The pool before the classifier: a sum in double, rounded once. So the reference may differ by one rounding.
 void last_pool(benchmark::State& state) {
   const int64_t batch = state.range(0), size = 7, channels = 2048;
   Problem p({batch, channels, 1, size, size, 1, 1, 0, Layout::kNChw16c, kThreads, false, false}, false, 7);
@@ -201,7 +202,7 @@ void last_pool(benchmark::State& state) {
   count_bytes(state, batch * channels * (size * size + 1));
 }
 
-/// Wanda's norms of a layer's input, |error| <= 10 * 2^-24 of each (kernels/cpu/tap_norms.h).
+/// Wanda's tap norms of a layer's input, |error| <= 10 * 2^-24 of each (kernels/cpu/tap_norms.h).
 void norms(benchmark::State& state, const Layer& layer) {
   const int64_t batch = state.range(0), taps = layer.kernel * layer.kernel;
   Problem p(shape_of(layer, batch), false, 7);

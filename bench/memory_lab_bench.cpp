@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Allocation and release alone: our pool against malloc, and against mimalloc and tcmalloc where their shared libraries are
+// Allocation and release alone: our pool against malloc, and against mimalloc and tcmalloc if their shared libraries are
 // installed (Debian: libmimalloc2.0, libtcmalloc-minimal4; loaded at run time, never linked). jemalloc (libjemalloc2) cannot be
-// loaded late: with LD_PRELOAD it is the malloc of the case malloc_free. Three traces: 0 what a cut of a network asks for,
-// recorded (parameters, surgery, two sessions), 1 100,000 random events, 2 the tensors of one pass through a ResNet-50's worth
-// of blocks. No byte of the blocks is touched, so that the time is the allocators'; a case whose trace does not come out even
-// gives no number.
+// loaded late; with LD_PRELOAD it is the malloc of the case malloc_free. Three traces: 0, what a cut of a network allocates,
+// recorded (parameters, surgery, two sessions); 1, 100,000 random events; 2, the tensors of one pass through as many blocks as
+// a ResNet-50 has. No byte of the blocks is touched, so the time is the allocator's. A case whose allocations and releases do
+// not match gives no number.
 #include <dlfcn.h>
 
 #include <algorithm>
@@ -25,7 +25,7 @@
 namespace elek {
 namespace {
 
-/// Residual blocks as lowering makes them: 16 blocks of three convolutions and their workspaces, four stages.
+/// Residual blocks like those of a lowered network: 16 blocks of three convolutions and their workspaces, four stages.
 Trace network_trace() {
   Program program;
   const auto step = [&](size_t workspace) {
@@ -46,7 +46,7 @@ Trace network_trace() {
   return trace_of(program);
 }
 
-/// What load, run, cut and repair ask their memory for, on a small ResNet-20.
+/// The trace of loading, running, cutting and repairing a small ResNet-20.
 Trace recorded_trace() {
   ResNetSpec spec = resnet_spec("cifar_resnet20");
   spec.input = {3, 16, 16};
@@ -106,7 +106,7 @@ void play(benchmark::State& state, Allocate&& allocate, Free&& free_block) {
         blocks[block] = nullptr;
       }
     }
-    for (size_t i = 0; i < blocks.size(); ++i) {  // what the trace leaves alive
+    for (size_t i = 0; i < blocks.size(); ++i) {  // blocks that the trace leaves alive
       if (blocks[i] != nullptr) free_block(blocks[i], trace.blocks[i].bytes);
       blocks[i] = nullptr;
     }

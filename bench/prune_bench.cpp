@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a cut costs beyond its passes over images: score, select (scope layer, and the metric refit's scope of MACs) and apply,
-// 30 % of ResNet-152's inner and tied channels; and all three in one go, which shall take no more than two seconds.
-// Checked first, else no number: a score a channel; plans that remove something, the scope of MACs leaving no more than equal
-// shares do; the compact network's logits against the masked dense one's, within the derived bound, and apply's peak memory.
+// What a cut costs beside its passes over images: score, select (scope layer, and the scope of MACs of the metric refit) and
+// apply, 30 % of ResNet-152's inner and tied channels; and all three together, which must take at most two seconds. Checks
+// first, else no number: one score per channel; plans that remove something; the scope of MACs leaves no more than equal shares
+// do; the compact network's logits against those of the masked dense network, within the derived bound; and apply's peak
+// memory.
 // Run: build/bin/bench_prune --benchmark_repetitions=5
 #include <cstddef>
 #include <string>
@@ -37,7 +38,7 @@ SessionOptions options_of(const Graph& graph) {
   return options;
 }
 
-/// Costs that grow along each group's order of going, drawn: what refit_costs() gives has that form.
+/// Random costs that grow along each group's order of removal, like those of refit_costs().
 std::vector<std::vector<double>> drawn_costs(const std::vector<Group>& groups) {
   Random random(1);
   std::vector<std::vector<double>> costs;
@@ -102,7 +103,7 @@ std::string wrong_cut(const Subject& s) {
   return "";
 }
 
-/// Whatever is wrong, an exception too, gives no number.
+/// Anything wrong, an exception too, gives no number.
 template <class Check>
 bool passes(benchmark::State& state, const Check& check) {
   std::string why;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// ResNets with random weights, and random pixels: for suites that time what does not depend on what a network was taught.
+// ResNets with random weights, and random pixels: for suites whose times do not depend on the values of the weights.
 #pragma once
 
 #include <string>
@@ -10,7 +10,7 @@
 
 namespace elek::bench {
 
-/// A network of that family and depth, seeded.
+/// A seeded network of that family and depth.
 inline Model random_model(const std::string& arch, Stem stem, const ImageShape& input, int64_t classes) {
   ResNetSpec spec = resnet_spec(arch);
   spec.stem = stem;
@@ -24,7 +24,7 @@ inline Model random_model(const std::string& arch, Stem stem, const ImageShape& 
   return model;
 }
 
-/// The whole slot, without labels.
+/// Fills the whole slot, without labels.
 inline void fill_with_random_pixels(Slot& slot) {
   Random random(11);
   slot.count = slot.capacity;

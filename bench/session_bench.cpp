@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Steady inference of whole networks: session.run() of ResNet-18 and ResNet-50 at 224x224, with statistics off, with the
-// default criterion's sums, and with Wanda's norms. Each network's logits are first held against PyTorch's stored ones (the
-// fixtures of tests/golden/logits_test.cpp); a wrong network is not timed, and the program fails.
-// Before that: what reading a model file, planning, binding (planning and packing the weights), and all of it with the first
-// run take, checked in the same way. What a cut takes: bench_prune. Comparisons with other engines: bench/peers. Run:
-// build/bin/bench_session --benchmark_repetitions=5
+// default criterion's sums, and with tap norms. Each network's logits are first compared with PyTorch's stored ones (the
+// fixtures of tests/golden/logits_test.cpp). A wrong network is not timed, and the program fails.
+// Also, checked in the same way: reading a model file, planning, binding (planning and packing the weights), and all of it with
+// the first run. The cost of a cut: bench_prune. Comparisons with other engines: bench/peers.
+// Run: build/bin/bench_session --benchmark_repetitions=5
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -30,7 +30,7 @@ using elek::bench::fail;
 
 constexpr double kTolerance = 2e-5;  // of the largest logit, as in the tests
 
-/// The network of fixture `name`; made once, copies share its weights.
+/// The network of fixture `name`; made once, and copies share its weights.
 const elek::Model& network(const std::string& name) {
   static std::map<std::string, elek::Model> made;
   const auto found = made.find(name);
@@ -45,7 +45,7 @@ const elek::Model& network(const std::string& name) {
   return made.emplace(name, std::move(model)).first->second;
 }
 
-/// The largest difference from PyTorch's logits, as a share of the largest of them; the slot keeps random pixels.
+/// The largest difference from PyTorch's logits, as a share of the largest logit. The slot keeps random pixels.
 double difference(elek::Session& session, const std::string& name) {
   const auto torch =
       elek::SafetensorsFile::open(std::string(ELEK_SOURCE_DIR) + "/tests/fixtures/logits/" + name + ".safetensors");
@@ -57,7 +57,7 @@ double difference(elek::Session& session, const std::string& name) {
   const auto pixels = elek::generated::pixels(name + "/pixels", stored, slot.shape);
   const auto sample_bytes = static_cast<size_t>(slot.shape.elements());
   slot.count = slot.capacity;
-  for (int64_t n = 0; n < slot.count; ++n)  // the stored samples over and over: every place of the batch is checked
+  for (int64_t n = 0; n < slot.count; ++n)  // the stored samples repeat, so that every place of the batch is checked
     std::memcpy(slot.pixels + static_cast<size_t>(n) * sample_bytes,
                 pixels.data() + static_cast<size_t>(n % stored) * sample_bytes, sample_bytes);
   const auto got = session.run(slot);
@@ -74,7 +74,7 @@ double difference(elek::Session& session, const std::string& name) {
   return worst;
 }
 
-/// No number for a network that is wrong.
+/// A wrong network gives no number.
 bool right(benchmark::State& state, elek::Session& session, const std::string& name) {
   const double off = difference(session, name);
   const bool yes = off <= kTolerance;
@@ -103,7 +103,7 @@ void run_session(benchmark::State& state, const std::string& name, const std::st
   state.counters["statistics_bytes"] = static_cast<double>(session.memory().statistics_bytes);
 }
 
-/// The network's file, gone with it.
+/// The network's file; it is removed with this object.
 struct ModelFile {
   explicit ModelFile(const std::string& name)
       : path((std::filesystem::temp_directory_path() / ("bench_session_" + name + ".safetensors")).string()) {
@@ -141,7 +141,7 @@ void bind(benchmark::State& state, const std::string& name) {
   for (auto _ : state) benchmark::DoNotOptimize(std::make_unique<elek::Session>(network(name), options));
 }
 
-/// From the file to the first logits, without the process's own start (bench/peers/run --only first has that too).
+/// From the file to the first logits, without the start of the process (bench/peers/run --only first includes it).
 void first(benchmark::State& state, const std::string& name) {
   const ModelFile file(name);
   const elek::SessionOptions options = options_of(state);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What watching costs: ResNet-18 with the CIFAR stem, batches of 50, with the default criterion's sums, with every set of sums
-// at once, with Wanda's norms. A watching session takes turns with a plain one, and `over_plain` is of each pair's own ratio,
-// so that a machine that slows down does so for both; the time is the watching turn's, a batch. Checked first: the watching
-// session gives the plain logits and counted what it should have; else no number. bench/peers/run --only watch does the same in
-// two processes, for longer. Run: build/bin/bench_statistics
+// at once, and with tap norms. A watching session takes turns with a plain one. `over_plain` comes from each pair's own ratio,
+// so a machine that slows down affects both. The time is the watching turn's, per batch. Checked first, else no number: the
+// watching session gives the plain logits and has counted what it should. bench/peers/run --only watch does the same in two
+// processes, for longer.
+// Run: build/bin/bench_statistics
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -24,7 +25,7 @@ constexpr int64_t kRounds = 21;
 constexpr int kBatchesATurn = 2;
 constexpr double kTolerance = 2e-5;  // of the largest logit
 
-/// Every set of sums on every stored value, the moments where there is a pre-activation.
+/// Every set of sums on every stored value; the moments where there is a pre-activation.
 Probes every_set(const Graph& graph) {
   Probes probes;
   for (const FusedNode& step : fuse(graph, BatchNorm::kFold).steps) {
@@ -45,7 +46,7 @@ Session session_of(const Model& model, const Probes& probes, int threads) {
   return session;
 }
 
-/// What is wrong with the watching session's answers; empty if nothing is.
+/// What is wrong with the watching session's results; empty if nothing is.
 std::string wrong(Session& watching, Session& plain, const Probes& probes) {
   const auto want = plain.run(plain.slots()[0]);
   const auto got = watching.run(watching.slots()[0]);
@@ -64,10 +65,10 @@ std::string wrong(Session& watching, Session& plain, const Probes& probes) {
   return "";
 }
 
-/// Seconds a batch.
+/// Seconds per batch.
 double turn(Session& session) {
   using Clock = std::chrono::steady_clock;
-  (void)session.run(session.slots()[0]);  // its weights and arena back in the cache, untimed
+  (void)session.run(session.slots()[0]);  // brings its weights and arena back into the cache; not timed
   const auto start = Clock::now();
   for (int i = 0; i < kBatchesATurn; ++i) (void)session.run(session.slots()[0]);
   return std::chrono::duration<double>(Clock::now() - start).count() / kBatchesATurn;

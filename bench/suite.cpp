@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// See bench/suite.h. ELEK_BUILD_FLAGS comes from CMake, ELEK_COMMIT from a header made anew at every build.
+// See bench/suite.h. ELEK_BUILD_FLAGS comes from CMake; ELEK_COMMIT from a header that every build makes anew.
 #include "bench/suite.h"
 
 #include <fstream>

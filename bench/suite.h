@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What every Google Benchmark suite here shares: a case that is wrong gives no number and fails the program, and the JSON
-// (--benchmark_out=FILE; with --benchmark_repetitions=N every sample) says on which processor, with which compiler and of which
-// commit it was made. Checks that time and need no benchmark belong to tests/.
+// Shared by all Google Benchmark suites here. A wrong case gives no number and fails the program. The JSON
+// (--benchmark_out=FILE; every sample with --benchmark_repetitions=N) names the processor, the compiler and the commit. Checks
+// that time something and need no benchmark belong to tests/.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -10,10 +10,10 @@
 
 namespace elek::bench {
 
-/// Of a case whose answer is wrong: no number, and the program will end with exit code 1.
+/// For a case with a wrong result: no number, and the program will end with exit code 1.
 void fail(benchmark::State& state, const std::string& why);
 
-/// main() of a suite whose cases are registered: 0, 1 where a case failed, 2 where the options do not say what to run.
+/// main() of a suite whose cases are registered. Returns 0; 1 if a case failed; 2 if the options do not say what to run.
 [[nodiscard]] int run(int argc, char** argv);
 
 }  // namespace elek::bench

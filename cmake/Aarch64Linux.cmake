@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# Toolchain: 64-bit ARM Linux (Jetson, Graviton, Raspberry Pi) from a Debian or Ubuntu machine of another kind, tests under qemu.
-# ELEK_SYSROOT holds what elek needs of that kind, unpacked; scripts/test-arm64 makes it.
+# Toolchain: builds for 64-bit ARM Linux (Jetson, Graviton, Raspberry Pi) on another kind of Debian or Ubuntu machine; tests run
+# in qemu.
+# ELEK_SYSROOT holds ARM's libraries, unpacked; scripts/test-arm64 makes it.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)

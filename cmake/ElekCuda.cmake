@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# The CUDA language, for ELEK_CUDA=ON only. Included from the top folder, so that every folder sees language and toolkit.
+# Enables the CUDA language, for ELEK_CUDA=ON only. Included from the top folder, so that every folder knows language and toolkit.
 # The compiler is nvcc, or clang with -DCMAKE_CUDA_COMPILER=clang++ and -DCUDAToolkit_ROOT=<the toolkit>.
-# Architectures: -DCMAKE_CUDA_ARCHITECTURES=90, say; the default is the three that CI compiles: Ampere, Hopper, Blackwell.
+# Architectures: for example -DCMAKE_CUDA_ARCHITECTURES=90. The default is three: Ampere, Hopper, Blackwell.
 include(CheckLanguage)
 if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
   find_program(ELEK_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin)
@@ -37,12 +37,12 @@ endif()
 find_package(CUDAToolkit 12 REQUIRED)
 message(STATUS "elek: CUDA ${CMAKE_CUDA_COMPILER_VERSION} for architectures ${CMAKE_CUDA_ARCHITECTURES}")
 
-# Warnings are errors in our own .cu files, always: a warning of nvcc is rarely harmless, and there are few versions of it.
+# Warnings are always errors in our own .cu files: a warning of nvcc is rarely harmless, and it has few versions.
 # -lineinfo costs nothing at run time and lets compute-sanitizer and ncu name lines.
 function(elek_cuda_code target)
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANG_AND_ID:CUDA,NVIDIA>:-Werror=all-warnings -lineinfo
                                            -Xcompiler=-Wall,-Wextra,-Wno-unused-parameter>)
-  # clang unrolls after it has warned that it did not.
+  # clang warns that it did not unroll a loop, and unrolls it later.
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANG_AND_ID:CUDA,Clang>:-Werror -Wall -Wextra -Wno-unused-parameter
                                            -Wno-unknown-cuda-version -Wno-pass-failed -gline-tables-only>)
   set_target_properties(${target} PROPERTIES CUDA_STANDARD 20 CUDA_STANDARD_REQUIRED ON)

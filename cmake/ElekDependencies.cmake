@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# What elek is built from; each missing piece says what to install. scripts/test and scripts/demo install them on Debian.
+# The libraries that elek needs. A missing one says what to install. scripts/test and scripts/demo install them on Debian.
 
 macro(elek_require found what package)
   if(NOT ${found})
@@ -16,11 +16,11 @@ find_package(CLI11 QUIET)
 elek_require(CLI11_FOUND CLI11 libcli11-dev)
 find_path(ELEK_STB_INCLUDE stb/stb_image.h)
 elek_require(ELEK_STB_INCLUDE stb libstb-dev)
-# Imported, so that exporting elek's targets records only the name (cmake/elekConfig.cmake.in defines it again).
+# An imported target, so that the exported targets hold only its name (cmake/elekConfig.cmake.in defines it again).
 add_library(elek::stb INTERFACE IMPORTED GLOBAL)
 target_include_directories(elek::stb SYSTEM INTERFACE ${ELEK_STB_INCLUDE})
 
-# The refit's products and solves (prune/least_squares.cpp). Any build of OpenBLAS will do: it is called from our own threads.
+# The refit's products and solves (prune/least_squares.cpp). Any build of OpenBLAS works: it is called from our own threads.
 find_path(ELEK_OPENBLAS_INCLUDE cblas.h PATH_SUFFIXES openblas openblas-pthread)
 find_library(ELEK_OPENBLAS_LIBRARY openblas PATH_SUFFIXES openblas-pthread)
 elek_require(ELEK_OPENBLAS_INCLUDE OpenBLAS libopenblas-dev)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# One CMake target a folder, and a wrong include does not compile: each target's include root holds a link to its own folder
-# only, so `#include "prune/apply.h"` resolves exactly for the targets that link elek_prune.
+# One CMake target per folder. An include that the layer rule forbids does not compile: the include root of each target holds a
+# link to its own folder only, so only targets that link elek_prune find `#include "prune/apply.h"`.
 
 # elek_layer(NAME PATH [DEPENDS targets...] [PRIVATE targets...] [SOURCES files...]): a static library of PATH/*.cpp, or of SOURCES.
 function(elek_layer name path)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# cuDNN's headers and version, and where its library lies. elek does not link cuDNN: it opens libcudnn.so.9 when a CUDA device is
-# first used, so that the same binary runs, on the CPU, where cuDNN or the driver is missing.
-# Defines Cudnn_FOUND, Cudnn_VERSION, Cudnn_LIBRARY (may be NOTFOUND: then it has to be on the loader's path) and elek::cudnn.
+# Finds cuDNN's headers, version and library. elek does not link cuDNN: it opens libcudnn.so.9 when a CUDA device is first used. So
+# the same binary runs on the CPU if cuDNN or the driver is missing.
+# Defines Cudnn_FOUND, Cudnn_VERSION, Cudnn_LIBRARY (if NOTFOUND, it must be on the loader's path) and elek::cudnn.
 # Hints: CUDNN_ROOT, and the CUDA toolkit's own folders.
 find_path(Cudnn_INCLUDE_DIR cudnn_version.h HINTS ${CUDNN_ROOT} $ENV{CUDNN_ROOT} ${CUDAToolkit_INCLUDE_DIRS}
           PATH_SUFFIXES include)

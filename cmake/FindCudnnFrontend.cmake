@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# cudnn_frontend: headers only. Taken from the system where there is one that is new enough, else from the wheel
-# nvidia-cudnn-frontend, which pip downloads into the build tree once (nothing of it is installed or run).
+# cudnn_frontend, headers only. Taken from the system if it is new enough there, else from the wheel nvidia-cudnn-frontend, which
+# pip downloads into the build tree once (nothing of it is installed or run).
 # Defines CudnnFrontend_FOUND, CudnnFrontend_VERSION and elek::cudnn_frontend. Hint: CUDNN_FRONTEND_INCLUDE_DIR.
 set(elek_frontend_wheel 1.32.0)  # the version that elek is compiled and tested with
 
@@ -31,7 +31,7 @@ if(NOT elek_frontend_include)
     find_package(Python3 QUIET COMPONENTS Interpreter)
     set(elek_frontend_error "python3 was not found")
     if(Python3_FOUND)
-      # Headers are the same in every wheel: one named platform makes the choice the same everywhere.
+      # Every wheel has the same headers. One named platform makes the choice the same on every machine.
       execute_process(COMMAND ${Python3_EXECUTABLE} -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.11
                               --platform manylinux_2_28_x86_64 --dest ${elek_frontend_directory}
                               nvidia-cudnn-frontend==${elek_frontend_wheel}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// CIFAR-10's binary version, turned to channels last as it is read.
+// CIFAR-10's binary version, converted to channels last while it is read.
 // Tests: tests/data/cifar_test.cpp
 #include "data/cifar.h"
 

@@ -12,8 +12,8 @@
 namespace elek {
 
 /// Reads DIR/data_batch_1.bin … data_batch_5.bin (`split` "train") or DIR/test_batch.bin ("test"), and the class names from
-/// DIR/batches.meta.txt if it is there. InputError if a file is missing, is no whole number of records or holds a label
-/// above 9.
+/// DIR/batches.meta.txt if it exists. InputError if a file is missing, is not a whole number of records, or holds a label above
+/// 9.
 [[nodiscard]] std::shared_ptr<const Dataset> open_cifar10(const std::string& directory, const std::string& split);
 
 }  // namespace elek

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The command's DATA words, slices of data, and how much two data sets share.
+// The command's DATA words, slices of data, and how many samples two data sets share.
 // Tests: tests/data/dataset_test.cpp
 #include "data/dataset.h"
 
@@ -49,7 +49,7 @@ class SliceOf final : public Dataset {
   const int64_t count_;
 };
 
-// Decimal digits and nothing else; no value if it is no such number or does not fit.
+// Parses decimal digits only; no value if the word is something else or too large.
 template <typename T>
 std::optional<T> parse_number(std::string_view text) {
   T value = 0;
@@ -62,7 +62,7 @@ struct Range {
   std::optional<int64_t> begin, end;
 };
 
-// Takes "[a:b]" off the end of the word. Brackets without a colon belong to the path.
+// Removes "[a:b]" from the end of the word. Brackets without a colon belong to the path.
 std::optional<Range> take_slice(std::string_view& word, const std::string& data) {
   if (word.empty() || word.back() != ']') return std::nullopt;
   const size_t open = word.rfind('[');
@@ -83,7 +83,7 @@ std::optional<Range> take_slice(std::string_view& word, const std::string& data)
   return range;
 }
 
-// Takes ":train" or ":test" off the end. Without one it is the test split: data are mostly named to evaluate on.
+// Removes ":train" or ":test" from the end. Without one it is the test split, because most data are named for evaluation.
 std::string take_split(std::string_view& word) {
   for (const std::string_view split : {std::string_view("train"), std::string_view("test")}) {
     if (word.size() > split.size() && word.ends_with(split) && word[word.size() - split.size() - 1] == ':') {

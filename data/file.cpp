@@ -22,7 +22,7 @@ struct CloseFile {
   void operator()(std::FILE* file) const noexcept { std::fclose(file); }
 };
 
-// inflateEnd on every way out, exceptions included.
+// Calls inflateEnd on every way out, also when an exception is thrown.
 class Inflater {
  public:
   explicit Inflater(const std::string& where) {
@@ -87,8 +87,8 @@ std::vector<uint8_t> gunzip(std::span<const uint8_t> bytes, size_t at_most, cons
   Inflater inflater(where);
   z_stream& stream = inflater.stream();
   std::vector<uint8_t> out;
-  size_t fed = 0;     // bytes handed to zlib, those it has not read yet included
-  size_t filled = 0;  // bytes that came out
+  size_t fed = 0;     // bytes given to zlib, including those it has not read yet
+  size_t filled = 0;  // bytes unpacked
   while (filled < at_most) {
     if (stream.avail_in == 0 && fed < bytes.size()) {
       const size_t feed = std::min(bytes.size() - fed, kMaxFeed);
@@ -96,7 +96,7 @@ std::vector<uint8_t> gunzip(std::span<const uint8_t> bytes, size_t at_most, cons
       stream.avail_in = static_cast<uInt>(feed);
       fed += feed;
     }
-    // Doubling: linear time in all, at most twice the memory of what is there.
+    // Doubling: linear time in total, and at most twice the memory of the data.
     if (filled == out.size()) out.resize(std::min(at_most, std::max(kStep, 2 * filled)));
     const size_t room = std::min(out.size() - filled, kMaxFeed);
     stream.next_out = out.data() + filled;

@@ -20,7 +20,7 @@ constexpr uint8_t kUnsignedByte = 0x08;
 constexpr size_t kMaxRank = 4;
 constexpr size_t kMaxHeaderBytes = 4 + 4 * kMaxRank;
 constexpr int64_t kMaxSide = 65535;              // a sample's height and width; keeps every product below in 64 bits
-constexpr int64_t kMaxBytes = int64_t{1} << 40;  // a set of a tebibyte is not one to be read into memory
+constexpr int64_t kMaxBytes = int64_t{1} << 40;  // 1 TiB: a larger set cannot be read into memory
 
 struct Header {
   std::vector<int64_t> dims;
@@ -119,7 +119,7 @@ std::vector<uint8_t> unpack_idx(std::vector<uint8_t> bytes, const std::string& w
   const Header header = parse_header(gunzip(bytes, kMaxHeaderBytes, where), where);
   const size_t promised = header.header_bytes + static_cast<size_t>(header.value_bytes);
   try {
-    return gunzip(bytes, promised + 1, where);  // one more: a byte beyond the promise must show
+    return gunzip(bytes, promised + 1, where);  // one more byte, to detect data beyond the header's size
   } catch (const std::bad_alloc&) {
     throw OutOfMemory(where + ": unpacking it", {.requested_bytes = promised});
   }

@@ -13,7 +13,7 @@ namespace {
 
 int64_t enlarged(int64_t side) { return (16 * side + 7) / 14; }  // side / 0.875, rounded to the nearest
 
-// Where a centred window starts. Half a pixel goes to the even neighbour, as Python's round() in torchvision's CenterCrop.
+// Where a centred window starts. Half a pixel is rounded to even, as in torchvision's CenterCrop (Python's round()).
 int64_t centred(int64_t size, int64_t window) {
   const int64_t rest = size - window;
   return rest / 2 + (rest % 4 == 3 ? 1 : 0);
@@ -50,7 +50,7 @@ void copy_pixels(const PixelView& image, std::span<uint8_t> pixels) {
 ResizedSize resized_size(const ImageShape& image, const ImageShape& shape) {
   const int64_t height = enlarged(shape.height);
   const int64_t width = enlarged(shape.width);
-  // The axis that needs the larger factor gets its size exactly, the other one keeps the proportion, rounded down.
+  // The axis that needs the larger factor gets its exact size. The other one keeps the proportion, rounded down.
   if (height * image.width >= width * image.height) return {height, height * image.width / image.height};
   return {width * image.height / image.width, width};
 }
@@ -65,7 +65,8 @@ void fit_image(const PixelView& image, const ImageShape& shape, std::span<uint8_
     const std::vector<uint8_t> grey = to_luma(image);
     resize({grey.data(), {1, image.shape.height, image.shape.width}}, shape, pixels);
   } else if (from == 1 && shape.channels == 3) {
-    // Into the last third, then spread from the front: pixel i is read (at 2/3 + i) no later than it is overwritten (at 3i).
+    // Copies grey into the last third, then spreads it from the front. Pixel i is read (at 2/3 + i) no later than it is
+    // overwritten (at 3i).
     const size_t positions = static_cast<size_t>(shape.positions());
     const std::span<uint8_t> grey = pixels.last(positions);
     resize(image, {1, shape.height, shape.width}, grey);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pixels: from an encoded image to the network's input, as torchvision's Resize (on Pillow's images) and CenterCrop make it.
+// Pixels: from an encoded image to the network's input, with the same result as torchvision's Resize (on Pillow's images) and
+// CenterCrop.
 // Tests: tests/data/image_test.cpp
 #pragma once
 
@@ -18,31 +19,31 @@ struct PixelView {
   ImageShape shape;
 };
 
-/// Larger images are refused: the decoder would need several bytes a pixel for a file that may be a few hundred bytes long.
+/// Larger images are refused: the decoder needs several bytes per pixel, even for a file of a few hundred bytes.
 inline constexpr int64_t kMaxImagePixels = int64_t{1} << 27;
 
-/// One copy; ContractError unless `pixels` is exactly as large.
+/// One copy. ContractError unless `pixels` has exactly the image's size.
 void copy_pixels(const PixelView& image, std::span<uint8_t> pixels);
 
-/// Makes `image` the network's input. Channels: equal pass; 1 → 3 repeats grey; 3 → 1 is the luma (77 R + 150 G + 29 B) / 256,
-/// rounded down, as stb_image's; anything else is an InputError. An image of the input's height and width passes as it is;
-/// another goes through resize_and_crop(). `where` names the image.
+/// Makes the network's input from `image`. Channels: equal counts are not changed; 1 → 3 repeats grey; 3 → 1 is the luma (77 R
+/// + 150 G + 29 B) / 256, rounded down, as in stb_image; anything else is an InputError. An image of the input's height and
+/// width is not changed; another one goes through resize_and_crop(). `where` names the image.
 void fit_image(const PixelView& image, const ImageShape& shape, std::span<uint8_t> pixels, const std::string& where);
 
-/// Decodes a JPEG or PNG and fits it. Alpha is dropped, 16 bits are cut to 8, an EXIF orientation is not applied (as in
-/// torchvision). InputError with stb_image's reason, for images of more than kMaxImagePixels, and for a JPEG without its
-/// end-of-image marker (some versions of stb_image fill what a truncated file lacks).
+/// Decodes a JPEG or PNG and makes the network's input from it. Alpha is dropped, 16 bits are cut to 8, an EXIF orientation is
+/// not applied (as in torchvision). InputError with stb_image's reason, for images of more than kMaxImagePixels, and for a JPEG
+/// without its end-of-image marker (some versions of stb_image invent the missing pixels of a truncated file).
 void decode_image(std::span<const uint8_t> file, const ImageShape& shape, std::span<uint8_t> pixels, const std::string& where);
 
-/// Height and width before the crop: the smallest that covers the input's / 0.875 (rounded) with the image's own proportions,
-/// so for a square input the shorter side becomes the input's / 0.875, and the longer one is rounded down.
+/// Height and width before the crop: the smallest size, in the image's own proportions, that covers the input's / 0.875
+/// (rounded). For a square input the shorter side becomes the input's / 0.875, and the longer side is rounded down.
 struct ResizedSize {
   int64_t height = 0;
   int64_t width = 0;
 };
 [[nodiscard]] ResizedSize resized_size(const ImageShape& image, const ImageShape& shape);
 
-/// Antialiased bilinear resize to `size`, of which only the window out_height x out_width at (top, left) is computed.
+/// Antialiased bilinear resize to `size`. Only the window out_height x out_width at (top, left) is computed.
 ///   out[x] = sum over i of in[i] t((i + 1/2 - (x + 1/2) s) / max(s, 1)) / sum of the same t,   t(d) = max(0, 1 - |d|), s =
 ///   in/out
 /// first along rows, then along columns, each rounded to 8 bits; weights in 22 bits of fixed point.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// JPEG and PNG through stb_image, which lives in this file alone (its functions are static here, so that they cannot clash with
-// another copy in a program that links elek).
+// JPEG and PNG through stb_image. Only this file contains stb_image; its functions are static here, so they cannot clash with
+// another copy in a program that links elek.
 // Tests: tests/data/image_test.cpp, tests/data/image_folder_test.cpp
 #define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION
@@ -26,8 +26,8 @@ bool is_jpeg(std::span<const uint8_t> file) {
   return file.size() >= 3 && file[0] == 0xff && file[1] == 0xd8 && file[2] == 0xff;
 }
 
-// Walks the segments up to the end-of-image marker. Segments are skipped by their length (an EXIF thumbnail holds markers of
-// its own); inside coded data FF is followed by 00 or by a restart marker.
+// Walks over the segments to the end-of-image marker. Segments are skipped by their length, because an EXIF thumbnail holds
+// markers of its own. Inside coded data, FF is followed by 00 or by a restart marker.
 bool jpeg_is_whole(std::span<const uint8_t> file) {
   size_t at = 2;
   while (at + 1 < file.size()) {
@@ -67,7 +67,7 @@ void decode_image(std::span<const uint8_t> file, const ImageShape& shape, std::s
            std::to_string(kMaxImagePixels) + " are decoded: scale it down first");
   }
   if (is_jpeg(file) && !jpeg_is_whole(file)) refuse("the JPEG is truncated: it has no end-of-image marker");
-  // Grey and colour are stb_image's to convert: from a JPEG, grey is then the luma that the file itself stores.
+  // stb_image converts between grey and colour. From a JPEG, grey is then the luma that the file itself stores.
   const bool convertible = shape.channels == 1 || shape.channels == 3;
   if (!convertible && channels != shape.channels) {
     refuse("image with " + std::to_string(channels) + " channels; the network's input has " + std::to_string(shape.channels));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// JPEG and PNG files, decoded when they are asked for.
+// JPEG and PNG files, decoded when they are needed.
 // Tests: tests/data/image_folder_test.cpp
 #include "data/image_folder.h"
 
@@ -37,7 +37,8 @@ class ImageFiles final : public Dataset {
     decode_image(read_file(path), shape, pixels, path);
   }
   uint64_t content_hash(int64_t index) const override {
-    const std::vector<uint8_t> bytes = read_file(file(index).path);  // of the file: decoding would cost a hundred times more
+    const std::vector<uint8_t> bytes =
+        read_file(file(index).path);  // hash of the file: decoding would cost a hundred times more
     return hash_bytes(bytes.data(), bytes.size());
   }
 
@@ -62,7 +63,7 @@ struct Entries {
   std::vector<std::string> images;
 };
 
-// The visible folders and image files of a folder, each sorted bytewise (std::string compares unsigned).
+// The visible folders and image files of a folder, each sorted by bytes (std::string compares unsigned).
 Entries list(const fs::path& folder) {
   Entries entries;
   std::error_code code;
@@ -70,11 +71,11 @@ Entries list(const fs::path& folder) {
   for (; !code && it != fs::directory_iterator(); it.increment(code)) {
     const std::string name = it->path().filename().string();
     if (name.front() == '.') continue;
-    std::error_code ignored;  // a link to nowhere is neither a folder nor, unless its name says so, an image
+    std::error_code ignored;  // a broken link is not a folder; it is an image only by its name
     if (it->is_directory(ignored)) {
       entries.folders.push_back(name);
     } else if (is_image_name(it->path())) {
-      entries.images.push_back(name);  // read later, with an error of its own if it is broken: nothing is skipped
+      entries.images.push_back(name);  // a broken file gives an error when it is read: nothing is skipped
     }
   }
   if (code) throw InputError(folder.string() + ": cannot be listed: " + code.message());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// JPEG and PNG files, decoded when they are asked for. Each sample is one file; nothing but names is kept in memory.
+// JPEG and PNG files, decoded when they are needed. Each sample is one file; only names are kept in memory.
 // Tests: tests/data/image_folder_test.cpp
 #pragma once
 
@@ -10,10 +10,10 @@
 
 namespace elek {
 
-/// A folder per class: classes are DIR's folders, sorted by the bytes of their names; samples are class after class, each
-/// class's .jpg, .jpeg and .png files (in any case) sorted in the same way. Hidden entries, other files and deeper folders are
-/// not looked at. A class without images keeps its number, so that labels mean the same as in a training set, with a warning.
-/// InputError, with what to do, if there is no class folder or no image at all.
+/// One folder per class. Classes are DIR's folders, sorted by the bytes of their names. Samples are ordered by class, and
+/// inside a class its .jpg, .jpeg and .png files (in any case) are sorted in the same way. Hidden entries, other files and
+/// deeper folders are ignored. A class without images keeps its number, with a warning, so that labels mean the same as in a
+/// training set. InputError, with what to do, if there is no class folder or no image.
 [[nodiscard]] std::shared_ptr<const Dataset> open_image_folder(const std::string& directory);
 
 }  // namespace elek

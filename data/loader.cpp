@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loader: threads decode ahead into the lent slots. Samples are claimed in order, a few at a time, and land where their number
-// says, so that the result does not depend on who decodes what. One mutex guards all counters; no decoding happens under it.
-// The steady state allocates nothing itself (image files do, while they are decoded).
+// Loader: threads decode ahead into the lent slots. Threads take samples in order, a few at a time, and write each sample to
+// the place of its number. So the result does not depend on which thread decodes what. One mutex guards all counters, and no
+// thread decodes under it. A warm loader allocates nothing itself (image files do while they are decoded).
 // Tests: tests/data/loader_test.cpp
 #include "data/loader.h"
 
@@ -50,7 +50,7 @@ class Loader final : public BatchSource {
     int64_t begin = 0, end = 0;  // samples of one batch
   };
   void work() noexcept;
-  // The next samples to decode, empty when the pass is over; waits while all slots are full. Needs the lock.
+  // The next samples to decode; empty when the pass is over. Waits while all slots are full. Needs the lock.
   Chunk claim(std::unique_lock<std::mutex>& lock);
   // The first sample in [begin, end) that could not be decoded, or end.
   int64_t decode(const Chunk& chunk, std::exception_ptr& error) const noexcept;
@@ -60,7 +60,7 @@ class Loader final : public BatchSource {
   const std::shared_ptr<const Dataset> dataset_;
   const LoaderOptions options_;
   int64_t samples_ = 0;
-  std::vector<int64_t> order_;  // data index of each sample of the pass; empty = the same
+  std::vector<int64_t> order_;  // data index of each sample of the pass; empty = the data's order
 
   // Fixed from start() to stop().
   std::span<Slot> slots_;
@@ -69,16 +69,16 @@ class Loader final : public BatchSource {
   std::vector<std::thread> threads_;
 
   std::mutex mutex_;
-  std::condition_variable room_;        // for workers: a slot came back, or stop
+  std::condition_variable room_;        // for workers: a slot came back, or stop()
   std::condition_variable filled_;      // for next(): a chunk is done
-  std::atomic<bool> stopping_ = false;  // set under mutex_, looked at between samples without it
+  std::atomic<bool> stopping_ = false;  // set under mutex_, read between samples without it
   // Guarded by mutex_.
-  int64_t next_sample_ = 0;       // the first that nobody has claimed
-  int64_t in_flight_ = 0;         // chunks claimed and not done
+  int64_t next_sample_ = 0;       // the first that no thread has taken
+  int64_t in_flight_ = 0;         // chunks taken and not done
   int64_t delivered_ = 0;         // batches that next() has returned
-  int64_t returned_ = 0;          // batches whose slots are free again: delivered_, less the one the caller looks at
+  int64_t returned_ = 0;          // batches whose slots are free again: delivered_, minus the one in use
   std::vector<int64_t> missing_;  // [slots] samples of the slot's batch that are not decoded yet
-  int64_t failed_sample_ = 0;     // the lowest known to have failed; samples_ = none
+  int64_t failed_sample_ = 0;     // the lowest known to have failed; samples_ if none
   std::exception_ptr error_;      // its error
 };
 
@@ -92,7 +92,7 @@ void Loader::start(std::span<Slot> slots) {
   }
   slots_ = slots;
   capacity_ = slots[0].capacity;
-  // Small enough that all threads share a batch, large enough that the lock costs nothing beside copying 28x28 pixels.
+  // Small enough that all threads share a batch; large enough that the lock costs little beside copying 28x28 pixels.
   chunk_ = std::clamp<int64_t>(capacity_ / (4 * options_.threads), 1, 16);
   stopping_ = false;
   next_sample_ = in_flight_ = delivered_ = returned_ = 0;
@@ -116,7 +116,7 @@ const Slot* Loader::next() {
   std::unique_lock<std::mutex> lock(mutex_);
   ELEK_CHECK(!slots_.empty(), "next() needs start() first");
   if (returned_ < delivered_) {
-    // The slot returned before goes back and takes the batch that is as many batches on as there are slots.
+    // The slot returned before goes back. It takes a later batch: as many batches later as there are slots.
     const int64_t batch = returned_ + static_cast<int64_t>(slots_.size());
     missing_[static_cast<size_t>(returned_) % slots_.size()] = std::max<int64_t>(0, batch_end(batch) - batch * capacity_);
     ++returned_;
@@ -125,7 +125,7 @@ const Slot* Loader::next() {
   const int64_t batch = delivered_;
   if (batch * capacity_ >= samples_) return nullptr;
   const int64_t& missing = missing_[static_cast<size_t>(batch) % slots_.size()];
-  // With an error ahead, samples before it may still fail: the lowest is known when nothing is in flight.
+  // After an error, earlier samples may still fail. The lowest failed sample is known when nothing is in flight.
   const auto settled = [&] { return missing == 0 || (failed_sample_ < batch_end(batch) && in_flight_ == 0); };
   while (!settled()) {
     throw_if_interrupted();
@@ -158,7 +158,7 @@ void Loader::work() noexcept {
     const int64_t failed = decode(chunk, error);
     lock.lock();
     --in_flight_;
-    // Which thread fails first is chance; the lowest sample is not.
+    // Which thread fails first is chance; the lowest failed sample is not.
     if (error && failed < failed_sample_) {
       failed_sample_ = failed;
       error_ = error;

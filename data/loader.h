@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loader: a BatchSource over a Dataset that decodes ahead on threads into the session's slots, in a fixed order.
+// Loader: a BatchSource over a Dataset. Threads decode ahead into the session's slots, in a fixed order.
 // Tests: tests/data/loader_test.cpp
 #pragma once
 
@@ -15,7 +15,7 @@ namespace elek {
 
 struct LoaderOptions {
   std::optional<uint64_t> shuffle_seed;  // none = the data's order
-  int64_t limit = 0;                     // samples at most, after shuffling; 0 = all
+  int64_t limit = 0;                     // largest number of samples, after shuffling; 0 = all
   int threads = 1;
   std::string description;  // DATA as given
 };

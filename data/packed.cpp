@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Samples of one size that lie in memory back to back. decode() of a sample that has the asked size is one copy.
+// Samples of one size, one after another in memory. decode() of a sample that has the requested size is one copy.
 // Tests: tests/data/idx_test.cpp, tests/data/cifar_test.cpp
 #include "data/packed.h"
 
@@ -37,7 +37,7 @@ class PackedDataset final : public Dataset {
   void decode(int64_t index, const ImageShape& shape, std::span<uint8_t> pixels) const override {
     const PixelView image{sample(index), samples_.shape};
     if (samples_.shape == shape) {
-      copy_pixels(image, pixels);  // no name is made: the steady state allocates nothing
+      copy_pixels(image, pixels);  // makes no name string: a warm loader allocates nothing
     } else {
       fit_image(image, shape, pixels, name(index));
     }

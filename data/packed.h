@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Samples of one size that lie in memory back to back: what the IDX and the CIFAR reader make.
+// Samples of one size, one after another in memory. The IDX reader and the CIFAR reader make them.
 // Tests: tests/data/idx_test.cpp, tests/data/cifar_test.cpp
 #pragma once
 

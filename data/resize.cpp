@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Antialiased bilinear resize. The fixed point (22 bits, rounded half up, 8-bit rows between the two passes) is Pillow's, so
-// that an image becomes the very bytes that a torchvision pipeline trained the network on. Tests: tests/data/image_test.cpp
+// Antialiased bilinear resize. The fixed-point arithmetic is Pillow's (22 bits, rounded half up, 8-bit rows between the two
+// passes). So an image becomes exactly the bytes on which a torchvision pipeline trained the network. Tests:
+// tests/data/image_test.cpp
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -12,10 +13,10 @@
 namespace elek {
 namespace {
 
-constexpr int kWeightBits = 22;  // 255 * 2^22 < 2^30: a sum of weights that add up to 1 fits 32 bits, with room to round
+constexpr int kWeightBits = 22;  // 255 * 2^22 < 2^30: sums fit in 32 bits, with room for rounding
 constexpr int32_t kHalf = 1 << (kWeightBits - 1);
 
-// Which inputs make each output along one axis, and how much of each.
+// Which inputs contribute to each output along one axis, and with which weights.
 struct Taps {
   std::vector<int64_t> first;    // [outputs]
   std::vector<size_t> count;     // [outputs]

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Images made as they are read.
+// Images that are made as they are read.
 // Tests: tests/data/dataset_test.cpp
 #include "data/synthetic.h"
 
@@ -41,7 +41,7 @@ class Synthetic final : public Dataset {
   }
 
  private:
-  // The seed and the index through a hash: neighbouring seeds share no image.
+  // Seed and index go through a hash, so that neighbouring seeds share no image.
   Random random(int64_t index) const {
     ELEK_CHECK(index >= 0 && index < count_, "sample " + std::to_string(index) + " of " + std::to_string(count_));
     return Random(seed_ * 0x9e3779b97f4a7c15ULL ^ static_cast<uint64_t>(index) * 0xd1342543de82ef95ULL);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Drawing the memory map.
+// Draws the memory map.
 // Tests: tests/cli/memory_test.cpp
 #include "lab/memory_map.h"
 
@@ -42,7 +42,7 @@ std::string title_of(Strategy strategy) {
   }
 }
 
-/// What separates the stages of a network: "layer1" of "layer1.0.relu1".
+/// The stage of a network that a name belongs to: "layer1" of "layer1.0.relu1".
 std::string stage_of(const std::string& step) { return step.substr(0, step.find('.')); }
 
 class Panel {
@@ -63,7 +63,7 @@ class Panel {
     const double at = bound_at();
     svg += line(x_ - 6, at, x_ + kPanelWidth + 6, at, "stroke=\"#ffffff\" stroke-width=\"4.5\"");
     svg += line(x_ - 6, at, x_ + kPanelWidth + 6, at, "stroke=\"#000000\" stroke-width=\"2.2\" stroke-dasharray=\"9 5\"");
-    for (size_t i = 0; i < trace_.blocks.size(); ++i) svg += name(i);  // over everything else
+    for (size_t i = 0; i < trace_.blocks.size(); ++i) svg += name(i);  // drawn last, on top
     if (replay_.strategy == Strategy::kArena) svg += peak();
     return svg;
   }
@@ -71,7 +71,7 @@ class Panel {
  private:
   [[nodiscard]] double bound_at() const { return y_ + kPanelHeight - height_of(static_cast<double>(bound_)); }
 
-  /// Which step sets the bound: a triangle that stands on the dashed line, and its name.
+  /// Marks the step that sets the bound: a triangle on the dashed line, and its name.
   [[nodiscard]] std::string peak() const {
     if (peak_step_ < 0 || static_cast<size_t>(peak_step_) >= trace_.steps.size()) return {};
     const double x = x_of(peak_step_ + 0.5), y = bound_at() - 2;
@@ -113,7 +113,7 @@ class Panel {
   [[nodiscard]] std::string block(size_t i) const {
     const Trace::Block& b = trace_.blocks[i];
     if (b.bytes == 0) return {};
-    // Naive allocation keeps everything to the end: the part that nobody needs any more is drawn pale.
+    // Naive allocation keeps everything to the end. The part that is no longer needed is drawn pale.
     const bool kept = replay_.strategy == Strategy::kSeparate;
     const double left = x_of(b.first_step), right = x_of(b.last_step + 1);
     const double h = height_of(static_cast<double>(replay_.bytes[i]));
@@ -135,14 +135,15 @@ class Panel {
     return svg;
   }
 
-  /// The longest form of the name that fits, along or up the rectangle.
+  /// The longest form of the name that fits, horizontally or vertically in the rectangle.
   [[nodiscard]] std::string name(size_t i) const {
     const Trace::Block& b = trace_.blocks[i];
     if (b.bytes == 0 || b.workspace) return {};
     double h = height_of(static_cast<double>(replay_.bytes[i]));
     const double x = x_of(b.first_step), w = x_of(b.last_step + 1) - x;
     double y = y_ + kPanelHeight - height_of(static_cast<double>(replay_.offsets[i])) - h;
-    if (const double at = bound_at(); at > y && at < y + h) {  // the dashed line crosses it: in the larger part of the two
+    if (const double at = bound_at();
+        at > y && at < y + h) {  // the dashed line crosses it: write in the larger of the two parts
       const double above = at - y, below = y + h - at;
       if (below > above) y = at;
       h = std::max(above, below);
@@ -176,7 +177,7 @@ class Panel {
   double top_bytes_ = 1;
 };
 
-/// What every way reserves, on one scale.
+/// What each strategy reserves, on one scale.
 std::string bars(std::span<const Replay> replays, size_t bound, double x, double y, double w, double h) {
   double most = static_cast<double>(bound);
   for (const Replay& r : replays) most = std::max(most, static_cast<double>(r.peak_reserved_bytes));
@@ -206,7 +207,7 @@ std::string legend(double x, double y) {
   for (const auto& [fill, meaning] : entries) {
     y += 28;
     svg += rectangle(x, y - 15, 26, 18, std::string("fill=\"") + fill + "\" stroke=\"#15304a\" stroke-width=\"0.7\"");
-    if (fill == entries.front().first) {  // two tones in turn, so that neighbours can be told apart
+    if (fill == entries.front().first) {  // two alternating tones, so that neighbours differ
       svg += rectangle(x + 13, y - 15, 13, 18, "fill=\"#9cc3e6\" stroke=\"#15304a\" stroke-width=\"0.7\"");
     }
     svg += text(x + 36, y, 15, meaning);

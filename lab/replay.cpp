@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Traces, and their replay. The caching allocator's rules are those of PyTorch's c10/cuda/CUDACachingAllocator (round to 512
-// bytes; up to 1 MB from segments of 2 MB, up to 10 MB from segments of 20 MB, beyond that multiples of 2 MB; best fit; split
-// unless what is left of a large block is 1 MB or less). Tests: tests/unit/replay_test.cpp
+// Traces, and their replay. The caching allocator follows the rules of PyTorch's c10/cuda/CUDACachingAllocator: round to 512
+// bytes; up to 1 MB from segments of 2 MB, up to 10 MB from segments of 20 MB, above that multiples of 2 MB; best fit; split a
+// block unless the rest of a large block is 1 MB or less. Tests: tests/unit/replay_test.cpp
 #include "lab/replay.h"
 
 #include <malloc.h>
@@ -23,14 +23,14 @@ namespace {
 
 size_t rounded_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-/// PyTorch's rules on offsets.
+/// PyTorch's rules, on offsets.
 class CachingModel {
  public:
   static constexpr size_t kRound = 512;
   static constexpr size_t kSmall = size_t{1} << 20;
   static constexpr size_t kSmallSegment = size_t{2} << 20;
   static constexpr size_t kLargeSegment = size_t{20} << 20;
-  static constexpr size_t kOwnSegment = size_t{10} << 20;  // from here on, a segment of its own
+  static constexpr size_t kOwnSegment = size_t{10} << 20;  // from this size on, a segment of its own
   static constexpr size_t kSegmentRound = size_t{2} << 20;
 
   /// Offset of a block of rounded(bytes).
@@ -97,7 +97,7 @@ class CachingModel {
   int64_t calls_ = 0;
 };
 
-/// Runs `on_allocate(block)` and `on_free(block)` over the events, timed.
+/// Runs `on_allocate(block)` and `on_free(block)` for the events, and measures the time.
 template <typename A, typename F>
 double timed_us(const Trace& trace, A&& on_allocate, F&& on_free) {
   const auto start = std::chrono::steady_clock::now();
@@ -108,7 +108,7 @@ double timed_us(const Trace& trace, A&& on_allocate, F&& on_free) {
   return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
 }
 
-/// Checks the trace on the way.
+/// Runs the events and checks the trace.
 size_t peak_live(const Trace& trace) {
   size_t live = 0, peak = 0;
   std::vector<bool> alive(trace.blocks.size(), false);
@@ -138,8 +138,8 @@ void replay_separate(const Trace& trace, Replay& result) {
   result.peak_reserved_bytes = end;
 }
 
-/// Reserved: what malloc really set aside for the live blocks (malloc_usable_size and its header); what it keeps beside is its
-/// own secret.
+/// Reserved bytes: what malloc really set aside for the live blocks (malloc_usable_size and its header). What malloc keeps
+/// beside them is unknown.
 void replay_malloc(const Trace& trace, Replay& result) {
   constexpr size_t kHeader = 16;
   std::vector<void*> blocks(trace.blocks.size(), nullptr);
@@ -194,7 +194,7 @@ void replay_pool(const Trace& trace, Replay& result) {
   std::vector<bool> alive(trace.blocks.size(), false);
   for (const Trace::Event& event : trace.events) alive[static_cast<size_t>(event.block)] = event.allocation;
   for (size_t i = 0; i < blocks.size(); ++i) {
-    if (alive[i]) pool.deallocate(blocks[i], trace.blocks[i].bytes);  // else the pool would report leaks
+    if (alive[i]) pool.deallocate(blocks[i], trace.blocks[i].bytes);  // otherwise the pool would report leaks
   }
 }
 
@@ -261,7 +261,7 @@ Trace trace_of(std::span<const Tracker::Event> events) {
       live[event.block] = static_cast<int32_t>(trace.blocks.size());
       trace.events.push_back({true, live[event.block]});
       trace.blocks.push_back({event.label, event.label, event.bytes, now, last, false});
-    } else if (const auto found = live.find(event.block); found != live.end()) {  // else it came before the recording
+    } else if (const auto found = live.find(event.block); found != live.end()) {  // else from before the recording
       trace.blocks[static_cast<size_t>(found->second)].last_step = now;
       trace.events.push_back({false, found->second});
       live.erase(found);
@@ -278,7 +278,7 @@ Trace random_trace(uint64_t seed, int64_t events, int64_t live) {
     trace.steps.emplace_back();
     const bool full = static_cast<int64_t>(alive.size()) >= live;
     if (alive.empty() || (!full && random.below(2) == 0)) {
-      const uint64_t most = uint64_t{1} << (4 + random.below(20));  // 16 B … 8 MB, every magnitude as often
+      const uint64_t most = uint64_t{1} << (4 + random.below(20));  // 16 B … 8 MB, every power of two equally often
       alive.push_back(static_cast<int32_t>(trace.blocks.size()));
       trace.events.push_back({true, alive.back()});
       trace.blocks.push_back({"random", "random", 1 + random.below(most), now, static_cast<int32_t>(events) - 1, false});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The allocator lab: the allocations of a run as a trace, replayed through several ways to allocate, on addresses alone: no
-// byte of tensor memory is touched. What each way reserves, wastes and asks its upstream; where it puts every tensor.
+// The allocator lab: records the allocations of a run as a trace and replays it through several allocation strategies. It works
+// on addresses only and touches no tensor memory. It shows what each strategy reserves and wastes, how often it asks its
+// upstream, and where it puts every tensor.
 // Tests: tests/unit/replay_test.cpp · Lesson: docs/memory.md
 #pragma once
 
@@ -15,11 +16,11 @@
 
 namespace elek {
 
-/// Blocks and the order in which they come and go. An event's step is its time on a map.
+/// Blocks, and the order in which they are allocated and freed. An event's step is its time on a map.
 struct Trace {
   struct Block {
     std::string label;
-    std::string detail;  // every value that lies in it, for a reader who points at it
+    std::string detail;  // all values that lie in it, shown on hover
     size_t bytes = 0;
     int32_t first_step = 0;
     int32_t last_step = 0;
@@ -34,16 +35,16 @@ struct Trace {
   std::vector<std::string> steps;  // what each step computes
 };
 
-/// What a program would ask for if each of its storages and workspaces were allocated when it is first written and freed when
-/// it was last read.
+/// The trace of a program if each of its storages and workspaces were allocated when it is first written and freed after it was
+/// last read.
 [[nodiscard]] Trace trace_of(const Program& program);
-/// What a Tracker recorded; blocks that were never given back live to the end. A step is an event.
+/// The trace that a Tracker recorded. Blocks that were never given back live to the end. A step is an event.
 [[nodiscard]] Trace trace_of(std::span<const Tracker::Event> events);
 /// `events` allocations and frees of 1 byte to 8 MB (small ones more often), up to `live` blocks alive; seeded.
 [[nodiscard]] Trace random_trace(uint64_t seed, int64_t events, int64_t live);
 
 enum class Strategy : uint8_t {
-  kSeparate,  // a place of its own for every tensor, kept to the end: what one gets without thinking
+  kSeparate,  // every tensor has its own place to the end: the naive way
   kMalloc,    // the C library's malloc and free
   kCaching,   // a model of PyTorch's caching allocator: 512-byte rounding, segments of 2 MB and 20 MB
   kPool,      // our Pool
@@ -53,17 +54,18 @@ enum class Strategy : uint8_t {
 
 struct Replay {
   Strategy strategy = Strategy::kSeparate;
-  size_t peak_live_bytes = 0;      // as asked, aligned to kAlignment: the lower bound of the trace
-  size_t peak_reserved_bytes = 0;  // of the upstream
+  size_t peak_live_bytes = 0;      // as requested, aligned to kAlignment: the lower bound of the trace
+  size_t peak_reserved_bytes = 0;  // from the upstream
   int64_t upstream_calls = 0;
   double time_us = 0;  // of all events of one replay (kArena: of planning)
-  /// Offset and bytes of each block, segments laid one after the other; empty for kMalloc, whose addresses say nothing.
+  /// Offset and bytes of each block, with the segments one after the other; empty for kMalloc, whose addresses are not
+  /// comparable.
   std::vector<size_t> offsets;
   std::vector<size_t> bytes;
-  /// Share of the reserved bytes that the trace at its peak does not need.
+  /// Share of the reserved bytes that the trace does not need at its peak.
   [[nodiscard]] double waste() const noexcept;
 };
-/// ContractError if the trace frees what is not alive.
+/// ContractError if the trace frees a block that is not alive.
 [[nodiscard]] Replay replay(const Trace& trace, Strategy strategy);
 
 }  // namespace elek

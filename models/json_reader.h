@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Strict reading of the JSON in model and statistics files: every field typed, ranged and named in errors, none left over.
-// Internal to models/ (it shows nlohmann-json, which elek's users need not have).
+// Strict reading of the JSON in model and statistics files. Every field has a type and a range, errors name it, and no field
+// may be left over. Internal to models/: it includes nlohmann-json, which users of elek need not have.
 // Tests: tests/models/model_file_test.cpp
 #pragma once
 
@@ -16,20 +16,20 @@ namespace elek::detail {
 
 using Json = nlohmann::json;
 
-/// Parses `text`; InputError if it is no JSON, nests deeper than 16 levels or gives a key twice.
+/// Parses `text`. InputError if it is not JSON, nests deeper than 16 levels, or has a key twice.
 [[nodiscard]] Json parse_json(std::string_view text, const std::string& where);
-/// The compact text; bytes that are not UTF-8 (paths and labels may hold any) become U+FFFD.
+/// The compact text. Bytes that are not UTF-8 (paths and labels may hold any) become U+FFFD.
 [[nodiscard]] std::string to_text(const nlohmann::ordered_json& json);
-/// Doubles as JSON: numbers, or "nan", "inf", "-inf", which JSON has no numbers for.
+/// Doubles as JSON: numbers, or "nan", "inf", "-inf", for which JSON has no numbers.
 [[nodiscard]] nlohmann::ordered_json number_to_json(double value);
 
-/// One object being read. `where` is the file, `path` the field ("graph.nodes[3]"), both for errors. done() refuses fields that
-/// nobody asked for: a file that says more than this version understands is not half-understood.
+/// Reads one object. `where` is the file and `path` the field ("graph.nodes[3]"), both for errors. done() refuses fields that
+/// were not read: this version does not understand such a file, so it must not read half of it.
 class JsonObject {
  public:
   JsonObject(const Json& json, std::string where, std::string path);
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
-  /// Whether the field is there: only for those that earlier versions did not write.
+  /// Whether the field exists: only for fields that earlier versions did not write.
   [[nodiscard]] bool has(const char* field) const;
   [[nodiscard]] std::string text(const char* field);
   [[nodiscard]] bool boolean(const char* field);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Model files, and plain weights files by torchvision's and the common CIFAR code's names.
+// Model files, and plain weights files with torchvision's names or those of the common CIFAR code.
 #include "models/model_file.h"
 
 #include <algorithm>
@@ -38,7 +38,7 @@ float half_to_float(uint16_t half) {
   return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (fraction << 13));
 }
 
-/// Reads element `i` of type T at any alignment: the format promises none to 8-byte types after an odd header.
+/// Reads element `i` of type T at any alignment: the format does not align 8-byte types after an odd header.
 template <typename T>
 T element(std::span<const std::byte> bytes, size_t i) {
   T value;
@@ -77,14 +77,15 @@ void to_f32(const SafetensorsFile::Entry& entry, const std::string& where, std::
                    std::string(name_of(entry.dtype)));
 }
 
-/// A parameter and where its values are.
+/// A parameter and the place of its values.
 struct Filling {
   const SafetensorsFile::Entry* entry;
   Tensor* tensor;
 };
 
-/// Reads the values of all of them. Touching new memory is what takes the time, and a core does it at a fraction of what the
-/// memory can: 178 MB of a ResNet-101 take 0.25 s on a rented machine that has to find each page first.
+/// Reads the values of all parameters, with several threads: touching new memory takes most of the time, and one core reaches
+/// only a part of the memory's speed. The 178 MB of a ResNet-101 take 0.25 s on a rented machine that must find each page
+/// first.
 /// Errors    InputError of the first in order whose values do not fit
 void fill(const SafetensorsFile& file, const std::vector<Filling>& all) {
   constexpr size_t kBytesAThread = size_t{8} << 20, kMostThreads = 4;
@@ -108,7 +109,7 @@ void fill(const SafetensorsFile& file, const std::vector<Filling>& all) {
     std::vector<std::jthread> others;
     try {
       for (size_t t = 1; t < threads; ++t) others.emplace_back(work);
-    } catch (const std::system_error&) {  // no more threads to be had: those that are there do it
+    } catch (const std::system_error&) {  // no more threads available: the existing ones do the work
     }
     work();
   }
@@ -168,7 +169,7 @@ Model load_model(const std::string& path, MemoryResource& resource) {
 void save_model(const Model& model, const std::string& path) {
   validate(model, path);
   const std::string json = model_to_json(model);
-  static_cast<void>(model_from_json(json, path));  // what load_model would refuse is not written
+  static_cast<void>(model_from_json(json, path));  // do not write a model that load_model would refuse
   std::vector<SafetensorsEntry> entries;
   entries.reserve(model.parameters.size());
   for (const auto& [name, tensor] : model.parameters) {
@@ -176,7 +177,7 @@ void save_model(const Model& model, const std::string& path) {
     entries.push_back(
         {name, tensor->dtype(), {dims.begin(), dims.end()}, {static_cast<const std::byte*>(tensor->data()), tensor->bytes()}});
   }
-  // "format": what Python's loaders look for before they trust the names.
+  // "format": Python's loaders check it before they trust the names.
   write_safetensors(path, entries, {{kKey, json}, {"format", "pt"}});
 }
 

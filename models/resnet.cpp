@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ResNet graphs. Bottlenecks keep their stride on the 3x3, as torchvision does (He et al. put it on the first 1x1), because
-// that is where the weights in circulation were trained. The projection comes after the main branch in the graph's order.
+// ResNet graphs. Bottlenecks have their stride on the 3x3, as in torchvision (He et al. put it on the first 1x1), because
+// published weights were trained that way. In the graph's order the projection comes after the main branch.
 #include "models/resnet.h"
 
 #include <algorithm>
@@ -73,7 +73,7 @@ void check_spec(const ResNetSpec& spec) {
   }
 }
 
-/// Adds one block after another; `at_` is the value that the next one reads.
+/// Adds one block after another; `at_` is the value that the next block reads.
 class Builder {
  public:
   explicit Builder(const ResNetSpec& spec) : spec_(spec) { check_spec(spec); }
@@ -131,7 +131,7 @@ class Builder {
     add(name, ReluAttrs{});
   }
 
-  /// Leaves at_ at the value that is added to the main branch.
+  /// Sets at_ to the value that is added to the main branch.
   void shortcut(const std::string& name, int64_t out, int64_t stride) {
     const int64_t in = graph_.node(at_).shape.channels;
     if (stride == 1 && in == out) return;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a weights file says about a ResNet's spec, and seeded random weights for one that has no file.
+// What a weights file says about a ResNet's spec; and seeded random weights for a network without a file.
 #include <cmath>
 
 #include "core/error.h"
@@ -15,7 +15,7 @@ namespace {
 using detail::in_quotes;
 using detail::shape_text;
 
-/// The file's shapes by torchvision's names, with errors that name tensor, expected and found.
+/// The shapes in the file under torchvision's names, with errors that name tensor, expected and found.
 class Shapes {
  public:
   explicit Shapes(const SafetensorsFile& file, std::string architecture)
@@ -80,15 +80,15 @@ void infer_stage(ResNetSpec& spec, size_t stage, const Shapes& shapes) {
   spec.widths[stage] = out / spec.expansion;
 }
 
-/// What one parameter's values are drawn from: offset + scale * (normal, or uniform in [0, 1)).
+/// The distribution of one parameter's values: offset + scale * (normal, or uniform in [0, 1)).
 struct Draw {
   double offset = 0;
   double scale = 1;
   bool uniform = false;
 };
 
-/// A batch norm whose output goes straight into a residual sum as its main branch. Damped, or a deep random network's
-/// activations grow with every block until nothing can be compared.
+/// A batch norm whose output goes straight into a residual sum as its main branch. Its weights are small. Otherwise a deep
+/// random network's activations grow with every block until nothing can be compared.
 bool ends_a_branch(const Graph& graph, ValueId value) {
   for (const ValueId reader : graph.consumers(value)) {
     if (graph.node(reader).is<AddAttrs>() && graph.node(reader).inputs[0] == value) return true;
@@ -115,7 +115,7 @@ Draw draw_for(const Graph& graph, const std::string& parameter) {
   return {0.0, std::sqrt(1.0 / static_cast<double>(channels)), false};
 }
 
-/// A spec that cannot be built is the caller's mistake elsewhere; here it came out of a file.
+/// Elsewhere a spec that cannot be built is the caller's mistake. Here it came from a file.
 Graph build_from_file(const ResNetSpec& spec, const std::string& where) {
   try {
     return build_resnet(spec);
@@ -141,7 +141,7 @@ ResNetSpec infer_from_weights(ResNetSpec spec, const SafetensorsFile& weights) {
   const std::vector<int64_t>& fc = shapes.at("fc.weight", 2);
   if (fc[1] != features) shapes.fail("fc.weight", std::to_string(features) + " inputs", shape_text(fc));
   spec.classes = fc[0];
-  // The rest must follow from these; what does not is named here rather than when the weights are loaded.
+  // All other shapes must follow from these. A wrong one is reported here, not when the weights are loaded.
   for (const ParameterSpec& parameter : required_parameters(build_from_file(spec, weights.where()))) {
     const std::span<const int64_t> dims = parameter.shape.dims();
     const std::vector<int64_t> expected(dims.begin(), dims.end());
@@ -155,7 +155,7 @@ Parameters random_parameters(const Graph& graph, uint64_t seed, MemoryResource& 
   Parameters parameters;
   for (const ParameterSpec& spec : required_parameters(graph)) {
     throw_if_interrupted();
-    // A stream of its own a parameter: its values do not depend on what else the graph holds.
+    // Each parameter has its own random stream, so its values do not depend on the other nodes of the graph.
     Random random(hash_bytes(spec.name.data(), spec.name.size(), kHashSeed ^ seed));
     const Draw draw = draw_for(graph, spec.name);
     auto tensor = std::make_shared<Tensor>(spec.shape, DType::kF32, resource, BlockLabel(spec.name, Use::kModel));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads the safetensors container. The header is parsed as a stream of events, never as a document: a hostile header of 100 MB
+// Reads the safetensors container. The header is parsed as a stream of events, not as a document. So a hostile header of 100 MB
 // costs no more memory than the names it really holds, and deep nesting is refused at its first bracket.
 #include "models/safetensors.h"
 
@@ -28,8 +28,8 @@ using detail::shape_text;
 
 namespace {
 
-constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // as the reference implementation
-constexpr size_t kMaxRank = 64;                    // far beyond any network; bounds what a lying header can make us store
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // as in the reference implementation
+constexpr size_t kMaxRank = 64;                    // more than any network needs; limits what a false header can make us store
 constexpr std::string_view kMetadataKey = "__metadata__";
 
 constexpr std::array kDTypes = {DType::kF32, DType::kF16, DType::kBF16, DType::kF64, DType::kI64, DType::kI32, DType::kU8};
@@ -47,15 +47,15 @@ std::string known_dtypes() {
   return text;
 }
 
-/// A tensor as the header claims it to be.
+/// A tensor as described in the header.
 struct Claim {
   std::optional<DType> dtype;
   std::optional<std::vector<int64_t>> shape;
   std::optional<std::vector<uint64_t>> offsets;
 };
 
-/// Accepts exactly {"__metadata__": {name: string…}, name: {"dtype": string, "shape": [int…], "data_offsets": [int, int]}…};
-/// anything else is an InputError at the event where it leaves that form.
+/// Accepts exactly {"__metadata__": {name: string…}, name: {"dtype": string, "shape": [int…], "data_offsets": [int, int]}…}.
+/// Anything else is an InputError at the event that differs.
 class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
  public:
   explicit HeaderReader(const std::string& where) : where_(where) {}
@@ -246,7 +246,7 @@ uint64_t claimed_bytes(const std::string& where, const std::string& name, const 
   return bytes;
 }
 
-/// Offsets must tile the data exactly, first byte to last: neither overlap nor hole, as the reference implementation demands.
+/// Offsets must cover the data exactly, from first to last byte, without overlap or hole, as in the reference implementation.
 void check_coverage(const std::string& where, const std::map<std::string, Claim>& claims, uint64_t data_bytes) {
   std::vector<std::pair<std::pair<uint64_t, uint64_t>, const std::string*>> order;
   order.reserve(claims.size());
@@ -268,7 +268,7 @@ void check_coverage(const std::string& where, const std::map<std::string, Claim>
   }
 }
 
-/// What the file is instead, when its first bytes are known; else empty.
+/// The format that the file really has, if its first bytes are known; else empty.
 std::string looks_like(std::span<const std::byte> bytes) {
   const auto starts = [&](std::string_view magic) {
     return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
@@ -293,7 +293,7 @@ uint64_t little_endian_u64(std::span<const std::byte> bytes) {
   return value;
 }
 
-/// The header's text, after checking that the file holds all of it.
+/// The header's text, after a check that the file holds all of it.
 std::string_view header_of(std::span<const std::byte> bytes, const std::string& where) {
   if (bytes.size() < 8) {
     throw InputError(where + ": expected a safetensors file, found " + std::to_string(bytes.size()) + " bytes; " +
@@ -312,7 +312,7 @@ std::string_view header_of(std::span<const std::byte> bytes, const std::string& 
   if (header.empty() || header.front() != '{') {
     throw InputError(where + ": the header does not start with '{'; " + looks_like(bytes));
   }
-  // The JSON library takes a zero byte for the end of its input: what follows it would go unread.
+  // The JSON library treats a zero byte as the end of its input and would not read what follows.
   if (const size_t zero = header.find('\0'); zero != std::string_view::npos) {
     throw InputError(where + ": the header is not valid JSON at its byte " + std::to_string(zero) + "; the file is damaged");
   }
@@ -321,7 +321,7 @@ std::string_view header_of(std::span<const std::byte> bytes, const std::string& 
 
 std::string reason(int error) { return std::generic_category().message(error); }
 
-/// Closes on every way out of open().
+/// Closes the file on every way out of open().
 struct FileDescriptor {
   int fd = -1;
   FileDescriptor(const FileDescriptor&) = delete;
@@ -354,8 +354,8 @@ void SafetensorsFile::Impl::read(std::span<const std::byte> bytes) {
   const std::string_view header = header_of(bytes, where);
   const std::span<const std::byte> data = bytes.subspan(8 + header.size());
   HeaderReader reader(where);
-  // All errors of ours leave the parser as InputError; what it throws itself ends in parse_error(). The rest is caught so that
-  // no exception of a library reaches a caller who was promised InputError.
+  // Our own errors leave the parser as InputError. Errors of the library end in parse_error(). The rest is caught too, so that
+  // callers get InputError only.
   try {
     nlohmann::json::sax_parse(header.begin(), header.end(), &reader);
   } catch (const nlohmann::json::exception& error) {
@@ -395,7 +395,7 @@ SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, const s
 }
 
 SafetensorsFile SafetensorsFile::open(const std::string& path) {
-  // O_NONBLOCK: opening a FIFO must not wait for a writer; it changes nothing for a regular file.
+  // O_NONBLOCK: opening a FIFO must not wait for a writer. It changes nothing for a regular file.
   const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.fd < 0) throw InputError(path + ": cannot be opened: " + reason(errno) + "; check the path and its permissions");
   struct stat status {};
@@ -427,7 +427,8 @@ const std::string& SafetensorsFile::where() const noexcept { return impl_->where
 void SafetensorsFile::forget(const Entry& entry) const noexcept {
   if (impl_->map == nullptr || entry.bytes.empty()) return;
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<uintptr_t>(entry.bytes.data()) / page * page;  // a neighbour's bytes in it are read again
+  const auto begin =
+      reinterpret_cast<uintptr_t>(entry.bytes.data()) / page * page;  // bytes of a neighbour in it are read again
   const uintptr_t end = reinterpret_cast<uintptr_t>(entry.bytes.data()) + entry.bytes.size();
   (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // NOLINT(performance-no-int-to-ptr)
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The safetensors container: named arrays and string metadata. Reading maps the file and checks every offset, shape and dtype
-// before anything is handed out; writing goes to a temporary file that is renamed when complete, so nothing is half-written.
+// before it returns anything. Writing goes to a temporary file that is renamed when it is complete, so a file is never
+// half-written.
 // Format: https://github.com/huggingface/safetensors (8-byte length, JSON header, data).
 // Tests: tests/models/safetensors_test.cpp, tests/fuzz/safetensors_fuzz.cpp
 #pragma once
@@ -34,8 +35,8 @@ class SafetensorsFile {
   [[nodiscard]] const std::string& where() const noexcept;
   /// InputError if there is no such tensor.
   [[nodiscard]] const Entry& at(const std::string& name) const;
-  /// The entry has been read: its pages need no memory any more. They stay readable, from the file again. So a file is loaded
-  /// with one tensor of it resident at a time. Does nothing for bytes in memory.
+  /// Tells the system that the entry's pages are no longer needed. They stay readable; a later read takes them from the file
+  /// again. So only one tensor of a file is in memory at a time while it is loaded. Does nothing for bytes in memory.
   void forget(const Entry& entry) const noexcept;
 
  private:
@@ -50,11 +51,11 @@ struct SafetensorsEntry {
   std::vector<int64_t> shape;
   std::span<const std::byte> bytes;
 };
-/// Writes path.tmp-<pid>, syncs, renames over `path`. On any error or interrupt the temporary is removed, `path` is untouched
-/// and InputError says why (no space, not writable, …).
+/// Writes path.tmp-<pid>, syncs, and renames it over `path`. On an error or interrupt the temporary file is removed, `path`
+/// stays as it was, and InputError says why (no space, not writable, …).
 void write_safetensors(const std::string& path, const std::vector<SafetensorsEntry>& entries,
                        const std::map<std::string, std::string>& metadata);
-/// Any other file (a table, a drawing) in the same way, with the same errors.
+/// Writes any other file (a table, a drawing) in the same way, with the same errors.
 void write_whole_file(const std::string& path, std::string_view bytes);
 void write_whole_file(const std::string& path, const std::vector<std::span<const std::byte>>& parts);
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes the safetensors container whole or not at all: a temporary beside the target is filled, synced, renamed over it. The
-// largest element type comes first and the header is padded, so that every array is aligned to its element.
+// Writes the safetensors container as a whole or not at all: a temporary file beside the target is filled, synced, and renamed
+// over it. The largest element type comes first and the header is padded, so that every array is aligned to its element.
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/stat.h>
@@ -24,10 +24,10 @@ namespace elek {
 
 namespace {
 
-constexpr size_t kChunkBytes = size_t{1} << 20;  // between two looks at the interrupt flag
+constexpr size_t kChunkBytes = size_t{1} << 20;  // between two checks of the interrupt flag
 constexpr size_t kMaxHeaderBytes = 100'000'000;
 
-/// What went wrong and what to do about it.
+/// What went wrong, and what to do about it.
 [[noreturn]] void fail(const std::string& path, const std::string& action, int error) {
   std::string advice;
   switch (error) {
@@ -55,8 +55,8 @@ constexpr size_t kMaxHeaderBytes = 100'000'000;
   throw InputError(path + ": cannot be written (" + action + "): " + std::generic_category().message(error) + "; " + advice);
 }
 
-/// While it lives, passing RLIMIT_FSIZE makes write() answer EFBIG instead of killing the process with SIGXFSZ. The signal is
-/// blocked for this thread only and swallowed before it is let through again; other threads and handlers see nothing.
+/// While this object lives, a write beyond RLIMIT_FSIZE fails with EFBIG instead of killing the process with SIGXFSZ. The
+/// signal is blocked for this thread only, and cleared before it is allowed again. Other threads and handlers do not see it.
 class FileSizeSignalBlocked {
  public:
   FileSizeSignalBlocked() {
@@ -82,7 +82,7 @@ class FileSizeSignalBlocked {
   bool swallow_ = false;
 };
 
-/// The file beside the target. Gone when destroyed, unless committed.
+/// The temporary file beside the target. The destructor removes it unless it was committed.
 class Temporary {
  public:
   explicit Temporary(std::string target) : target_(std::move(target)) {
@@ -113,7 +113,8 @@ class Temporary {
   void commit() {
     throw_if_interrupted();
     struct stat status {};
-    if (::stat(target_.c_str(), &status) == 0) (void)::fchmod(fd_, status.st_mode & 07777);  // a replaced file keeps its mode
+    if (::stat(target_.c_str(), &status) == 0)
+      (void)::fchmod(fd_, status.st_mode & 07777);  // the new file keeps the mode of the old one
     if (::fsync(fd_) != 0) fail(target_, "syncing", errno);
     const int descriptor = std::exchange(fd_, -1);
     if (::close(descriptor) != 0) fail(target_, "closing", errno);  // NFS tells of a full disk only here
@@ -124,7 +125,7 @@ class Temporary {
   }
 
  private:
-  /// Makes the rename itself survive a power cut. Some file systems cannot; the file is complete either way.
+  /// Makes the rename itself survive a power cut. Some file systems cannot do this; the file is complete either way.
   void sync_directory() const noexcept {
     const size_t slash = target_.rfind('/');
     const std::string directory = slash == std::string::npos ? "." : slash == 0 ? "/" : target_.substr(0, slash);
@@ -139,7 +140,7 @@ class Temporary {
   bool committed_ = false;
 };
 
-/// A JSON string literal; InputError if the text is not UTF-8, which JSON cannot hold.
+/// A JSON string literal. InputError if the text is not UTF-8, because JSON cannot hold it.
 std::string literal(const std::string& path, const std::string& text) {
   try {
     return nlohmann::json(text).dump();
@@ -206,7 +207,7 @@ std::string make_header(const std::string& path, const std::vector<const Safeten
   return length + json;
 }
 
-/// Where the file really goes: a symbolic link is followed, so that it stays one. Refuses what is no regular file.
+/// The real path of the file: a symbolic link is followed, so that it stays a link. Refuses anything but a regular file.
 std::string resolve_target(const std::string& path) {
   std::filesystem::path target(path);
   struct stat link {};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Statistics files: a .safetensors with every sum as a tensor named "value/sum" (f64 or i64, [C]; tap norms "node/norm_sq",
-// f64 [C, R, S]) and, in __metadata__["elek.statistics"], what they are of. Merging checks it.
+// Statistics files: a .safetensors with every sum as a tensor named "value/sum" (f64 or i64, [C]; tap norms "node/norm_sq", f64
+// [C, R, S]). __metadata__["elek.statistics"] says what the sums are of. Merging checks it.
 // Tests: tests/models/statistics_file_test.cpp
 #pragma once
 

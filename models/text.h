@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How names and shapes that come from a file are shown in a message: short, printable, quoted. Internal to models/.
+// Shows names and shapes from a file in a message: short, printable, quoted. Internal to models/.
 // Tests: tests/models/safetensors_test.cpp
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace elek::detail {
 
-/// "name" in quotes; control bytes become '?', anything beyond 120 bytes is cut, so that a hostile file cannot flood a
+/// "name" in quotes. Control bytes become '?', and text beyond 120 bytes is cut, so that a hostile file cannot flood a
 /// terminal.
 [[nodiscard]] std::string in_quotes(std::string_view name);
 /// "[64, 3, 7, 7]" for a shape of any rank, zeros included.

@@ -10,10 +10,10 @@
 
 namespace elek::detail {
 
-/// torchvision's name for a tensor: DataParallel's `module.` dropped, `linear.*` read as `fc.*`, and the `shortcut.0/.1` of the
-/// common CIFAR code read as `downsample.0/.1`.
+/// torchvision's name for a tensor: DataParallel's `module.` is dropped, `linear.*` is read as `fc.*`, and `shortcut.0/.1` of
+/// the common CIFAR code as `downsample.0/.1`.
 [[nodiscard]] std::string canonical_name(std::string name);
-/// The file's tensors by canonical name, `num_batches_tracked` left out. InputError where two tensors have one name.
+/// The file's tensors by torchvision's names, without `num_batches_tracked`. InputError if two tensors have one name.
 [[nodiscard]] std::map<std::string, const SafetensorsFile::Entry*> entries_by_name(const SafetensorsFile& file);
 
 }  // namespace elek::detail

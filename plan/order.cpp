@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Search over sets of finished steps, level by level: all sets of one step, of two, of three … Tests: tests/unit/order_test.cpp
+// Searches over sets of finished steps, level by level: all sets of one step, of two, of three … Tests:
+// tests/unit/order_test.cpp
 #include "plan/order.h"
 
 #include <algorithm>
@@ -15,12 +16,12 @@ using Set = std::vector<bool>;  // finished steps
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 size_t at(int32_t i) { return static_cast<size_t>(i); }
 
-/// Bytes that come and go as one: a value, a value and its aliases, or both halves of a residual sum.
+/// Bytes with one lifetime: a value, a value and its aliases, or both halves of a residual sum.
 struct Part {
   size_t bytes = 0;
   std::vector<int32_t> makers;   // steps; it is alive from the first of them …
   std::vector<int32_t> readers;  // … to the last of all
-  bool output = false;           // the network's: to the end
+  bool output = false;           // the network's logits: alive to the end
 };
 
 class Search {
@@ -61,7 +62,7 @@ class Search {
     if (end.bound >= found.own_bound_bytes) return found;
     found.bound_bytes = end.bound;
     Set set(steps_, true);
-    for (size_t done = steps_; done > 0; --done) {  // back along the best way
+    for (size_t done = steps_; done > 0; --done) {  // backwards along the best way
       const int32_t step = levels[done].at(set).last;
       found.nodes.push_back(program_.steps[at(step)].node.node.name);
       set[at(step)] = false;
@@ -72,7 +73,7 @@ class Search {
 
  private:
   struct Way {
-    size_t bound = 0;  // highest point of the best order that ends in this set
+    size_t bound = 0;  // largest sum of bytes in the best order that ends in this set
     double orders = 1;
     int32_t last = -1;  // its last step
   };
@@ -86,8 +87,8 @@ class Search {
     return tensor(a).shape == tensor(b).shape && tensor(a).layout == tensor(b).layout && tensor(a).dtype == tensor(b).dtype;
   }
 
-  /// The step that makes the other half of this step's residual sum, if either might run last (fuse() can draw the sum into
-  /// either, and nothing is watched that would then be stored nowhere); else -1.
+  /// The step that makes the other half of this step's residual sum, if each of the two could run last: fuse() can join the sum
+  /// to either, and no watched value would lose its storage. Else -1.
   [[nodiscard]] int32_t other_half(const ProgramStep& s) const {
     if (s.residual < 0 || maker_[at(s.residual)] < 0 || !s.node.node.is<Conv2dAttrs>() || s.observed) return -1;
     const int32_t other = maker_[at(s.residual)];
@@ -106,7 +107,7 @@ class Search {
       for (const int32_t maker : makers_of(read)) before_[at(step)].push_back(maker);
     }
     if (s.output < 0) return;
-    if (other >= 0) {  // one part: the first half to run makes it, the second adds to it
+    if (other >= 0) {  // one storage: the first half to run makes it, the second adds to it
       part_of_[at(s.output)] = part_of_[at(s.residual)];
       part(s.output).makers.push_back(step);
     } else if (s.node.node.is<FlattenAttrs>() && shares(s.output, s.input)) {
@@ -137,7 +138,8 @@ class Search {
     return bytes;
   }
 
-  /// May the step write over this operand once `set` is done? As the backends do: nobody else reads it any more.
+  /// May the step write over this operand when the steps of `set` are done? The same rule as in the backends: no other step
+  /// still reads it.
   [[nodiscard]] bool overwrites(int32_t step, int32_t operand, const Set& set) const {
     const ProgramStep& s = program_.steps[at(step)];
     if (operand < 0 || !alike(operand, s.output) || part(operand).output) return false;
@@ -193,7 +195,7 @@ class Search {
   bool convolutions_add_in_place_ = false;
   std::vector<int32_t> maker_, reads_, part_of_;  // of each tensor
   std::map<int32_t, int32_t> aliases_;            // tensor -> the step that renames it
-  std::vector<std::vector<int32_t>> before_;      // of each step: those that it needs
+  std::vector<std::vector<int32_t>> before_;      // for each step: the steps that it needs
   std::vector<Part> parts_;
 };
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The arena planner: lifetimes in, offsets in one arena out. Pure integers: no device memory, nothing of what a tensor means.
+// The arena planner: lifetimes in, offsets in one arena out. Pure integers. It must not know device memory or what a tensor
+// means.
 //
-// Placing ranges optimally is NP-hard, so three orders are tried, each placed by best fit, and the smallest arena is kept.
-// Where none meets the lower bound, the ranges that stick out above it are moved to the front and placed again: that repairs
-// the usual case, a large range that came too late. Every network of models/resnet.h meets its bound; of 6,000 small random
-// programs five miss their optimum (with two orders, thirteen). Cost: milliseconds for a ResNet-152, once a session.
+// Placing ranges optimally is NP-hard. So three orders are tried, each placed by best fit, and the smallest arena is kept. If
+// none reaches the lower bound, the ranges that stick out above it are moved to the front, and all are placed again. This
+// repairs the usual case, a large range that came too late. Every network of models/resnet.h reaches its bound. Of 6,000 small
+// random programs five miss their optimum (with two orders, thirteen). Cost: milliseconds for a ResNet-152, once per session.
 // Tests: tests/unit/plan_test.cpp, plan_optimum_test.cpp, tests/golden/plan_bound_test.cpp
 #include "plan/plan.h"
 
@@ -19,7 +20,7 @@
 namespace elek {
 namespace {
 
-/// Bytes with a lifetime; storages first, then workspaces (alive during their own step).
+/// Bytes with a lifetime: storages first, then workspaces (alive during their own step).
 struct Range {
   size_t bytes = 0;  // rounded up to kAlignment
   int32_t first = 0;
@@ -59,7 +60,7 @@ std::vector<size_t> live_bytes(const std::vector<Range>& ranges, size_t count, s
   return live;
 }
 
-/// Places the ranges in this order, each into the smallest hole that takes it (the lowest of equal ones), else on top.
+/// Places the ranges in this order, each into the smallest hole that can hold it (the lowest of equal holes), else on top.
 Placement place(const std::vector<Range>& ranges, const std::vector<size_t>& order) {
   Placement result;
   result.offsets.assign(ranges.size(), 0);
@@ -69,7 +70,7 @@ Placement place(const std::vector<Range>& ranges, const std::vector<size_t>& ord
     if (range.bytes == 0) continue;
     size_t best = 0;
     size_t best_hole = std::numeric_limits<size_t>::max();
-    size_t top = 0;  // end of what is below the hole looked at
+    size_t top = 0;  // end of the ranges below the current hole
     for (const size_t j : placed) {
       if (!range.meets(ranges[j])) continue;
       const size_t start = result.offsets[j];
@@ -88,7 +89,8 @@ Placement place(const std::vector<Range>& ranges, const std::vector<size_t>& ord
   return result;
 }
 
-/// Places in `order`; while that exceeds the bound, moves what sticks out to the front and places again.
+/// Places the ranges in `order`. While the result exceeds the bound, moves the ranges that stick out to the front and places
+/// again.
 Placement place_and_repair(const std::vector<Range>& ranges, std::vector<size_t> order, size_t bound) {
   constexpr int kRepairs = 48;
   Placement best = place(ranges, order);

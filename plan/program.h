@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Program: what lowering made of a graph for one backend and batch size: the steps, the bytes of every tensor and workspace as
-// the backend really chose them. plan() turns it into offsets inside one arena. Both are plain data: no device memory here.
+// Program: the result of lowering a graph for one backend and batch size. It lists the steps, and the bytes of every tensor and
+// workspace as the backend really chose them. plan() computes offsets inside one arena from it. Both are plain data: no device
+// memory here.
 // Tests: tests/unit/plan_test.cpp
 #pragma once
 
@@ -25,7 +26,7 @@ struct ProgramTensor {
   int32_t storage = -1;  // tensors computed in place share a storage
 };
 
-/// A range of arena bytes with a lifetime: alive from the step that first writes it to the step that last reads it, inclusive.
+/// A range of arena bytes with a lifetime: from the step that first writes it to the step that last reads it, inclusive.
 struct Storage {
   std::string name;
   size_t bytes = 0;
@@ -39,31 +40,31 @@ struct ProgramStep {
   int32_t residual = -1;
   int32_t output = -1;
   size_t workspace_bytes = 0;  // alive during this step only
-  size_t weights_bytes = 0;    // what the kernel reads beside activations, as packed
-  double arithmetic = 1;       // of the definition's multiply-adds, the share that the kernel must do: Winograd's are fewer
+  size_t weights_bytes = 0;    // packed weights that the kernel reads
+  double arithmetic = 1;       // multiply-adds that the kernel does / those of the definition: less than 1 for Winograd
   bool observed = false;
   bool alias = false;  // nothing runs: the output is the input, bytes and all
   std::string kernel;  // "oneDNN jit:avx512_core", "winograd F(4x4) avx512", …
-  std::string choice;  // why this kernel and not another, with times, where there was a choice; for `elek profile`
+  std::string choice;  // why this kernel, with times if there was a choice; for `elek profile`
 };
 
 struct Program {
-  int64_t batch = 0;        // samples a run may hold
-  int64_t micro_batch = 0;  // samples a pass through the steps holds
+  int64_t batch = 0;        // largest number of samples per run
+  int64_t micro_batch = 0;  // samples that pass through the steps together
   std::vector<ProgramTensor> tensors;
   std::vector<ProgramStep> steps;
   std::vector<Storage> storages;
 };
 
 struct MemoryPlan {
-  std::vector<size_t> storage_offsets;    // one a storage
-  std::vector<size_t> workspace_offsets;  // one a step
+  std::vector<size_t> storage_offsets;    // one per storage
+  std::vector<size_t> workspace_offsets;  // one per step
   size_t arena_bytes = 0;
   size_t lower_bound_bytes = 0;          // largest sum of aligned bytes alive at one step, workspace included
   size_t activations_bound_bytes = 0;    // the same without workspace
   int32_t peak_step = 0;                 // the first step that reaches the lower bound
-  size_t activations_at_peak_bytes = 0;  // of the bound, what is not that step's workspace
-  double orders = 1;                     // legal orders of the steps of which this one needs least (plan/order.h)
+  size_t activations_at_peak_bytes = 0;  // the bound without that step's workspace
+  double orders = 1;                     // number of legal orders among which this one needs least (plan/order.h)
 };
 
 }  // namespace elek

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# Shared by the scripts beside it: find the root, install what is missing, configure, build.
-# Sourced with bash; expects `set -euo pipefail`.
+# Shared by the other scripts: find the root, install what is missing, configure, build.
+# Source it with bash, after `set -euo pipefail`.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=${ELEK_BUILD_DIR:-$root/build}
@@ -32,7 +32,7 @@ Install them with your package manager; CMake then finds them, or says which is 
 TEXT
 }
 
-# Installs the named packages that are not there. Quick and silent when all are.
+# Installs the named packages that are missing. Quick and silent if none is.
 install_missing() {
   if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     [[ -n ${ELEK_QUIET_ELSEWHERE:-} ]] || explain_elsewhere
@@ -54,7 +54,7 @@ install_missing() {
   "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
 }
 
-# configure DIRECTORY [cmake options]: Ninja and ccache where they are there. A directory keeps the generator it began with.
+# configure DIRECTORY [cmake options]: uses Ninja and ccache if they are installed. A directory keeps its first generator.
 configure() {
   local directory=$1
   shift

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PyTorch on the same GPU, in the same session as our own figures (scripts/gpu-session): one JSON object a line.
+"""PyTorch on the same GPU, in the same session as our own figures (scripts/gpu-session): one JSON object per line.
 
 ResNet-18 and 50 in f16: eager, channels_last, torch.compile(max-autotune); then the device's own copy bandwidth and GEMM rate.
-Times are medians of CUDA events around one forward pass, warm. HAS NOT RUN ON A GPU YET.
+Times are medians of CUDA events around one warm forward pass. docs/cuda.md says what has run on a GPU.
 """
 import json
 import statistics

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes data/fashion-mnist's IDX files from Debian's package dataset-fashion-mnist (or any folder with the four originals).
 
-The 10,000 test images and labels are copied byte for byte; of the 60,000 training images the first 2,048 are kept. Needs only
-the standard library. The gzip header carries no name and no time, so that the same zlib writes the same bytes.
+The 10,000 test images and labels are copied byte for byte. Of the 60,000 training images the first 2,048 are kept. It needs only
+the standard library. The gzip header has no name and no time, so the same zlib always writes the same bytes.
 """
 import argparse
 import gzip

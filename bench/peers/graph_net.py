@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Any network of an elek model file, pruned ones too, as a torch module: the graph is JSON in the file's metadata, the weights
-are its tensors. So every peer runs what elek runs, whatever was cut. Checked whenever it is used: bench/peers/measure.py
-compares the logits before it times anything.
+"""Makes a torch module from any elek model file, pruned ones too: the graph is JSON in the file's metadata, the weights are its
+tensors. So every peer runs the same network as elek, whatever was cut. Each use is checked: bench/peers/measure.py compares the
+logits before it times anything.
 """
 import json
 import os
@@ -99,8 +99,8 @@ class GraphNet(nn.Module):
         return values[self.output]
 
     def save(self, path, action):
-        """The weights as they are now, as a model file for elek: the same graph, and a history whose last entry is `action`, what
-        was done. elek checks what it reads."""
+        """Writes the weights of now as a model file for elek: the same graph, and a history whose last entry is `action`, what was
+        done. elek checks the file when it reads it."""
         weights = {f"{name}.{key}": value.detach().numpy() for name, module, *_ in self.steps
                    for key, value in self._modules[module].state_dict().items() if key != "num_batches_tracked"}
         entry = dict.fromkeys(("criterion", "target", "repair", "source_hash", "replayed", "calibration", "tap", "kernels",

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""elek beside ONNX Runtime, OpenVINO, ncnn and PyTorch: the same networks (dense and channel-pruned), weights, pixels, threads and
-precision (f32, or bf16 where the CPU multiplies it), taking turns in one sitting. Outputs are compared before anything is timed. Four kinds of jobs, all in one JSON:
-  speed    per network, variant and batch: every engine stays alive and they take turns, the order turning each round; peak RSS.
-           A turn before or after which the machine multiplies slower than it can (meter.py) is repeated, whosever it is
-  watch    elek with its statistics on and off, in many short turns: a difference of a percent drowns in the drift of long ones
-  first    time from process start to the first result, and the peak RSS then: fresh processes, taking turns
+"""Measures elek in turns with ONNX Runtime, OpenVINO, ncnn and PyTorch: the same networks (dense and channel-pruned), weights,
+pixels, threads and precision (f32, or bf16 where the CPU multiplies it). Outputs are compared before anything is timed. There are
+four kinds of jobs, all in one JSON:
+  speed    per network, variant and batch: every engine stays alive and they take turns, in another order each round; peak RSS.
+           If the machine multiplies slower than it can before or after a turn (meter.py), the turn is repeated for any engine
+  watch    elek with statistics on and off, in many short turns: in long turns a difference of one percent is lost in the drift
+  first    time from process start to the first result, and the peak RSS then: fresh processes in turns
   observe  time and peak RSS of fresh processes that collect statistics over 10 and 100 batches: elek beside PyTorch's hooks
-Started by bench/peers/run, which makes the environment. Tables and plot come from the JSON: bench/peers/report.py.
+bench/peers/run starts this file and makes its environment. bench/peers/report.py makes tables and plot from the JSON.
 """
 import argparse
 import json
@@ -26,9 +27,9 @@ import generated  # noqa: E402
 import networks  # noqa: E402
 import report  # noqa: E402
 
-# Of the largest logit, between any engine and ONNX Runtime in f32 (in f32 without it: the first engine). bf16 rounds by up to
-# 2^-9: sqrt(2 * 104) 2^-9 = 0.028 where the weights and outputs of ResNet-101's 104 convolutions err on their own and one after
-# another adds up. What differs by less than f32's bound has not computed in bf16.
+# Bounds for the difference between any engine and ONNX Runtime in f32 (in f32 without it: the first engine), as a share of the
+# largest logit. bf16 rounds by up to 2^-9. In ResNet-101 the weights and outputs of 104 convolutions have independent errors that
+# add up: sqrt(2 * 104) 2^-9 = 0.028. An engine that differs by less than f32's bound has not computed in bf16.
 TOLERANCE = {"f32": 1e-4, "bf16": 0.03}
 NO_BF16 = {"onnxruntime": "no bf16 on the CPU"}
 PAUSE_S = 0.1  # before a turn, and before the meter: lets the threads of the one before stop spinning
@@ -55,7 +56,7 @@ FULL = {"cells": [(n, v, b) for v in networks.VARIANTS for n in networks.NETWORK
 
 
 class Meter:
-    """Tells whether the machine is at full speed just now. What stays slow for METER_WAIT_S is full speed from then on."""
+    """Tells whether the machine is at full speed now. If it stays slow for METER_WAIT_S, that counts as full speed from then on."""
 
     def __init__(self, threads):
         self.child = child.Child("meter", [sys.executable, HERE / "meter.py", threads], threads)
@@ -80,7 +81,7 @@ class Meter:
 
 
 def turn_of(one, runs, meter):
-    """(the us of its runs, how often it was repeated)"""
+    """(the microseconds of its runs, how often the turn was repeated)"""
     for repeated in range(TRIES):
         meter.wait()
         time.sleep(PAUSE_S)
@@ -118,7 +119,7 @@ def logits_of(args, one):
 
 
 def compare(logits, precision="f32", base=None):
-    """Each engine's largest difference from the base, as a share of the base's largest logit; or no measurement."""
+    """Each engine's largest difference from the base, as a share of the base's largest logit. Too large: no measurement."""
     if base is None:
         base = logits["onnxruntime"] if "onnxruntime" in logits else next(iter(logits.values()))
     scale = float(np.abs(base).max())
@@ -137,7 +138,7 @@ def compare(logits, precision="f32", base=None):
 
 
 def logits_in_f32(args, files, name, variant, batch):
-    """ONNX Runtime's: what every engine's bf16 is held against."""
+    """ONNX Runtime's logits in f32: every engine's bf16 is compared with them."""
     one = start(args, files, "onnxruntime", name, variant, batch)
     one.ask(f"pixels {args.pixels}")
     logits = logits_of(args, one)
@@ -175,7 +176,7 @@ def speed(args, files, name, variant, batch):
 
 
 def watch(args, files, name, batch):
-    """Pairs of turns: [[us without, us with], …], each the median of a turn of some 0.1 s, or of one run; those at full speed."""
+    """Pairs of turns at full speed: [[us without, us with], …], each the median of a turn of about 0.1 s, or of one run."""
     write_pixels(args, files, name, "dense", batch)
     pair = [start(args, files, peer, name, "dense", batch) for peer in ("elek", "elek+std-consumer")]
     for one in pair:
@@ -232,7 +233,7 @@ def observe_once(args, files, peer, batches):
     begin = time.perf_counter()
     samples = one.ask(f"collect {batches} 7")["samples"]
     seconds = time.perf_counter() - begin
-    # elek answers with the samples in its sums: a collection that did not happen must not look cheap
+    # elek answers with the number of samples in its sums: a collection that did not happen must not look cheap
     if peer != "elek" and samples < batches * OBSERVE_BATCH:
         raise SystemExit(f"{peer}: collected {samples} samples, expected {batches * OBSERVE_BATCH} or more")
     figures = one.ask("memory")
@@ -267,7 +268,7 @@ def observe(args, files):
 
 
 def jobs_of(args, files):
-    """[(name, estimated seconds, function)] in order. The estimate takes 2 cores of the class measured so far: 150 GMAC/s."""
+    """[(name, estimated seconds, function)] in order. The estimate is for two cores like those measured so far: 150 GMAC/s."""
     def run_s(name, variant, batch):
         return files.macs(name, variant) * batch / 150e9
 
@@ -359,7 +360,7 @@ def write(args, data):
 
 
 def built_from(driver):
-    """The commit that was measured: the checkout may have gone on since it was built."""
+    """The commit that was measured: the checkout may have changed since the build."""
     commit = subprocess.run([driver, "--version"], check=True, capture_output=True, text=True).stdout.strip()
     return {"sha": commit.removesuffix("-dirty"), "dirty": commit.endswith("-dirty")}
 

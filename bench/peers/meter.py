@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast the machine multiplies just now: a child that answers "speed" with the GFLOP/s of a matrix product on all its threads.
+"""How fast the machine multiplies now: a child that answers "speed" with the GFLOP/s of a matrix product on all its threads.
 
     python meter.py THREADS
 On a shared machine two processors may give the speed of one for seconds at a time. bench/peers/measure.py asks before and after
-each turn and repeats, for every engine alike, the turns that such a phase has touched. The product is numpy's (OpenBLAS): neither
-elek's nor a peer's kernel decides what counts.
+each turn, and repeats turns that were affected, for every engine alike. The product is numpy's (OpenBLAS), so neither elek's nor a
+peer's kernel decides which turns count.
 """
 import os
 import pathlib

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The networks that elek and its peers are measured on, and the files that each engine loads: an elek model (elek prepare, then
-elek coverage where it is pruned), and from that same file ONNX and ncnn. Made once in the work folder, and again when elek is
-newer than they are. Random weights: speed does not depend on them, and tests/golden holds the logits against PyTorch's.
+elek coverage where it is pruned), and from that same file ONNX and ncnn. They are made once in the work folder, and
+again when elek is newer. The weights are random: speed does not depend on them, and tests/golden compares the logits with PyTorch's.
 """
 import contextlib
 import json
@@ -94,7 +94,7 @@ class Files:
             left.unlink()
 
     def onnx_of_batch(self, name, variant, batch):
-        """ONNX with a fixed batch: the form that lets a runtime plan its memory. One file, overwritten by the next call."""
+        """ONNX with a fixed batch, so that a runtime can plan its memory. One file; the next call overwrites it."""
         import onnx
 
         model = onnx.load(self.path(name, variant, "onnx"))
@@ -106,7 +106,7 @@ class Files:
         return path
 
     def about(self, name, variant):
-        """What a worker needs to make the network's input of uint8 pixels."""
+        """What a worker needs to make the network's input from uint8 pixels."""
         import graph_net
 
         about = graph_net.metadata(self.model(name, variant))

@@ -46,12 +46,12 @@ def spread(values):
 
 
 def ratios(rounds, above, below):
-    """Time of `above` over time of `below`, round by round: a machine's speed drifts between rounds, not within one."""
+    """Time of `above` divided by time of `below`, per round: a machine's speed drifts between rounds, not within one."""
     return spread([median(a) / median(b) for a, b in zip(rounds[above], rounds[below])])
 
 
 def summary(result):
-    """Of one cell: each engine's ms a batch, the best peer, elek's speed over it, the verdict."""
+    """For one cell: each engine's ms per batch, the best peer, elek's speed over it, the verdict."""
     rounds = result["rounds_us"]
     ms = {peer: spread([us / 1e3 for turn in turns for us in turn]) for peer, turns in rounds.items()}
     peers = [peer for peer in rounds if not peer.startswith("elek")]
@@ -91,7 +91,7 @@ def folded(text):
 
 
 def part(row, name):
-    """Of a job; the first files knew dense networks in f32 only."""
+    """A field of a job; the first files had only dense networks in f32."""
     return row.get(name, {"variant": "dense", "precision": "f32"}.get(name))
 
 
@@ -127,13 +127,13 @@ def commit(sitting):
 
 
 def origin(rows):
-    """Which elek, and when."""
+    """Which commits of elek were measured, and when."""
     words = [f"elek {commit(r['sitting'])}" + (f" of {r['sitting']['date']}" if r["sitting"]["date"] else "") for r in rows]
     return ", ".join(dict.fromkeys(words))
 
 
 def with_commits(head, cells, rows):
-    """Another column where the rows are not of one commit."""
+    """Adds a column if the rows come from several commits."""
     commits = [commit(row["sitting"]) for row in rows]
     return grid(head, cells) if len(set(commits)) == 1 else grid([*head, "of elek"], [[*c, sha] for c, sha in zip(cells, commits)])
 
@@ -147,7 +147,7 @@ def label(result):
 
 
 def cell(result, peer, figures, text):
-    """Of an engine in a row: its figure, or why there is none."""
+    """One engine in a row: its figure, or why there is none."""
     return text(figures[peer]) if peer in figures else result.get("left_out", {}).get(peer, "")
 
 
@@ -201,8 +201,8 @@ def difference_table(results):
 
 
 def price(turns):
-    """Median of the pairs' ratios with its 95 % interval: between the order statistics that n/2 -+ 1.96 sqrt(n)/2 name, which
-    holds for any distribution; and the fastest turn's over the fastest turn's, which other work on the machine touches least."""
+    """Median of the pairs' ratios with its 95 % interval, between the order statistics n/2 -+ 1.96 sqrt(n)/2 (valid for any
+    distribution); and the ratio of the fastest turns, which other work on the machine affects least."""
     ratio, n = sorted(with_it / without for without, with_it in turns), len(turns)
     reach = 0.98 * math.sqrt(n)
     low, high = max(0, math.floor(n / 2 - reach) - 1), min(n - 1, math.ceil(n / 2 + reach))
@@ -264,12 +264,12 @@ def observe_table(result):
 
 
 def was_quiet(machine):
-    """Whether what else ran took less than a tenth of a core (the first files know the load average only)."""
+    """Whether other work took less than a tenth of a core (the first files have only the load average)."""
     return machine["busy_cores_before"] <= 0.1 if "busy_cores_before" in machine else machine["load_before"] <= 0.3
 
 
 def machine_lines(sittings):
-    """Machine and peers, once where all are the same."""
+    """Machine and peers; only once if all are the same."""
     lines = []
     for s in sittings:
         versions = [f"{peer} {v.split('-')[0]}" for peer, v in s["versions"].items() if peer != "pytorch-channels-last"]
@@ -289,7 +289,7 @@ def machine_lines(sittings):
 
 
 def repeats(rows):
-    """How many turns were repeated because the machine was slow, and of whom; nothing of files that did not look."""
+    """How many turns were repeated because the machine was slow, per engine; nothing for files that did not check."""
     looked = [row for row in rows if "repeated" in row]
     turns = sum(len(rounds) for row in looked for rounds in row["rounds_us"].values())
     by = {peer: sum(row["repeated"].get(peer, 0) for row in looked) for peer in engines(looked)}
@@ -333,7 +333,7 @@ ROW, LEFT, WIDTH, TOP = 26, 330, 1000, 64  # LEFT: the longest name's end
 
 
 def svg(results):
-    """A row a cell: each engine's images/s over those of the fastest peer (1.0), with its 10-90 % range, on a log axis."""
+    """One row per cell: each engine's images/s over those of the fastest peer (1.0), with its 10-90 % range, on a log axis."""
     cells = [(label(r) + f", batch {r['batch']}" + ("" if part(r, "precision") == "f32" else f", {r['precision']}"), summary(r))
              for r in results]
     cells = [(name, s) for name, s in cells if "best" in s]
@@ -391,13 +391,13 @@ def name_of(file):
 
 
 def named_in(docs):
-    """The files that the page's tables are made of."""
+    """The files that the page's tables were made from."""
     named = re.search(r"`bench/peers/report.py ([^`]+)`", docs.read_text())
     return [ROOT / word for word in named.group(1).split()] if named else []
 
 
 def update(files, docs):
-    """The part of `docs` between the markers, and the plot beside it."""
+    """Writes the part of `docs` between the markers, and the plot beside it."""
     outside = [str(file) for file in files if docs.is_relative_to(ROOT) and not file.resolve().is_relative_to(ROOT)]
     if outside:
         raise SystemExit(f"{', '.join(outside)}: what the page is made of belongs beside it; put it into bench/results")
@@ -412,7 +412,7 @@ def update(files, docs):
 
 
 def add_to(file, docs):
-    """The page made anew of what it was made of and, last, `file`."""
+    """Makes the page anew from its files and, last, `file`."""
     update([*(each for each in named_in(docs) if each.resolve() != file.resolve()), file], docs)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One of elek's peers as a child that obeys the lines of bench/driver.cpp: pixels, logits, run, collect, memory.
+"""One of elek's peers as a child process that obeys the lines of bench/driver.cpp: pixels, logits, run, collect, memory.
 
     python worker.py PEER FILE BATCH THREADS ABOUT PRECISION
 PEER: onnxruntime, openvino (FILE is ONNX), ncnn (FILE.param, FILE.bin), pytorch, pytorch-channels-last (FILE is an elek model),
@@ -7,7 +7,8 @@ the last two also with +store, +seed-sums or +sums: forward hooks on every convo
   store: keep it, as pruning scripts commonly do       seed-sums: add each batch's per-channel sum of spatial means on the CPU
   sums: add up sum, sum of squares and count of positive values, as elek's std-consumer and coverage need them
 ABOUT: JSON with the input's shape, mean and std. PRECISION: f32, or bf16 (not ONNX Runtime). Peers get normalised pixels once,
-before timing (PyTorch in bf16, if it computes so); elek normalises uint8 in every run. Only what the peer needs is imported: the time to the first result is measured too.
+before timing (PyTorch in bf16, if it computes in bf16); elek normalises uint8 in every run. Only the modules that the peer needs are
+imported, because the time to the first result is measured too.
 """
 import json
 import os
@@ -74,7 +75,7 @@ def ncnn(path, threads, precision):
 
 
 def hooks(net, mode):
-    """Collects in `mode`; what it returns holds the collection alive."""
+    """Collects in `mode`; the collection lives as long as the returned object."""
     import torch
 
     kept = {}

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ledger: which bytes are whose. Ledger is a resource that tells blocks apart by their use and keeps what each use held
-// when all of them together held most, with the system's own figure of that moment. account() reconciles it with the system's
-// figure of now: on the host what our pool holds, what of that was never touched, the program's and its libraries' pages, and
-// the rest; on a device what was in use there before, and the rest. They sum to the system's figure by construction; the rest
-// being small is what a test looks at. Tests: tests/unit/ledger_test.cpp, tests/cli/memory_test.cpp
+// The ledger: an account of whose bytes they are. Ledger is a memory resource that knows the use of each block (BlockLabel). It
+// keeps what each use held at the moment when all uses together held most, with the system's own figure of that moment.
+// account() compares the uses with the system's figure of now. On the host it adds what the pool holds, what of that was never
+// written, the pages of the program and its libraries, and the rest. On a device it adds what was in use before us, and the
+// rest. The parts always sum to the system's figure; a test checks that the rest is small.
+// Tests: tests/unit/ledger_test.cpp, tests/cli/memory_test.cpp
 #pragma once
 
 #include <array>
@@ -22,20 +23,20 @@ using UseBytes = std::array<size_t, kUses>;
 
 class Ledger final : public Policy {
  public:
-  /// The moment when all uses together held most. By the time when bytes are given back they have been written, so the system's
-  /// figure is read at the first release after a new peak, just before it: uses and system_bytes are of one moment. While
-  /// nothing has been given back since, that moment is now.
+  /// The moment when all uses together held most. The system's figure is read just before the first release after a new peak:
+  /// by then the blocks have been written, and uses and system_bytes belong to one moment. If nothing has been given back since
+  /// the peak, that moment is now.
   struct Peak {
     UseBytes uses{};
     size_t system_bytes = 0;  // MemoryResource::system_bytes() of the upstream
   };
-  /// What is in use on a device now, before anything of ours, is remembered for its account.
+  /// Remembers what is in use on a device now, before anything of ours, for its account.
   explicit Ledger(MemoryResource& upstream) : Policy(upstream), system_bytes_before_(upstream.system_bytes()) {}
-  /// An arena of this size is about to be allocated; so much of it is activations at the step that needs most, the remainder is
-  /// workspace. Without it an arena counts as activations.
+  /// Call before an arena of this size is allocated. `activations_bytes` of it are activations at the step that needs most; the
+  /// rest is workspace. Without this call an arena counts as activations.
   void announce_arena(size_t arena_bytes, size_t activations_bytes);
   [[nodiscard]] UseBytes live() const;
-  /// Costs a look at the system's figure (microseconds) while nothing has been given back since the peak.
+  /// Costs one read of the system's figure (microseconds) if nothing has been given back since the peak.
   [[nodiscard]] Peak peak() const;
   void reset_peak();  // the peak becomes the live bytes of now
   [[nodiscard]] size_t system_bytes_before() const noexcept { return system_bytes_before_; }
@@ -46,7 +47,7 @@ class Ledger final : public Policy {
   struct Entry {
     Use use = Use::kOther;
     size_t bytes = 0;
-    size_t workspace_bytes = 0;  // of an arena's
+    size_t workspace_bytes = 0;  // of the arena
   };
   void book(const Entry& entry, bool in) noexcept;
   const size_t system_bytes_before_;
@@ -59,17 +60,18 @@ class Ledger final : public Policy {
   size_t announced_arena_ = 0, announced_activations_ = 0;
 };
 
-/// Where the bytes are that the system counts. uses + pool - untouched + library + rest = system.
+/// Where the bytes are that the system counts: uses + pool - untouched + library + rest = system.
 struct Account {
   UseBytes uses{};
-  size_t pool_bytes = 0;       // of the pool's segments, in no block: free, or rounding
-  size_t untouched_bytes = 0;  // of the pool's segments, never written: the system has given no page yet. Host only
+  size_t pool_bytes = 0;       // in the pool's segments, but in no block: free, or rounding
+  size_t untouched_bytes = 0;  // in the pool's segments, never written, so without a page. Host only
   size_t library_bytes = 0;    // host: pages of the program, its libraries and mapped files; device: in use there before us
   int64_t rest_bytes = 0;      // host: heap outside our resources, stacks, what malloc keeps; pages shared at edges make it
                                // inexact. Device: kernels and handles loaded since, and what others there took or gave back
   size_t system_bytes = 0;     // the process's resident bytes, or those in use on the device; 0 where the system does not say
 };
-/// Of now. Costs a read of /proc/self/status and one system call a segment; on a device one question to the driver.
+/// The account of now. Costs a read of /proc/self/status and one system call per segment; on a device one question to the
+/// driver.
 [[nodiscard]] Account account(const Ledger& ledger, const Pool& pool);
 
 }  // namespace elek

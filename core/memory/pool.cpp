@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the pool does, from the outside in: allocate, deallocate, growing and trimming. Its books: pool_books.cpp.
-// The lock is held while the upstream is asked: that is rare, and two threads must not both grow for the same shortage.
+// The pool from the outside in: allocate, deallocate, growing and trimming. Its lists of blocks are in pool_books.cpp. The lock
+// is held while the upstream is asked. This is rare, and two threads must not both grow for the same shortage.
 // Tests: tests/contract/memory_resource_test.cpp, tests/contract/pool_test.cpp
 #include "core/memory/pool.h"
 
@@ -21,7 +21,7 @@ size_t rounded_up(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment *
 void warn_without_throwing(const char* message, size_t bytes) noexcept {
   try {
     warn(message + (" (" + std::to_string(bytes) + " bytes)"));
-  } catch (const std::bad_alloc&) {  // no memory to say so; the count of misuses still does
+  } catch (const std::bad_alloc&) {  // no memory for the warning; the count of misuses still shows it
   }
 }
 
@@ -92,7 +92,7 @@ void Pool::Impl::deallocate(void* block, size_t bytes, Stream stream) noexcept {
   ++figures_.deallocations;
   StreamOrder::Mark mark = order_.mark(stream);
   int32_t lane = mark == StreamOrder::kPassed ? 0 : lane_of(stream);
-  if (lane < 0) {  // the stream never allocated here, and there may be no memory to note it now: wait for it instead
+  if (lane < 0) {  // an unknown stream, and there may be no memory to add it now: wait for it instead
     order_.wait(mark);
     order_.forget(mark);
     mark = StreamOrder::kPassed;
@@ -104,7 +104,7 @@ void Pool::Impl::deallocate(void* block, size_t bytes, Stream stream) noexcept {
 Pool::Impl::Index Pool::Impl::grow(size_t bytes, size_t asked, int32_t lane, const BlockLabel& label) {
   try {
     return add_segment(std::max(bytes, options_.segment_bytes), label);
-  } catch (const OutOfMemory&) {  // the rest of this function is the answer
+  } catch (const OutOfMemory&) {  // handled by the rest of this function
   }
   settle(/*wait=*/true);
   if (const Index found = best_fit_for(lane, bytes); found != kNil) return found;
@@ -129,9 +129,9 @@ Pool::Impl::Index Pool::Impl::add_segment(size_t bytes, const BlockLabel& label)
   ++figures_.upstream_allocations;
   figures_.reserved_bytes += bytes;
   figures_.peak_reserved_bytes = std::max(figures_.peak_reserved_bytes, figures_.reserved_bytes);
-  size_t place = 0;  // the lowest vacant one
+  size_t place = 0;  // the lowest unused one
   while (place < segments_.size() && segments_[place].base != nullptr) ++place;
-  if (place == segments_.size()) segments_.emplace_back();  // room was made in the books
+  if (place == segments_.size()) segments_.emplace_back();  // make_room_in_books() reserved it
   const Index index = new_block();
   Block& b = blocks_[index];
   b.bytes = bytes;
@@ -169,7 +169,7 @@ void Pool::Impl::give_back(Index index, int32_t lane, StreamOrder::Mark mark) no
   blocks_[index].mark = mark;
   const auto joins = [&](Index other) { return other != kNil && blocks_[other].free && blocks_[other].lane == lane; };
   const Index left = blocks_[index].before, right = blocks_[index].after;
-  if (lane != 0) {  // the later mark covers both: out of the queue and in again
+  if (lane != 0) {  // the later mark covers both: take it out of the queue and put it in again
     for (const Index other : {left, right}) {
       if (!joins(other)) continue;
       unfile(other);
@@ -178,7 +178,7 @@ void Pool::Impl::give_back(Index index, int32_t lane, StreamOrder::Mark mark) no
     file(index);
     return;
   }
-  // Everybody's: the neighbour that is filed already grows, and mostly stays in its class.
+  // Lane 0 (free for every stream): a neighbour that is in a list already grows in place, and mostly stays in its class.
   if (joins(left)) {
     if (joins(right)) {
       unfile(right);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pool's books: blocks in segments, free blocks in size classes a lane, blocks in use by address. Everything after
-// make_room_in_books() works in memory that is there already, so that giving back cannot fail.
+// The pool's lists: blocks in segments, free blocks by size class and lane, blocks in use by address. make_room_in_books()
+// reserves memory first, and everything after it works in that memory. So giving back cannot fail.
 // Tests: tests/contract/pool_test.cpp
 #include <algorithm>
 #include <bit>
@@ -9,7 +9,8 @@
 
 namespace elek {
 
-/// Room for one more stream, segment, block in use, and two more blocks (a segment's and what a split leaves over).
+/// Reserves entries for one more stream, segment and block in use, and for two more blocks (a new segment's, and the rest of a
+/// split).
 void Pool::Impl::make_room_in_books(Stream stream) {
   if (lane_of(stream) < 0) {
     lanes_.emplace_back();
@@ -57,8 +58,8 @@ bool Pool::Impl::fits_better(Index a, Index b) const noexcept {
   return x.segment != y.segment ? x.segment < y.segment : x.offset < y.offset;
 }
 
-/// The smallest block of the lane with at least `bytes`. Of several that fit exactly the one given back last: it may still be
-/// in a cache. Otherwise the lowest.
+/// The smallest block of the lane with at least `bytes`. Of several that fit exactly, the one given back last: it may still be
+/// in a cache. Otherwise the one at the lowest place.
 Pool::Impl::Index Pool::Impl::best_fit(const Lane& lane, size_t bytes) const noexcept {
   if (lane.blocks == 0) return kNil;
   const size_t own = class_of(bytes);
@@ -80,7 +81,7 @@ Pool::Impl::Index Pool::Impl::best_fit(const Lane& lane, size_t bytes) const noe
   return kNil;
 }
 
-/// From what everybody may have and what this lane's stream alone may have; of equals the stream's own.
+/// Looks in lane 0 and in this lane's own blocks; of equal blocks it takes the stream's own.
 Pool::Impl::Index Pool::Impl::best_fit_for(int32_t lane, size_t bytes) const noexcept {
   const Index own = best_fit(lanes_[static_cast<size_t>(lane)], bytes);
   const Index common = best_fit(lanes_[0], bytes);
@@ -106,7 +107,7 @@ bool Pool::Impl::spans_segment(Index index) const noexcept {
   return b.bytes == segments_[static_cast<size_t>(b.segment)].bytes;
 }
 
-/// Two free blocks side by side become the left one. The later mark covers both.
+/// Joins two free neighbours into the left one. The later mark covers both.
 Pool::Impl::Index Pool::Impl::join(Index left, Index right) noexcept {
   Block& l = blocks_[left];
   const Block& r = blocks_[right];
@@ -148,7 +149,7 @@ void Pool::Impl::file(Index index) noexcept {
     if (spans_segment(index)) empty_bytes_ += b.bytes;
     return;
   }
-  b.queue_before = lane.newest;  // by mark: almost always the newest
+  b.queue_before = lane.newest;  // ordered by mark: almost always the newest
   while (b.queue_before != kNil && blocks_[b.queue_before].mark > b.mark) b.queue_before = blocks_[b.queue_before].queue_before;
   b.queue_next = b.queue_before == kNil ? lane.oldest : blocks_[b.queue_before].queue_next;
   (b.queue_before == kNil ? lane.oldest : blocks_[b.queue_before].queue_next) = index;
@@ -169,7 +170,7 @@ void Pool::Impl::unfile(Index index) noexcept {
   (b.queue_next == kNil ? lane.newest : blocks_[b.queue_next].queue_before) = b.queue_before;
 }
 
-/// Its place in the queue of marks does not depend on its size.
+/// Changes the size class only: the place in the queue of marks does not depend on the size.
 void Pool::Impl::resize(Index index, size_t offset, size_t bytes) noexcept {
   Block& b = blocks_[index];
   const size_t before = class_of(b.bytes), after = class_of(bytes);
@@ -181,7 +182,7 @@ void Pool::Impl::resize(Index index, size_t offset, size_t bytes) noexcept {
   if (b.lane == 0 && spans_segment(index)) empty_bytes_ += b.bytes;
 }
 
-/// What is left over keeps its place in the books, and waits as before.
+/// The rest stays in the lists, and waits for the same mark.
 Pool::Impl::Index Pool::Impl::carve(Index index, size_t bytes) noexcept {
   const Index made = new_block();
   Block& b = blocks_[index];
@@ -224,12 +225,12 @@ size_t Pool::Impl::find(const void* address) const noexcept {
   }
 }
 
-/// Takes the entry out and moves later ones of the same run up, so that no search stops too early.
+/// Removes the entry and moves later entries of the same run up, so that no search stops too early.
 void Pool::Impl::strike(size_t hole) noexcept {
   const size_t mask = table_.size() - 1;
   for (size_t slot = (hole + 1) & mask; table_[slot].address != nullptr; slot = (slot + 1) & mask) {
     const size_t home = slot_of(table_[slot].address);
-    if (((slot - home) & mask) >= ((slot - hole) & mask)) {  // its home is not behind the hole
+    if (((slot - home) & mask) >= ((slot - hole) & mask)) {  // its home slot is not after the hole
       table_[hole] = table_[slot];
       hole = slot;
     }

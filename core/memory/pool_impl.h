@@ -32,12 +32,12 @@ struct Pool::Impl {
 
   using Index = uint32_t;  // of a block in blocks_
   static constexpr Index kNil = std::numeric_limits<Index>::max();
-  static constexpr size_t kExactClasses = 16;  // below 16 units of kAlignment every size has its own class,
-  static constexpr size_t kSubclasses = 8;     // above it each power of two has eight
+  static constexpr size_t kExactClasses = 16;  // below 16 units of kAlignment each size has its own class;
+  static constexpr size_t kSubclasses = 8;     // above, each power of two has eight classes
   static constexpr size_t kClasses = kExactClasses + kSubclasses * 52;
   static constexpr size_t kWords = (kClasses + 63) / 64;
 
-  struct Block {  // one cache line: what only users of the block need lies in its Tag
+  struct Block {  // one cache line; what is needed only for blocks in use is in Tag
     size_t offset = 0;
     size_t bytes = 0;
     StreamOrder::Mark mark = StreamOrder::kPassed;
@@ -53,11 +53,11 @@ struct Pool::Impl {
     std::array<char, kLabelBytes> label{};
   };
   struct Segment {
-    std::byte* base = nullptr;  // null: the place is vacant
+    std::byte* base = nullptr;  // null: unused entry
     size_t bytes = 0;
     Index first = kNil;
   };
-  /// Free blocks that one stream may have. Lane 0 is everybody's.
+  /// Free blocks that one stream may use. Lane 0 is for every stream.
   struct Lane {
     void* stream = nullptr;
     std::array<Index, kClasses> head;
@@ -79,12 +79,12 @@ struct Pool::Impl {
   void* take(Index index, size_t bytes, size_t asked, std::string_view label) noexcept;
   void give_back(Index index, int32_t lane, StreamOrder::Mark mark) noexcept;
   Index join(Index left, Index right) noexcept;
-  void file(Index index) noexcept;                                 // into its lane's classes (and queue)
-  void unfile(Index index) noexcept;                               // out of them
-  void link(Index index, size_t size_class) noexcept;              // into one class of its lane
-  void unlink(Index index, size_t size_class) noexcept;            // out of it
-  void resize(Index index, size_t offset, size_t bytes) noexcept;  // of a filed block; moves it to another class if need be
-  Index carve(Index index, size_t bytes) noexcept;                 // the first bytes of a filed block, as a block of its own
+  void file(Index index) noexcept;                                 // adds it to its lane's classes (and queue)
+  void unfile(Index index) noexcept;                               // removes it from them
+  void link(Index index, size_t size_class) noexcept;              // adds it to one class of its lane
+  void unlink(Index index, size_t size_class) noexcept;            // removes it
+  void resize(Index index, size_t offset, size_t bytes) noexcept;  // of a block in the lists; changes its class if needed
+  Index carve(Index index, size_t bytes) noexcept;                 // splits the first bytes off a block in the lists
   void settle(bool wait) noexcept;                                 // moves blocks whose mark has passed to lane 0
   size_t trim_locked() noexcept;
   size_t release_segment(int32_t segment) noexcept;
@@ -104,7 +104,7 @@ struct Pool::Impl {
   mutable std::mutex mutex_;
   std::vector<Block> blocks_;
   std::vector<Tag> tags_;     // of the same index
-  std::vector<Index> spare_;  // vacant entries of blocks_
+  std::vector<Index> spare_;  // unused entries of blocks_
   std::vector<Segment> segments_;
   std::vector<Lane> lanes_;
   struct Entry {

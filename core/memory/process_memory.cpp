@@ -61,7 +61,7 @@ size_t resident_bytes_of(std::span<const std::byte> memory) {
   const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto begin = reinterpret_cast<uintptr_t>(memory.data()) / page * page;
   const uintptr_t end = reinterpret_cast<uintptr_t>(memory.data()) + memory.size();
-  constexpr size_t kPages = 4096;  // asked at once
+  constexpr size_t kPages = 4096;  // per call
   std::array<unsigned char, kPages> there{};
   size_t resident = 0;
   for (uintptr_t at = begin; at < end; at += kPages * page) {

@@ -23,8 +23,8 @@ namespace elek {
 namespace {
 
 /// Asks for pages of 2 MiB where the system gives them on request. Kernels walk through tens of megabytes in many streams at
-/// once (36 transform points, say), and each page of 4 KiB would be looked up anew. Only a wish: where it is not granted, that
-/// much speed is lost and nothing else. Cost: a large block may occupy up to a page more than was written to.
+/// once (36 transform points, for example), and the address of each 4 KiB page would be looked up anew. If the request is
+/// refused, only that speed is lost. Cost: a large block may occupy up to one page more than was written.
 void prefer_large_pages([[maybe_unused]] void* block, [[maybe_unused]] size_t bytes) {
 #ifdef MADV_HUGEPAGE
   constexpr size_t kFrom = size_t{4} << 20, kSmallPage = 4096;
@@ -55,7 +55,7 @@ void MemoryResource::deallocate(void* block, size_t bytes, Stream stream) noexce
 
 void* HostResource::do_allocate(size_t bytes, const BlockLabel& label, Stream /*stream*/) {
   void* block = nullptr;
-  // aligned_alloc wants a multiple of the alignment; a size that cannot be rounded up cannot be had either.
+  // aligned_alloc needs a multiple of the alignment. A size that cannot be rounded up cannot be allocated either.
   if (bytes <= static_cast<size_t>(std::numeric_limits<ptrdiff_t>::max()) - kAlignment) {
     block = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
   }
@@ -75,7 +75,7 @@ MemoryResource& host_resource() {
   // Never destroyed: tensors of static lifetime may outlive main.
   static MemoryResource& resource = *[] {
 #ifdef __GLIBC__
-    // A large block is to go back to the system as soon as it is free. Left alone, glibc raises its threshold to the largest
+    // A large block should go back to the system as soon as it is free. By default glibc raises its threshold to the largest
     // block given back so far (up to 32 MB) and then keeps such blocks in its heap: 21 MB after packing a ResNet-18's weights.
     (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
 #endif
@@ -113,7 +113,8 @@ void* Tracker::do_allocate(size_t bytes, const BlockLabel& label, Stream stream)
   try {
     const std::lock_guard lock(mutex_);
     if (recording_) {
-      // Room for this event and for the end of every live block, so that deallocation, which must not throw, needs none.
+      // Reserves an entry for this event and for the end of every live block: deallocation must not throw, so it must not
+      // allocate.
       const size_t needed = events_.size() + 2 + static_cast<size_t>(figures_.allocations - figures_.deallocations);
       if (events_.capacity() < needed) {
         events_.reserve(std::max(needed, 2 * events_.capacity()));
@@ -135,7 +136,7 @@ void Tracker::do_deallocate(void* block, size_t bytes, Stream stream) noexcept {
   {
     const std::lock_guard lock(mutex_);
     if (recording_) {
-      events_.push_back({false, bytes, reinterpret_cast<uintptr_t>(block), {}});  // room was made by do_allocate
+      events_.push_back({false, bytes, reinterpret_cast<uintptr_t>(block), {}});  // do_allocate reserved the entry
     }
     figures_.live_bytes -= bytes;
     ++figures_.deallocations;
@@ -151,7 +152,7 @@ size_t Limit::live_bytes() const {
 void* Limit::do_allocate(size_t bytes, const BlockLabel& label, Stream stream) {
   {
     const std::lock_guard lock(mutex_);
-    if (bytes > limit_bytes_ - live_bytes_) {  // live <= limit always holds: no overflow on either side
+    if (bytes > limit_bytes_ - live_bytes_) {  // live <= limit always, so neither side overflows
       throw OutOfMemory(
           "the memory limit leaves no room for '" + std::string(label.name) + "'; raise --memory-limit or lower the batch",
           {.requested_bytes = bytes,
@@ -160,7 +161,7 @@ void* Limit::do_allocate(size_t bytes, const BlockLabel& label, Stream stream) {
            .limit_bytes = limit_bytes_,
            .largest_free_bytes = limit_bytes_ - live_bytes_});
     }
-    live_bytes_ += bytes;  // taken before the upstream is asked, so that two threads cannot both pass the check
+    live_bytes_ += bytes;  // counted before the upstream is asked, so that two threads cannot both pass the check
   }
   void* block = nullptr;
   try {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// MemoryResource: where bytes come from. An upstream (host, pinned, CUDA) is wrapped by policies: Tracker counts, Limit refuses
-// beyond a budget, Pool reuses, Ledger says whose they are. Sessions, loaders and pruning get every tensor through one.
+// MemoryResource: a source of bytes. Policies wrap an upstream (host, pinned, CUDA): Tracker counts, Limit refuses beyond a
+// budget, Pool reuses, Ledger says whose the bytes are. Sessions, loaders and pruning get every tensor through one.
 // Tests: tests/contract/memory_resource_test.cpp (one suite over every resource)
 #pragma once
 
@@ -21,7 +21,7 @@ struct Stream {
   void* handle = nullptr;
 };
 
-/// What a block of memory is for. The ledger (ledger.h) sums live bytes by it.
+/// What a block of memory is for. The ledger (ledger.h) sums live bytes by use.
 enum class Use : uint8_t {
   kModel,  // parameters, as read
   kWeights,
@@ -29,7 +29,7 @@ enum class Use : uint8_t {
   kWorkspace,
   kStatistics,
   kStaging,
-  kMoments,  // of a repair by least squares, and what it solves in
+  kMoments,  // second moments of a least-squares repair, and its scratch
   kKept,     // activations that a repair keeps between its passes
   kOther
 };
@@ -48,7 +48,7 @@ struct BlockLabel {
       : name(block_name), use(block_use) {}
 };
 
-/// Every block starts on this boundary, so that plans made for one address hold for all.
+/// Every block starts on this boundary, so that a plan made for one address is valid for all.
 inline constexpr size_t kAlignment = 256;
 
 /// A source of memory. Thread-safe. allocate() throws OutOfMemory and leaves the resource as it was.
@@ -65,11 +65,11 @@ class MemoryResource {
   /// Gives a block back, with the size it was asked with; nullptr is ignored.
   void deallocate(void* block, size_t bytes, Stream stream = {}) noexcept;
   [[nodiscard]] virtual Device device() const noexcept = 0;
-  /// Gives back to where it came from what is kept for later and in nobody's use; returns the bytes. Whoever is about to place
-  /// large, lasting blocks asks for it first, so that they do not end up between what others left behind.
+  /// Gives free memory that is kept for later back to its source; returns the bytes. Call it before placing large, long-lived
+  /// blocks. Otherwise they may be placed between the remains of earlier work.
   virtual size_t trim() { return 0; }
-  /// What the system counts as occupied where these bytes lie: the process's resident bytes on the host, the bytes in use on a
-  /// device (all processes together, as its driver says). 0 where nobody says.
+  /// What the system counts as occupied there: the process's resident bytes on the host, the bytes in use on a device (all
+  /// processes together, as its driver says). 0 if the system does not say.
   [[nodiscard]] virtual size_t system_bytes() const noexcept { return 0; }
 
  private:
@@ -89,7 +89,7 @@ class HostResource final : public MemoryResource {
 };
 [[nodiscard]] MemoryResource& host_resource();
 
-/// A resource over another, which outlives it: what it does not do itself it passes on.
+/// A resource over another one, which must outlive it. What it does not change itself it passes on.
 class Policy : public MemoryResource {
  public:
   explicit Policy(MemoryResource& upstream) : upstream_(upstream) {}
@@ -101,7 +101,7 @@ class Policy : public MemoryResource {
   MemoryResource& upstream_;
 };
 
-/// Counts what passes through: live bytes, peak, calls.
+/// Counts live bytes, peak and calls.
 class Tracker final : public Policy {
  public:
   struct Figures {
@@ -118,7 +118,7 @@ class Tracker final : public Policy {
   };
   using Policy::Policy;
   [[nodiscard]] Figures figures() const;
-  void reset_peak();            // peak becomes the live bytes of now
+  void reset_peak();            // sets the peak to the live bytes of now
   void record_events(bool on);  // off by default: events cost memory
   [[nodiscard]] std::vector<Event> events() const;
 
@@ -131,7 +131,7 @@ class Tracker final : public Policy {
   std::vector<Event> events_;
 };
 
-/// Refuses what would take the live bytes beyond `limit_bytes` (MB = 10^6 on the command line).
+/// Refuses a request that would take the live bytes beyond `limit_bytes` (MB = 10^6 on the command line).
 class Limit final : public Policy {
  public:
   Limit(MemoryResource& upstream, size_t limit_bytes) : Policy(upstream), limit_bytes_(limit_bytes) {}

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Streams played on the host. Work runs outside the lock: it may enqueue more. Tests: tests/contract/pool_test.cpp
+// Simulated streams on the host. Work runs outside the lock, because it may enqueue more work. Tests:
+// tests/contract/pool_test.cpp
 #include "core/memory/stream_order.h"
 
 #include <new>
@@ -29,7 +30,7 @@ bool QueuedStreams::run_next(Stream stream) {
   }
   work();
   const std::lock_guard lock(mutex_);
-  ++queues_[stream.handle].done;  // after the work: a mark behind it must not pass while it runs
+  ++queues_[stream.handle].done;  // only after the work: a mark behind it must not pass while it runs
   return true;
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// StreamOrder: the one thing a pool must know about a device: when is work that used a block over? On a device a block is given
-// back while kernels that use it still wait in a stream's queue. The same stream may have it again at once, because what it
-// enqueues next runs after them; any other stream must wait for a mark (CUDA: an event) in the first stream's queue to pass.
-// HostOrder: a call on the host is over when it returns. QueuedStreams: streams whose work runs when told to, in any
-// interleaving, so that reuse rules and races are shown and tested without a device.
+// StreamOrder answers the one question that a pool has about a device: is the work that used a block over? On a device, a block
+// is given back while kernels that use it still wait in a stream's queue. The same stream may use it again at once, because its
+// later work runs after them. Any other stream must wait until a mark (CUDA: an event) in the first stream's queue has passed.
+// HostOrder: a call on the host is over when it returns. QueuedStreams: simulated streams whose work runs when told to, in any
+// interleaving. They show and test reuse rules and races without a device.
 // Tests: tests/contract/pool_test.cpp
 #pragma once
 
@@ -18,7 +18,7 @@
 
 namespace elek {
 
-/// Thread-safe. A mark made later is larger, and those of one stream pass in the order in which they were made.
+/// Thread-safe. A later mark is larger, and marks of one stream pass in the order in which they were made.
 class StreamOrder {
  public:
   using Mark = uint64_t;
@@ -27,17 +27,17 @@ class StreamOrder {
   StreamOrder(const StreamOrder&) = delete;
   StreamOrder& operator=(const StreamOrder&) = delete;
   virtual ~StreamOrder() = default;
-  /// A mark behind everything enqueued on `stream` so far. kPassed if all of that is over. Where no mark can be made, waits for
-  /// the stream and answers kPassed.
+  /// A mark behind everything enqueued on `stream` so far, or kPassed if all of that is over. If no mark can be made, waits for
+  /// the stream and returns kPassed.
   [[nodiscard]] virtual Mark mark(Stream stream) noexcept = 0;
   [[nodiscard]] virtual bool passed(Mark mark) noexcept = 0;
   /// Blocks the host until the mark has passed.
   virtual void wait(Mark mark) noexcept = 0;
-  /// Nobody will ask for this mark again.
+  /// The caller will not ask for this mark again.
   virtual void forget(Mark mark) noexcept = 0;
 };
 
-/// The host's: all work is over when the call that does it returns.
+/// The host's order: work is over when the call returns.
 class HostOrder final : public StreamOrder {
  public:
   [[nodiscard]] Mark mark(Stream /*stream*/) noexcept override { return kPassed; }
@@ -47,7 +47,7 @@ class HostOrder final : public StreamOrder {
 };
 [[nodiscard]] StreamOrder& host_order();
 
-/// Streams played on the host: enqueue() notes work down, run_next() and drain() do it. Streams are told apart by their handle.
+/// Simulated streams on the host: enqueue() stores work, run_next() and drain() run it. A stream is identified by its handle.
 class QueuedStreams final : public StreamOrder {
  public:
   void enqueue(Stream stream, std::function<void()> work);
@@ -62,7 +62,7 @@ class QueuedStreams final : public StreamOrder {
   void forget(Mark mark) noexcept override;
 
  private:
-  struct Point {  // a mark: passed once `position` pieces of the stream's work are done
+  struct Point {  // a mark: passed when `position` pieces of the stream's work are done
     void* stream = nullptr;
     uint64_t position = 0;
   };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Buffer owns bytes and knows where they came from; Tensor is a buffer with a shape and an element type. Both move, neither
-// copies: a copy is a decision and is spelled clone().
+// Buffer owns bytes and knows their resource. Tensor is a buffer with a shape and an element type. Both can be moved and cannot
+// be copied: a copy is explicit, with clone().
 // Tests: tests/unit/tensor_test.cpp
 #pragma once
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The comparator of all numeric tests. It accepts what is close and counts everything else, so that NaN, which is neither
-// close nor far, is a mismatch. A reference that is not finite proves nothing and is a mismatch too, unless it is asked for.
+// The comparator of all numeric tests. It accepts what is close and counts everything else. So NaN, which is neither close nor
+// far, is a mismatch. A reference that is not finite proves nothing and is a mismatch too, unless the caller allows it.
 // Use: const Mismatch m = compare(got, want, atol, rtol); EXPECT_EQ(m.count, 0) << m.message();
 // Tests: tests/self/compare_test.cpp
 #pragma once
@@ -13,16 +13,16 @@
 
 namespace elek::test {
 
-/// Whether the reference may hold NaN and infinity; the result must then hold the same kind at the same place.
+/// Whether the reference may hold NaN and infinity. The result must then hold the same kind at the same place.
 enum class NonFinite : uint8_t { kRefused, kSameKind };
 
 struct Mismatch {
   int64_t count = 0;   // elements that are not accepted
-  int64_t worst = -1;  // index of the worst of them: first one not comparable, else largest excess over the tolerance
+  int64_t worst = -1;  // index of the worst: the first not comparable, else the largest excess over the tolerance
   double got = 0;      // at `worst`
   double want = 0;
   double tolerance = 0;
-  std::string problem;  // what is wrong with the operands themselves (sizes)
+  std::string problem;  // what is wrong with the operands (sizes)
 
   [[nodiscard]] std::string message() const {
     std::ostringstream text;
@@ -40,7 +40,7 @@ struct Mismatch {
 
 namespace detail {
 
-/// How far beyond the tolerance: <= 0 accepted; infinite where the two cannot be compared.
+/// How far beyond the tolerance: <= 0 is accepted; infinite if the two cannot be compared.
 inline double excess(double got, double want, double tolerance, NonFinite non_finite) {
   constexpr double kNever = std::numeric_limits<double>::infinity();
   if (!std::isfinite(want)) {
@@ -56,7 +56,7 @@ inline double excess(double got, double want, double tolerance, NonFinite non_fi
 
 }  // namespace detail
 
-/// Compares two ranges of numbers element by element: accepted if |got - want| <= atol + rtol * |want|.
+/// Compares two ranges of numbers element by element. Accepted if |got - want| <= atol + rtol * |want|.
 template <typename Got, typename Want>
 [[nodiscard]] Mismatch compare(const Got& got, const Want& want, double atol, double rtol = 0.0,
                                NonFinite non_finite = NonFinite::kRefused) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Faulty: a host memory resource that fails the k-th allocation on demand, counts, and keeps the books of its users: a block
-// given back twice, with another size or never shows. Fresh and returned blocks are filled with bytes that read as NaN.
+// Faulty: a host memory resource that fails the k-th allocation on demand, counts, and checks its users: it notices a block
+// that is given back twice, with another size, or never. New and returned blocks are filled with bytes that read as NaN.
 // Use: for (int64_t k = 0;; ++k) { Faulty memory; memory.fail_at(k); try { …; break; } catch (const OutOfMemory&) { … } }
 // Tests: tests/self/faulty_test.cpp
 #pragma once
@@ -19,7 +19,7 @@ namespace elek::test {
 class Faulty final : public Policy {
  public:
   explicit Faulty(MemoryResource& upstream = host_resource()) : Policy(upstream) {}
-  /// The allocation after `k` more that succeed throws OutOfMemory, and so does every later one until heal().
+  /// The allocation after `k` successful ones throws OutOfMemory, and so does every later one until heal().
   void fail_at(int64_t k) {
     const std::lock_guard lock(mutex_);
     left_ = k;
@@ -33,7 +33,7 @@ class Faulty final : public Policy {
     const std::lock_guard lock(mutex_);
     return in_use_bytes_;
   }
-  /// Allocations asked for, failed ones included.
+  /// Number of allocations requested, including failed ones.
   [[nodiscard]] int64_t allocations() const {
     const std::lock_guard lock(mutex_);
     return allocations_;
@@ -42,7 +42,7 @@ class Faulty final : public Policy {
     const std::lock_guard lock(mutex_);
     return failures_;
   }
-  /// What users did wrong: blocks given back twice or with another size. Expect it empty.
+  /// Errors of users: blocks given back twice or with another size. Should be empty.
   [[nodiscard]] std::vector<std::string> misuse() const {
     const std::lock_guard lock(mutex_);
     return misuse_;
@@ -79,7 +79,7 @@ class Faulty final : public Policy {
   void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override {
     const std::lock_guard lock(mutex_);
     const auto found = blocks_.find(block);
-    if (found == blocks_.end()) {  // not passed on: the upstream would crash where a test should fail
+    if (found == blocks_.end()) {  // not passed on: the upstream would crash, and the test should fail instead
       misuse_.push_back("a block of " + std::to_string(bytes) + " bytes given back that is not in use");
       return;
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Guarded<T>: an output buffer that starts as poison (NaN, or a byte pattern for integers) between two canaries, so that
-// elements never written and writes outside both show. Aligned as our resources align, or off by some elements on purpose.
+// Guarded<T>: an output buffer between two canaries. It is filled with poison first (NaN, or a byte pattern for integers), so
+// elements that are never written and writes outside are both found. Aligned like our resources, or shifted by some elements on
+// purpose.
 // Tests: tests/self/guarded_test.cpp
 #pragma once
 
@@ -40,14 +41,14 @@ class Guarded {
 
   /// Fills every element with poison again; the canaries stay.
   void poison() { std::fill_n(data(), count_, poison_value()); }
-  /// No byte before or after the elements has changed.
+  /// Whether no byte before or after the elements has changed.
   [[nodiscard]] bool guards_intact() const {
     const auto end = offset_ + count_ * sizeof(T);
     const auto is_canary = [](std::byte byte) { return byte == kCanary; };
     return std::all_of(bytes_.begin(), bytes_.begin() + static_cast<ptrdiff_t>(offset_), is_canary) &&
            std::all_of(bytes_.begin() + static_cast<ptrdiff_t>(end), bytes_.end(), is_canary);
   }
-  /// Elements that still hold the poison, bit for bit.
+  /// Number of elements that still hold the poison, bit for bit.
   [[nodiscard]] size_t untouched() const {
     const T poison = poison_value();
     return static_cast<size_t>(

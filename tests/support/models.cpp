@@ -43,7 +43,7 @@ class Builder {
  private:
   [[nodiscard]] bool uses_projection(size_t stage) const {
     return options_.shortcut == TinyShortcut::kProjection || (options_.shortcut == TinyShortcut::kBoth && stage % 2 == 0) ||
-           (options_.bottleneck && stage == 0);  // an expansion at stride 1: projected in any family
+           (options_.bottleneck && stage == 0);  // an expansion at stride 1: every family has a projection here
   }
 
   ValueId conv_bn(ValueId x, const std::string& conv, const std::string& bn, int64_t channels, int64_t kernel, int64_t stride,
@@ -101,7 +101,7 @@ bool ends_with(const std::string& name, std::string_view suffix) {
   return name.size() >= suffix.size() && name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0;
 }
 
-/// He-normal weights, or as integers: three taps of +1 or -1 a filter, the rest zero.
+/// He-normal weights; or integers: three taps of +1 or -1 per filter, the rest zero.
 void fill_weight(std::vector<float>& values, const Shape& shape, bool integers, Random& random) {
   const size_t row = values.size() / static_cast<size_t>(shape[0]);
   const double deviation = std::sqrt(2.0 / static_cast<double>(row));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The double-precision interpreter: loops as the definitions in graph/graph.h read, one value after the other.
-// Slow on purpose: nothing here shares an idea with the code under test.
+// The interpreter in double precision: loops like the definitions in graph/graph.h, one value after the other. It is slow on
+// purpose, and shares no idea with the code under test.
 // Tests: tests/self/reference_test.cpp
 #include "tests/support/reference.h"
 

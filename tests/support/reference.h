@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The oracles: an interpreter of graphs in double precision, written as the definitions read (no folding, no fusion, no
-// blocking), and the sums of core/statistics.h over given stored values. Independent of all code that the product runs.
+// The references of the tests: an interpreter of graphs in double precision, written like the definitions (no folding, no
+// fusion, no blocking), and the sums of core/statistics.h over given stored values. It shares no code with the product.
 // Tests: tests/self/reference_test.cpp (values worked out by hand)
 #pragma once
 
@@ -14,8 +14,8 @@
 
 namespace elek::test {
 
-/// Moments of one batch_norm's input over one batch. PyTorch's train mode normalises by the biased variance and averages the
-/// unbiased one (divisor count - 1; equal to the biased one where count is 1) into running_var.
+/// Moments of one batch_norm's input over one batch. PyTorch's train mode normalises by the biased variance. It averages the
+/// unbiased one (divisor count - 1; equal to the biased one if count is 1) into running_var.
 struct ReferenceMoments {
   std::vector<double> mean, variance, biased_variance;  // [C]
 };
@@ -24,7 +24,7 @@ struct ReferenceOptions {
   bool batch_statistics = false;  // normalise by the batch's own moments instead of the running ones
 };
 
-/// Every value of the graph: name to [samples, C, H, W] row-major.
+/// Every value of the graph: from its name to [samples, C, H, W], row-major.
 struct ReferenceValues {
   int64_t samples = 0;
   std::map<std::string, std::vector<double>> values;
@@ -37,7 +37,7 @@ struct ReferenceValues {
 /// Preprocesses the pixels (samples x H x W x C, channels last) in double and runs the graph on them.
 [[nodiscard]] ReferenceValues run_reference(const Model& model, const std::vector<uint8_t>& nhwc_pixels, int64_t samples,
                                             const ReferenceOptions& options = {});
-/// Runs the graph on its input value given as [samples, C, H, W], no preprocessing.
+/// Runs the graph on its input value [samples, C, H, W], without preprocessing.
 [[nodiscard]] ReferenceValues run_reference_nchw(const Model& model, const std::vector<float>& nchw, int64_t samples,
                                                  const ReferenceOptions& options = {});
 
@@ -45,12 +45,12 @@ struct ReferenceValues {
 [[nodiscard]] std::vector<double> reference_conv2d(std::span<const double> x, int64_t samples, const ImageShape& input,
                                                    const Conv2dAttrs& attrs, std::span<const float> weight,
                                                    std::span<const float> bias);
-/// Any node but input, conv2d, linear and batch_norm, on the inputs given.
+/// Any node except input, conv2d, linear and batch_norm, on the given inputs.
 [[nodiscard]] std::vector<double> reference_node(const Node& node, int64_t samples, const ImageShape& input,
                                                  const std::vector<std::span<const double>>& inputs);
 
-/// The sums of core/statistics.h over values as stored ([samples, C, H, W]); every set at once. NaN and infinity take part,
-/// as arithmetic has it, and are counted; max and mean_peak are NaN where one of their operands is.
+/// The sums of core/statistics.h over stored values ([samples, C, H, W]); all sets at once. NaN and infinity take part in the
+/// sums and are counted. max and mean_peak are NaN if one of their operands is.
 struct ChannelSums {
   int64_t count = 0;
   int64_t nonfinite = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The oracles of core/statistics.h: plain double sums over stored values, one channel after the other, and column norms
-// of an im2col matrix that is really built. Tests: tests/self/reference_test.cpp
+// The references of core/statistics.h: plain double sums over stored values, one channel after the other, and column norms of a
+// real im2col matrix. Tests: tests/self/reference_test.cpp
 #include <cmath>
 #include <limits>
 
@@ -10,7 +10,7 @@
 namespace elek::test {
 namespace {
 
-/// The larger one, NaN if either is.
+/// The larger one; NaN if one of them is.
 double larger(double a, double b) {
   return std::isnan(a) || std::isnan(b) ? std::numeric_limits<double>::quiet_NaN() : std::fmax(a, b);
 }
@@ -59,7 +59,7 @@ std::vector<double> tap_norms(std::span<const float> input, int64_t samples, con
   const int64_t rows = (shape.height + 2 * padding - kernel) / stride + 1;
   const int64_t cols = (shape.width + 2 * padding - kernel) / stride + 1;
   const auto taps = static_cast<size_t>(shape.channels * kernel * kernel);
-  // The matrix that a convolution by im2col multiplies: one line an output position, one column a tap, zeros for the padding.
+  // The matrix of a convolution by im2col: one row per output position, one column per tap, zeros for the padding.
   std::vector<std::vector<float>> matrix;
   for (int64_t n = 0; n < samples; ++n) {
     for (int64_t p = 0; p < rows; ++p) {
