@@ -18,6 +18,8 @@ function(elek_layer name path)
     set(scope PUBLIC)
     target_link_libraries(${name} PRIVATE ${ARG_PRIVATE})
     elek_own_code(${name})
+    # libelek.so is made of these objects, and exports only what ELEK_API (include/elek/export.h) marks.
+    set_target_properties(${name} PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON CUDA_VISIBILITY_PRESET hidden)
   else()
     add_library(${name} INTERFACE)
     set(scope INTERFACE)
