@@ -14,6 +14,8 @@ namespace elek {
 /// Reads a model that save_model wrote. InputError (file, tensor, expected, found, what to do) if it is anything else; a plain
 /// weights file is told to go through `elek prepare`.
 [[nodiscard]] Model load_model(const std::string& path, MemoryResource& resource);
+/// The same from an opened file, or from a file's bytes in memory (SafetensorsFile::parse), which are copied.
+[[nodiscard]] Model load_model(const SafetensorsFile& file, MemoryResource& resource);
 /// Writes it whole or not at all.
 void save_model(const Model& model, const std::string& path);
 
