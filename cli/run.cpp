@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek run: logits of every image into a file, or the five best classes of a few images on the screen.
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <numeric>
 #include <utility>
 
 #include "cli/commands.h"
@@ -13,6 +11,7 @@
 #include "core/memory/tensor.h"
 #include "data/dataset.h"
 #include "engine/evaluate.h"
+#include "engine/top_classes.h"
 #include "models/model_file.h"
 #include "models/safetensors.h"
 
@@ -28,28 +27,6 @@ struct RunOptions {
   int64_t batch = 50;
   std::string kernels = "rule";
 };
-
-struct Guess {
-  size_t index = 0;
-  double probability = 0;
-};
-
-/// The best classes with their softmax, in double; ties go to the lower class, NaN last.
-std::vector<Guess> best(std::span<const float> logits, size_t count) {
-  double largest = -INFINITY;
-  for (const float value : logits) largest = value > largest ? value : largest;
-  double sum = 0;
-  for (const float value : logits) sum += std::exp(static_cast<double>(value) - largest);
-  std::vector<size_t> order(logits.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  const auto key = [&logits](size_t i) { return std::isnan(logits[i]) ? -INFINITY : logits[i]; };
-  std::stable_sort(order.begin(), order.end(), [&key](size_t a, size_t b) { return key(a) > key(b); });
-  std::vector<Guess> guesses;
-  for (size_t i = 0; i < std::min(count, order.size()); ++i) {
-    guesses.push_back({order[i], std::exp(static_cast<double>(logits[order[i]]) - largest) / sum});
-  }
-  return guesses;
-}
 
 void run_images(const RunOptions& options) {
   Context context(options.common);
@@ -73,7 +50,7 @@ void run_images(const RunOptions& options) {
       const std::string& file = options.images[static_cast<size_t>(done)];
       Json top = Json::array();
       bool first = true;
-      for (const Guess& guess : best(logits.subspan(static_cast<size_t>(i) * classes, classes), 5)) {
+      for (const ClassProbability& guess : top_classes(logits.subspan(static_cast<size_t>(i) * classes, classes), 5)) {
         table.add({first ? file : "", label_of(guess.index), percent(guess.probability)});
         top.push_back({{"class", guess.index}, {"label", label_of(guess.index)}, {"probability", guess.probability}});
         first = false;

@@ -17,7 +17,12 @@ function(elek_layer name path)
     add_library(${name} STATIC ${sources})
     set(scope PUBLIC)
     target_link_libraries(${name} PRIVATE ${ARG_PRIVATE})
+    set(libraries ${ARG_PRIVATE})
+    list(FILTER libraries EXCLUDE REGEX "^elek_")
+    set_property(GLOBAL PROPERTY ELEK_LIBRARIES_OF_${name} ${libraries})  # of others; cmake/ElekLibrary.cmake links them again
     elek_own_code(${name})
+    # libelek.so is made of these objects, and exports only what ELEK_API (include/elek/export.h) marks.
+    set_target_properties(${name} PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON CUDA_VISIBILITY_PRESET hidden)
   else()
     add_library(${name} INTERFACE)
     set(scope INTERFACE)

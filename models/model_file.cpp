@@ -152,17 +152,20 @@ Parameters load_weights(const SafetensorsFile& file, const Graph& graph, MemoryR
 }
 
 Model load_model(const std::string& path, MemoryResource& resource) {
-  const SafetensorsFile file = SafetensorsFile::open(path);
+  return load_model(SafetensorsFile::open(path), resource);
+}
+
+Model load_model(const SafetensorsFile& file, MemoryResource& resource) {
   const auto json = file.metadata().find(kKey);
   if (json == file.metadata().end()) {
-    throw InputError(path + ": expected a model file of elek, found plain " +
+    throw InputError(file.where() + ": expected a model file of elek, found plain " +
                      (file.metadata().contains("elek.statistics") ? "statistics" : "weights") +
                      " (no \"elek\" in its metadata); make a model of a weights file with: elek prepare --arch NAME --weights "
                      "FILE --out MODEL");
   }
-  Model model = model_from_json(json->second, path);
+  Model model = model_from_json(json->second, file.where());
   model.parameters = load_weights(file, model.graph, resource);
-  validate(model, path);
+  validate(model, file.where());
   return model;
 }
 

@@ -14,6 +14,8 @@ namespace elek {
 /// Reads a model that save_model wrote. Anything else is an InputError (file, tensor, expected, found, what to do); for a plain
 /// weights file the message names `elek prepare`.
 [[nodiscard]] Model load_model(const std::string& path, MemoryResource& resource);
+/// The same from an opened file, or from a file's bytes in memory (SafetensorsFile::parse), which are copied.
+[[nodiscard]] Model load_model(const SafetensorsFile& file, MemoryResource& resource);
 /// Writes the whole file, or leaves nothing behind.
 void save_model(const Model& model, const std::string& path);
 

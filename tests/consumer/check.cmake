@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# cmake -DBUILD=… -DSOURCE=… -DWORK=… -DCOMPILER=… -P check.cmake: installs elek into an empty prefix, builds the
-# consumer against it there, runs it and the installed command. Any step that fails fails the test.
+# cmake -DKIND=static|shared -DBUILD=... -DSOURCE=... -DWORK=... -DCOMPILER=... -DC_COMPILER=... -DPKG_CONFIG=... -P check.cmake:
+# installs elek's library of that kind into an empty prefix, builds the consumers against it, with CMake and with pkg-config, and
+# runs them. Any step that fails fails the test.
 file(REMOVE_RECURSE ${WORK})
 
 function(step)
@@ -12,16 +13,60 @@ function(step)
   set(output "${output}" PARENT_SCOPE)
 endfunction()
 
-step(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix)
-step(${CMAKE_COMMAND} -S ${SOURCE} -B ${WORK}/build -DCMAKE_PREFIX_PATH=${WORK}/prefix -DCMAKE_CXX_COMPILER=${COMPILER}
-     -DCMAKE_BUILD_TYPE=Release)
-step(${CMAKE_COMMAND} --build ${WORK}/build)
-step(${WORK}/build/consumer)
-if(NOT output MATCHES "consumer: [0-9]+ parameters, [0-9]+ after pruning")
-  message(FATAL_ERROR "the consumer printed: ${output}")
+function(expect regex)
+  if(NOT output MATCHES "${regex}")
+    message(FATAL_ERROR "expected ${regex}, got: ${output}")
+  endif()
+endfunction()
+
+foreach(component elek_common elek_${KIND} elek_command)
+  step(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix --component ${component})
+endforeach()
+file(GLOB_RECURSE libraries RELATIVE ${WORK}/prefix ${WORK}/prefix/*/libelek*)
+if(KIND STREQUAL static AND libraries MATCHES "\\.so" OR KIND STREQUAL shared AND libraries MATCHES "\\.a(;|$)")
+  message(FATAL_ERROR "the ${KIND} package holds: ${libraries}")
 endif()
-step(${WORK}/prefix/bin/elek --version)
-if(NOT output MATCHES "^elek [0-9]+\\.[0-9]+\\.[0-9]+")
-  message(FATAL_ERROR "the installed command printed: ${output}")
+
+# The prefix is moved after the installation: nothing in it may know where it was.
+file(RENAME ${WORK}/prefix ${WORK}/moved)
+set(prefix ${WORK}/moved)
+set(cxx ON)
+if(KIND STREQUAL shared)
+  set(cxx OFF)  # libelek.so exports the C interface alone so far
+endif()
+step(${CMAKE_COMMAND} -S ${SOURCE} -B ${WORK}/build -DCMAKE_PREFIX_PATH=${prefix} -DCMAKE_CXX_COMPILER=${COMPILER}
+     -DCMAKE_C_COMPILER=${C_COMPILER} -DCMAKE_BUILD_TYPE=Release -DCONSUMER_CXX=${cxx})
+step(${CMAKE_COMMAND} --build ${WORK}/build)
+step(${WORK}/build/consumer_c)
+expect("consumer_c: elek [0-9.]+, no model: /nowhere")
+if(cxx)
+  step(${WORK}/build/consumer)
+  expect("consumer: [0-9]+ parameters, [0-9]+ after pruning")
+endif()
+# The examples are a project of their own, too.
+step(${CMAKE_COMMAND} -S ${SOURCE}/../../examples -B ${WORK}/examples -DCMAKE_PREFIX_PATH=${prefix} -DCMAKE_CXX_COMPILER=${COMPILER}
+     -DCMAKE_C_COMPILER=${C_COMPILER})
+step(${CMAKE_COMMAND} --build ${WORK}/examples --target classify_c)
+step(${prefix}/bin/elek --version)
+expect("^elek [0-9]+\\.[0-9]+\\.[0-9]+")
+
+if(PKG_CONFIG)
+  file(GLOB_RECURSE pc ${prefix}/*/elek.pc)
+  get_filename_component(pc_folder ${pc} DIRECTORY)
+  step(${CMAKE_COMMAND} -E env PKG_CONFIG_PATH=${pc_folder} ${PKG_CONFIG} --cflags --libs elek)
+  separate_arguments(flags UNIX_COMMAND "${output}")
+  get_filename_component(library_folder ${pc_folder} DIRECTORY)
+  step(${C_COMPILER} -std=c99 ${SOURCE}/main.c -o ${WORK}/by_pkg_config ${flags} -Wl,-rpath,${library_folder})
+  step(${WORK}/by_pkg_config)
+  expect("consumer_c: elek [0-9.]+, no model: /nowhere")
+endif()
+if(KIND STREQUAL shared)
+  # No path of the machine that built it.
+  file(GLOB_RECURSE library ${prefix}/*/libelek.so)
+  step(${CMAKE_COMMAND} -E env LC_ALL=C readelf -d ${library})
+  if(output MATCHES "R(UN)?PATH")
+    message(FATAL_ERROR "libelek.so carries a search path:\n${output}")
+  endif()
+  expect("SONAME.*libelek\\.so\\.[0-9]+\\.[0-9]+]")
 endif()
 file(REMOVE_RECURSE ${WORK})

@@ -10,7 +10,7 @@ trap 'rm -rf "$house"' EXIT
 build_house() {
   rm -rf "${house:?}"/*
   local room
-  for room in core kernels graph plan backends engine models data prune lab cli; do
+  for room in core kernels graph plan backends engine models data prune lab api cli; do
     mkdir -p "$house/$room"
     printf '#include "core/a.h"\nint %s;\n' "$room" >"$house/$room/a.cpp"
   done

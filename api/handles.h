@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the C interface's two handles hold. Members are destroyed last to first: a session before its memory.
+// Tests: tests/api
+#pragma once
+
+#include <optional>
+#include <utility>
+
+#include "api/caller_memory.h"
+#include "api/error.h"
+#include "elek/c.h"
+#include "engine/session.h"
+#include "graph/model.h"
+
+struct elek_model {  // NOLINT(readability-identifier-naming)
+  explicit elek_model(elek::Model given) : model(std::move(given)) {}
+  elek::Model model;
+};
+
+struct elek_session {  // NOLINT(readability-identifier-naming)
+  /// `given` goes into the session: where nobody else holds its tensors, each is freed as soon as it is packed.
+  elek_session(elek::Model given, const elek_options& options);
+
+  mutable elek::api::ErrorText error;  // of the last call that failed, those that only read included
+  elek_model model;                    // without parameters
+  elek::api::CallerMemory memory;
+  std::optional<elek::Session> session;
+};

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "api/options.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+#include "api/error.h"
+#include "api/growing.h"
+#include "graph/passes.h"
+
+namespace elek::api {
+namespace {
+
+// What version 0.1 had: sizes may grow from here, never shrink.
+constexpr size_t kFirstOptionsBytes = offsetof(elek_options, memory_context) + sizeof(void*);
+constexpr size_t kFirstMemoryBytes = offsetof(elek_memory, peak_bytes) + sizeof(size_t);
+
+constexpr std::array kPrecisions = {Precision::kF32, Precision::kTf32, Precision::kBf16,
+                                    Precision::kF16};  // by ELEK_PRECISION_
+
+constexpr int64_t kMostBatch = 65536;
+constexpr int32_t kMostThreads = 1024;
+
+Precision precision_of(int32_t precision) {
+  if (precision < 0 || static_cast<size_t>(precision) >= kPrecisions.size()) {
+    throw UsageError("options: precision " + std::to_string(precision) + " is none of ELEK_PRECISION_...");
+  }
+  return kPrecisions[static_cast<size_t>(precision)];
+}
+
+/// What every ReLU makes. These values are stored whichever way the steps are ordered.
+Probes relu_probes(const Graph& graph) {
+  Probes probes;
+  for (const FusedNode& step : fuse(graph, BatchNorm::kFold).steps) {
+    if (step.relu || step.node.is<ReluAttrs>()) probes.values[graph.node(step.output).name] = kActivity;
+  }
+  return probes;
+}
+
+size_t rounded_up(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+}  // namespace
+
+elek_options known_options(const elek_options* given) {
+  return given == nullptr ? elek_default_options() : read_growing(*given, kFirstOptionsBytes, "elek_options");
+}
+
+Device device_of(int32_t device, int32_t index) {
+  if (device != ELEK_DEVICE_CPU && device != ELEK_DEVICE_CUDA) {
+    throw UsageError("device " + std::to_string(device) + " is none of ELEK_DEVICE_...");
+  }
+  require(index >= 0, "device_index is negative");
+  require(device != ELEK_DEVICE_CPU || index == 0, "device_index of the CPU is 0");
+  return {device == ELEK_DEVICE_CPU ? DeviceKind::kCpu : DeviceKind::kCuda, index};
+}
+
+SessionOptions session_options(const elek_options& options, const Graph& graph) {
+  if (options.batch < 0 || options.batch > kMostBatch) {
+    throw UsageError("options: batch is " + std::to_string(options.batch) + ", expected 0 to " + std::to_string(kMostBatch));
+  }
+  if (options.threads < 0 || options.threads > kMostThreads) {
+    throw UsageError("options: threads is " + std::to_string(options.threads) + ", expected 0 to " +
+                     std::to_string(kMostThreads));
+  }
+  SessionOptions made;
+  made.device = device_of(options.device, options.device_index);
+  made.precision = precision_of(options.precision);
+  made.batch = std::max<int64_t>(options.batch, 1);
+  made.threads = options.threads;
+  made.deterministic = options.deterministic != 0;
+  if (options.watch != 0) made.probes = relu_probes(graph);
+  return made;
+}
+
+elek_memory memory_figures(const SessionMemory& memory, size_t packing_bytes, const Program& program) {
+  elek_memory made = elek_empty_memory();
+  made.weights_bytes = memory.weights_bytes;
+  made.arena_bytes = memory.arena_bytes;
+  made.statistics_bytes = memory.statistics_bytes;
+  made.staging_bytes = memory.staging_bytes;
+  // Weights are packed in the arena's place before the arena takes it.
+  made.needed_bytes = kAlignment - 1 + rounded_up(memory.weights_bytes) +
+                      rounded_up(std::max(memory.arena_bytes, packing_bytes)) + rounded_up(memory.statistics_bytes) +
+                      rounded_up(memory.staging_bytes);
+  made.slice = program.micro_batch;
+  return made;
+}
+
+void write_memory(elek_memory* to, const elek_memory& from) {
+  require(to != nullptr, "memory: is null");
+  write_growing(to, from, kFirstMemoryBytes, "elek_memory");
+}
+
+}  // namespace elek::api

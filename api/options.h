@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the C interface's options and numbers to the engine's. Whatever cannot be is a UsageError that names the field.
+// Tests: tests/api/options_test.cpp
+#pragma once
+
+#include <cstdint>
+
+#include "core/types.h"
+#include "elek/c.h"
+#include "engine/session.h"
+
+namespace elek::api {
+
+/// What the caller gave, as this library knows it; null = every default.
+[[nodiscard]] elek_options known_options(const elek_options* given);
+
+[[nodiscard]] Device device_of(int32_t device, int32_t index);
+
+/// Everything but the memory, which CallerMemory makes. With `watch`, the graph's ReLUs are watched.
+[[nodiscard]] SessionOptions session_options(const elek_options& options, const Graph& graph);
+
+/// `needed_bytes`, `slice` and the four parts; held_bytes and peak_bytes are 0.
+[[nodiscard]] elek_memory memory_figures(const SessionMemory& memory, size_t packing_bytes, const Program& program);
+
+/// Copies to the caller's struct as far as it goes. UsageError if it is null or has no struct_size.
+void write_memory(elek_memory* to, const elek_memory& from);
+
+}  // namespace elek::api

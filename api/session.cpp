@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+// The C interface's functions on sessions.
+// Tests: tests/api/session_test.cpp, tests/api/memory_test.cpp, tests/api/statistics_test.cpp
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include "api/error.h"
+#include "api/handles.h"
+#include "api/options.h"
+#include "engine/evaluate.h"
+#include "models/model_file.h"
+
+namespace elek::api {
+namespace {
+
+/// The caller's pixels as a source of batches. They are copied into the session's slots, where the device reads them.
+class PixelArray final : public BatchSource {
+ public:
+  PixelArray(const uint8_t* pixels, int64_t samples) : pixels_(pixels), left_(samples), samples_(samples) {}
+  [[nodiscard]] int64_t samples() const override { return samples_; }
+  [[nodiscard]] int64_t classes() const override { return 0; }
+  [[nodiscard]] std::string description() const override { return "pixels"; }
+  void start(std::span<Slot> slots) override { slots_ = slots; }
+  [[nodiscard]] const Slot* next() override {
+    if (left_ == 0) return nullptr;
+    Slot& slot = slots_[turn_++ % slots_.size()];
+    slot.count = std::min(slot.capacity, left_);
+    const auto bytes = static_cast<size_t>(slot.count * slot.shape.elements());
+    std::memcpy(slot.pixels, pixels_, bytes);
+    std::fill_n(slot.labels, slot.count, -1);
+    pixels_ += bytes;
+    left_ -= slot.count;
+    return &slot;
+  }
+  void stop() noexcept override {}
+
+ private:
+  const uint8_t* pixels_;
+  int64_t left_;
+  const int64_t samples_;
+  std::span<Slot> slots_;
+  size_t turn_ = 0;
+};
+
+void give(elek_session** to, Model model, const elek_options* options) {
+  require(to != nullptr, "elek_session_open: the place for the session is null");
+  *to = std::make_unique<elek_session>(std::move(model), known_options(options)).release();
+}
+
+void run_values(Session& session, const float* values, size_t samples, float* logits) {
+  const auto each = static_cast<size_t>(session.graph().input_shape().elements());
+  const auto batch = static_cast<size_t>(session.options().batch);
+  for (size_t done = 0; done < samples; done += batch) {
+    const size_t count = std::min(batch, samples - done);
+    const std::span<const float> made = session.run_values({values + done * each, count * each}, static_cast<int64_t>(count));
+    logits = std::copy(made.begin(), made.end(), logits);
+  }
+}
+
+/// Where the session keeps the text of its last error.
+ErrorText* text_of(const elek_session* session) { return session == nullptr ? nullptr : &session->error; }
+
+/// One channel's shares of the sums.
+elek_channel channel_of(const ValueSums& sums, size_t channel) {
+  if (sums.count == 0) return {};
+  const auto count = static_cast<double>(sums.count);
+  return {static_cast<double>(sums.active[channel]) / count, sums.sum[channel] / count,
+          std::sqrt(sums.sum_sq[channel] / count)};
+}
+
+}  // namespace
+}  // namespace elek::api
+
+using elek::api::guarded;
+using elek::api::require;
+using elek::api::text_of;
+
+elek_session::elek_session(elek::Model given, const elek_options& options)
+    : model({.architecture = given.architecture,
+             .graph = given.graph,
+             .parameters = {},
+             .preprocessing = given.preprocessing,
+             .labels = given.labels,
+             .history = {}}),
+      memory(options) {
+  if (given.parameters.empty()) {
+    throw elek::UsageError("this model holds no weights (it is a session's own): open sessions from the loaded model");
+  }
+  elek::SessionOptions made = elek::api::session_options(options, model.model.graph);
+  made.memory = &memory.resource();
+  session.emplace(std::move(given), made);
+}
+
+elek_status elek_session_open(const elek_model* model, const elek_options* options, elek_session** session) {
+  return guarded(nullptr, [&] {
+    require(model != nullptr, "elek_session_open: the model is null");
+    elek::api::give(session, model->model, options);
+  });
+}
+
+elek_status elek_session_open_file(const char* path, const elek_options* options, elek_session** session) {
+  return guarded(nullptr, [&] {
+    require(path != nullptr, "elek_session_open_file: the path is null");
+    elek::api::give(session, elek::load_model(path, elek::host_resource()), options);
+  });
+}
+
+void elek_session_close(elek_session* session) { delete session; }
+
+const elek_model* elek_session_model(const elek_session* session) { return session == nullptr ? nullptr : &session->model; }
+
+const char* elek_last_error(const elek_session* session) {
+  return session == nullptr ? elek::api::thread_error().get() : session->error.get();
+}
+
+elek_status elek_session_run_pixels(elek_session* session, const uint8_t* pixels, size_t samples, float* logits) {
+  return guarded(text_of(session), [&] {
+    require(session != nullptr && pixels != nullptr && logits != nullptr, "elek_session_run_pixels: an argument is null");
+    elek::api::PixelArray source(pixels, static_cast<int64_t>(samples));
+    elek::for_each_batch(*session->session, source, 0, {}, [&](const elek::Slot&, std::span<const float> made) {
+      logits = std::copy(made.begin(), made.end(), logits);
+    });
+  });
+}
+
+elek_status elek_session_run_values(elek_session* session, const float* values, size_t samples, float* logits) {
+  return guarded(text_of(session), [&] {
+    require(session != nullptr && values != nullptr && logits != nullptr, "elek_session_run_values: an argument is null");
+    require(session->session->options().device.kind == elek::DeviceKind::kCpu,
+            "elek_session_run_values: only the CPU starts from values; run pixels on this device");
+    elek::api::run_values(*session->session, values, samples, logits);
+  });
+}
+
+elek_status elek_session_memory(const elek_session* session, elek_memory* memory) {
+  return guarded(text_of(session), [&] {
+    require(session != nullptr, "elek_session_memory: the session is null");
+    const elek::Session& open = *session->session;
+    elek_memory made = elek::api::memory_figures(open.memory(), 0, open.program());
+    const elek::Tracker::Figures figures = session->memory.figures();
+    made.held_bytes = figures.live_bytes;
+    made.peak_bytes = figures.peak_bytes;
+    elek::api::write_memory(memory, made);
+  });
+}
+
+const char* elek_session_watched(const elek_session* session, size_t index) {
+  if (session == nullptr) return nullptr;
+  const auto& values = session->session->options().probes.values;
+  if (index >= values.size()) return nullptr;
+  return std::next(values.begin(), static_cast<std::ptrdiff_t>(index))->first.c_str();
+}
+
+elek_status elek_session_statistics(const elek_session* session, const char* value, elek_channel* channels, size_t capacity,
+                                    size_t* count) {
+  return guarded(text_of(session), [&] {
+    require(session != nullptr && value != nullptr && count != nullptr && (channels != nullptr || capacity == 0),
+            "elek_session_statistics: an argument is null");
+    const elek::Statistics statistics = session->session->statistics();
+    const auto found = statistics.values.find(value);
+    if (found == statistics.values.end()) {
+      throw elek::UsageError(std::string("'") + value + "' is not watched" +
+                             (statistics.values.empty() ? "; open the session with options.watch" : ""));
+    }
+    const elek::ValueSums& sums = found->second;
+    const auto size = static_cast<size_t>(sums.channels);
+    require(capacity == 0 || capacity >= size, "elek_session_statistics: capacity is less than the value's channels");
+    *count = size;
+    if (capacity == 0) return;
+    for (size_t c = 0; c < size; ++c) channels[c] = elek::api::channel_of(sums, c);
+  });
+}
+
+elek_status elek_session_reset_statistics(elek_session* session) {
+  return guarded(text_of(session), [&] {
+    require(session != nullptr, "elek_session_reset_statistics: the session is null");
+    session->session->reset_statistics();
+  });
+}

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+# What a user of elek links: one library, elek::elek, made of the layers' objects. BUILD_SHARED_LIBS chooses libelek.so or
+# libelek.a (the default). Both targets exist in every build, so that the tests can look at both; each object is compiled once.
+# The command and the tests of internals link the layers themselves: what they use is hidden in libelek.so.
+get_property(elek_layers GLOBAL PROPERTY ELEK_LAYERS)
+list(REMOVE_ITEM elek_layers elek_lab)  # teaching; the command's
+
+set(elek_objects "")
+set(elek_roots "")
+set(elek_libraries "")
+foreach(layer IN LISTS elek_layers)
+  get_target_property(type ${layer} TYPE)
+  if(NOT type STREQUAL INTERFACE_LIBRARY)
+    list(APPEND elek_objects $<TARGET_OBJECTS:${layer}>)
+    get_property(libraries GLOBAL PROPERTY ELEK_LIBRARIES_OF_${layer})
+    list(APPEND elek_libraries ${libraries})
+  endif()
+  if(NOT layer MATCHES "^elek_(kernels.*|backends|api)$")
+    list(APPEND elek_roots ${PROJECT_BINARY_DIR}/layers/${layer})
+  endif()
+endforeach()
+list(REMOVE_DUPLICATES elek_libraries)
+list(REMOVE_ITEM elek_libraries elek::stb nlohmann_json::nlohmann_json)  # headers alone: nothing of them is left to link
+
+function(elek_library name kind)
+  add_library(${name} ${kind} ${elek_objects})
+  elek_own_code(${name})
+  set_target_properties(${name} PROPERTIES OUTPUT_NAME elek EXPORT_NAME elek LINKER_LANGUAGE CXX)
+  target_compile_features(${name} INTERFACE cxx_std_20)
+  foreach(root IN LISTS elek_roots)
+    target_include_directories(${name} INTERFACE $<BUILD_INTERFACE:${root}>)
+  endforeach()
+  target_include_directories(${name} INTERFACE $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+    $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/elek>)
+  target_link_libraries(${name} PRIVATE ${elek_libraries})
+endfunction()
+
+elek_library(elek_static STATIC)
+elek_library(elek_shared SHARED)
+# A 0.x release may change the ABI, 0.1.1 may not: its file name says so.
+set_target_properties(elek_shared PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+                      LINK_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/exports.map)
+# Hidden symbols stay hidden; the map keeps back what the standard library's templates would add.
+target_link_options(elek_shared PRIVATE LINKER:--version-script=${CMAKE_CURRENT_LIST_DIR}/exports.map)
+if(NOT ELEK_SANITIZE)  # clang leaves a sanitizer's symbols to the program
+  target_link_options(elek_shared PRIVATE LINKER:--no-undefined)
+endif()
+
+if(BUILD_SHARED_LIBS)
+  add_library(elek::elek ALIAS elek_shared)
+  set_target_properties(elek_static PROPERTIES EXCLUDE_FROM_ALL ON)
+else()
+  add_library(elek::elek ALIAS elek_static)
+  if(NOT ELEK_TESTS)
+    set_target_properties(elek_shared PROPERTIES EXCLUDE_FROM_ALL ON)
+  endif()
+endif()

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// An allocator of one's own under a session: allocator MODEL. It prints what the session asks for. That happens when the
+// session is opened; running asks for nothing.
+#include <cstdio>
+#include <cstdlib>
+
+#include "core/error.h"
+#include "data/loader.h"
+#include "engine/evaluate.h"
+#include "engine/session.h"
+#include "models/model_file.h"
+
+namespace {
+
+class Printing final : public elek::MemoryResource {
+ public:
+  [[nodiscard]] elek::Device device() const noexcept override { return {}; }
+  int asked = 0;
+
+ private:
+  void* do_allocate(size_t bytes, std::string_view label, elek::Stream /*stream*/) override {
+    void* const block =
+        std::aligned_alloc(elek::kAlignment, (bytes + elek::kAlignment - 1) / elek::kAlignment * elek::kAlignment);
+    if (block == nullptr) throw elek::OutOfMemory("aligned_alloc has no memory", {.requested_bytes = bytes});
+    std::printf("  takes %9zu bytes for %.*s\n", bytes, static_cast<int>(label.size()), label.data());
+    ++asked;
+    return block;
+  }
+  void do_deallocate(void* block, size_t bytes, elek::Stream /*stream*/) noexcept override {
+    std::printf("  gives %9zu bytes back\n", bytes);
+    std::free(block);
+  }
+};
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  if (argc != 2) throw elek::UsageError("usage: allocator MODEL");
+  elek::Model model = elek::load_model(argv[1], elek::host_resource());
+  const auto images = elek::make_loader(elek::parse_data("synthetic:100", model.graph.input_shape()), {});
+  Printing memory;
+  elek::SessionOptions options;
+  options.batch = 10;
+  options.memory = &memory;
+  std::printf("opening the session\n");
+  elek::Session session(std::move(model), options);
+  const int opened_with = memory.asked;
+  elek::for_each_batch(session, *images, 0, {});
+  std::printf("running 100 images asked %d times\nclosing the session\n", memory.asked - opened_with);
+  return 0;
+} catch (const elek::Error& error) {
+  std::fprintf(stderr, "allocator: %s\n", error.what());
+  return error.exit_code();
+}
