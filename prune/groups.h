@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Groups: the channels that must be cut together. Values tied by a residual sum, or by an operator that keeps channels apart,
-// share one group; a convolution separates its input's group from its output's; a channel_map (option-A shortcut) ties nothing:
-// a removed source reads as zero, a removed destination leaves the map.
+// Groups: the channels that must be cut together. How channels pass a node, its operator says (ChannelFlow, graph/ops): those
+// that tie channels put inputs and output into one group (a residual sum, batch norm, a pool, a depthwise convolution); a
+// convolution separates its input's group from its output's; a channel_map (option-A shortcut) ties nothing.
 // Tests: tests/prune/groups_test.cpp
 #pragma once
 

@@ -61,7 +61,7 @@ std::set<std::string> keys_of(const Model& model, const SessionOptions& options)
   lowered.threads = options.threads;
   lowered.probes = options.probes;
   KernelTimes none{std::string()};
-  const FusedGraph fused = fuse(model.graph, BatchNorm::kFold);
+  const FusedGraph fused = fuse(model.graph);
   Lowerer lowerer(model, fused, lowered, {&none, {}});
   lowerer.lower();
   std::set<std::string> keys;
