@@ -45,7 +45,7 @@ void fill_members(const Graph& graph, const std::vector<bool>& live, Group& grou
   for (const ValueId v : group.values) {
     if (!live[index(v)]) continue;
     const Node& node = graph.node(v);
-    if (node.is<ReluAttrs>()) group.taps.push_back(v);
+    if (op_class(node) == OpClass::kActivation) group.taps.push_back(v);
     if (has_weights(node)) group.producers.push_back(v);
     for (const ValueId reader : graph.consumers(v)) {
       if (live[index(reader)] && has_weights(graph.node(reader))) group.consumers.push_back({reader, v});

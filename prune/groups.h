@@ -24,7 +24,7 @@ struct Group {
   int64_t conv_groups = 1;         // > 1: equal counts must stay in each of so many equal slices (ResNeXt)
   bool prunable = false;           // false: network input, classifier output, or ties that leave nothing to cut (find_groups)
   std::vector<ValueId> values;     // every value with these channels, in order
-  std::vector<ValueId> taps;       // the ReLU outputs among them (else the last value): where coverage looks
+  std::vector<ValueId> taps;       // the activations among them (else the last value): where coverage looks
   std::vector<ValueId> producers;  // convolutions and linear layers whose output channels these are
   std::vector<GroupConsumer> consumers;
 };

@@ -28,7 +28,7 @@ class Lowerer final : public GraphLowerer<Notes> {
   [[nodiscard]] kernels::cpu::TapNormPlan plan_taps(const ImageShape& input, const Conv2dAttrs& conv) const override;
 
   void choose_micro_batch();
-  [[nodiscard]] Layout output_layout(const FusedNode& node, Kind kind) const;
+  [[nodiscard]] Layout output_layout(const FusedNode& node) const;
   [[nodiscard]] Layout input_layout() const;
   void decide_last_acts();
   void build_kernels();

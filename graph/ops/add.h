@@ -9,7 +9,7 @@ namespace elek {
 struct AddAttrs {
   static constexpr std::string_view kName = "add";
   static constexpr size_t kInputs = 2;
-  static constexpr OpClass kClass = OpClass::kPointwise;
+  static constexpr OpClass kClass = OpClass::kAdd;
   template <typename Self, typename Visit>
   static void fields(Self& /*self*/, Visit&& /*visit*/) {}
   [[nodiscard]] static ImageShape infer(const NodeInputs& inputs);

@@ -12,7 +12,7 @@ struct BatchNormAttrs {
 
   static constexpr std::string_view kName = "batch_norm";
   static constexpr size_t kInputs = 1;
-  static constexpr OpClass kClass = OpClass::kPointwise;
+  static constexpr OpClass kClass = OpClass::kBatchNorm;
   template <typename Self, typename Visit>
   static void fields(Self& self, Visit&& visit) {
     visit("eps", self.eps, RealRange::kPositive);

@@ -18,15 +18,22 @@ namespace elek {
 
 /// What kind of computation an operator is. Backends choose layouts, places and kernels by it.
 enum class OpClass : uint8_t {
-  kInput,      // the network's input
-  kConv,       // trained weights slide over an image; other operators can be fused behind it
-  kLinear,     // trained weights times a feature vector; other operators can be fused behind it
-  kPointwise,  // an output element depends on the same element of each input
-  kWindow,     // a window slides over each channel
-  kReduction,  // each channel becomes one number
-  kGather,     // each output channel is a copy of an input channel, or zero
-  kReshape,    // the same elements, in the order channel, row, column, as a feature vector
+  kInput,       // the network's input
+  kConv,        // trained weights slide over an image; other operators can be fused behind it
+  kLinear,      // trained weights times a feature vector; other operators can be fused behind it
+  kBatchNorm,   // scale and shift of each channel
+  kAdd,         // sum of two values
+  kActivation,  // a function of each element
+  kWindow,      // a window slides over each channel
+  kReduction,   // each channel becomes one number
+  kGather,      // each output channel is a copy of an input channel, or zero
+  kReshape,     // the same elements, in the order channel, row, column, as a feature vector
 };
+
+/// An output element depends on the same element of each input: one epilogue kernel runs it, over its input if it may.
+[[nodiscard]] constexpr bool is_elementwise(OpClass of) noexcept {
+  return of == OpClass::kBatchNorm || of == OpClass::kAdd || of == OpClass::kActivation;
+}
 
 /// How channels pass an operator: what pruning must know to cut a network.
 struct ChannelFlow {

@@ -9,7 +9,7 @@ namespace elek {
 struct ReluAttrs {
   static constexpr std::string_view kName = "relu";
   static constexpr size_t kInputs = 1;
-  static constexpr OpClass kClass = OpClass::kPointwise;
+  static constexpr OpClass kClass = OpClass::kActivation;
   template <typename Self, typename Visit>
   static void fields(Self& /*self*/, Visit&& /*visit*/) {}
   [[nodiscard]] static ImageShape infer(const NodeInputs& inputs) { return inputs[0]; }
