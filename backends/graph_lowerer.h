@@ -58,7 +58,6 @@ class GraphLowerer {
   const FusedGraph& fused_;
 
  private:
-  [[nodiscard]] Kind kind_of(const FusedNode& node) const;
   int32_t add_tensor(ValueId value, const FusedNode* node, Kind kind);
   void add_step(const FusedNode& node);
   void watch(const std::string& name, uint32_t sums);
@@ -73,21 +72,6 @@ void GraphLowerer<Notes>::check_options() const {
   ELEK_CHECK(o.micro_batch >= 0 && o.threads >= 0, "micro-batch and threads must not be negative");
   ELEK_CHECK(!o.batch_moments || o.batch_norm == BatchNorm::kApart, "batch moments need batch norm kept apart");
   ELEK_CHECK(o.probes.tap == Tap::kRelu || o.batch_norm == BatchNorm::kApart, "the tap `conv` needs batch norm kept apart");
-}
-
-template <typename Notes>
-Kind GraphLowerer<Notes>::kind_of(const FusedNode& f) const {
-  const Node& n = f.node;
-  if (n.is<Conv2dAttrs>()) return Kind::kConv;
-  if (n.is<LinearAttrs>()) return Kind::kLinear;
-  if (n.is<MaxPoolAttrs>()) return Kind::kMaxPool;
-  if (n.is<AvgPoolAttrs>()) return Kind::kAvgPool;
-  if (n.is<GlobalAvgPoolAttrs>()) return Kind::kGlobalAvgPool;
-  if (n.is<ChannelMapAttrs>()) return Kind::kChannelMap;
-  if (n.is<FlattenAttrs>()) return lies_flat(tensor_of(f.input)) ? Kind::kAlias : Kind::kRelayout;
-  ELEK_CHECK(n.is<AddAttrs>() || n.is<ReluAttrs>() || n.is<BatchNormAttrs>(),
-             "node '" + n.name + "': no backend has a kernel for " + std::string(op_name(n)));
-  return Kind::kElementwise;
 }
 
 template <typename Notes>
@@ -121,7 +105,8 @@ void GraphLowerer<Notes>::add_steps() {
 template <typename Notes>
 void GraphLowerer<Notes>::add_step(const FusedNode& f) {
   Step step;
-  step.kind = kind_of(f);
+  step.kind = kind_of(op_class(f.node));
+  if (step.kind == Kind::kRelayout && lies_flat(tensor_of(f.input))) step.kind = Kind::kAlias;
   step.input = index_of_.at(f.input);
   if (f.residual) step.residual = index_of_.at(*f.residual);
   step.relu = f.relu || f.node.is<ReluAttrs>();
@@ -168,7 +153,7 @@ void GraphLowerer<Notes>::watch(const std::string& name, uint32_t sums) {
     ELEK_CHECK(step.watched < 0, "values '" + name + "' and '" +
                                      notes.watched[static_cast<size_t>(std::max(step.watched, 0))].name +
                                      "' are the same convolution: watch one of them");
-    const bool has_z = step.kind == Kind::kConv || step.kind == Kind::kLinear;
+    const bool has_z = has_weights(f.node);
     ELEK_CHECK((sums & kMoments) == 0 || (has_z && !raw),
                "value '" + name +
                    "': sums of its pre-activation were asked for, and it has none (no convolution makes it, or the "
@@ -188,11 +173,10 @@ void GraphLowerer<Notes>::watch_taps(const std::string& name) {
   for (size_t i = 0; i < notes.steps.size(); ++i) {
     Step& step = notes.steps[i];
     const FusedNode& f = program.steps[i].node;
-    const bool conv = step.kind == Kind::kConv;
-    if (f.node.name != name || (!conv && step.kind != Kind::kLinear) || step.tap_norm >= 0) continue;
+    if (f.node.name != name || !has_weights(f.node) || step.tap_norm >= 0) continue;
     WatchedTaps taps;
     taps.name = name;
-    const Conv2dAttrs a = conv ? f.node.as<Conv2dAttrs>() : Conv2dAttrs{};
+    const Conv2dAttrs a = as_convolution(f.node.attrs);
     taps.plan = kernels::make_tap_norm_plan(tensor(step.input).shape, a.kernel, a.stride, a.padding);
     step.tap_norm = static_cast<int32_t>(notes.tap_norms.size());
     notes.tap_norms.push_back(std::move(taps));

@@ -23,11 +23,7 @@ void check_preprocessing(const Preprocessing& p, int64_t channels) {
 }
 
 void check_weights(const Tensor& weight, const FusedNode& f, const ImageShape& x, const ImageShape& y) {
-  Shape expected{y.channels, x.channels};
-  if (f.node.is<Conv2dAttrs>()) {
-    const Conv2dAttrs& a = f.node.as<Conv2dAttrs>();
-    expected = Shape{y.channels, x.channels / a.groups, a.kernel, a.kernel};
-  }
+  const Shape expected = op_parameters(f.node.attrs, {&x, 1}, y).front().shape;
   ELEK_CHECK(weight.shape() == expected,
              "'" + f.node.name + ".weight': expected " + to_string(expected) + ", found " + to_string(weight.shape()));
 }

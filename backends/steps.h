@@ -11,22 +11,47 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "core/error.h"
+#include "graph/op.h"
 #include "kernels/common/tap_norm_plan.h"
 
 namespace elek::backends {
 
+/// How a step runs. It follows from its operator's class (kind_of) and, for a reshape, from how its input lies in memory.
 enum class Kind : uint8_t {
   kPreprocess,
-  kConv,         // conv2d and what is fused behind it
-  kLinear,       // the same of a linear layer
-  kElementwise,  // add, relu, batch_norm: the epilogue alone
-  kMaxPool,
-  kAvgPool,
-  kGlobalAvgPool,
-  kChannelMap,
-  kRelayout,  // flatten of a value that does not lie flat
-  kAlias,     // flatten of one that does: nothing to do
+  kConv,         // a convolution and what is fused behind it
+  kLinear,       // a linear layer and what is fused behind it
+  kElementwise,  // the epilogue alone
+  kKernel,       // a kernel of the operator's own: each backend has a table of them
+  kRelayout,     // a reshape of a value that does not lie flat
+  kAlias,        // a reshape of a value that does: nothing to do
 };
+/// Never kAlias: a reshape is kRelayout.
+[[nodiscard]] constexpr Kind kind_of(OpClass of) {
+  switch (of) {
+    case OpClass::kInput:
+      return Kind::kPreprocess;
+    case OpClass::kConv:
+      return Kind::kConv;
+    case OpClass::kLinear:
+      return Kind::kLinear;
+    case OpClass::kBatchNorm:
+    case OpClass::kAdd:
+    case OpClass::kActivation:
+      return Kind::kElementwise;
+    case OpClass::kWindow:
+    case OpClass::kReduction:
+    case OpClass::kGather:
+      return Kind::kKernel;
+    case OpClass::kReshape:
+      return Kind::kRelayout;
+  }
+  throw ContractError("an operator class without a kind of step");
+}
+/// Whether a backend must have a kernel for just this operator.
+template <Operator Op>
+inline constexpr bool has_own_kernel = kind_of(Op::kClass) == Kind::kKernel;
 
 inline constexpr size_t kNone = static_cast<size_t>(-1);
 

@@ -28,7 +28,7 @@ constexpr double kTolerance = 2e-5;  // of the largest logit
 /// Every set of sums on every stored value; the moments where there is a pre-activation.
 Probes every_set(const Graph& graph) {
   Probes probes;
-  for (const FusedNode& step : fuse(graph, BatchNorm::kFold).steps) {
+  for (const FusedNode& step : fuse(graph).steps) {
     const bool has_z = step.node.is<Conv2dAttrs>() || step.node.is<LinearAttrs>();
     const uint32_t moments = has_z ? uint32_t{kMoments} : 0U;
     probes.values[graph.node(step.output).name] = kActivity | kAbsolute | kRange | kPerSample | moments;

@@ -43,7 +43,7 @@ SessionOptions session_options(const MemoryOptions& options, Context& context, c
   SessionOptions made = context.session_options(options.batch);
   made.micro_batch = options.micro_batch;
   if (options.watch) {
-    for (const FusedNode& step : fuse(model.graph, made.batch_norm).steps) {
+    for (const FusedNode& step : fuse(model.graph).steps) {
       if (step.node.is<Conv2dAttrs>()) made.probes.values[model.graph.node(step.output).name] = kActivity;
     }
   }

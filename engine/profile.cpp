@@ -10,18 +10,11 @@
 namespace elek {
 namespace {
 
-/// The share of the input's pixels that a window of this size and stride meets.
-double met(int64_t kernel, int64_t stride) {
-  const double side = std::min(1.0, static_cast<double>(kernel) / static_cast<double>(stride));
-  return side * side;
-}
-
+/// The share of the input's pixels that a node reads.
 double share_read(const Node& node) {
-  if (const auto* conv = std::get_if<Conv2dAttrs>(&node.attrs)) return met(conv->kernel, conv->stride);
-  if (const auto* pool = std::get_if<MaxPoolAttrs>(&node.attrs)) return met(pool->kernel, pool->stride);
-  if (const auto* pool = std::get_if<AvgPoolAttrs>(&node.attrs)) return met(pool->kernel, pool->stride);
-  if (const auto* map = std::get_if<ChannelMapAttrs>(&node.attrs)) return met(1, map->stride);
-  return 1;
+  const OpWindow window = window_of(node.attrs);
+  const double side = std::min(1.0, static_cast<double>(window.kernel) / static_cast<double>(window.stride));
+  return side * side;
 }
 
 }  // namespace

@@ -28,12 +28,12 @@ Lowered lower_and_plan(const Model& model, SessionOptions& options) {
   Lowered made;
   made.backend = backend_of(options.device.kind).make(options.device);
   if (options.probes.tap == Tap::kConv) options.batch_norm = BatchNorm::kApart;  // folded, the raw convolution is nowhere
-  made.lowering = made.backend->lower(model, fuse(model.graph, options.batch_norm), options);
+  made.lowering = made.backend->lower(model, fuse(model.graph), options);
   made.plan = plan(made.lowering->program());
   if (options.keep_values || options.batch_moments) return made;  // every value keeps its place: no order needs less
   const StepOrder found = search_order(made.lowering->program());
   if (!found.nodes.empty()) {
-    std::unique_ptr<Lowering> other = made.backend->lower(model, fuse(model.graph, options.batch_norm, found.nodes), options);
+    std::unique_ptr<Lowering> other = made.backend->lower(model, fuse(model.graph, found.nodes), options);
     MemoryPlan planned = plan(other->program());
     if (planned.arena_bytes < made.plan.arena_bytes) {  // in truth too: the backend may have chosen other kernels
       made.lowering = std::move(other);

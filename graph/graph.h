@@ -8,53 +8,13 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
-#include "core/types.h"
+#include "graph/op.h"
 
 namespace elek {
 
 using ValueId = int32_t;  // index into Graph::nodes(): value i is what node i makes
-
-struct InputAttrs {
-  ImageShape shape;
-};
-/// y[n,k,p,q] = bias[k] + sum over c,r,s of w[k,c,r,s] x[n,c,p*stride-padding+r,q*stride-padding+s]
-struct Conv2dAttrs {
-  int64_t out_channels = 0;
-  int64_t kernel = 1;
-  int64_t stride = 1;
-  int64_t padding = 0;
-  int64_t groups = 1;
-  bool bias = false;
-};
-struct BatchNormAttrs {
-  double eps = 1e-5;
-};
-struct ReluAttrs {};
-struct AddAttrs {};
-/// padding of a max pool is -infinity; an average pool's divisor counts it (torchvision's default).
-struct PoolAttrs {
-  int64_t kernel = 1;
-  int64_t stride = 1;
-  int64_t padding = 0;
-};
-struct MaxPoolAttrs : PoolAttrs {};
-struct AvgPoolAttrs : PoolAttrs {};
-struct GlobalAvgPoolAttrs {};
-struct LinearAttrs {
-  int64_t out_features = 0;
-  bool bias = true;
-};
-struct FlattenAttrs {};
-/// y[n,d,p,q] = source[d] < 0 ? 0 : x[n, source[d], p*stride, q*stride] (option-A shortcuts, masks)
-struct ChannelMapAttrs {
-  std::vector<int32_t> source;
-  int64_t stride = 1;
-};
-using Attrs = std::variant<InputAttrs, Conv2dAttrs, BatchNormAttrs, ReluAttrs, AddAttrs, MaxPoolAttrs, AvgPoolAttrs,
-                           GlobalAvgPoolAttrs, LinearAttrs, FlattenAttrs, ChannelMapAttrs>;
 
 struct Node {
   std::string name;
@@ -71,7 +31,9 @@ struct Node {
     return std::get<A>(attrs);
   }
 };
-[[nodiscard]] std::string_view op_name(const Node& node);  // "conv2d", "batch_norm", … as in model files
+[[nodiscard]] inline std::string_view op_name(const Node& node) { return op_name(node.attrs); }
+[[nodiscard]] inline OpClass op_class(const Node& node) { return op_class(node.attrs); }
+[[nodiscard]] inline bool has_weights(const Node& node) { return has_weights(node.attrs); }
 
 class Graph {
  public:
@@ -87,16 +49,18 @@ class Graph {
   [[nodiscard]] ValueId at(std::string_view name) const;              // ContractError if there is none
   [[nodiscard]] std::vector<ValueId> consumers(ValueId value) const;  // nodes that read it, in order
   [[nodiscard]] const ImageShape& input_shape() const;                // of the one input node
+  [[nodiscard]] std::vector<ImageShape> input_shapes(const Node& node) const;
 
  private:
   std::vector<Node> nodes_;
   ValueId output_ = -1;
 };
 
-/// Shape of one sample of what `attrs` makes from inputs of these shapes; ContractError as Graph::add.
-[[nodiscard]] ImageShape infer_shape(const std::string& name, const Attrs& attrs, const std::vector<ImageShape>& inputs);
+/// What the operator of one of the graph's nodes says (graph/op.h), for the shapes that it has there.
+[[nodiscard]] ChannelFlow channel_flow(const Graph& graph, const Node& node);
+[[nodiscard]] std::vector<OpParameter> op_parameters(const Graph& graph, const Node& node);
 
-/// Multiply-accumulates for one sample: convolutions and linear layers, the rest counts as none.
+/// Multiply-accumulates for one sample: of convolutions and linear layers; the other operators count as none.
 [[nodiscard]] int64_t macs(const Graph& graph);
 [[nodiscard]] int64_t macs(const Graph& graph, const Node& node);
 

@@ -6,18 +6,13 @@
 #include <bit>
 #include <cmath>
 #include <set>
+#include <type_traits>
 
 #include "core/error.h"
 #include "core/runtime.h"
 
 namespace elek {
 namespace {
-
-bool ends_with(const std::string& name, std::string_view suffix) {
-  return name.size() >= suffix.size() && name.compare(name.size() - suffix.size(), suffix.size(), suffix) == 0;
-}
-
-bool is_learned(const std::string& name) { return !ends_with(name, ".running_mean") && !ends_with(name, ".running_var"); }
 
 /// Feeds fields to the content hash, each with a fixed width and byte order, so that the hash does not depend on the machine.
 class Hasher {
@@ -42,40 +37,29 @@ class Hasher {
   }
   [[nodiscard]] uint64_t value() const { return hash_; }
 
-  void operator()(const InputAttrs& attrs) { shape(attrs.shape); }
-  void operator()(const Conv2dAttrs& attrs) {
-    for (const int64_t each : {attrs.out_channels, attrs.kernel, attrs.stride, attrs.padding, attrs.groups}) {
-      number(each);
-    }
-    number(int64_t{attrs.bias});
+  /// All attributes of an operator: numbers in the order of its fields, then lists.
+  void attributes(const Attrs& attrs) {
+    visit_fields(attrs, [&](const char* /*name*/, const auto& field, const auto&... /*range*/) {
+      if constexpr (!is_list<decltype(field)>) add(field);
+    });
+    visit_fields(attrs, [&](const char* /*name*/, const auto& field, const auto&... /*range*/) {
+      if constexpr (is_list<decltype(field)>) add(field);
+    });
   }
-  void operator()(const BatchNormAttrs& attrs) { number(std::bit_cast<uint64_t>(attrs.eps)); }
-  void operator()(const PoolAttrs& attrs) {
-    for (const int64_t each : {attrs.kernel, attrs.stride, attrs.padding}) {
-      number(each);
-    }
-  }
-  void operator()(const LinearAttrs& attrs) {
-    number(attrs.out_features);
-    number(int64_t{attrs.bias});
-  }
-  void operator()(const ChannelMapAttrs& attrs) {
-    number(attrs.stride);
-    number(static_cast<uint64_t>(attrs.source.size()));
-    for (const int32_t source : attrs.source) {
-      number(int64_t{source});
-    }
-  }
-  void operator()(const ReluAttrs&) {}
-  void operator()(const AddAttrs&) {}
-  void operator()(const GlobalAvgPoolAttrs&) {}
-  void operator()(const FlattenAttrs&) {}
 
  private:
-  void shape(const ImageShape& shape) {
-    for (const int64_t each : {shape.channels, shape.height, shape.width}) {
-      number(each);
-    }
+  template <typename Field>
+  static constexpr bool is_list = std::is_same_v<std::remove_cvref_t<Field>, std::vector<int32_t>>;
+
+  void add(int64_t value) { number(value); }
+  void add(bool value) { number(int64_t{value}); }
+  void add(double value) { number(std::bit_cast<uint64_t>(value)); }
+  void add(const ImageShape& shape) {
+    for (const int64_t each : {shape.channels, shape.height, shape.width}) number(each);
+  }
+  void add(const std::vector<int32_t>& list) {
+    number(static_cast<uint64_t>(list.size()));
+    for (const int32_t each : list) number(int64_t{each});
   }
   uint64_t hash_ = kHashSeed;
 };
@@ -106,7 +90,7 @@ void validate_tensor(const ParameterSpec& spec, const Tensor& tensor, const std:
     throw InputError(who + "expected finite values, found " + std::to_string(values[bad]) + " at element " +
                      std::to_string(bad) + "; the file is damaged or training diverged");
   }
-  if (!ends_with(spec.name, ".running_var")) return;
+  if (spec.role != ParameterRole::kRunningVariance) return;
   for (size_t i = 0; i < values.size(); ++i) {
     if (!(values[i] >= 0)) {
       throw InputError(who + "expected variances >= 0, found " + std::to_string(values[i]) + " at element " +
@@ -126,23 +110,8 @@ const Tensor& Model::parameter(const std::string& name) const {
 std::vector<ParameterSpec> required_parameters(const Graph& graph) {
   std::vector<ParameterSpec> specs;
   for (const Node& node : graph.nodes()) {
-    const int64_t channels = node.shape.channels;
-    if (node.is<Conv2dAttrs>()) {
-      const auto& conv = node.as<Conv2dAttrs>();
-      const int64_t inputs = graph.node(node.inputs.at(0)).shape.channels / conv.groups;
-      specs.push_back({node.name + ".weight", Shape{channels, inputs, conv.kernel, conv.kernel}});
-      if (conv.bias) {
-        specs.push_back({node.name + ".bias", Shape{channels}});
-      }
-    } else if (node.is<LinearAttrs>()) {
-      specs.push_back({node.name + ".weight", Shape{channels, graph.node(node.inputs.at(0)).shape.channels}});
-      if (node.as<LinearAttrs>().bias) {
-        specs.push_back({node.name + ".bias", Shape{channels}});
-      }
-    } else if (node.is<BatchNormAttrs>()) {
-      for (const char* suffix : {".weight", ".bias", ".running_mean", ".running_var"}) {
-        specs.push_back({node.name + suffix, Shape{channels}});
-      }
+    for (const OpParameter& each : op_parameters(graph, node)) {
+      specs.push_back({node.name + std::string(each.suffix), each.shape, each.role});
     }
   }
   return specs;
@@ -167,22 +136,34 @@ void validate(const Model& model, const std::string& where) {
   }
 }
 
+namespace {
+
+/// Calls f(tensor) for every parameter of the model that training would change.
+template <typename F>
+void for_trained(const Model& model, const F& f) {
+  std::set<std::string> measured;
+  for (const ParameterSpec& spec : required_parameters(model.graph)) {
+    if (!is_trained(spec.role)) measured.insert(spec.name);
+  }
+  for (const auto& [name, tensor] : model.parameters) {
+    if (!measured.contains(name)) f(*tensor);
+  }
+}
+
+}  // namespace
+
 int64_t parameter_count(const Model& model) {
   int64_t total = 0;
-  for (const auto& [name, tensor] : model.parameters) {
-    total += is_learned(name) ? tensor->shape().elements() : 0;
-  }
+  for_trained(model, [&](const Tensor& tensor) { total += tensor.shape().elements(); });
   return total;
 }
 
 int64_t nonzero_parameter_count(const Model& model) {
   int64_t total = 0;
-  for (const auto& [name, tensor] : model.parameters) {
-    if (is_learned(name)) {
-      const std::span<const float> values = tensor->f32();
-      total += std::count_if(values.begin(), values.end(), [](float value) { return value != 0.0F; });
-    }
-  }
+  for_trained(model, [&](const Tensor& tensor) {
+    const std::span<const float> values = tensor.f32();
+    total += std::count_if(values.begin(), values.end(), [](float value) { return value != 0.0F; });
+  });
   return total;
 }
 
@@ -199,7 +180,7 @@ uint64_t hash(const Model& model) {
   for (const Node& node : model.graph.nodes()) {
     hasher.text(node.name);
     hasher.text(op_name(node));
-    std::visit(hasher, node.attrs);
+    hasher.attributes(node.attrs);
     hasher.number(static_cast<uint64_t>(node.inputs.size()));
     for (const ValueId input : node.inputs) {
       hasher.number(int64_t{input});

@@ -79,10 +79,11 @@ struct Model {
   [[nodiscard]] const Tensor& parameter(const std::string& name) const;
 };
 
-/// Name and shape of every parameter that the graph needs, in graph order.
+/// Name, shape and role of every parameter that the graph needs, in graph order.
 struct ParameterSpec {
   std::string name;
   Shape shape;
+  ParameterRole role = ParameterRole::kVector;
 };
 [[nodiscard]] std::vector<ParameterSpec> required_parameters(const Graph& graph);
 

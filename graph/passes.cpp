@@ -66,8 +66,6 @@ class Liveness {
   std::vector<int> reads_;
 };
 
-bool is_anchor(const Node& node) { return node.is<Conv2dAttrs>() || node.is<LinearAttrs>(); }
-
 /// A step for node `value` alone. The second input of an add that nobody draws in is its residual.
 FusedNode single_step(const Graph& graph, ValueId value) {
   const Node& node = graph.node(value);
@@ -93,7 +91,7 @@ FusedNode* producer_to_draw_into(const Liveness& live, ValueId add, const Node& 
   int64_t chosen_length = 0;
   for (const ValueId input : node.inputs) {
     const auto found = by_output.find(input);
-    if (found == by_output.end() || !is_anchor(found->second.node) || found->second.relu || found->second.residual ||
+    if (found == by_output.end() || !has_weights(found->second.node) || found->second.relu || found->second.residual ||
         live.only_reader(input) != add) {
       continue;
     }
@@ -121,7 +119,7 @@ bool draw_in(const Graph& graph, const Liveness& live, ValueId value, const Rank
     }
   } else if (node.is<BatchNormAttrs>() || node.is<ReluAttrs>()) {
     const auto found = by_output.find(node.inputs.at(0));
-    if (found != by_output.end() && is_anchor(found->second.node) && live.only_reader(found->first) == value &&
+    if (found != by_output.end() && has_weights(found->second.node) && live.only_reader(found->first) == value &&
         !found->second.relu) {
       FusedNode& step = found->second;
       if (node.is<ReluAttrs>()) {
@@ -185,9 +183,7 @@ void sort_steps(const Graph& graph, const Ranks& ranks, FusedGraph& fused) {
 
 }  // namespace
 
-FusedGraph fuse(const Graph& graph, BatchNorm /*batch_norm*/, std::span<const std::string> order) {
-  // Both forms have the same steps: whether a step's batch norm is in its weights or a part of its last act is the backend's
-  // and conv_weights()' business. One structure means one set of stored values, and statistics of the same names.
+FusedGraph fuse(const Graph& graph, std::span<const std::string> order) {
   const Liveness live(graph);
   Ranks ranks;
   for (const std::string& name : order) ranks.emplace(name, ranks.size());
@@ -210,14 +206,13 @@ FusedGraph fuse(const Graph& graph, BatchNorm /*batch_norm*/, std::span<const st
 
 ConvWeights conv_weights(const Model& model, const FusedNode& step, BatchNorm batch_norm, MemoryResource& resource) {
   const std::string& name = step.node.name;
-  ELEK_CHECK(is_anchor(step.node), std::string(op_name(step.node)) + " '" + name + "' has no weights to multiply by");
+  ELEK_CHECK(has_weights(step.node), std::string(op_name(step.node)) + " '" + name + "' has no weights to multiply by");
   const Tensor& weight = model.parameter(name + ".weight");
   ConvWeights made;
   made.weight = weight.clone(resource, {name + ".weight", Use::kModel});
   made.bias = Tensor(Shape{step.node.shape.channels}, DType::kF32, resource, {name + ".bias", Use::kModel});
-  const bool has_bias = step.node.is<Conv2dAttrs>() ? step.node.as<Conv2dAttrs>().bias : step.node.as<LinearAttrs>().bias;
   const std::span<float> bias = made.bias.f32();
-  if (has_bias) {
+  if (as_convolution(step.node.attrs).bias) {
     const std::span<const float> stored = model.parameter(name + ".bias").f32();
     ELEK_CHECK(stored.size() == bias.size(), "'" + name + ".bias': expected " + std::to_string(bias.size()) +
                                                  " elements, got " + std::to_string(stored.size()));

@@ -29,16 +29,18 @@ struct FusedNode {
   ValueId output = -1;         // the graph's value that is stored
 };
 
-/// The steps in execution order over the graph's value ids. Values drawn into a step (a conv's raw output under folding) are
-/// stored nowhere. A residual sum belongs to the last of its producers ("projection last").
-/// With an `order` (names of the steps' nodes, all of them: search_order() in plan/order.h) the steps run in that order,
-/// and a sum belongs to whichever of its producers then comes last; ContractError if a step would read what is not there yet.
+/// The steps in execution order over the graph's value ids. They are the same whether batch norm is folded or kept apart: that
+/// is for conv_weights() and the backend. So both store the same values, and statistics have the same names. Values drawn into
+/// a step (a conv's raw output under folding) are stored nowhere. A residual sum belongs to the last of its producers
+/// ("projection last"). With an `order` (names of the steps' nodes, all of them: search_order() in plan/order.h) the steps run
+/// in that order, and a sum belongs to whichever of its producers then comes last; ContractError if a step would read what is
+/// not there yet.
 struct FusedGraph {
   std::vector<FusedNode> steps;
   ValueId input = -1;
   ValueId output = -1;
 };
-[[nodiscard]] FusedGraph fuse(const Graph& graph, BatchNorm batch_norm, std::span<const std::string> order = {});
+[[nodiscard]] FusedGraph fuse(const Graph& graph, std::span<const std::string> order = {});
 
 /// Weights and bias of a step as the kernel multiplies them: with kFold, w*gamma/sqrt(var+eps) and the matching bias, computed
 /// in double; with kApart, as stored. Bias is all zero where there is none.

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A model without its parameters as JSON, and back. Field order and number format are fixed, so that saving what was loaded
 // gives the same bytes. Inputs are named, not numbered: the JSON is read by people too.
+#include <algorithm>
 #include <cmath>
 #include <limits>
-#include <type_traits>
+#include <optional>
+#include <utility>
 
 #include "core/error.h"
 #include "models/json_reader.h"
@@ -22,33 +24,15 @@ constexpr int64_t kMaxCount = std::numeric_limits<int64_t>::max();
 
 // ---- writing ----
 
-void put(ordered_json& json, const InputAttrs& a) { json["shape"] = {a.shape.channels, a.shape.height, a.shape.width}; }
-void put(ordered_json& json, const Conv2dAttrs& a) {
-  json["out_channels"] = a.out_channels;
-  json["kernel"] = a.kernel;
-  json["stride"] = a.stride;
-  json["padding"] = a.padding;
-  json["groups"] = a.groups;
-  json["bias"] = a.bias;
-}
-void put(ordered_json& json, const BatchNormAttrs& a) { json["eps"] = a.eps; }
-void put(ordered_json& json, const PoolAttrs& a) {
-  json["kernel"] = a.kernel;
-  json["stride"] = a.stride;
-  json["padding"] = a.padding;
-}
-void put(ordered_json& json, const LinearAttrs& a) {
-  json["out_features"] = a.out_features;
-  json["bias"] = a.bias;
-}
-void put(ordered_json& json, const ChannelMapAttrs& a) {
-  json["source"] = a.source;
-  json["stride"] = a.stride;
-}
-void put(ordered_json& /*json*/, const ReluAttrs& /*a*/) {}
-void put(ordered_json& /*json*/, const AddAttrs& /*a*/) {}
-void put(ordered_json& /*json*/, const GlobalAvgPoolAttrs& /*a*/) {}
-void put(ordered_json& /*json*/, const FlattenAttrs& /*a*/) {}
+/// Writes an operator's attributes in the order of its fields.
+struct FieldWriter {
+  ordered_json& json;
+  void operator()(const char* name, const ImageShape& shape) const { json[name] = {shape.channels, shape.height, shape.width}; }
+  template <typename Field>
+  void operator()(const char* name, const Field& value, const auto&... /*range*/) const {
+    json[name] = value;
+  }
+};
 
 ordered_json graph_to_json(const Graph& graph) {
   ordered_json nodes = ordered_json::array();
@@ -58,7 +42,7 @@ ordered_json graph_to_json(const Graph& graph) {
       json["inputs"] = ordered_json::array();
       for (const ValueId input : node.inputs) json["inputs"].push_back(graph.node(input).name);
     }
-    std::visit([&](const auto& attrs) { put(json, attrs); }, node.attrs);
+    visit_fields(node.attrs, FieldWriter{json});
     nodes.push_back(std::move(json));
   }
   return {{"output", graph.node(graph.output()).name}, {"nodes", std::move(nodes)}};
@@ -106,57 +90,32 @@ ordered_json list_of(const History& history) {
 
 // ---- reading ----
 
-PoolAttrs read_pool(detail::JsonObject& json) {
-  return {json.integer("kernel", 1, kMaxInt), json.integer("stride", 1, kMaxInt), json.integer("padding", 0, kMaxInt)};
-}
-
-InputAttrs read_input(detail::JsonObject& json) {
-  const std::vector<int64_t> shape = json.integers("shape", 1, kMaxInt);
-  if (shape.size() != 3) json.fail("shape", "three sizes: channels, height, width");
-  return {{shape[0], shape[1], shape[2]}};
-}
-
-ChannelMapAttrs read_channel_map(detail::JsonObject& json) {
-  ChannelMapAttrs attrs;
-  for (const int64_t source : json.integers("source", -1, kMaxInt)) attrs.source.push_back(static_cast<int32_t>(source));
-  attrs.stride = json.integer("stride", 1, kMaxInt);
-  return attrs;
-}
-
-BatchNormAttrs read_batch_norm(detail::JsonObject& json) {
-  const BatchNormAttrs attrs{json.number("eps")};
-  if (!(attrs.eps >= 0 && std::isfinite(attrs.eps))) json.fail("eps", "a finite number of 0 or more");
-  return attrs;
-}
-
-Conv2dAttrs read_conv(detail::JsonObject& json) {
-  Conv2dAttrs attrs;
-  attrs.out_channels = json.integer("out_channels", 1, kMaxInt);
-  attrs.kernel = json.integer("kernel", 1, kMaxInt);
-  attrs.stride = json.integer("stride", 1, kMaxInt);
-  attrs.padding = json.integer("padding", 0, kMaxInt);
-  attrs.groups = json.integer("groups", 1, kMaxInt);
-  attrs.bias = json.boolean("bias");
-  return attrs;
-}
+/// Reads an operator's attributes: types and ranges. The rest is checked by the operator (Graph::add).
+struct FieldReader {
+  detail::JsonObject& json;
+  void operator()(const char* name, int64_t& value, IntRange range) const {
+    value = json.integer(name, range.low, std::min(range.high, kMaxInt));
+  }
+  void operator()(const char* name, bool& value) const { value = json.boolean(name); }
+  void operator()(const char* name, double& value, RealRange which) const {
+    value = json.number(name);
+    if (!fits(which, value)) json.fail(name, "a number, " + std::string(text_of(which)));
+  }
+  void operator()(const char* name, ImageShape& shape) const {
+    const std::vector<int64_t> sizes = json.integers(name, 1, kMaxInt);
+    if (sizes.size() != 3) json.fail(name, "three sizes: channels, height, width");
+    shape = {sizes[0], sizes[1], sizes[2]};
+  }
+  void operator()(const char* name, std::vector<int32_t>& list) const {
+    for (const int64_t each : json.integers(name, -1, kMaxInt)) list.push_back(static_cast<int32_t>(each));
+  }
+};
 
 Attrs read_attrs(detail::JsonObject& json) {
-  const std::string op = json.text("op");
-  if (op == "input") return read_input(json);
-  if (op == "conv2d") return read_conv(json);
-  if (op == "batch_norm") return read_batch_norm(json);
-  if (op == "relu") return ReluAttrs{};
-  if (op == "add") return AddAttrs{};
-  if (op == "max_pool") return MaxPoolAttrs{read_pool(json)};
-  if (op == "avg_pool") return AvgPoolAttrs{read_pool(json)};
-  if (op == "global_avg_pool") return GlobalAvgPoolAttrs{};
-  if (op == "linear") {
-    const int64_t out_features = json.integer("out_features", 1, kMaxInt);
-    return LinearAttrs{out_features, json.boolean("bias")};
-  }
-  if (op == "flatten") return FlattenAttrs{};
-  if (op == "channel_map") return read_channel_map(json);
-  json.fail("op", "an operator that elek has (conv2d, batch_norm, relu, …)");
+  std::optional<Attrs> attrs = attrs_of(json.text("op"));
+  if (!attrs) json.fail("op", "an operator that elek has (conv2d, batch_norm, relu, …)");
+  visit_fields(*attrs, FieldReader{json});
+  return *std::move(attrs);
 }
 
 Graph graph_from_json(detail::JsonObject json, const std::string& where) {

@@ -106,13 +106,10 @@ Draw draw_for(const Graph& graph, const std::string& parameter) {
     return {0.0, 0.1, false};  // bias, running_mean
   }
   if (parameter.ends_with(".bias")) return {0.0, 0.1, false};
-  const int64_t channels = graph.node(node.inputs.at(0)).shape.channels;
-  if (node.is<Conv2dAttrs>()) {
-    const auto& conv = node.as<Conv2dAttrs>();
-    const int64_t fan_in = channels / conv.groups * conv.kernel * conv.kernel;
-    return {0.0, std::sqrt(2.0 / static_cast<double>(fan_in)), false};  // He et al. 2015, arXiv 1502.01852, equation 10
-  }
-  return {0.0, std::sqrt(1.0 / static_cast<double>(channels)), false};
+  const Shape weight = op_parameters(graph, node).front().shape;
+  const auto fan_in = static_cast<double>(weight.elements() / weight[0]);
+  if (node.is<Conv2dAttrs>()) return {0.0, std::sqrt(2.0 / fan_in), false};  // He et al. 2015, arXiv 1502.01852, equation 10
+  return {0.0, std::sqrt(1.0 / fan_in), false};
 }
 
 /// Elsewhere a spec that cannot be built is the caller's mistake. Here it came from a file.

@@ -110,7 +110,7 @@ class Search {
     if (other >= 0) {  // one storage: the first half to run makes it, the second adds to it
       part_of_[at(s.output)] = part_of_[at(s.residual)];
       part(s.output).makers.push_back(step);
-    } else if (s.node.node.is<FlattenAttrs>() && shares(s.output, s.input)) {
+    } else if (op_class(s.node.node) == OpClass::kReshape && shares(s.output, s.input)) {
       part_of_[at(s.output)] = part_of_[at(s.input)];
       aliases_[s.output] = step;
     } else {
@@ -152,10 +152,10 @@ class Search {
     if (s.output < 0) return 0;
     const Part& p = part(s.output);
     if (std::any_of(p.makers.begin(), p.makers.end(), [&](int32_t m) { return set[at(m)]; })) return 0;
-    const Node& n = s.node.node;
-    const bool elementwise = n.is<AddAttrs>() || n.is<ReluAttrs>() || n.is<BatchNormAttrs>();
+    const OpClass of = op_class(s.node.node);
+    const bool elementwise = is_elementwise(of);
     if (elementwise && overwrites(step, s.input, set)) return 0;
-    const bool adds = elementwise || (n.is<Conv2dAttrs>() && convolutions_add_in_place_);
+    const bool adds = elementwise || (of == OpClass::kConv && convolutions_add_in_place_);
     return adds && overwrites(step, s.residual, set) ? 0 : p.bytes;
   }
 

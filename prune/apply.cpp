@@ -26,7 +26,7 @@ class Surgeon {
     for (size_t i = 0; i < dense_.graph.nodes().size(); ++i) {
       const Node& node = dense_.graph.nodes()[i];
       const auto id = static_cast<ValueId>(i);
-      graph.add(node.name, cut_attrs(node, id), node.inputs);
+      graph.add(node.name, attrs_of(node, id), node.inputs);
       cut_parameters(node, id);
     }
     graph.set_output(dense_.graph.output());
@@ -36,45 +36,19 @@ class Surgeon {
  private:
   [[nodiscard]] const std::vector<int64_t>& kept(ValueId value) const { return plan_.keep[at(value)]; }
 
-  [[nodiscard]] Attrs cut_attrs(const Node& node, ValueId id) const {
-    const int64_t outputs = std::ssize(kept(id));
-    if (node.is<Conv2dAttrs>()) {
-      auto conv = node.as<Conv2dAttrs>();
-      if (is_depthwise(dense_.graph, id)) conv.groups = outputs;
-      conv.out_channels = outputs;
-      return conv;
-    }
-    if (node.is<LinearAttrs>()) {
-      auto linear = node.as<LinearAttrs>();
-      linear.out_features = outputs;
-      return linear;
-    }
-    if (node.is<ChannelMapAttrs>()) return cut_map(node, id);
-    return node.attrs;
-  }
-
-  [[nodiscard]] ChannelMapAttrs cut_map(const Node& node, ValueId id) const {
-    const auto& map = node.as<ChannelMapAttrs>();
-    const std::vector<int64_t>& sources = kept(node.inputs.at(0));
-    ChannelMapAttrs cut{{}, map.stride};
-    for (const int64_t d : kept(id)) {
-      const int64_t source = map.source.at(at(d));
-      const auto found = std::lower_bound(sources.begin(), sources.end(), source);
-      const bool there = source >= 0 && found != sources.end() && *found == source;
-      cut.source.push_back(there ? static_cast<int32_t>(found - sources.begin()) : -1);
-    }
-    return cut;
+  [[nodiscard]] Attrs attrs_of(const Node& node, ValueId id) const {
+    if (node.inputs.empty()) return node.attrs;
+    return cut_attrs(node.attrs, dense_.graph.input_shapes(node), {kept(node.inputs[0]), kept(id)});
   }
 
   void cut_parameters(const Node& node, ValueId id) {
-    if (node.is<BatchNormAttrs>()) {
-      for (const char* name : {".weight", ".bias", ".running_mean", ".running_var"}) cut_vector(node.name + name, id);
-    } else if (node.is<Conv2dAttrs>()) {
-      cut_conv(node, id);
-      if (node.as<Conv2dAttrs>().bias) cut_vector(node.name + ".bias", id);
-    } else if (node.is<LinearAttrs>()) {
-      cut_linear(node, id);
-      if (node.as<LinearAttrs>().bias) cut_vector(node.name + ".bias", id);
+    for (const OpParameter& each : op_parameters(dense_.graph, node)) {
+      const std::string name = node.name + std::string(each.suffix);
+      if (each.role == ParameterRole::kWeight) {
+        cut_weight(name, each.shape, node, id);
+      } else {
+        cut_vector(name, id);
+      }
     }
   }
 
@@ -86,44 +60,31 @@ class Surgeon {
     parameters_[name] = std::move(tensor);
   }
 
-  void cut_conv(const Node& node, ValueId id) {
+  /// Weights [outputs, inputs of one group, …]: rows and columns that stay.
+  void cut_weight(const std::string& name, const Shape& shape, const Node& node, ValueId id) {
     const ValueId input = node.inputs.at(0);
     if (!plan_.cuts(dense_.graph, id) && !plan_.cuts(dense_.graph, input)) return;
-    const auto& conv = node.as<Conv2dAttrs>();
-    const int64_t taps = conv.kernel * conv.kernel;
-    // Rows of slice g read input channels [g*width, (g+1)*width); a depthwise row reads its own channel, which stays with it.
-    const int64_t width = dense_.graph.node(input).shape.channels / conv.groups;
-    const bool depthwise = is_depthwise(dense_.graph, id);
-    const int64_t columns = depthwise ? 1 : std::ssize(kept(input)) / conv.groups;
-    const std::string name = node.name + ".weight";
+    // A row of group g reads the input channels [g * width, (g + 1) * width).
+    const int64_t width = shape[1];
+    const int64_t groups = dense_.graph.node(input).shape.channels / width;
+    const int64_t rows = shape[0] / groups;  // of one group
+    const int64_t taps = shape.elements() / (shape[0] * width);
+    std::vector<int64_t> dims(shape.dims().begin(), shape.dims().end());
+    dims[0] = std::ssize(kept(id));
+    // A depthwise row reads one channel, its own, which stays with it. Else each group keeps equally many (resolve()).
+    if (width > 1 || groups == 1) dims[1] = std::ssize(kept(input)) / groups;
     const std::span<const float> old = parameter(name);
-    auto tensor = std::make_shared<Tensor>(Shape{std::ssize(kept(id)), columns, conv.kernel, conv.kernel}, DType::kF32,
-                                           resource_, BlockLabel(name, Use::kModel));
+    auto tensor = std::make_shared<Tensor>(Shape(dims), DType::kF32, resource_, BlockLabel(name, Use::kModel));
     float* out = tensor->f32().data();
     for (const int64_t k : kept(id)) {
-      const int64_t slice = k / (conv.out_channels / conv.groups);
-      const auto first = std::lower_bound(kept(input).begin(), kept(input).end(), slice * width);
-      for (auto c = first; c != kept(input).end() && *c < (slice + 1) * width; ++c) {
-        out = std::copy_n(old.data() + (k * width + *c - slice * width) * taps, taps, out);
+      const int64_t begin = k / rows * width;
+      const auto first = std::lower_bound(kept(input).begin(), kept(input).end(), begin);
+      for (auto c = first; c != kept(input).end() && *c < begin + width; ++c) {
+        out = std::copy_n(old.data() + (k * width + *c - begin) * taps, taps, out);
       }
     }
     ELEK_CHECK(out == tensor->f32().data() + tensor->shape().elements(),
                "'" + name + "': cut to another size than " + to_string(tensor->shape()));
-    parameters_[name] = std::move(tensor);
-  }
-
-  void cut_linear(const Node& node, ValueId id) {
-    const ValueId input = node.inputs.at(0);
-    if (!plan_.cuts(dense_.graph, id) && !plan_.cuts(dense_.graph, input)) return;
-    const int64_t columns = dense_.graph.node(input).shape.channels;
-    const std::string name = node.name + ".weight";
-    const std::span<const float> old = parameter(name);
-    auto tensor = std::make_shared<Tensor>(Shape{std::ssize(kept(id)), std::ssize(kept(input))}, DType::kF32, resource_,
-                                           BlockLabel(name, Use::kModel));
-    float* out = tensor->f32().data();
-    for (const int64_t k : kept(id)) {
-      for (const int64_t c : kept(input)) *out++ = old[at(k * columns + c)];
-    }
     parameters_[name] = std::move(tensor);
   }
 
@@ -140,7 +101,8 @@ class Surgeon {
   Parameters parameters_;
 };
 
-bool mixes_channels(const Node& node) { return node.is<Conv2dAttrs>() || node.is<LinearAttrs>() || node.is<ChannelMapAttrs>(); }
+/// Whether a node reads channels that a cut removes: what only ties channels loses them together with its input.
+bool reads_channels(const Node& node) { return has_weights(node) || op_class(node) == OpClass::kGather; }
 
 std::string mask_name(const Graph& graph, const std::string& value) {
   std::string name = value + ".mask";
@@ -170,11 +132,11 @@ Model masked(const Model& model, const PrunePlan& plan, MemoryResource& resource
   for (size_t i = 0; i < dense.nodes().size(); ++i) {
     const Node& node = dense.nodes()[i];
     std::vector<ValueId> inputs;
-    for (const ValueId input : node.inputs) inputs.push_back((mixes_channels(node) ? read_at : moved)[at(input)]);
+    for (const ValueId input : node.inputs) inputs.push_back((reads_channels(node) ? read_at : moved)[at(input)]);
     moved[i] = read_at[i] = graph.add(node.name, node.attrs, std::move(inputs));
     const auto id = static_cast<ValueId>(i);
     const std::vector<ValueId> readers = dense.consumers(id);
-    const bool read = std::any_of(readers.begin(), readers.end(), [&](ValueId r) { return mixes_channels(dense.node(r)); });
+    const bool read = std::any_of(readers.begin(), readers.end(), [&](ValueId r) { return reads_channels(dense.node(r)); });
     if (!read || !resolved.cuts(dense, id)) continue;
     read_at[i] = graph.add(mask_name(dense, node.name), mask_of(resolved.keep[i], node.shape.channels), {moved[i]});
   }

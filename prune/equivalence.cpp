@@ -23,10 +23,8 @@ std::vector<float> first_logits(const Model& model, BatchSource& source, const S
 
 /// Terms in each of the layer's sums.
 int64_t terms(const Graph& graph, const Node& node) {
-  const ImageShape& input = graph.node(node.inputs.at(0)).shape;
-  if (node.is<LinearAttrs>()) return input.channels;
-  const auto& conv = node.as<Conv2dAttrs>();
-  return input.channels / conv.groups * conv.kernel * conv.kernel;
+  const Shape weight = op_parameters(graph, node).front().shape;
+  return weight.elements() / weight[0];
 }
 
 }  // namespace
@@ -34,7 +32,7 @@ int64_t terms(const Graph& graph, const Node& node) {
 double equivalence_bound(const Graph& dense, double largest_logit) {
   double total = 0;
   for (const Node& node : dense.nodes()) {
-    if (node.is<Conv2dAttrs>() || node.is<LinearAttrs>()) total += static_cast<double>(terms(dense, node));
+    if (has_weights(node)) total += static_cast<double>(terms(dense, node));
   }
   return kEquivalenceSafety * static_cast<double>(std::numeric_limits<float>::epsilon()) * std::sqrt(total) * largest_logit;
 }

@@ -31,12 +31,6 @@ class UnionFind {
 
 size_t index(ValueId value) { return static_cast<size_t>(value); }
 
-bool separates(const Graph& graph, ValueId id) {
-  const Node& node = graph.node(id);
-  if (node.is<InputAttrs>() || node.is<LinearAttrs>() || node.is<ChannelMapAttrs>()) return true;
-  return node.is<Conv2dAttrs>() && !is_depthwise(graph, id);
-}
-
 std::vector<bool> live_nodes(const Graph& graph) {
   std::vector<bool> live(graph.nodes().size(), false);
   live[index(graph.output())] = true;
@@ -51,12 +45,10 @@ void fill_members(const Graph& graph, const std::vector<bool>& live, Group& grou
   for (const ValueId v : group.values) {
     if (!live[index(v)]) continue;
     const Node& node = graph.node(v);
-    if (node.is<ReluAttrs>()) group.taps.push_back(v);
-    if (node.is<Conv2dAttrs>() || node.is<LinearAttrs>()) group.producers.push_back(v);
+    if (op_class(node) == OpClass::kActivation) group.taps.push_back(v);
+    if (has_weights(node)) group.producers.push_back(v);
     for (const ValueId reader : graph.consumers(v)) {
-      const Node& consumer = graph.node(reader);
-      const bool reads = consumer.is<Conv2dAttrs>() || consumer.is<LinearAttrs>();
-      if (live[index(reader)] && reads) group.consumers.push_back({reader, v});
+      if (live[index(reader)] && has_weights(graph.node(reader))) group.consumers.push_back({reader, v});
     }
   }
   group.name = graph.node(group.taps.empty() ? group.values.front() : group.taps.front()).name;
@@ -79,9 +71,7 @@ void constrain(Group& group, int64_t conv_groups) {
 
 bool is_depthwise(const Graph& graph, ValueId id) {
   const Node& node = graph.node(id);
-  if (!node.is<Conv2dAttrs>()) return false;
-  const auto& conv = node.as<Conv2dAttrs>();
-  return conv.groups > 1 && conv.groups == conv.out_channels && conv.groups == graph.node(node.inputs.at(0)).shape.channels;
+  return node.is<Conv2dAttrs>() && node.as<Conv2dAttrs>().is_depthwise(graph.node(node.inputs.at(0)).shape.channels);
 }
 
 std::vector<Group> find_groups(const Graph& graph) {
@@ -89,8 +79,9 @@ std::vector<Group> find_groups(const Graph& graph) {
   ELEK_CHECK(count > 0, "find_groups: the graph is empty");
   UnionFind ties(count);
   for (size_t i = 0; i < count; ++i) {
-    if (separates(graph, static_cast<ValueId>(i))) continue;
-    for (const ValueId input : graph.nodes()[i].inputs) ties.tie(i, index(input));
+    const Node& node = graph.nodes()[i];
+    if (channel_flow(graph, node).how != ChannelFlow::How::kTies) continue;
+    for (const ValueId input : node.inputs) ties.tie(i, index(input));
   }
   std::vector<Group> groups;
   std::map<size_t, size_t> group_of_root;
@@ -112,11 +103,10 @@ std::vector<Group> find_groups(const Graph& graph) {
   const std::vector<size_t> group_of = group_of_values(graph, groups);
   for (size_t i = 0; i < count; ++i) {
     const Node& node = graph.nodes()[i];
-    if (!node.is<Conv2dAttrs>() || is_depthwise(graph, static_cast<ValueId>(i))) continue;
-    if (const int64_t conv_groups = node.as<Conv2dAttrs>().groups; conv_groups > 1) {
-      constrain(groups[group_of[index(node.inputs.at(0))]], conv_groups);
-      constrain(groups[group_of[i]], conv_groups);
-    }
+    const ChannelFlow flow = channel_flow(graph, node);
+    if (flow.groups == 1) continue;
+    constrain(groups[group_of[index(node.inputs.at(0))]], flow.groups);
+    constrain(groups[group_of[i]], flow.groups);
   }
   return groups;
 }

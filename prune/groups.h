@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Groups: the channels that must be cut together. Values tied by a residual sum, or by an operator that keeps channels apart,
-// share one group; a convolution separates its input's group from its output's; a channel_map (option-A shortcut) ties nothing:
-// a removed source reads as zero, a removed destination leaves the map.
+// Groups: the channels that must be cut together. How channels pass a node, its operator says (ChannelFlow, graph/ops): those
+// that tie channels put inputs and output into one group (a residual sum, batch norm, a pool, a depthwise convolution); a
+// convolution separates its input's group from its output's; a channel_map (option-A shortcut) ties nothing.
 // Tests: tests/prune/groups_test.cpp
 #pragma once
 
@@ -24,7 +24,7 @@ struct Group {
   int64_t conv_groups = 1;         // > 1: equal counts must stay in each of so many equal slices (ResNeXt)
   bool prunable = false;           // false: network input, classifier output, or ties that leave nothing to cut (find_groups)
   std::vector<ValueId> values;     // every value with these channels, in order
-  std::vector<ValueId> taps;       // the ReLU outputs among them (else the last value): where coverage looks
+  std::vector<ValueId> taps;       // the activations among them (else the last value): where coverage looks
   std::vector<ValueId> producers;  // convolutions and linear layers whose output channels these are
   std::vector<GroupConsumer> consumers;
 };

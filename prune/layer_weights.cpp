@@ -7,23 +7,14 @@ namespace elek {
 
 LayerWeights layer_weights(const Model& model, ValueId id) {
   const Node& node = model.graph.node(id);
-  ELEK_CHECK(node.is<Conv2dAttrs>() || node.is<LinearAttrs>(),
+  ELEK_CHECK(has_weights(node),
              "'" + node.name + "' is a " + std::string(op_name(node)) + ", expected a conv2d or linear with weights");
-  const ImageShape& input = model.graph.node(node.inputs.at(0)).shape;
+  const Shape expected = op_parameters(model.graph, node).front().shape;
   LayerWeights layer;
-  Shape expected;
-  if (node.is<Conv2dAttrs>()) {
-    const auto& conv = node.as<Conv2dAttrs>();
-    layer.outputs = conv.out_channels;
-    layer.groups = conv.groups;
-    layer.inputs = input.channels / conv.groups;
-    layer.taps = conv.kernel * conv.kernel;
-    expected = Shape{layer.outputs, layer.inputs, conv.kernel, conv.kernel};
-  } else {
-    layer.outputs = node.as<LinearAttrs>().out_features;
-    layer.inputs = input.channels;  // a feature vector: Graph::add sees to it
-    expected = Shape{layer.outputs, layer.inputs};
-  }
+  layer.outputs = expected[0];
+  layer.inputs = expected[1];
+  layer.taps = expected.elements() / (expected[0] * expected[1]);
+  layer.groups = as_convolution(node.attrs).groups;
   const Tensor& weight = model.parameter(node.name + ".weight");
   ELEK_CHECK(weight.shape() == expected, "'" + node.name + ".weight' has shape " + to_string(weight.shape()) +
                                              ", the graph asks for " + to_string(expected) +

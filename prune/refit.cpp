@@ -32,8 +32,8 @@ bool has_zeros(const Model& model, const std::string& name) {
 /// Which node's parameter can take a bias: the batch norm that alone reads the convolution, else the layer itself.
 ValueId bias_node(const Graph& graph, ValueId id) {
   const Node& node = graph.node(id);
-  if (node.is<LinearAttrs>()) return node.as<LinearAttrs>().bias ? id : -1;
-  if (node.as<Conv2dAttrs>().bias) return id;
+  if (as_convolution(node.attrs).bias) return id;
+  if (node.is<LinearAttrs>()) return -1;
   const std::vector<ValueId> readers = graph.consumers(id);
   if (readers.size() == 1 && graph.node(readers[0]).is<BatchNormAttrs>() && graph.output() != id) return readers[0];
   return -1;
@@ -46,13 +46,11 @@ FitShape input_shape_of(const Graph& graph, ValueId id) {
   FitShape s;
   s.name = node.name;
   s.input = graph.node(node.inputs.at(0)).shape;
-  if (node.is<Conv2dAttrs>()) {
-    const auto& conv = node.as<Conv2dAttrs>();
-    s.kernel = conv.kernel;
-    s.stride = conv.stride;
-    s.padding = conv.padding;
-    s.groups = conv.groups;
-  }
+  const Conv2dAttrs conv = as_convolution(node.attrs);
+  s.kernel = conv.kernel;
+  s.stride = conv.stride;
+  s.padding = conv.padding;
+  s.groups = conv.groups;
   return s;
 }
 
@@ -135,7 +133,7 @@ RefitPlan plan_refit(const Model& dense, const Model& pruned, const PrunePlan& p
         "plan_refit: '" + node.name + "' of the pruned network is not what the plan leaves of the dense one's");
     bool changed = false;
     for (const ValueId input : node.inputs) changed = changed || differs[at(input)];
-    const bool layer = node.is<Conv2dAttrs>() || node.is<LinearAttrs>();
+    const bool layer = has_weights(node);
     const bool masked = layer && resolved.weights.contains(node.name);
     if (layer && (changed || masked)) made.layers.push_back(layer_of(dense, pruned, id, resolved.keep[at(id)]));
     differs[at(id)] = changed || masked || resolved.cuts(graph, id);

@@ -165,7 +165,7 @@ void add_magnitude(const Model& model, const Group& group, Squares& squares) {
 /// The value that is stored of what a convolution or linear layer makes: batch norm, sum and ReLU drawn in.
 std::map<std::string, std::string> stored_values(const Graph& graph) {
   std::map<std::string, std::string> stored;
-  for (const FusedNode& step : fuse(graph, BatchNorm::kFold).steps) {
+  for (const FusedNode& step : fuse(graph).steps) {
     stored[step.node.name] = graph.node(watched_value(graph, step.output)).name;
   }
   return stored;

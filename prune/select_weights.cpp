@@ -29,7 +29,7 @@ void check_target(const Graph& graph, const WeightTarget& target) {
   }
   for (const std::string& name : target.ignore) {
     const ValueId id = graph.find(name);
-    if (id < 0 || !(graph.node(id).is<Conv2dAttrs>() || graph.node(id).is<LinearAttrs>())) {
+    if (id < 0 || !has_weights(graph.node(id))) {
       throw UsageError("'" + name +
                        "' is to be ignored, but no convolution or linear layer has that name; `elek info` lists them");
     }

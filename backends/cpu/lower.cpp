@@ -71,20 +71,19 @@ void Lowerer::choose_micro_batch() {
 void Lowerer::lay_out(ProgramTensor& t, const FusedNode* node, Kind kind) const {
   const bool answer = kind == Kind::kLinear && node->output == fused_.output && !node->residual;
   t.dtype = answer ? DType::kF32 : storage_of(notes.options.precision);
-  t.layout = node == nullptr ? input_layout() : output_layout(*node, kind);
+  t.layout = node == nullptr ? input_layout() : output_layout(*node);
   t.channel_pitch = padded_channels(t.layout, t.shape.channels);
   t.bytes = checked_bytes(Shape{program.micro_batch, t.channel_pitch, t.shape.height, t.shape.width}, t.dtype);
 }
 
-Layout Lowerer::output_layout(const FusedNode& f, Kind kind) const {
-  switch (kind) {
-    case Kind::kConv:
-    case Kind::kChannelMap:
+Layout Lowerer::output_layout(const FusedNode& f) const {
+  switch (op_class(f.node)) {
+    case OpClass::kConv:
+    case OpClass::kGather:
       return notes.layout;
-    case Kind::kLinear:
-    case Kind::kGlobalAvgPool:
-    case Kind::kAlias:
-    case Kind::kRelayout:
+    case OpClass::kLinear:
+    case OpClass::kReduction:
+    case OpClass::kReshape:
       return Layout::kNchw;
     default:
       return tensor_of(f.input).layout;
@@ -96,7 +95,7 @@ Layout Lowerer::input_layout() const {
   for (const FusedNode& step : fused_.steps) {
     const bool reads = step.input == fused_.input;
     const bool adds = step.residual && *step.residual == fused_.input;
-    if (adds || (reads && !step.node.is<Conv2dAttrs>() && !step.node.is<FlattenAttrs>())) plain = false;
+    if (adds || (reads && op_class(step.node) != OpClass::kConv && op_class(step.node) != OpClass::kReshape)) plain = false;
   }
   return plain ? Layout::kNchw : notes.layout;
 }

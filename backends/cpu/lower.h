@@ -27,7 +27,7 @@ class Lowerer final : public GraphLowerer<Notes> {
   [[nodiscard]] bool lies_flat(const ProgramTensor& tensor) const override { return tensor.layout == Layout::kNchw; }
 
   void choose_micro_batch();
-  [[nodiscard]] Layout output_layout(const FusedNode& node, Kind kind) const;
+  [[nodiscard]] Layout output_layout(const FusedNode& node) const;
   [[nodiscard]] Layout input_layout() const;
   void decide_last_acts();
   void build_kernels();

@@ -118,15 +118,11 @@ void Lowerer::build_kernels() {
 /// What packing this step's weights holds for a moment: weights and bias with batch norm folded in, each a block, and the
 /// layout that oneDNN packs from.
 size_t Lowerer::packing_bytes(const Step& step) const {
-  const int64_t channels = tensor(step.output).shape.channels;
-  const int64_t inputs = tensor(step.input).shape.channels;
-  const Conv2dAttrs conv = step.kind == Kind::kConv
-                               ? program.steps[static_cast<size_t>(&step - notes.steps.data())].node.node.as<Conv2dAttrs>()
-                               : Conv2dAttrs{};  // linear: 1x1
-  const int64_t elements = channels * (inputs / conv.groups) * conv.kernel * conv.kernel;
+  const Node& node = program.steps[static_cast<size_t>(&step - notes.steps.data())].node.node;
+  const Shape weight = op_parameters(graph_, node).front().shape;
   size_t bytes = 0;
-  (void)reserve(bytes, static_cast<size_t>(elements) * sizeof(float));
-  (void)reserve(bytes, static_cast<size_t>(channels) * sizeof(float));
+  (void)reserve(bytes, static_cast<size_t>(weight.elements()) * sizeof(float));
+  (void)reserve(bytes, static_cast<size_t>(weight[0]) * sizeof(float));
   (void)reserve(bytes, step.own ? 0 : step.whole->staged_bytes());
   return bytes;
 }

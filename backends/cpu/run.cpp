@@ -4,6 +4,8 @@
 // tests/golden/statistics_test.cpp
 #include <algorithm>
 #include <cstring>
+#include <string>
+#include <variant>
 
 #include "backends/cpu/executable.h"
 #include "backends/cpu/pinned_cores.h"
@@ -21,6 +23,29 @@
 namespace elek::backends::cpu {
 
 using kernels::cpu::with_stored;
+namespace {
+
+/// The CPU's kernel of every operator that has one of its own (Kind::kKernel). An operator that is not here does not compile.
+template <typename T>
+struct KernelOf {
+  const ActivationView<T>& x;
+  const ActivationView<T>& y;
+  const kernels::cpu::ChannelSums* sums;
+  int threads;
+
+  static kernels::PoolWindow window(const PoolAttrs& a) { return {a.kernel, a.stride, a.padding}; }
+  void operator()(const MaxPoolAttrs& a) const { kernels::cpu::max_pool(x, y, window(a), sums, threads); }
+  void operator()(const AvgPoolAttrs& a) const { kernels::cpu::avg_pool(x, y, window(a), sums, threads); }
+  void operator()(const GlobalAvgPoolAttrs& /*a*/) const { kernels::cpu::global_avg_pool(x, y, sums, threads); }
+  void operator()(const ChannelMapAttrs& a) const { kernels::cpu::channel_map(x, a.source, a.stride, y, sums, threads); }
+  template <typename Op>
+  void operator()(const Op& /*a*/) const {
+    static_assert(!backends::has_own_kernel<Op>, "the CPU backend has no kernel for this operator");
+    ELEK_CHECK(false, std::string(Op::kName) + " has no kernel of its own");
+  }
+};
+
+}  // namespace
 
 float* CpuExecutable::floats_at(const Buffer& slab, size_t offset) const {
   return offset == kNone ? nullptr : reinterpret_cast<float*>(at(slab, offset));
@@ -244,11 +269,9 @@ void CpuExecutable::normalise_by_batch_moments(size_t index, const ActivationVie
 template <typename T>
 void CpuExecutable::run_simple(size_t index, int64_t samples) {
   const Step& step = notes_.steps[index];
-  const Node& node = program_.steps[index].node.node;
   const kernels::cpu::ChannelSums* sums = sums_of(step);
   const auto x = view<T>(step.input, samples);
   const auto y = view<T>(step.output, samples);
-  const auto window = [](const PoolAttrs& a) { return kernels::PoolWindow{a.kernel, a.stride, a.padding}; };
   switch (step.kind) {
     case Kind::kElementwise: {
       const T* residual = step.residual >= 0 ? view<T>(step.residual, samples).data : nullptr;
@@ -259,21 +282,17 @@ void CpuExecutable::run_simple(size_t index, int64_t samples) {
       }
       return;
     }
-    case Kind::kMaxPool:
-      return kernels::cpu::max_pool(x, y, window(node.as<MaxPoolAttrs>()), sums, notes_.threads);
-    case Kind::kAvgPool:
-      return kernels::cpu::avg_pool(x, y, window(node.as<AvgPoolAttrs>()), sums, notes_.threads);
-    case Kind::kGlobalAvgPool:
-      return kernels::cpu::global_avg_pool(x, y, sums, notes_.threads);
-    case Kind::kChannelMap: {
-      const ChannelMapAttrs& a = node.as<ChannelMapAttrs>();
-      return kernels::cpu::channel_map(x, a.source, a.stride, y, sums, notes_.threads);
-    }
+    case Kind::kKernel:
+      return std::visit(KernelOf<T>{x, y, sums, notes_.threads}, program_.steps[index].node.node.attrs);
     case Kind::kRelayout:
       kernels::cpu::to_nchw(x, y.data, notes_.threads);
       break;
-    default:
+    case Kind::kAlias:
       break;
+    case Kind::kPreprocess:
+    case Kind::kConv:
+    case Kind::kLinear:
+      ELEK_CHECK(false, "step '" + program_.steps[index].node.node.name + "' is run elsewhere");
   }
   if (sums != nullptr) kernels::cpu::observe(y, *sums, notes_.threads);
 }

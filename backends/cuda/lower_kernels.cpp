@@ -272,17 +272,15 @@ void Lowerer::reserve_parameters(size_t i) {
   size_t& weights = notes.weights_bytes;
   const ProgramTensor& y = tensor(step.output);
   size_t as_stored = 0;  // bytes of the f32 weights as the model has them: uploaded, then converted into the slab
+  const Node& node = program.steps[i].node.node;
+  if (has_weights(node)) as_stored = floats(op_parameters(graph_, node).front().shape.elements());
   if (step.kind == Kind::kConv) {
-    const Conv2dAttrs& a = program.steps[i].node.node.as<Conv2dAttrs>();
     step.weights = reserve(weights, step.plan.problem().w_bytes());
-    as_stored = floats(y.shape.channels * tensor(step.input).shape.channels / a.groups * a.kernel * a.kernel);
   } else if (step.kind == Kind::kLinear) {
     const ProgramTensor& x = tensor(step.input);
     step.weights = reserve(weights, checked_bytes(Shape{y.shape.channels, x.channel_pitch}, x.dtype));
-    as_stored = floats(y.shape.channels * x.shape.channels);
-  } else if (step.kind == Kind::kChannelMap) {
-    const auto& source = program.steps[i].node.node.as<ChannelMapAttrs>().source;
-    step.table = reserve(weights, source.size() * sizeof(int32_t));
+  } else if (node.is<ChannelMapAttrs>()) {
+    step.table = reserve(weights, node.as<ChannelMapAttrs>().source.size() * sizeof(int32_t));
   }
   if (step.weights != kNone) {
     step.bias = reserve(weights, floats(y.channel_pitch));

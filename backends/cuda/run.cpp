@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
+#include <variant>
 
 #include "backends/cuda/error.h"
 #include "backends/cuda/executable.h"
@@ -20,6 +22,29 @@
 
 namespace elek::backends::cuda {
 namespace k = kernels::cuda;
+namespace {
+
+/// The GPU's kernel of every operator that has one of its own (Kind::kKernel). An operator that is not here does not compile.
+struct KernelOf {
+  const k::CudaActivation& x;
+  const k::CudaActivation& y;
+  const k::PoolSums& sums;
+  const int32_t* table;  // of a channel map
+  cudaStream_t stream;
+
+  static k::PoolWindow window(const PoolAttrs& a) { return {a.kernel, a.stride, a.padding}; }
+  void operator()(const MaxPoolAttrs& a) const { k::launch_max_pool(x, y, window(a), sums, stream); }
+  void operator()(const AvgPoolAttrs& a) const { k::launch_avg_pool(x, y, window(a), sums, stream); }
+  void operator()(const GlobalAvgPoolAttrs& /*a*/) const { k::launch_global_avg_pool(x, y, sums, stream); }
+  void operator()(const ChannelMapAttrs& a) const { k::launch_channel_map(x, table, a.stride, y, sums, stream); }
+  template <typename Op>
+  void operator()(const Op& /*a*/) const {
+    static_assert(!backends::has_own_kernel<Op>, "the CUDA backend has no kernel for this operator");
+    ELEK_CHECK(false, std::string(Op::kName) + " has no kernel of its own");
+  }
+};
+
+}  // namespace
 
 CudaExecutable::View CudaExecutable::view(int32_t tensor, int64_t samples) const {
   const ProgramTensor& t = program_.tensors[static_cast<size_t>(tensor)];
@@ -252,28 +277,24 @@ void CudaExecutable::observe(size_t index, const View& y) {
 
 void CudaExecutable::run_simple(size_t index, int64_t samples) {
   const Step& step = notes_.steps[index];
-  const Node& node = program_.steps[index].node.node;
   const View x = view(step.input, samples);
   const View y = view(step.output, samples);
-  const auto window = [](const PoolAttrs& a) { return kernels::PoolWindow{a.kernel, a.stride, a.padding}; };
   switch (step.kind) {
     case Kind::kElementwise:
       if (step.by_batch_moments()) return normalise_by_batch_moments(index, x, y);
       return finish(index, x, y, typed<const float>(weights_, step.scale), typed<const float>(weights_, step.shift));
-    case Kind::kMaxPool:
-      return k::launch_max_pool(x, y, window(node.as<MaxPoolAttrs>()), pool_sums(index), stream_->get());
-    case Kind::kAvgPool:
-      return k::launch_avg_pool(x, y, window(node.as<AvgPoolAttrs>()), pool_sums(index), stream_->get());
-    case Kind::kGlobalAvgPool:
-      return k::launch_global_avg_pool(x, y, pool_sums(index), stream_->get());
-    case Kind::kChannelMap:
-      return k::launch_channel_map(x, typed<const int32_t>(weights_, step.table), node.as<ChannelMapAttrs>().stride, y,
-                                   pool_sums(index), stream_->get());
+    case Kind::kKernel:
+      return std::visit(KernelOf{x, y, pool_sums(index), typed<const int32_t>(weights_, step.table), stream_->get()},
+                        program_.steps[index].node.node.attrs);
     case Kind::kRelayout:
       run_relayout(index, x, y);
       return observe(index, y);
-    default:
+    case Kind::kAlias:
       return observe(index, y);
+    case Kind::kPreprocess:
+    case Kind::kConv:
+    case Kind::kLinear:
+      ELEK_CHECK(false, "step '" + program_.steps[index].node.node.name + "' is run elsewhere");
   }
 }
 

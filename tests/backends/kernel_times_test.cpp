@@ -57,7 +57,7 @@ SessionOptions options_of(KernelChoice kernels) {
 /// The keys under which the convolutions of such a session look for their times.
 std::set<std::string> keys_of(const Model& model, const SessionOptions& options) {
   KernelTimes none{std::string()};
-  const FusedGraph fused = fuse(model.graph, BatchNorm::kFold);
+  const FusedGraph fused = fuse(model.graph);
   Lowerer lowerer(model, fused, options, {&none, {}});
   lowerer.lower();
   std::set<std::string> keys;

@@ -13,7 +13,7 @@ std::vector<Layer> layers_of(const std::string& arch, bool pruned, int64_t sampl
   if (pruned && !spec.bottleneck) spec.widths = {45, 90, 179, 358};  // the residual stream too
   const Graph graph = build_resnet(spec);
   std::vector<Layer> layers;
-  for (const FusedNode& step : fuse(graph, BatchNorm::kFold).steps) {
+  for (const FusedNode& step : fuse(graph).steps) {
     if (!step.node.is<Conv2dAttrs>()) continue;
     const uint32_t every = backends::cuda::kEveryFusedSum & ~(step.relu ? 0U : uint32_t{backends::cuda::kMaxY});
     const auto raw = backends::cuda::problem_of(graph, step, samples, Precision::kF16);

@@ -49,7 +49,7 @@ class LowerTest : public ::testing::Test {
     tiny.widths = {13};
     tiny.blocks = 1;
     model_ = test::tiny_resnet(tiny);
-    fused_ = fuse(model_.graph, BatchNorm::kFold);
+    fused_ = fuse(model_.graph);
     options_.batch = 4;
     options_.precision = Precision::kF16;
     for (const FusedNode& step : fused_.steps) {
@@ -183,7 +183,7 @@ TEST_F(LowerTest, AddsResidualsInPlaceWhereThePlansCan) {
 }
 
 TEST_F(LowerTest, KeepsTheRawConvolutionWhereItIsWatchedOrNormalisedApart) {
-  fused_ = fuse(model_.graph, BatchNorm::kApart);
+  fused_ = fuse(model_.graph);
   options_.batch_norm = BatchNorm::kApart;
   options_.probes.values = {{"conv1", kActivity}};
   options_.probes.tap = Tap::kConv;

@@ -96,7 +96,7 @@ Expected expected(const Model& model, const FusedNode& step, int64_t samples, co
       e.bound[i] += 2 * kU32 * (std::fabs(e.value[i]) + std::fabs(static_cast<double>(r[i])));
     }
   }
-  const bool answer = step.node.is<LinearAttrs>() && step.output == fuse(model.graph, BatchNorm::kFold).output;
+  const bool answer = step.node.is<LinearAttrs>() && step.output == fuse(model.graph).output;
   for (size_t i = 0; i < e.value.size(); ++i) {
     if (step.relu) e.value[i] = std::max(e.value[i], 0.0);  // brings nothing further apart
     if (!answer) e.bound[i] += kU16 * (std::fabs(e.value[i]) + e.bound[i]);
@@ -113,11 +113,11 @@ TEST_F(Bf16, EveryStepIsWithinTheBoundOfItsRoundings) {
       options.keep_values = true;
       Session session(model, options);
       (void)run_all(session, pixels, 5, batch);
-      const std::string input = model.graph.node(fuse(model.graph, BatchNorm::kFold).input).name;
+      const std::string input = model.graph.node(fuse(model.graph).input).name;
       const auto exact = test::run_reference(model, pixels, 5).at(input);
       const auto preprocessed = test::compare(session.stored_value(input), exact, 1e-6, kU16);
       EXPECT_EQ(preprocessed.count, 0) << preprocessed.message();
-      for (const FusedNode& step : fuse(model.graph, BatchNorm::kFold).steps) {
+      for (const FusedNode& step : fuse(model.graph).steps) {
         const std::string& name = model.graph.node(step.output).name;
         const Expected want = expected(model, step, 5, session);
         const std::vector<float> got = session.stored_value(name);
@@ -144,7 +144,7 @@ TEST_F(Bf16, IntegerNetworksAreExact) {
   Model model;
   test::ReferenceValues reference;
   const auto holds_all = [&] {  // that is stored in bf16: the logits stay f32
-    const auto& steps = fuse(model.graph, BatchNorm::kFold).steps;
+    const auto& steps = fuse(model.graph).steps;
     return std::all_of(steps.begin(), steps.end(), [&](const FusedNode& step) {
       const std::string& name = model.graph.node(step.output).name;
       return name == reference.output || fits(reference.at(name));

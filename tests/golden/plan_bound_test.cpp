@@ -58,7 +58,7 @@ Lowered lower_and_plan(Graph graph, const LowerOptions& options, const std::vect
   model.preprocessing = default_preprocessing(graph.input_shape().channels);
   model.graph = std::move(graph);
   Lowered made;
-  made.lowering = backend_of(DeviceKind::kCpu).make({})->lower(model, fuse(model.graph, options.batch_norm, order), options);
+  made.lowering = backend_of(DeviceKind::kCpu).make({})->lower(model, fuse(model.graph, order), options);
   made.plan = plan(made.lowering->program());
   return made;
 }
@@ -151,7 +151,7 @@ TEST_P(PlanBound, ArenaEqualsTheBoundWhenEveryBlockIsWatched) {
   LowerOptions options;
   options.batch = 4;
   options.threads = 2;
-  for (const FusedNode& step : fuse(graph, BatchNorm::kFold).steps) {
+  for (const FusedNode& step : fuse(graph).steps) {
     if (step.node.is<Conv2dAttrs>()) options.probes.values[graph.node(step.output).name] = kActivity | kMoments;
   }
   ASSERT_FALSE(options.probes.values.empty());
@@ -259,7 +259,7 @@ TEST(PlanBoundFigures, LoweringKnowsWhatBindingTakes) {
   options.batch = 7;
   options.threads = 2;
   options.probes.values["layer1.0"] = kActivity;
-  const auto lowering = backend_of(DeviceKind::kCpu).make({})->lower(model, fuse(model.graph, BatchNorm::kFold), options);
+  const auto lowering = backend_of(DeviceKind::kCpu).make({})->lower(model, fuse(model.graph), options);
   const BoundMemory before = lowering->memory();
   const MemoryPlan made = plan(lowering->program());
   Tracker tracker(host_resource());
@@ -288,7 +288,7 @@ TEST(Binding, DropsParametersOnlyOnceNothingCanBeRefused) {
   options.batch = 1;  // packing needs more than the arena
   options.threads = 2;
   const auto lower = [&] {
-    return backend_of(DeviceKind::kCpu).make({})->lower(model, fuse(model.graph, BatchNorm::kFold), options);
+    return backend_of(DeviceKind::kCpu).make({})->lower(model, fuse(model.graph), options);
   };
   auto lowering = lower();
   const MemoryPlan made = plan(lowering->program());

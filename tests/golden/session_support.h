@@ -85,9 +85,9 @@ inline double largest(const std::vector<double>& values) {
 }
 
 /// The names of every value that a session of this model stores, with those that fusion draws in left out.
-inline std::vector<std::string> stored_names(const Model& model, BatchNorm batch_norm = BatchNorm::kFold) {
+inline std::vector<std::string> stored_names(const Model& model) {
   std::vector<std::string> names;
-  const FusedGraph fused = fuse(model.graph, batch_norm);
+  const FusedGraph fused = fuse(model.graph);
   names.push_back(model.graph.node(fused.input).name);
   for (const FusedNode& step : fused.steps) names.push_back(model.graph.node(step.output).name);
   return names;

@@ -150,7 +150,7 @@ TEST(Statistics, NanAndInfinityAreCountedNotHidden) {
   Session session(model, options);
   (void)run_all(session, pixels, 4, 4);
   const Statistics got = session.statistics();
-  const ValueId output = fuse(model.graph, BatchNorm::kFold).steps.front().output;
+  const ValueId output = fuse(model.graph).steps.front().output;
   EXPECT_EQ(got.values.at(model.graph.node(output).name).nonfinite, 0);
   int64_t nonfinite = 0;
   for (const auto& [name, sums] : got.values) nonfinite += sums.nonfinite;
@@ -169,7 +169,7 @@ TEST(Statistics, IntegerNetworksAreExactOnEveryPath) {
   constexpr int64_t kSamples = 11;
   const auto pixels = test::tiny_pixels(tiny.input, kSamples, 23, true);
   const auto reference = test::run_reference(model, pixels, kSamples);
-  const FusedGraph fused = fuse(model.graph, BatchNorm::kFold);
+  const FusedGraph fused = fuse(model.graph);
   for (const bool moments : {false, true}) {
     for (const BatchNorm batch_norm : {BatchNorm::kFold, BatchNorm::kApart}) {
       for (const Winograd winograd : {Winograd::kOff, Winograd::k2x2})  // F(4x4) is not exact on integers
@@ -216,7 +216,7 @@ TEST(Statistics, TheConvTapWatchesTheRawConvolution) {
   const Model model = test::tiny_resnet(tiny);
   const auto pixels = test::tiny_pixels(tiny.input, 5, 24, true);
   const auto reference = test::run_reference(model, pixels, 5);
-  const FusedGraph fused = fuse(model.graph, BatchNorm::kFold);
+  const FusedGraph fused = fuse(model.graph);
   for (const bool by_output : {true, false}) {
     SessionOptions options;
     options.batch = 3;

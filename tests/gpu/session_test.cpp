@@ -30,9 +30,9 @@ SessionOptions options_for(Precision precision, int64_t batch) {
 }
 
 /// Every stored value watched with these sums; those of z only where there is a z.
-Probes watch_all(const Model& model, uint32_t sums, BatchNorm batch_norm = BatchNorm::kFold) {
+Probes watch_all(const Model& model, uint32_t sums) {
   Probes probes;
-  for (const FusedNode& step : fuse(model.graph, batch_norm).steps) {
+  for (const FusedNode& step : fuse(model.graph).steps) {
     if (step.node.is<Conv2dAttrs>()) probes.values[model.graph.node(step.output).name] = sums;
   }
   probes.threshold = 0.25F;

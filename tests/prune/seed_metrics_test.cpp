@@ -65,7 +65,7 @@ double by_definition(Criterion criterion, const std::vector<double>& values, int
 /// What is looked at of a tap: the stored value, or the raw output of the convolution whose step stores it.
 std::string looked_at(const Graph& graph, ValueId value, Tap tap) {
   if (tap == Tap::kRelu) return graph.node(value).name;
-  for (const FusedNode& step : fuse(graph, BatchNorm::kApart).steps) {
+  for (const FusedNode& step : fuse(graph).steps) {
     if (step.output == value && step.node.is<Conv2dAttrs>()) return step.node.name;
   }
   return graph.node(value).name;

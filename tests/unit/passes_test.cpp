@@ -44,9 +44,9 @@ std::string describe(const Graph& graph, const FusedNode& step) {
 }
 
 using Lines = std::vector<std::string>;
-Lines lines(const Graph& graph, BatchNorm mode = BatchNorm::kFold) {
+Lines lines(const Graph& graph) {
   Lines text;
-  for (const FusedNode& step : fuse(graph, mode).steps) {
+  for (const FusedNode& step : fuse(graph).steps) {
     text.push_back(describe(graph, step));
   }
   return text;
@@ -139,7 +139,7 @@ std::map<ValueId, Evaluated> evaluate(const Model& model, const FusedGraph& fuse
 
 /// Every stored value equals the reference's, up to the error bound and the rounding of double sums (1e-12 of the largest).
 void expect_same(const Model& model, BatchNorm mode, const ReferenceValues& reference) {
-  const FusedGraph fused = fuse(model.graph, mode);
+  const FusedGraph fused = fuse(model.graph);
   for (const auto& [value, got] : evaluate(model, fused, mode, reference)) {
     const std::string& name = model.graph.node(value).name;
     const std::vector<double>& want = reference.at(name);
@@ -179,9 +179,8 @@ TEST(Fuse, ResNetBlocksOfAllThreeShortcuts) {
       "flatten(avgpool) -> flatten",
       "fc(flatten) -> fc",
   };
-  EXPECT_EQ(lines(graph, BatchNorm::kFold), want);
-  EXPECT_EQ(lines(graph, BatchNorm::kApart), want);
-  const FusedGraph fused = fuse(graph, BatchNorm::kFold);
+  EXPECT_EQ(lines(graph), want);
+  const FusedGraph fused = fuse(graph);
   EXPECT_EQ(fused.input, graph.at("input"));
   EXPECT_EQ(fused.output, graph.at("fc"));
   EXPECT_EQ(fused.steps[3].preactivation, graph.at("layer1.0.bn2"));
@@ -291,7 +290,7 @@ TEST(Fuse, AGraphThatOnlyPassesItsInputHasNoSteps) {
   const ValueId x = graph.add("x", InputAttrs{{4, 1, 1}}, {});
   graph.add("dead", ReluAttrs{}, {x});
   graph.set_output(x);
-  const FusedGraph fused = fuse(graph, BatchNorm::kFold);
+  const FusedGraph fused = fuse(graph);
   EXPECT_TRUE(fused.steps.empty());
   EXPECT_EQ(fused.output, fused.input);
 }
@@ -311,7 +310,7 @@ TEST(FusedMeaning, IntegersAreExact) {
   const Model model = test::tiny_resnet(options);
   const ReferenceValues reference = test::run_reference(model, test::tiny_pixels(options.input, 2, 11, true), 2);
   for (const BatchNorm mode : kModes) {
-    const FusedGraph fused = fuse(model.graph, mode);
+    const FusedGraph fused = fuse(model.graph);
     for (const auto& [value, got] : evaluate(model, fused, mode, reference)) {
       const Mismatch m = compare(got.value, reference.at(model.graph.node(value).name), 0);
       EXPECT_EQ(m.count, 0) << model.graph.node(value).name << ": " << m.message();
@@ -361,7 +360,7 @@ TEST(FusedMeaning, RandomGraphsInBothModes) {
     for (const BatchNorm mode : kModes) {
       expect_same(model, mode, reference);
     }
-    const FusedGraph fused = fuse(model.graph, BatchNorm::kFold);
+    const FusedGraph fused = fuse(model.graph);
     fused_more += std::any_of(fused.steps.begin(), fused.steps.end(),
                               [](const FusedNode& step) { return !step.batch_norm.empty() && step.residual && step.relu; });
     if (HasFailure()) {
@@ -390,7 +389,7 @@ std::vector<float> floats(const Tensor& tensor) { return {tensor.f32().begin(), 
 TEST(ConvWeights, FoldByHand) {
   // scale = 4 / sqrt(4) = 2 and -3 / sqrt(0.25) = -6; bias = (5 - 1) * 2 + 10 and (6 - 2) * -6 + 20.
   const Model model = folding_model();
-  const FusedNode step = fuse(model.graph, BatchNorm::kFold).steps.at(0);
+  const FusedNode step = fuse(model.graph).steps.at(0);
   const ConvWeights folded = conv_weights(model, step, BatchNorm::kFold, host_resource());
   EXPECT_EQ(floats(folded.weight), (std::vector<float>{2, 4, -18, -24}));
   EXPECT_EQ(floats(folded.bias), (std::vector<float>{18, -4}));
@@ -404,7 +403,7 @@ TEST(ConvWeights, FoldByHand) {
 TEST(ConvWeights, AreRoundedOnceFromDouble) {
   // Against long double: folding in float would round three times and miss the last bit of many weights.
   const Model model = test::tiny_resnet();
-  const FusedNode step = fuse(model.graph, BatchNorm::kFold).steps.at(1);
+  const FusedNode step = fuse(model.graph).steps.at(1);
   ASSERT_EQ(step.batch_norm, "layer1.0.bn1");
   const ConvWeights folded = conv_weights(model, step, BatchNorm::kFold, host_resource());
   const auto stored = model.parameter("layer1.0.conv1.weight").f32();
@@ -427,7 +426,7 @@ TEST(ConvWeights, OfALinearLayerAndWithoutBias) {
   const ValueId x = model.graph.add("x", InputAttrs{{2, 1, 1}}, {});
   model.graph.add("fc", LinearAttrs{1, false}, {x});
   model.parameters["fc.weight"] = tensor_of({7, 8}, {1, 2});
-  const FusedNode step = fuse(model.graph, BatchNorm::kFold).steps.at(0);
+  const FusedNode step = fuse(model.graph).steps.at(0);
   const ConvWeights weights = conv_weights(model, step, BatchNorm::kFold, host_resource());
   EXPECT_EQ(floats(weights.weight), (std::vector<float>{7, 8}));
   EXPECT_EQ(weights.weight.shape(), (Shape{1, 2}));
@@ -436,7 +435,7 @@ TEST(ConvWeights, OfALinearLayerAndWithoutBias) {
 
 TEST(ConvWeights, RefuseWhatHasNoneAndLeaveNothingBehind) {
   const Model model = test::tiny_resnet();
-  const FusedGraph fused = fuse(model.graph, BatchNorm::kFold);
+  const FusedGraph fused = fuse(model.graph);
   const auto pool = std::find_if(fused.steps.begin(), fused.steps.end(),
                                  [](const FusedNode& step) { return step.node.is<GlobalAvgPoolAttrs>(); });
   EXPECT_THROW((void)conv_weights(model, *pool, BatchNorm::kFold, host_resource()), ContractError);

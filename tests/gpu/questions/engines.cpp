@@ -44,7 +44,7 @@ std::vector<Job> jobs_of(int64_t batch) {
                                         "layer2.0.conv2", "layer4.1.conv2", "layer4.2.conv3"};
   const uint32_t activity = backends::cuda::kSumY | backends::cuda::kSumYSquared | backends::cuda::kCountActive;
   std::vector<Job> jobs;
-  for (const FusedNode& step : fuse(graph, BatchNorm::kFold).steps) {
+  for (const FusedNode& step : fuse(graph).steps) {
     if (std::find(layers.begin(), layers.end(), step.node.name) == layers.end()) continue;
     for (const uint32_t sums : {0U, static_cast<uint32_t>(backends::cuda::kSumY), activity, backends::cuda::kEveryFusedSum}) {
       Job job;

@@ -101,7 +101,7 @@ void ask_table(const std::string& arch, int64_t batch, const std::string& precis
   double observed_ms = 0;
   Json line{{"arch", arch}, {"batch", batch}, {"precision", precision}};
   line["plain"] = measure(model, options, &plain_ms);
-  for (const FusedNode& step : fuse(model.graph, BatchNorm::kFold).steps) {
+  for (const FusedNode& step : fuse(model.graph).steps) {
     if (step.node.is<Conv2dAttrs>()) options.probes.values[model.graph.node(step.output).name] = kActivity;
   }
   line["observed"] = measure(model, options, &observed_ms);

@@ -47,7 +47,7 @@ class SimtSession : public ::testing::Test {
     options_.device = kGpu;
     options_.precision = Precision::kF16;
     options_.batch = 4;
-    for (const FusedNode& step : fuse(model_.graph, BatchNorm::kFold).steps) {
+    for (const FusedNode& step : fuse(model_.graph).steps) {
       if (step.node.is<Conv2dAttrs>()) options_.probes.values[model_.graph.node(step.output).name] = kActivity;
     }
   }
