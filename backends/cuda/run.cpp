@@ -32,7 +32,7 @@ struct KernelOf {
   const int32_t* table;  // of a channel map
   cudaStream_t stream;
 
-  static k::PoolWindow window(const PoolAttrs& a) { return {a.kernel, a.stride, a.padding}; }
+  static kernels::PoolWindow window(const PoolAttrs& a) { return {a.kernel, a.stride, a.padding}; }
   void operator()(const MaxPoolAttrs& a) const { k::launch_max_pool(x, y, window(a), sums, stream); }
   void operator()(const AvgPoolAttrs& a) const { k::launch_avg_pool(x, y, window(a), sums, stream); }
   void operator()(const GlobalAvgPoolAttrs& /*a*/) const { k::launch_global_avg_pool(x, y, sums, stream); }

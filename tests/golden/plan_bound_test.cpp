@@ -287,9 +287,7 @@ TEST(Binding, DropsParametersOnlyOnceNothingCanBeRefused) {
   LowerOptions options;
   options.batch = 1;  // packing needs more than the arena
   options.threads = 2;
-  const auto lower = [&] {
-    return backend_of(DeviceKind::kCpu).make({})->lower(model, fuse(model.graph), options);
-  };
+  const auto lower = [&] { return backend_of(DeviceKind::kCpu).make({})->lower(model, fuse(model.graph), options); };
   auto lowering = lower();
   const MemoryPlan made = plan(lowering->program());
   const BoundMemory bound = lowering->memory();
