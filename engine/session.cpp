@@ -8,6 +8,7 @@
 
 #include "backends/backend.h"
 #include "core/error.h"
+#include "core/hint.h"
 #include "core/runtime.h"
 #include "engine/profile.h"
 #include "plan/order.h"
@@ -94,15 +95,16 @@ bool built_with(DeviceKind kind) noexcept { return is_built_in(kind); }
 
 void check_precision(const Device& device, Precision precision) {
   if (device.kind == DeviceKind::kCuda || precision == Precision::kF32) return;
-  const std::string asked = "--precision " + std::string(name_of(precision));
+  const std::string asked = "precision " + std::string(name_of(precision));
   if (precision != Precision::kBf16) {
-    throw UsageError(asked +
-                     ": the CPU computes in f32 and bf16 only; use one of these, or --device cuda where there is a GPU");
+    throw Hinted<UsageError>(Hint::kCpuPrecision, asked + ": the CPU computes in f32 and bf16 only");
   }
   if (cpu_is_built_in() && !cpu_has_bf16()) {
-    throw DeviceError(asked +
-                      ": this CPU does not multiply bf16 (AVX512_BF16 or AMX, as oneDNN finds it; ONEDNN_MAX_CPU_ISA may hide "
-                      "it); use --precision f32");
+    throw Hinted<DeviceError>(
+        Hint::kUseF32,
+        asked +
+            ": this CPU does not multiply bf16 (AVX512_BF16 or AMX, as oneDNN finds it; ONEDNN_MAX_CPU_ISA may hide "
+            "it)");
   }
 }
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/hint.h"
 #include "models/text.h"
 #include "models/weight_names.h"
 
@@ -154,10 +155,10 @@ Model load_model(const std::string& path, MemoryResource& resource) {
   const SafetensorsFile file = SafetensorsFile::open(path);
   const auto json = file.metadata().find(kKey);
   if (json == file.metadata().end()) {
-    throw InputError(path + ": expected a model file of elek, found plain " +
-                     (file.metadata().contains("elek.statistics") ? "statistics" : "weights") +
-                     " (no \"elek\" in its metadata); make a model of a weights file with: elek prepare --arch NAME --weights "
-                     "FILE --out MODEL");
+    throw Hinted<InputError>(Hint::kImportWeights,
+                             path + ": expected a model file of elek, found plain " +
+                                 (file.metadata().contains("elek.statistics") ? "statistics" : "weights") +
+                                 " (no \"elek\" in its metadata)");
   }
   Model model = model_from_json(json->second, path);
   model.parameters = load_weights(file, model.graph, resource);
