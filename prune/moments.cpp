@@ -10,7 +10,9 @@
 #include <cstring>
 #include <utility>
 
+#include "core/at.h"
 #include "core/error.h"
+#include "core/hint.h"
 #include "core/runtime.h"
 #include "prune/least_squares.h"
 
@@ -20,8 +22,6 @@ namespace {
 /// Terms that a product sums in f32 before it is added in f64 (whole output rows, so at least one): long enough for the matrix
 /// product to run at its speed, short enough that f32's part of the error stays near 1e-6.
 constexpr int64_t kChunkPositions = 4096;
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 int64_t chunk_rows(const FitShape& s) { return std::max<int64_t>(1, kChunkPositions / s.output_width()); }
 
@@ -72,7 +72,7 @@ std::span<const double> FitMoments::second_moments(int64_t group) const {
 }
 
 void FitMoments::fail(const std::string& what) const {
-  throw InputError("refit of '" + shape_.name + "': " + what + "; --repair bn repairs without solving");
+  throw Hinted<InputError>(Hint::kRepairBatchNorm, "refit of '" + shape_.name + "': " + what);
 }
 
 /// Rows are counted over samples: row r is output row r % P of sample r / P.

@@ -7,15 +7,15 @@
 #include <numeric>
 #include <set>
 
+#include "core/at.h"
 #include "core/error.h"
+#include "core/hint.h"
 #include "prune/layer_weights.h"
 #include "prune/score.h"
 #include "prune/select.h"
 
 namespace elek {
 namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 void check_target(const Graph& graph, const WeightTarget& target) {
   if (target.m != 0 || target.n != 0) {
@@ -30,8 +30,8 @@ void check_target(const Graph& graph, const WeightTarget& target) {
   for (const std::string& name : target.ignore) {
     const ValueId id = graph.find(name);
     if (id < 0 || !has_weights(graph.node(id))) {
-      throw UsageError("'" + name +
-                       "' is to be ignored, but no convolution or linear layer has that name; `elek info` lists them");
+      throw Hinted<UsageError>(Hint::kLayerNames,
+                               "'" + name + "' is to be ignored, but no convolution or linear layer has that name");
     }
   }
 }
@@ -111,7 +111,7 @@ PrunePlan select_weights(const Model& model, const Statistics& statistics, const
   check_statistics(model, statistics, probed);
   const std::set<std::string> ignored(target.ignore.begin(), target.ignore.end());
   PrunePlan plan;
-  plan.criterion = name_of(Criterion::kWanda);
+  plan.criterion = "wanda";
   plan.target = target_text(target);
   for (const Node& node : model.graph.nodes()) {  // graph order, for people
     const auto norms = statistics.tap_norms.find(node.name);

@@ -4,12 +4,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/at.h"
 #include "core/error.h"
 
 namespace elek {
 namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 void check_step(int step, int steps) {
   ELEK_CHECK(1 <= step && step <= steps, "step " + std::to_string(step) + " of " + std::to_string(steps));
@@ -91,7 +90,7 @@ ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const Cha
       pool += group.channels;
       left += channels;
     } else if (share[g] > 0 || own[g]) {
-      // Of what earlier rounds have cut to the last channel of each slice nothing more can be asked.
+      // Of what earlier rounds have cut to the last channel of each convolution group nothing more can be asked.
       if (group.prunable && channels <= group.conv_groups) continue;
       const int64_t removed = std::llround(share[g] * part * static_cast<double>(group.channels));
       const int64_t kept = kept_of(dense, group, removed, target);
@@ -116,7 +115,8 @@ ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const Cha
 
 WeightTarget step_target(const WeightTarget& target, int step, int steps) {
   check_step(step, steps);
-  if (target.m > 0) throw UsageError("--steps: an n:m pattern has no parts to go by; use it with --sparsity or --channels");
+  if (target.m > 0)
+    throw UsageError("an n:m pattern has no parts to reach it by: rounds go with a sparsity or a share of channels");
   WeightTarget now = target;
   if (step < steps) now.sparsity = target.sparsity * step / steps;  // the last: not a rounding away from what was asked
   return now;

@@ -8,29 +8,28 @@
 #include <memory>
 #include <utility>
 
+#include "core/at.h"
 #include "core/error.h"
 #include "core/runtime.h"
 
 namespace elek {
 namespace {
 
-size_t index(int64_t i) { return static_cast<size_t>(i); }
-
 /// Which nodes `to` is computed from, as far back as `from` (not included).
 std::vector<bool> needed_nodes(const Graph& graph, ValueId from, ValueId to) {
   std::vector<bool> needed(graph.nodes().size(), false);
-  needed[index(to)] = true;
+  needed[elek::at(to)] = true;
   for (ValueId id = to; id > from; --id) {
-    if (!needed[index(id)]) continue;
-    for (const ValueId input : graph.node(id).inputs) needed[index(input)] = true;
+    if (!needed[elek::at(id)]) continue;
+    for (const ValueId input : graph.node(id).inputs) needed[elek::at(input)] = true;
   }
   return needed;
 }
 
 /// Samples a batch, so that no value has more than kTrailBatchBytes.
-int64_t batch_of(std::span<const Way> ways, int64_t most) {
-  for (const Way& way : ways) {
-    const int64_t bytes = way.model->graph.node(way.to).shape.elements() * static_cast<int64_t>(sizeof(float));
+int64_t batch_of(std::span<const PassOutput> outputs, int64_t most) {
+  for (const PassOutput& output : outputs) {
+    const int64_t bytes = output.model->graph.node(output.to).shape.elements() * static_cast<int64_t>(sizeof(float));
     most = std::min(most, std::max<int64_t>(1, kTrailBatchBytes / bytes));
   }
   return most;
@@ -57,22 +56,22 @@ Model part_of(const Model& model, ValueId from, ValueId to) {
   std::vector<ValueId> moved(needed.size(), -1);
   if (from >= 0) {
     const Node& node = model.graph.node(from);
-    moved[index(from)] = part.graph.add(node.name, InputAttrs{node.shape}, {});
-    part.preprocessing = {std::vector<float>(index(node.shape.channels), 0.0F),
-                          std::vector<float>(index(node.shape.channels), 1.0F)};
+    moved[elek::at(from)] = part.graph.add(node.name, InputAttrs{node.shape}, {});
+    part.preprocessing = {std::vector<float>(elek::at(node.shape.channels), 0.0F),
+                          std::vector<float>(elek::at(node.shape.channels), 1.0F)};
   }
   for (ValueId id = from + 1; id <= to; ++id) {
-    if (!needed[index(id)]) continue;
+    if (!needed[elek::at(id)]) continue;
     const Node& node = model.graph.node(id);
     std::vector<ValueId> inputs;
     for (const ValueId input : node.inputs) {
-      ELEK_CHECK(moved[index(input)] >= 0,
+      ELEK_CHECK(moved[elek::at(input)] >= 0,
                  "'" + node.name + "' reads past '" + model.graph.node(from).name + "': a network cannot be cut there");
-      inputs.push_back(moved[index(input)]);
+      inputs.push_back(moved[elek::at(input)]);
     }
-    moved[index(id)] = part.graph.add(node.name, node.attrs, std::move(inputs));
+    moved[elek::at(id)] = part.graph.add(node.name, node.attrs, std::move(inputs));
   }
-  part.graph.set_output(moved[index(to)]);
+  part.graph.set_output(moved[elek::at(to)]);
   for (const ParameterSpec& spec : required_parameters(part.graph)) part.parameters[spec.name] = model.parameters.at(spec.name);
   return part;
 }
@@ -81,7 +80,7 @@ int64_t macs_between(const Graph& graph, ValueId from, ValueId to) {
   const std::vector<bool> needed = needed_nodes(graph, from, to);
   int64_t total = 0;
   for (ValueId id = from + 1; id <= to; ++id) {
-    if (needed[index(id)]) total += macs(graph, graph.node(id));
+    if (needed[elek::at(id)]) total += macs(graph, graph.node(id));
   }
   return total;
 }
@@ -102,7 +101,7 @@ KeptValues plan_kept_values(const std::vector<const Graph*>& graphs, std::span<c
         all += wanted[i] = std::max(wanted[i], graphs[i]->node(*(next - 1)).shape.elements());
       if (static_cast<double>(all) * static_cast<double>(samples) * sizeof(float) > static_cast<double>(bytes)) continue;
       floats = wanted;
-      kept.bytes = index(all * samples) * sizeof(float);
+      kept.bytes = elek::at(all * samples) * sizeof(float);
       from = *(next - 1);
       break;
     }
@@ -120,7 +119,7 @@ Trail::Trail(BatchSource& images, SessionOptions options, std::span<const int64_
   options_.batch_moments = false;
   options_.keep_values = false;
   for (const int64_t floats : capacity_)
-    kept_.emplace_back(index(floats * samples_) * sizeof(float), resource, BlockLabel("kept activations", Use::kKept));
+    kept_.emplace_back(elek::at(floats * samples_) * sizeof(float), resource, BlockLabel("kept activations", Use::kKept));
   each_.resize(capacity_.size(), 0);
 }
 
@@ -152,22 +151,23 @@ std::unique_ptr<Session> Trail::session(const Model& model, ValueId to, int64_t 
 std::span<const float> Trail::run(Session& session, size_t network, const Batch& batch) const {
   if (batch.slot != nullptr) return session.run(*batch.slot);
   const int64_t each = each_[network];
-  return session.run_values({kept(network) + batch.first * each, index(batch.samples * each)}, batch.samples);
+  return session.run_values({kept(network) + batch.first * each, elek::at(batch.samples * each)}, batch.samples);
 }
 
-int64_t Trail::pass(std::span<const Way> ways, const Visit& visit) {
-  ELEK_CHECK(!ways.empty(), "a pass that is to make nothing");
-  const int64_t size = batch_of(ways, options_.batch);
+int64_t Trail::pass(std::span<const PassOutput> outputs, const Visit& visit) {
+  ELEK_CHECK(!outputs.empty(), "a pass that is to make nothing");
+  const int64_t size = batch_of(outputs, options_.batch);
   std::vector<std::unique_ptr<Session>> sessions;  // null where the value is what is kept
-  for (const Way& way : ways) sessions.push_back(at_ >= 0 && way.to == at_ ? nullptr : session(*way.model, way.to, size));
-  std::vector<std::span<const float>> values(ways.size());
+  for (const PassOutput& output : outputs)
+    sessions.push_back(at_ >= 0 && output.to == at_ ? nullptr : session(*output.model, output.to, size));
+  std::vector<std::span<const float>> values(outputs.size());
   int64_t done = 0;
   each_batch(size, sessions[0].get(), false, [&](const Batch& batch) {
-    for (size_t i = 0; i < ways.size(); ++i) {
-      const int64_t each = sessions[i] == nullptr ? each_[ways[i].network] : 0;
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const int64_t each = sessions[i] == nullptr ? each_[outputs[i].network] : 0;
       values[i] = sessions[i] != nullptr
-                      ? run(*sessions[i], ways[i].network, batch)
-                      : std::span<const float>(kept(ways[i].network) + batch.first * each, index(batch.samples * each));
+                      ? run(*sessions[i], outputs[i].network, batch)
+                      : std::span<const float>(kept(outputs[i].network) + batch.first * each, elek::at(batch.samples * each));
     }
     visit(batch.samples, values);
     done += batch.samples;
@@ -178,16 +178,16 @@ int64_t Trail::pass(std::span<const Way> ways, const Visit& visit) {
 void Trail::advance(std::span<const Model* const> models, ValueId to) {
   ELEK_CHECK(models.size() == kept_.size() && to > at_, "advance: " + std::to_string(models.size()) + " networks of " +
                                                             std::to_string(kept_.size()) + ", to value " + std::to_string(to));
-  std::vector<Way> ways;
+  std::vector<PassOutput> outputs;
   std::vector<int64_t> each;
   for (size_t i = 0; i < models.size(); ++i) {
     const Node& node = models[i]->graph.node(to);
-    ways.push_back({models[i], i, to});
+    outputs.push_back({models[i], i, to});
     each.push_back(node.shape.elements());
     ELEK_CHECK(each[i] <= capacity_[i], "'" + node.name + "' has " + std::to_string(each[i]) + " elements, there is room for " +
                                             std::to_string(capacity_[i]));
   }
-  const int64_t size = batch_of(ways, options_.batch);
+  const int64_t size = batch_of(outputs, options_.batch);
   std::vector<std::unique_ptr<Session>> sessions;
   for (const Model* model : models) sessions.push_back(session(*model, to, size));
   int64_t done = 0;

@@ -5,14 +5,13 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/at.h"
 #include "core/runtime.h"
 #include "prune/select.h"
 #include "tests/prune/networks.h"
 
 namespace elek::test {
 namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 /// input -> a (16) -> b (16) -> c (8) -> pool -> fc; all 1x1.
 Graph chain() {
@@ -83,7 +82,7 @@ TEST(SelectByCost, TakesWhereMacsAreCheapest) {
   const PrunePlan plan = select_channels(groups, costs, graph, target);
   ASSERT_EQ(plan.groups.size(), 1u);  // b alone is enough
   EXPECT_EQ(plan.groups[0].group, "b.relu");
-  EXPECT_NE(plan.target.find("scope=global"), std::string::npos);
+  EXPECT_NE(plan.target.find("scope=macs"), std::string::npos);
   // Equal shares leave 4*12 + 12*12 + 12*6 = 264 (x 36) + 18 MACs; a and c whole and b kept k: 4*16 + 16k + 8k, + 24.
   EXPECT_EQ(std::ssize(plan.groups[0].keep), 8);
   std::vector<int64_t> first(8);
