@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Winograd convolution: stride-1 3x3 convolutions on blocked activations, with bias, residual, ReLU, store and the per-channel
-// sums in the last step, taken from registers. Lavin & Gray 2015 (arXiv 1509.09308); our points, blocking and bounds:
+// sums in the epilogue, taken from registers. Lavin & Gray 2015 (arXiv 1509.09308); our points, blocking and bounds:
 // docs/winograd.md.
 //
 // Three steps over blocks of tiles small enough that everything between them stays in the L2 cache: transform T input tiles to
-// V, multiply V by the transformed weights U (one small matrix product a transform point), transform the products M back.
+// V, multiply V by the transformed weights U (one small product per transform point), transform the products M back.
 // F(4x4) does 4 times fewer multiplications than the direct form and loses about one decimal digit; F(2x2) 2.25 times fewer.
-// Where F(4x4)'s last tiles would stick out of the map they are smaller ones (3 or 2 outputs) at some of the same points.
+// Where F(4x4)'s last tiles would stick out of the map, smaller tiles (3 or 2 outputs) use some of the same points.
 // Every run transforms the weights to U again: narrow layers all at once, others a chunk at a time. U is never stored between
 // runs, so memory is read for the weights alone, not for U, which is four times as large (docs/winograd.md has the cost).
 //
