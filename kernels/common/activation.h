@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the last step of a layer does to a value before it is stored, on every device.
+// What the epilogue of a layer does to a value before it is stored, on every device.
 // Tests: tests/kernels/epilogue_test.cpp, tests/gpu/kernels/epilogue_test.cpp
 #pragma once
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // ChannelSums: where the kernels of one watched value add up its per-channel sums. A plain view of a raw block that somebody
-// else owns (the session's statistics slab): one set of arrays a thread, so that threads share no cache line and need no
+// else owns (the session's statistics slab): one set of arrays per thread, so that threads share no cache line and need no
 // atomics; reduce() adds the threads in order, so the same thread count gives the same bits. Definitions and accuracy:
 // docs/statistics.md. Tests: tests/kernels/channel_sums_test.cpp, tests/kernels/epilogue_test.cpp
 #pragma once

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What our own convolution kernels (winograd, gemm_conv) are called with. Both end in the same last step: bias, residual, ReLU,
+// What our own convolution kernels (winograd, gemm_conv) are called with. Both end in the same epilogue: bias, residual, ReLU,
 // store and the per-channel sums, taken from registers.
 #pragma once
 

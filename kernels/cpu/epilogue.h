@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The last step of an observed layer: y = act(scale * z + shift + residual), stored and summed per channel in one pass over
+// The epilogue of an observed layer: y = act(scale * z + shift + residual), stored and summed per channel in one pass over
 // data that the convolution has just left in L2/L3. Also every standalone elementwise node (add, relu, batch_norm) and, in the
 // read-only form, the sums of a value that some other kernel has stored.
 // One vector lane is one channel (blocked layouts), so sums need no lane shuffles; f32 partial sums of 8 terms in 2 or 4 chains

@@ -12,13 +12,13 @@
 namespace elek::kernels::cpu {
 namespace {
 
-// The pixels of a block, gathered or read in place: half of a 1 MiB L2; weights and results stream through the rest. Twice as
-// many where that makes them all and the weights would not stay in the cache: those then come but once.
+// The pixels of a block, gathered or read in place, take half of a 1 MiB L2. Weights and results use the rest. A block is
+// twice as large where it then holds all pixels and the weights do not fit the cache: each weight is then read only once.
 constexpr int64_t kBlockBytes = int64_t{512} << 10;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// The share of the machine that works when `units` pieces are dealt to `threads`.
+/// The share of the machine that works when `units` pieces are shared among `threads`.
 double balance(int64_t units, int64_t threads) {
   return static_cast<double>(units) / static_cast<double>(ceil_div(units, threads) * threads);
 }

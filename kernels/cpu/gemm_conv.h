@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Direct convolution on blocked activations as a matrix product over panels of pixels, with bias, residual, ReLU, store and the
-// per-channel sums in its last step. Every output is computed whole in registers: no partial result is written or read back.
+// per-channel sums in its epilogue. Every output is computed whole in registers: no partial result is written or read back.
 // For 1x1 convolutions the panels are the activations themselves; for larger kernels, strides and padding a block of pixels is
 // first gathered, tap by tap, into a scratch that stays in the L2 cache (the im2col of a few dozen pixels, never of an image).
-// Gathering costs one store a multiplicand, against 2 * out_channels operations with it.
+// Gathering costs one store per multiplicand, which then takes part in 2 * out_channels operations.
 // Must not know about graphs or sessions; allocates nothing; scratch and packed weights are the caller's.
 // Tests: tests/kernels/gemm_conv_test.cpp
 #pragma once

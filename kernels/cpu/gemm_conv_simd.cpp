@@ -33,7 +33,7 @@ struct Results {
   const SumArrays* totals;  // of this thread, from `channel` on, and from the second vector on
 };
 
-/// The last step of a panel: accumulators to y, with the sums. Both vectors go together: their sums are chains of dependent
+/// The epilogue of a panel: accumulators to y, with the sums. Both vectors go together: their sums are chains of dependent
 /// additions, and two keep the adders busy.
 /// Shapes    m: [v][kPanelRows][L]
 template <int kVectors, int kBlock, Observe kObserve>
@@ -69,7 +69,7 @@ HWY_INLINE void finish_panel(const ConvArgs& args, const Results& out, const flo
   }
 }
 
-/// To m, [v][kPanelRows][L]: the last step, compiled once for all numbers of rows, takes no register from this one.
+/// Writes to m, [v][kPanelRows][L]. The epilogue is a function of its own, compiled once, so it takes no register here.
 template <int kRows, int kVectors, int kBlock>
 HWY_NOINLINE void multiply_panel(const Operands& o, float* HWY_RESTRICT m) {
   const hn::CappedTag<float, kBlock> d;
@@ -121,7 +121,7 @@ void gather(const GemmConvPlan& plan, const ActivationView<const float>& x, int6
   }
 }
 
-/// A panel of the block at hand, its places worked out once for all groups of output channels.
+/// A panel of the current block. Its addresses are computed once for all groups of output channels.
 struct Panel {
   const float* x;   // first pixel in plane 0
   int64_t y_block;  // sample's first channel block in y, in blocks

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the machine can do at most: loops that only multiply-add, only copy, only read or only wait for each other. A roofline
-// is drawn through the first three's times. The caller takes the time; nothing here knows a clock. Tests:
-// tests/kernels/peaks_test.cpp
+// The peaks of the machine: loops that only multiply-add, only copy, only read, or only wait for each other. The first three
+// give the roofline. The caller takes the time; nothing here knows a clock.
+// Tests: tests/kernels/peaks_test.cpp
 #pragma once
 
 #include <cstddef>
@@ -10,8 +10,8 @@
 namespace elek::kernels::cpu {
 
 /// Runs `steps` rounds of independent f32 multiply-adds in registers on each of `threads` threads.
-/// Returns the operations done by all threads, a multiply-add counted as two. The loop cannot be optimised away: its result is
-/// kept where the compiler cannot see that nobody reads it.
+/// Returns the operations of all threads; a multiply-add counts as two. The compiler cannot remove the loop, because it cannot
+/// see that nobody reads the result.
 [[nodiscard]] double run_multiply_adds(int64_t steps, int threads);
 
 /// dst = src, `bytes` of each, `rounds` times, every thread its own part; as memcpy does it on this machine.

@@ -12,24 +12,24 @@ namespace elek::kernels::cpu {
 namespace {
 
 constexpr int64_t kLineFloats = 16;
-// What V and M of one thread may take: most of a 1 MiB L2, the rest is for the weights and activations that stream through.
+// The most that V and M of one thread take: most of a 1 MiB L2. Weights and activations stream through the rest.
 constexpr int64_t kCacheFloats = 1'200'000 / 4;
-// From so many channels on weights outgrow the cache, and transforming them costs a tenth of a layer and more: blocks are as
-// large as they may be, V reaching beyond the cache, and while there are fewer tiles than so many a thread, each weight is
+// With kManyChannels and more, weights outgrow the cache, and transforming them costs a tenth of a layer and more. Then blocks
+// are as large as possible, even where V leaves the cache. With fewer tiles than kManyTiles per thread, each weight is also
 // transformed by one core only.
 constexpr int64_t kManyChannels = 256, kManyTiles = 64;
-// Input channels whose weights are transformed at a time: two rows of F(4x4)'s points of them take 192 KiB, their weights 144
-// KiB; M is read and written once a chunk.
+// Input channels whose weights are transformed at a time. Two rows of F(4x4)'s points of them take 192 KiB, their weights 144
+// KiB. M is read and written once per chunk.
 constexpr int64_t kChunkChannels = 128;
-// The same where they are transformed in registers, by each row of points anew: 18 KiB of weights stay in the L1 cache.
+// The same where weights are transformed in registers, again for each row of points: 18 KiB of weights stay in the L1 cache.
 constexpr int64_t kChunkInRegisters = 32;
-// U is made as a whole where it is at most so large that it stays in the L2 cache, and each thread has more blocks of tiles
-// than so many: for each of them it would else be made anew.
+// U is made as a whole if it fits the L2 cache (kMostWholeU) and each thread has more than kBlocksWithoutU blocks of tiles.
+// Otherwise U would be made again for each of these blocks.
 constexpr int64_t kMostWholeU = (int64_t{1} << 20) / 4;
 constexpr int64_t kBlocksWithoutU = 2;
-// V up to which each thread makes its own where they split the output channels. Transforming every tile on every core costs
-// 3 to 5 % of a layer; a line that another core has just written takes 9 to 43 ns, the latter where the two cores have no cache
-// in common, as processors of a rented machine often have not (docs/winograd.md).
+// Where threads split the output channels, each makes its own V up to this size. That repeats the transform on every core and
+// costs 3 to 5 % of a layer. To share V is dearer: a line that another core has just written takes 9 ns, or 43 ns where the two
+// cores share no cache, as is common on rented machines (docs/winograd.md).
 constexpr int64_t kMostOwnV = 2'000'000 / 4;
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }

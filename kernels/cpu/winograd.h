@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Winograd convolution: stride-1 3x3 convolutions on blocked activations, with bias, residual, ReLU, store and the per-channel
-// sums in the last step, taken from registers. Lavin & Gray 2015 (arXiv 1509.09308); our points, blocking and bounds:
+// sums in the epilogue, taken from registers. Lavin & Gray 2015 (arXiv 1509.09308); our points, blocking and bounds:
 // docs/winograd.md.
 //
 // Three steps over blocks of tiles small enough that everything between them stays in the L2 cache: transform T input tiles to
-// V, multiply V by the transformed weights U (one small matrix product a transform point), transform the products M back.
+// V, multiply V by the transformed weights U (one small product per transform point), transform the products M back.
 // F(4x4) does 4 times fewer multiplications than the direct form and loses about one decimal digit; F(2x2) 2.25 times fewer.
-// Where F(4x4)'s last tiles would stick out of the map they are smaller ones (3 or 2 outputs) at some of the same points.
-// U is made anew in every run, but for narrow layers a chunk at a time, and none of it is kept: memory is read for the weights
-// themselves and not for four times as much (docs/winograd.md says what that costs).
+// Where F(4x4)'s last tiles would stick out of the map, smaller tiles (3 or 2 outputs) use some of the same points.
+// Every run transforms the weights to U again: narrow layers all at once, others a chunk at a time. U is never stored between
+// runs, so memory is read for the weights alone, not for U, which is four times as large (docs/winograd.md has the cost).
 //
 // Must not know about graphs or sessions; allocates nothing; scratch and packed weights are the caller's.
 // Tests: tests/kernels/winograd_test.cpp
@@ -48,7 +48,7 @@ struct WinogradPlan {
   int edge_rows = 0;         // outputs of the transform of the last row of tiles: the tile's, or 3 or 2
   int edge_columns = 0;      // and of the last column
   int64_t block_points = 0;  // points of the tiles transformed together, of all of them
-  // Threads split the output channels, and each makes V of all tiles unless that is too large; else they split the tile blocks.
+  // True: threads split the output channels, and each makes V of all tiles, or all share one V. False: they split the blocks.
   bool split_channels = false;
   bool shared_v = false;
   int64_t points = 0;         // 36 or 16
@@ -57,11 +57,11 @@ struct WinogradPlan {
   int64_t m_floats = 0;
   int64_t out_vectors = 0;  // of output channels
   int64_t groups = 0;       // of two of them, or one
-  // Each thread makes all of U once a run; else as it uses it, two rows of points of chunk_channels at a time.
+  // True: each thread makes all of U once a run. False: it makes U as it needs it, two rows of points of a chunk at a time.
   bool whole_u = false;
   int64_t chunk_channels = 0;  // input channels
   int64_t u_stride = 0;        // floats between two points of U
-  int64_t u_floats = 0;        // of a thread: all, or two rows of points of a chunk; 0: the tiles are few and need none
+  int64_t u_floats = 0;        // of a thread: all, or two rows of points of a chunk; 0: few tiles, transformed in registers
   int64_t products = 0;        // points of a sample's tiles: channels * out_channels multiply-adds each
   size_t packed_bytes = 0;
   size_t scratch_bytes = 0;  // U, V and M of all threads

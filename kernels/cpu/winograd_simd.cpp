@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A Winograd convolution: who takes which tiles and output channels through the three steps (winograd_input-inl.h,
+// A Winograd convolution: which thread takes which tiles and output channels through the three steps (winograd_input-inl.h,
 // winograd_products-inl.h, winograd_output-inl.h). Google Highway compiles this file, and them, once for each instruction set.
 // Lanes: a vector holds L neighbouring channels of one pixel; L divides the layout's block. Output channels go in groups of two
 // vectors, which is what one broadcast feeds in the micro-kernel; the last group of an odd number of vectors has one.
@@ -79,7 +79,7 @@ void start_block_together(const WinogradPlan& plan, const ConvArgs& args, const 
 #pragma omp barrier  // V is whole before anybody multiplies by it
 }
 
-/// What all share comes first.
+/// The scratch of one thread. The part that all threads share comes first.
 inline Scratch scratch_of(const WinogradPlan& plan, float* at, int64_t thread) {
   const auto take = [&at](int64_t floats) { return std::exchange(at, at + floats); };
   Scratch scratch{};

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the CUDA kernels read and write: NHWC activations with a channel pitch, element type chosen at run time.
-// Every launcher of this folder follows the same rules, said once here:
+// Every launcher of this folder follows the same rules:
 //   Stream   enqueued on `stream`, never synchronises, allocates nothing; workspace is lent by the caller for the launch
 //   Errors   ContractError before anything is enqueued (shapes, types, null data, workspace too small);
 //            DeviceError if the launch itself is refused. Faults while running surface at the caller's next synchronisation.
 //   Bits     no float atomics and no grid that depends on the device: same shape and input, same bits, on every GPU
-//   Proof    compiled for every architecture and run on the host by the SIMT harness (tests/simt). NOTHING HERE HAS RUN ON A
-//            GPU YET (2026-11-22): tests/gpu holds the same cases for the day one is there.
+//   Tests    compiled for every architecture, and run on the host by the SIMT harness (tests/simt). tests/gpu has the same
+//            cases for a GPU; whether they have run on one yet: docs/cuda.md.
 // Plain C++: includable by g++, no CUDA syntax. Tests: tests/gpu/kernels/*_test.cpp
 #pragma once
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The last step of a split layer on the GPU: y = act(scale * z + shift + residual), stored and summed per channel in one pass.
+// The epilogue of a split layer on the GPU: y = act(scale * z + shift + residual), stored and summed per channel in one pass.
 // Also every standalone elementwise node (add, relu, batch_norm kept apart) and, in the read-only form (launch_observe), the
 // sums of a value that some other kernel has stored.
 // A block owns a tile of channels and a run of pixels; a thread owns kVec channels, so sums need no shuffles. f32 chains of 8

@@ -130,7 +130,7 @@ struct Sums {
   }
 };
 
-/// The last act: from f32 (as convolutions leave z) and from bf16 (as standalone steps read it), and the sums of what is
+/// The epilogue: from f32 (as convolutions leave z) and from bf16 (as standalone steps read it), and the sums of what is
 /// stored.
 TEST(Bf16Kernels, TheEpilogueRoundsOnceAndSumsWhatItStored) {
   for_each_small_case([](int64_t samples, const ImageShape& shape, Layout layout, uint64_t seed) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The checks of the sums that the kernels which compute a convolution themselves (winograd, gemm_conv) take in their last step:
+// The checks of the sums that the kernels which compute a convolution themselves (winograd, gemm_conv) take in their epilogue:
 // the same for every such kernel. The problems are tests/kernels/conv_problem.h's.
 #pragma once
 

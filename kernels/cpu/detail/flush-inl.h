@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // From f32 partial sums in registers to double totals: the one place where the kernels that sum do it.
-// Compiled once a Highway target, hence the toggled guard. Tests: through epilogue, tap_norms, winograd and gemm_conv.
+// Compiled once per Highway target, hence the toggled guard. Tests: through epilogue, tap_norms, winograd and gemm_conv.
 #if defined(ELEK_KERNELS_CPU_DETAIL_FLUSH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ELEK_KERNELS_CPU_DETAIL_FLUSH_INL_H_
 #undef ELEK_KERNELS_CPU_DETAIL_FLUSH_INL_H_

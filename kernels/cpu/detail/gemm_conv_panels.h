@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What gemm_conv.cpp and gemm_conv_simd.cpp share and nobody else may use.
+// For gemm_conv.cpp and gemm_conv_simd.cpp only: how the pixels of a sample are divided into panels.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// LaneSums: the sums of one piece (at most 16 lanes), kept on the stack in double between the f32 chains of the inner loop and
-// the arrays of a thread. Plain code, no vectors: what runs once a piece, and the rare block that has to be redone in double.
+// LaneSums: the sums of one piece (at most 16 lanes), kept on the stack in double, between the f32 chains of the inner loop and
+// the arrays of a thread. Plain code without vectors: what runs once per piece, and the rare block that is redone in double.
 // Tests: tests/kernels/epilogue_test.cpp
 #pragma once
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a kernel's last step sums of each value: a template parameter of the kernels, so that unobserved runs pay nothing.
+// What a kernel's epilogue sums of each value: a template parameter of the kernels, so that unobserved runs pay nothing.
 // Tests: through the kernels
 #pragma once
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The micro-kernel that every multiplication of our own ends in: a panel of rows (pixels of a convolution, tiles of a Winograd
-// block) times a group of two vectors of output channels, accumulated in registers. A step loads two vectors of weights and
-// broadcasts one value a row.
-// Rows lie as pixels do in a blocked layout: planes of kBlock channels, a plane's rows side by side. So every value of a step
-// is a constant away from one pointer. With a pointer a row the general registers do not suffice, and moving them about takes
-// the ports that multiply. Compiled once a Highway target, hence the toggled guard. Tests:
-// tests/kernels/gemm_conv_test.cpp, tests/kernels/winograd_test.cpp
+// The micro-kernel of gemm_conv and winograd: a panel of rows (pixels of a convolution, tiles of a Winograd block) by a group
+// of two vectors of output channels, accumulated in registers. One step loads two vectors of weights and broadcasts one value
+// per row.
+// Rows lie like pixels in a blocked layout: planes of kBlock channels, the rows of a plane side by side. So every value of a
+// step is at a constant distance from one pointer. One pointer per row would need more general registers than there are, and
+// moving pointers takes the ports that multiply. Compiled once per Highway target, hence the toggled guard.
+// Tests: tests/kernels/gemm_conv_test.cpp, tests/kernels/winograd_test.cpp
 #if defined(ELEK_KERNELS_CPU_DETAIL_PANEL_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ELEK_KERNELS_CPU_DETAIL_PANEL_PRODUCT_INL_H_
 #undef ELEK_KERNELS_CPU_DETAIL_PANEL_PRODUCT_INL_H_
@@ -51,9 +51,9 @@ struct Planes {
   int64_t last;    // channels in a tap's last plane
 };
 
-/// Where a panel's results will go, and the residuals that are added to them: a stream a vector, `rows` rows each. Fetched
-/// while the panel is multiplied, so that the last step neither waits for a residual nor for the line that it writes to: it
-/// shows where the output outgrows the caches, as an expanding 1x1 convolution's does.
+/// Where a panel's results will go, and the residuals that are added to them: one stream per vector, `rows` rows each. They are
+/// prefetched while the panel is multiplied, so that the epilogue waits neither for a residual nor for the line that it writes.
+/// That pays where the output is larger than the caches, as in a 1x1 convolution with more outputs than inputs.
 struct ResultLines {
   const float* streams[4];
   int count = 0;
@@ -61,8 +61,8 @@ struct ResultLines {
   int64_t rows_a_plane = 0;
 };
 
-/// What the micro-kernel reads, and what to fetch meanwhile: the panel that comes next, lines of weights that come later, and
-/// the results' lines; a few a plane: all at once they would come no faster, and stall the loads of x.
+/// What the micro-kernel reads, and what it prefetches meanwhile: the next panel, later lines of weights, and the lines of the
+/// results. A few lines per plane: all at once would arrive no earlier, and would stall the loads of x.
 struct Operands {
   Planes x;
   const float* weights;  // [channels of all planes][2 vectors]
@@ -72,7 +72,7 @@ struct Operands {
   ResultLines results;
 };
 
-/// For what is used much later, or was more than the L1 cache holds.
+/// For data that is used much later, or does not fit the L1 cache.
 HWY_INLINE void fetch_to_l2(const float* p) { __builtin_prefetch(p, 0, 2); }
 
 template <int kBlock>
@@ -83,7 +83,7 @@ HWY_INLINE void fetch_results(const ResultLines& results, int64_t plane) {
 }
 
 /// acc[v][r] += x[r] u[v], of one channel. Meanwhile fetches the line at `ahead`.
-/// The loops over accumulators are unrolled by order: what is indexed by a variable, even once, lives in memory throughout.
+/// The pragmas unroll the loops over accumulators: an array that is indexed by a variable even once is kept in memory.
 template <int kRows, int kVectors, int kBlock, class V>
 HWY_INLINE void add_channel(const float* HWY_RESTRICT x, const float* HWY_RESTRICT u, const float* ahead,
                             V (&acc)[kVectors][kRows]) {
@@ -114,7 +114,7 @@ HWY_INLINE void accumulate(const Operands& o, V (&acc)[kVectors][kRows]) {
     if (tail) in_tap = 0;
     for (int64_t line = 0; line < o.lines_a_plane; ++line, lines += kLineFloats) fetch_to_l2(lines);
     fetch_results<kBlock>(o.results, i);
-    // Two at a time: what counts the loop, too, takes ports that multiply.
+    // Two at a time: the instructions that count the loop also take ports that multiply.
     int64_t c = 0;
     for (; c + 2 <= channels; c += 2, u += 4 * lanes) {
       add_channel<kRows, kVectors, kBlock>(plane + c, u, next + c * kBlock, acc);

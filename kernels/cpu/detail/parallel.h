@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How kernels split work over OpenMP threads: always into a fixed number of parts, each with its own accumulators, so that
-// results depend on the number asked for and not on how many threads the runtime gave.
+// How kernels split work over OpenMP threads: always into a fixed number of parts, each with its own accumulators. So results
+// depend on the number of threads asked for, not on how many the runtime gave.
 // Tests: through the kernels (1 and 2 threads give equal counts, and the same bits when repeated).
 #pragma once
 
@@ -11,7 +11,7 @@
 
 namespace elek::kernels::cpu {
 
-/// Waking the team costs a few microseconds: less work than this a part is not split.
+/// To wake the team costs a few microseconds, so no part gets less work than this.
 inline constexpr int64_t kElementsAPart = 4096;
 
 /// Parts for a job of `elements`: `threads` (0 = omp_get_max_threads()), at most `most`, at least 1.

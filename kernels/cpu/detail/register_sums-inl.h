@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Per-channel sums of values that are still in registers: the one summing machine of the CPU. A vector lane is a channel (or,
-// in NCHW, a position); a handful of values is added in f32 (here), then goes to double totals. The epilogue takes several of
-// these chains side by side; winograd and gemm_conv take one over at most 16 positions: |error| <= 15 * 2^-24 of the sum of
-// absolute terms (docs/statistics.md). NaN and infinity: the chain only says that there was one (finite()). Whoever flushes it
-// then goes over the stored values again, slowly: counts them, and lets NaN win the maximum, which the vector maximum may have
-// dropped. Compiled once a Highway target, hence the toggled guard. Tests: tests/kernels/epilogue_test.cpp,
-// tests/kernels/winograd_test.cpp, tests/kernels/gemm_conv_test.cpp
+// Per-channel sums of values that are still in registers. All summing CPU kernels use this struct. A vector lane is a channel
+// (in NCHW, a position). A few values are added in f32 here; then the chain goes to double totals. The epilogue runs several
+// chains side by side. winograd and gemm_conv run one over at most 16 positions: |error| <= 15 * 2^-24 of the sum of absolute
+// terms (docs/statistics.md). NaN and infinity: finite() says whether there may be one. The caller then reads stored values
+// again, counts those that are not finite, and lets NaN win the maximum: the vector maximum may lose a NaN.
+// Compiled once per Highway target, hence the toggled guard.
+// Tests: tests/kernels/epilogue_test.cpp, tests/kernels/winograd_test.cpp, tests/kernels/gemm_conv_test.cpp
 #if defined(ELEK_KERNELS_CPU_DETAIL_REGISTER_SUMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ELEK_KERNELS_CPU_DETAIL_REGISTER_SUMS_INL_H_
 #undef ELEK_KERNELS_CPU_DETAIL_REGISTER_SUMS_INL_H_

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Vectors of f32 from and to memory of every type that activations are stored in (stored_types.h), rounded to nearest, ties to
-// even, a NaN staying one. Compiled once a Highway target, hence the toggled guard.
+// Loads and stores vectors of f32 in every type that activations are stored in (stored_types.h). Rounding is to nearest, ties
+// to even; NaN stays NaN. Compiled once per Highway target, hence the toggled guard.
 // Tests: tests/kernels/pool_test.cpp, tests/kernels/epilogue_test.cpp
 #if defined(ELEK_KERNELS_CPU_DETAIL_STORED_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ELEK_KERNELS_CPU_DETAIL_STORED_INL_H_

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Include before Highway: which of its targets the kernels are compiled for. One source, chosen when the program starts:
-// AVX3 (AVX-512), AVX2, SSE4 and the scalar fallback on x86, NEON on ARM. SSSE3 and AVX3_DL add nothing for f32 and only
-// compile time; scalable vectors cannot be kept in structs, which the kernels do.
+// Include before Highway: the instruction sets that the kernels are compiled for. The program chooses one when it starts:
+// AVX3 (AVX-512), AVX2, SSE4 and the scalar fallback on x86, NEON on ARM. SSSE3 and AVX3_DL cost compile time and add nothing
+// for f32. Scalable vectors (SVE, RVV) cannot be members of structs, and the kernels need that.
 #pragma once
 
 #include <hwy/detect_compiler_arch.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Winograd's last step: M to the outputs of a tile, with bias, residual, ReLU and the channel sums, all from registers.
-// Compiled once a Highway target, hence the toggled guard.
+// Compiled once per Highway target, hence the toggled guard.
 // Tests: tests/kernels/winograd_test.cpp
 #if defined(ELEK_KERNELS_CPU_DETAIL_WINOGRAD_OUTPUT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ELEK_KERNELS_CPU_DETAIL_WINOGRAD_OUTPUT_INL_H_
@@ -23,7 +23,7 @@ HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// What the last step of one vector of output channels needs, constant over a block of tiles.
+/// What the epilogue of one vector of output channels needs, constant over a block of tiles.
 struct OutputVector {
   int64_t channel;  // first of its L channels
   int64_t column;   // its first in M

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Winograd's second step: the weights to U, and M = V U, one small matrix product a transform point.
-// Compiled once a Highway target, hence the toggled guard.
+// Winograd's second step: the weights to U, and M = V U, one small matrix product per transform point.
+// Compiled once per Highway target, hence the toggled guard.
 // Tests: tests/kernels/winograd_test.cpp
 #if defined(ELEK_KERNELS_CPU_DETAIL_WINOGRAD_PRODUCTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ELEK_KERNELS_CPU_DETAIL_WINOGRAD_PRODUCTS_INL_H_
@@ -23,8 +23,8 @@ HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// So many tiles are multiplied by weights that are transformed in registers; a row of points of accumulators and four more must
-// fit, which 16 registers have no room for.
+// Up to kFewTiles tiles are multiplied by weights that are transformed in registers. The accumulators of a row of points and
+// four more must fit the registers, and 16 are too few.
 #if HWY_TARGET <= HWY_AVX3 || HWY_TARGET == HWY_NEON
 constexpr int kFewTiles = 4;
 #else
@@ -38,7 +38,7 @@ inline int64_t vectors_of(const WinogradPlan& plan, int64_t group) {
 
 // ---- the weights to U
 
-/// Rows of points go in pairs: the first and the last, and p with -p, which have all but a sign in common.
+/// Rows of points are handled in pairs: the first with the last, and p with -p, which differ by a sign only.
 template <int kGrid>
 constexpr int row_of(int pair, int i) {
   return pair == 0 ? i * (kGrid - 1) : 2 * pair - 1 + i;
@@ -100,7 +100,7 @@ void transform_all_weights(const WinogradPlan& plan, const float* packed, float*
 
 // ---- M = V U
 
-/// What a product multiplies by, and what to fetch meanwhile for the one that follows.
+/// The weights of a product, and what to prefetch meanwhile for the next one.
 struct Weights {
   const float* u;     // where [channels][2L] of point 0 lies, or would lie
   int64_t stride;     // floats between points
@@ -226,9 +226,9 @@ void multiply_by_whole_u(const WinogradPlan& plan, const detail::TileBlock& bloc
                           scratch.m);
 }
 
-/// The same by a pair of rows of points of a chunk of input channels at a time: these weights are transformed, which leaves
-/// them in the caches, and used at once, so that what streams from memory is the weights as they were given, a quarter of
-/// F(4x4)'s U.
+/// The same, for one pair of rows of points of one chunk of input channels at a time. The transformed weights are used while
+/// they are in the caches. So only the original weights are read from memory, and those are a quarter of the size of F(4x4)'s
+/// U.
 template <int kGrid, int kBlock>
 void multiply_by_chunks(const WinogradPlan& plan, const float* packed, const detail::TileBlock& block, int64_t group,
                         const Scratch& scratch) {
@@ -260,8 +260,8 @@ void multiply_by_chunks(const WinogradPlan& plan, const float* packed, const det
   }
 }
 
-/// The same for few tiles, without U: transforming a weight, storing it and loading it again would take longer than multiplying
-/// by it. Chunks keep the weights, which every row of points reads again, in the L2 cache.
+/// The same for few tiles, without U: it would take longer to transform, store and load a weight than to multiply by it. Chunks
+/// keep the weights in the L2 cache, because every row of points reads them again.
 template <int kGrid, int kBlock>
 void multiply_in_registers(const WinogradPlan& plan, const float* packed, const detail::TileBlock& block, int64_t group,
                            const Scratch& scratch) {
@@ -300,7 +300,7 @@ void multiply_in_registers(const WinogradPlan& plan, const float* packed, const 
   }
 }
 
-/// M of a block of tiles for one group of output channels. All ways give the same bits.
+/// M of a block of tiles for one group of output channels. All variants give the same bits.
 template <int kGrid, int kBlock>
 void multiply_group(const WinogradPlan& plan, const float* packed, const detail::TileBlock& block, int64_t group,
                     const Scratch& scratch) {

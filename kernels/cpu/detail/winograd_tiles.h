@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What winograd.cpp and the steps share and nobody else may use: which tiles a run has, in which order, and which of
-// the transform points each of them uses. The order makes the tiles that use a point one range of numbers, so that the product
-// at a point is one matrix product over some rows of a block (docs/winograd.md).
+// For winograd.cpp and its steps only: which tiles a run has, in which order, and which transform points each tile uses. In
+// this order the tiles that use a point are one range of numbers. So the product at a point is one matrix product over some
+// rows of a block (docs/winograd.md).
 // Tests: tests/kernels/winograd_test.cpp
 #pragma once
 
@@ -12,17 +12,17 @@
 
 namespace elek::kernels::cpu::detail {
 
-/// Tiles of a block up to which weights are transformed in registers and there is no U.
+/// A block of at most so many tiles needs no U: its weights are transformed in registers.
 int64_t winograd_few_tiles();
 
 constexpr int kGrid4 = 6, kGrid2 = 4;  // points of F(4) and F(2) in one dimension
 // A block of tiles is a multiple of the micro-kernel's panel; larger blocks reuse each weight more often.
 constexpr int64_t kMaxWholeTiles = 56;
-// As many points in tiles of the smallest kind, and what a block may begin early.
+// The same number of points in tiles of the smallest kind, and what a block may begin early.
 constexpr int64_t kMaxBlockTiles = (kMaxWholeTiles * kGrid4 * kGrid4 + kGrid4 * kGrid4 - 1) / 16;
 
 /// Where the nth of the `outputs` + 2 points of a 1-D tile lies in the grid. F(4)'s points are 0, a, -a, b, -b, infinity; its
-/// edge tiles of three outputs leave out 0, those of two leave out b and -b, and what is left is multiplied by the same
+/// edge tiles of three outputs leave out 0, those of two leave out b and -b. The points that stay are multiplied by the same
 /// weights.
 constexpr int grid_point(int grid, int outputs, int n) {
   if (grid == kGrid4 && outputs == 3) return n + 1;
@@ -61,13 +61,13 @@ struct TileBlock {
   std::array<TilePlace, kMaxBlockTiles> places;
   std::array<PointRows, kGrid4 * kGrid4> points;  // the used ones
   int64_t used_points = 0;
-  // Where row 0 of a point would lie in a plane of V and in M: the points lie close, each with its own rows only. Floats.
-  // V: v_plane floats for each block of input channels of the layout, of which a row holds one block.
+  // Where row 0 of a point would lie in a plane of V and in M, in floats. Each point keeps only the rows that it has.
+  // V: v_plane floats for each block of input channels of the layout; a row holds one block.
   std::array<int64_t, kGrid4 * kGrid4> v_at, m_at;
   int64_t v_plane = 0, m_floats = 0;
 };
 
-/// The tiles of a run of so many samples, numbered class by class: bottom, interior, right, corner (any may be empty), each
+/// The tiles of a run of `samples` samples, numbered class by class: bottom, interior, right, corner (any may be empty), each
 /// class sample by sample. A tile in the last row or column whose outputs would not fill it belongs to an edge class.
 class RunTiles {
  public:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Winograd's 1-D transforms of vectors: of a tile's input (B^T), its output (A^T) and the weights (G).
 // The matrices, and how often each rounds: docs/winograd.md.
-// Compiled once a Highway target, hence the toggled guard.
+// Compiled once per Highway target, hence the toggled guard.
 // Tests: tests/kernels/winograd_test.cpp
 #if defined(ELEK_KERNELS_CPU_DETAIL_WINOGRAD_TRANSFORMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ELEK_KERNELS_CPU_DETAIL_WINOGRAD_TRANSFORMS_INL_H_
