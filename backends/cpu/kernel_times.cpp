@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// On disk an entry's `plan` is four doubles in the order of kConvAlgorithms. Tests: tests/backends/kernel_times_test.cpp
+// On disk an entry's `plan` is one double for each of kConvAlgorithms, in their order. The key holds a hash of the kernels'
+// sources, made by the build (CMakeLists.txt): when they change, what was timed before is not found, and is timed again.
+// Tests: tests/backends/kernel_times_test.cpp, tests/backends/hash_sources_check.cmake
 #include "backends/cpu/kernel_times.h"
 
 #include <algorithm>
@@ -12,13 +14,12 @@
 #include "backends/cpu/onednn.h"
 #include "core/error.h"
 #include "core/runtime.h"
+#include "kernel_sources_hash.h"
 #include "kernels/cpu/vectors.h"
 
 namespace elek::backends::cpu {
 namespace {
 
-/// Raise it when kernels/cpu/winograd or gemm_conv change their speed: what was timed before is then timed again.
-constexpr int kKernelsVersion = 2;
 /// Two timings of one kernel differ by as much; the usual kernel is not left for less.
 constexpr double kNoise = 0.03;
 
@@ -83,8 +84,8 @@ void KernelTimes::add(const std::string& key, const ConvTimes& times) {
 }
 
 std::string machine_key(int threads) {
-  return "cpu " + processor_name() + " | threads " + std::to_string(threads) + " | " + library_name() + ", ours " +
-         std::to_string(kKernelsVersion) + " " + kernels::cpu::instruction_set();
+  return "cpu " + processor_name() + " | threads " + std::to_string(threads) + " | " + library_name() + ", kernels " +
+         kKernelSourcesHash + " " + kernels::cpu::instruction_set();
 }
 
 }  // namespace elek::backends::cpu

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "backends/cpu/lower.h"
+#include "kernels/common/preprocess_table.h"
 #include "kernels/cpu/channel_sums.h"
 #include "kernels/cpu/tap_norms.h"
 

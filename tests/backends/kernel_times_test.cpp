@@ -187,6 +187,26 @@ TEST_F(KernelTimesTest, NothingIsTimedWhereResultsMustRepeatOrOnlyBytesAreAsked)
   }
 }
 
+/// Times of kernels whose sources were others are under another key: they decide nothing.
+TEST_F(KernelTimesTest, TimesOfOtherSourcesNeverChoose) {
+  const Model model = test::tiny_resnet({});
+  const SessionOptions options = options_of(KernelChoice::kRemembered);
+  const std::vector<std::string> by_rule = kernels_of(Session(model, options));
+  KernelTimes planted(plans());
+  for (std::string key : keys_of(model, options)) {
+    const std::string before = ", kernels ";
+    const size_t at = key.find(before);
+    ASSERT_NE(at, std::string::npos) << key;
+    const std::string hash = key.substr(at + before.size(), 17);
+    EXPECT_EQ(hash.find_first_not_of("0123456789abcdef"), 16U) << key;
+    planted.add(key.replace(at + before.size(), 16, "0123456789abcdef"), times_with(ConvAlgorithm::kLibrary));
+  }
+  EXPECT_FALSE(files().empty());
+  const Session session(model, options);
+  EXPECT_EQ(kernels_of(session), by_rule);
+  for (const ProgramStep& step : session.program().steps) EXPECT_EQ(step.choice, "");
+}
+
 TEST_F(KernelTimesTest, TimingGivesItsMemoryBackAndLeavesOutWhatFindsNoRoom) {
   const Model model = test::tiny_resnet({});
   SessionOptions options = options_of(KernelChoice::kRule);
