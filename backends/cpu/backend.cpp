@@ -38,7 +38,7 @@ class CpuBackend final : public Backend {
                                                 const LowerOptions& options) override {
     const ThreadCount threads(options.threads > 0 ? options.threads : omp_get_max_threads());
     if (options.kernels == KernelChoice::kMeasured) time_kernels(model, fused, options, times_);
-    Lowerer lowerer(model, fused, options, {options.kernels == KernelChoice::kRule ? nullptr : &times_, {}});
+    Lowerer lowerer(model, fused, options, {&times_, {}});
     lowerer.lower();
     return std::make_unique<CpuLowering>(std::move(lowerer.program), std::move(lowerer.notes));
   }

@@ -60,11 +60,6 @@ CpuExecutable::CpuExecutable(Program program, Notes notes, Model& model, const M
   reset_statistics();
 }
 
-std::unique_ptr<Executable> make_executable(Program program, Notes notes, Model& model, const MemoryPlan& plan,
-                                            MemoryResource& memory) {
-  return std::make_unique<CpuExecutable>(std::move(program), std::move(notes), model, plan, memory);
-}
-
 void CpuExecutable::lay_out_statistics() {
   for (const Watched& w : notes_.watched) {
     const ProgramTensor& t = program_.tensors[static_cast<size_t>(w.tensor)];
@@ -82,7 +77,7 @@ void CpuExecutable::load_weights(Model& model, Device device) {
   for (size_t i = 0; i < notes_.steps.size(); ++i) {
     const Step& step = notes_.steps[i];
     room.empty();
-    if (step.has_weights()) {
+    if (step.kernel) {
       const FusedNode& node = program_.steps[i].node;
       load_kernel(model, step, node, room);
       model.parameters.erase(node.node.name + ".weight");
@@ -97,12 +92,8 @@ void CpuExecutable::load_kernel(const Model& model, const Step& step, const Fuse
   const ProgramTensor& x = program_.tensors[static_cast<size_t>(step.input)];
   const ProgramTensor& y = program_.tensors[static_cast<size_t>(step.output)];
   check_weights(w.weight, node, x.shape, y.shape);
-  if (step.own) {
-    step.own->pack(w.weight.f32().data(), floats_at(weights_, step.weights));
-  } else {
-    const Buffer staged(step.whole->staged_bytes(), memory, {"packing", Use::kWorkspace});
-    step.whole->pack(w.weight.f32().data(), static_cast<float*>(staged.data()), at(weights_, step.weights));
-  }
+  const Buffer staged(step.kernel->staged_bytes(), memory, {"packing", Use::kWorkspace});
+  step.kernel->pack(w.weight.f32().data(), static_cast<float*>(staged.data()), at(weights_, step.weights));
   float* bias = floats_at(weights_, step.bias);
   std::fill_n(bias, lanes_of(y), 0.0F);
   std::copy(w.bias.f32().begin(), w.bias.f32().end(), bias);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A bound oneDNN program: four slabs (weights, arena, statistics, staging) and the loop over micro-batches and steps.
-// Nothing here allocates from a memory resource once the constructor is done.
-// Tests: tests/golden/session_test.cpp, tests/golden/statistics_test.cpp, tests/golden/memory_test.cpp
+// A program bound to the CPU's memory: four slabs (weights, arena, statistics, staging) and the loop over micro-batches and
+// steps. Nothing here allocates from a memory resource once the constructor is done. Tests: tests/golden/session_test.cpp,
+// tests/golden/statistics_test.cpp, tests/golden/memory_test.cpp
 #pragma once
 
 #include <array>
@@ -39,8 +39,8 @@ class CpuExecutable final : public Executable {
   void run_batch(int64_t samples, const FillInput& fill_input);
   void run_step(size_t index, int64_t samples);
   void run_kernel(size_t index, int64_t samples);
-  void run_conv_kernel(size_t index, int64_t samples);
-  void run_slice(size_t index, const Primitive& primitive, int64_t first, int64_t samples);
+  void run_with_epilogue(size_t index, int64_t samples);
+  void run_slice(size_t index, int64_t first, int64_t samples);
   void watch_taps(const Step& step, int64_t samples, int64_t first);
   template <typename Z, typename Y>
   void finish(const Step& step, const ActivationView<Z>& z, const ActivationView<Y>& y, const float* scale, const float* shift,

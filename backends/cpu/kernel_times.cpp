@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// On disk an entry's `plan` is four doubles in the order of kConvKernels. Tests: tests/backends/kernel_times_test.cpp
+// On disk an entry's `plan` is one double for each of kConvAlgorithms, in their order. The key holds a hash of the kernels'
+// sources, made by the build (CMakeLists.txt): when they change, what was timed before is not found, and is timed again.
+// Tests: tests/backends/kernel_times_test.cpp, tests/backends/hash_sources_check.cmake
 #include "backends/cpu/kernel_times.h"
 
 #include <algorithm>
@@ -12,54 +14,39 @@
 #include "backends/cpu/onednn.h"
 #include "core/error.h"
 #include "core/runtime.h"
+#include "kernel_sources_hash.h"
 #include "kernels/cpu/vectors.h"
 
 namespace elek::backends::cpu {
 namespace {
 
-/// Raise it when kernels/cpu/winograd or gemm_conv change their speed: what was timed before is then timed again.
-constexpr int kKernelsVersion = 2;
 /// Two timings of one kernel differ by as much; the usual kernel is not left for less.
 constexpr double kNoise = 0.03;
 
 }  // namespace
 
-std::string_view name_of(ConvKernel kernel) {
-  switch (kernel) {
-    case ConvKernel::kWinograd4:
-      return "winograd F(4x4)";
-    case ConvKernel::kWinograd2:
-      return "winograd F(2x2)";
-    case ConvKernel::kDirect:
-      return "direct";
-    case ConvKernel::kLibrary:
-      return "oneDNN";
-  }
-  return "?";
-}
-
-ConvKernel ConvTimes::winner(ConvKernel usual) const {
-  ConvKernel best = usual;
-  for (const ConvKernel kernel : kConvKernels) {
-    const double us = of(kernel);
+ConvAlgorithm ConvTimes::winner(ConvAlgorithm usual) const {
+  ConvAlgorithm best = usual;
+  for (const ConvAlgorithm algorithm : kConvAlgorithms) {
+    const double us = of(algorithm);
     if (us <= 0) continue;
     const double to_beat = best == usual ? of(best) * (1 - kNoise) : of(best);
-    if (of(best) <= 0 || us < to_beat) best = kernel;
+    if (of(best) <= 0 || us < to_beat) best = algorithm;
   }
   return best;
 }
 
 std::string ConvTimes::text() const {
-  std::vector<ConvKernel> order;
-  for (const ConvKernel kernel : kConvKernels) {
-    if (of(kernel) > 0) order.push_back(kernel);
+  std::vector<ConvAlgorithm> order;
+  for (const ConvAlgorithm algorithm : kConvAlgorithms) {
+    if (of(algorithm) > 0) order.push_back(algorithm);
   }
-  std::stable_sort(order.begin(), order.end(), [this](ConvKernel a, ConvKernel b) { return of(a) < of(b); });
+  std::stable_sort(order.begin(), order.end(), [this](ConvAlgorithm a, ConvAlgorithm b) { return of(a) < of(b); });
   std::string text;
-  for (const ConvKernel kernel : order) {
+  for (const ConvAlgorithm algorithm : order) {
     std::array<char, 32> us{};
-    (void)std::snprintf(us.data(), us.size(), " %.1f us", of(kernel));
-    text += (text.empty() ? "" : ", ") + std::string(name_of(kernel)) + us.data();
+    (void)std::snprintf(us.data(), us.size(), " %.1f us", of(algorithm));
+    text += (text.empty() ? "" : ", ") + std::string(name_of(algorithm)) + us.data();
   }
   return text;
 }
@@ -67,7 +54,7 @@ std::string ConvTimes::text() const {
 const ConvTimes* KernelTimes::find(const std::string& key) {
   if (const auto found = known_.find(key); found != known_.end()) return &found->second;
   const auto entry = cache_.load(key);
-  std::array<double, kConvKernels.size()> us{};
+  std::array<double, kConvAlgorithms.size()> us{};
   if (!entry || entry.value().plan.size() != sizeof(us)) return nullptr;
   std::memcpy(us.data(), entry.value().plan.data(), sizeof(us));
   ConvTimes times;
@@ -75,17 +62,17 @@ const ConvTimes* KernelTimes::find(const std::string& key) {
   for (size_t i = 0; i < us.size(); ++i) {
     if (!(us[i] >= 0 && std::isfinite(us[i]))) return nullptr;
     any = any || us[i] > 0;
-    times.set(kConvKernels[i], us[i]);
+    times.set(kConvAlgorithms[i], us[i]);
   }
   return any ? &(known_[key] = times) : nullptr;
 }
 
 void KernelTimes::add(const std::string& key, const ConvTimes& times) {
   known_[key] = times;
-  const ConvKernel best = times.winner(ConvKernel::kLibrary);
+  const ConvAlgorithm best = times.winner(ConvAlgorithm::kLibrary);
   CachedPlan entry{std::string(name_of(best)), times.of(best), {}};
-  for (const ConvKernel kernel : kConvKernels) {
-    const double us = times.of(kernel);
+  for (const ConvAlgorithm algorithm : kConvAlgorithms) {
+    const double us = times.of(algorithm);
     const auto* bytes = reinterpret_cast<const uint8_t*>(&us);
     entry.plan.insert(entry.plan.end(), bytes, bytes + sizeof(us));
   }
@@ -97,8 +84,8 @@ void KernelTimes::add(const std::string& key, const ConvTimes& times) {
 }
 
 std::string machine_key(int threads) {
-  return "cpu " + processor_name() + " | threads " + std::to_string(threads) + " | " + library_name() + ", ours " +
-         std::to_string(kKernelsVersion) + " " + kernels::cpu::instruction_set();
+  return "cpu " + processor_name() + " | threads " + std::to_string(threads) + " | " + library_name() + ", kernels " +
+         kKernelSourcesHash + " " + kernels::cpu::instruction_set();
 }
 
 }  // namespace elek::backends::cpu

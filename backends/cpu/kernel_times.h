@@ -7,31 +7,25 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <string_view>
 
+#include "backends/cpu/conv_kernel.h"
 #include "backends/plan_cache.h"
 
 namespace elek::backends::cpu {
 
-/// The kernels that a convolution may have the choice of.
-enum class ConvKernel : uint8_t { kWinograd4, kWinograd2, kDirect, kLibrary };
-inline constexpr std::array<ConvKernel, 4> kConvKernels{ConvKernel::kWinograd4, ConvKernel::kWinograd2, ConvKernel::kDirect,
-                                                        ConvKernel::kLibrary};
-[[nodiscard]] std::string_view name_of(ConvKernel kernel);  // "winograd F(4x4)", …, "oneDNN"
-
-/// Microseconds a run of one slice, by kernel; 0 = not to be had.
+/// Microseconds a run of one slice, by algorithm; 0 = not to be had.
 class ConvTimes {
  public:
-  [[nodiscard]] double of(ConvKernel kernel) const noexcept { return us_[static_cast<size_t>(kernel)]; }
-  void set(ConvKernel kernel, double us) noexcept { us_[static_cast<size_t>(kernel)] = us; }
+  [[nodiscard]] double of(ConvAlgorithm algorithm) const noexcept { return us_[static_cast<size_t>(algorithm)]; }
+  void set(ConvAlgorithm algorithm, double us) noexcept { us_[static_cast<size_t>(algorithm)] = us; }
   /// The fastest; `usual` unless that is slower by more than what two timings of one kernel differ by.
-  [[nodiscard]] ConvKernel winner(ConvKernel usual) const;
+  [[nodiscard]] ConvAlgorithm winner(ConvAlgorithm usual) const;
   /// "winograd F(4x4) 161.2 us, oneDNN 505.0 us": fastest first.
   [[nodiscard]] std::string text() const;
   friend bool operator==(const ConvTimes&, const ConvTimes&) = default;
 
  private:
-  std::array<double, kConvKernels.size()> us_{};
+  std::array<double, kConvAlgorithms.size()> us_{};
 };
 
 /// Times by key. What is not in memory is looked for on disk; what is added goes to both.

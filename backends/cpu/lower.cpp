@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lowering, first half: layouts, micro-batch and last acts (the rest: graph_lowerer.h). Kernels and slabs: lower_kernels.cpp.
+// Lowering, first part: layouts, micro-batch and epilogues (the rest: graph_lowerer.h, lower_kernels.cpp, slabs.cpp).
 // Values keep one layout from the first convolution to the pooled features; only feature vectors, and where that layout is a
 // blocked one the network's input (few channels: as oneDNN's first-layer kernels want it), are plain.
 // Tests: tests/golden/session_test.cpp, tests/golden/memory_test.cpp
@@ -24,7 +24,9 @@ constexpr int64_t kFirstLayerChannels = 3;
 }  // namespace
 
 Lowerer::Lowerer(const Model& model, const FusedGraph& fused, const LowerOptions& options, const Choosing& choosing)
-    : GraphLowerer(model, fused, options), choosing_(choosing) {}
+    : GraphLowerer(model, fused, options), choosing_(choosing) {
+  for (const ParameterSpec& spec : required_parameters(graph_)) parameters_ += static_cast<uint64_t>(spec.shape.elements());
+}
 
 void Lowerer::lower() {
   check_options();
@@ -35,9 +37,8 @@ void Lowerer::lower() {
   resolve_probes();
   decide_batch_norm();
   choose_convolutions();
-  share_storages(
-      [](const Step& /*step*/) { return true; });  // our own kernels' last step adds, oneDNN's sum post-op, or the epilogue
-  decide_last_acts();
+  share_storages([](const Step& /*step*/) { return true; });  // what adds: the kernel, oneDNN's post-op, or the pass after it
+  decide_epilogues();
   build_kernels();
   reserve_slabs();
 }
@@ -100,18 +101,18 @@ Layout Lowerer::input_layout() const {
   return plain ? Layout::kNchw : notes.layout;
 }
 
-/// The last act of a convolution or linear layer: oneDNN's post-ops, or our epilogue after it. oneDNN adds only onto what
-/// already lies in the destination; elsewhere the epilogue adds. (Our own kernels do everything themselves.)
-/// z, where the epilogue follows, lies in the output's own place if the output's type holds it: f32, or all that is left to
-/// do to it is ReLU, which commutes with rounding. Else it is f32 in the workspace.
-void Lowerer::decide_last_acts() {
+/// What does the epilogue of a convolution or linear layer: its kernel itself, oneDNN's post-ops, or a pass of ours after it.
+/// oneDNN adds only onto what already lies in the destination; elsewhere our pass adds.
+/// z, where our pass follows, lies in the output's own place if the output's type holds it: f32, or all that is left to do to
+/// it is ReLU, which commutes with rounding. Else it is f32 in the workspace.
+void Lowerer::decide_epilogues() {
   for (Step& step : notes.steps) {
     const bool narrow = tensor(step.output).dtype != DType::kF32;
     if (step.kind == Kind::kLinear) {
       step.epilogue = step.watched >= 0 || step.relu || step.residual >= 0;
       step.z_in_workspace = step.epilogue && narrow;
     }
-    if (step.kind != Kind::kConv || step.own) continue;
+    if (step.kind != Kind::kConv || does_epilogue(step.algorithm)) continue;
     const bool in_place = step.place == Place::kResidual;
     const bool z_is_wanted = step.bn_apart || step.watch_raw || (sums_of(step) & kMoments) != 0;  // as it is before the sum
     step.epilogue = step.bn_apart || step.watched >= 0 || (step.residual >= 0 && !in_place);

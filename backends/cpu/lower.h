@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lowering for oneDNN: from fused steps to a Program with the bytes that this backend really needs, and Notes on how to run it.
-// Tests: tests/golden/session_test.cpp
+// Lowering for the CPU: from fused steps to a Program with the bytes that this backend really needs, and Notes on how to run
+// it. Tests: tests/golden/session_test.cpp
 #pragma once
 
+#include "backends/cpu/choose.h"
+#include "backends/cpu/kernel_times.h"
 #include "backends/cpu/steps.h"
 #include "backends/graph_lowerer.h"
 
 namespace elek::backends::cpu {
 
-/// By what a convolution gets its kernel.
+/// What convolutions get their kernels by, beside the rule.
 struct Choosing {
-  KernelTimes* times = nullptr;     // where these know: the fastest. Null: by the rule
-  std::optional<ConvKernel> tried;  // where they do not: this one, if it fits, so that it can be timed; else by the rule
+  KernelTimes* times = nullptr;        // what was timed so far; null: the rule alone decides
+  std::optional<ConvAlgorithm> tried;  // a convolution that was not timed gets this algorithm where it fits, to be timed
 };
 
 class Lowerer final : public GraphLowerer<Notes> {
@@ -19,8 +21,8 @@ class Lowerer final : public GraphLowerer<Notes> {
   Lowerer(const Model& model, const FusedGraph& fused, const LowerOptions& options, const Choosing& choosing = {});
   /// ContractError as Backend::lower.
   void lower();
-  /// Our own kernel of this kind for step i; nothing if it does not fit (kLibrary: never one of ours).
-  [[nodiscard]] std::optional<OwnConv> own_kernel(size_t i, ConvKernel kernel) const;
+  /// Whether a convolution step may be computed so.
+  [[nodiscard]] bool may_run(size_t step, ConvAlgorithm algorithm) const;
 
  private:
   void lay_out(ProgramTensor& tensor, const FusedNode* node, Kind kind) const override;
@@ -29,20 +31,22 @@ class Lowerer final : public GraphLowerer<Notes> {
   void choose_micro_batch();
   [[nodiscard]] Layout output_layout(const FusedNode& node) const;
   [[nodiscard]] Layout input_layout() const;
-  void decide_last_acts();
-  void build_kernels();
-  void build_convolution(size_t step);
+  void decide_epilogues();
+  // lower_kernels.cpp
+  [[nodiscard]] ConvCase case_of(size_t step) const;
   void choose_convolutions();
   void choose_convolution(size_t step);
-  [[nodiscard]] ConvKernel usual_kernel(size_t step) const;
-  [[nodiscard]] bool may_choose(size_t step) const;
-  [[nodiscard]] std::string conv_key(size_t step) const;
+  void build_kernels();
+  void build_convolution(size_t step);
   void build_linear(size_t step);
-  void reserve_slabs();
-  [[nodiscard]] size_t packing_bytes(const Step& step) const;
+  void reserve_workspace(size_t step);
   [[nodiscard]] int64_t slice_of(const Step& step) const;
+  // slabs.cpp
+  void reserve_slabs();
+  [[nodiscard]] size_t packing_bytes(size_t step) const;
 
   Choosing choosing_;
+  uint64_t parameters_ = 0;  // of the whole network
 };
 
 }  // namespace elek::backends::cpu

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lowering, second half: the kernel of every step, its workspace, and the places in the weights and statistics slabs.
+// Lowering, second part: the kernel of every step and its workspace. Which algorithm a convolution gets: choose.h.
 // Tests: tests/golden/session_test.cpp, tests/golden/memory_test.cpp
 #include <algorithm>
 
@@ -7,9 +7,6 @@
 #include "core/error.h"
 #include "core/runtime.h"
 #include "kernels/cpu/batch_moments.h"
-#include "kernels/cpu/channel_sums.h"
-#include "kernels/cpu/preprocess.h"
-#include "kernels/cpu/tap_norms.h"
 
 namespace elek::backends::cpu {
 namespace {
@@ -17,7 +14,7 @@ namespace {
 /// Where the epilogue follows, a convolution runs over so few samples at a time that its result is still in the caches.
 constexpr size_t kSliceBytes = size_t{1} << 20;
 size_t sample_bytes(const ProgramTensor& t, int64_t micro_batch) { return t.bytes / static_cast<size_t>(micro_batch); }
-/// A sample of what goes to y before its last act, in f32.
+/// A sample of what goes to y before its epilogue, in f32.
 size_t z_bytes(const ProgramTensor& y) {
   return checked_bytes(Shape{y.channel_pitch, y.shape.height, y.shape.width}, DType::kF32);
 }
@@ -36,12 +33,14 @@ int64_t Lowerer::slice_of(const Step& step) const {
   return slice;
 }
 
-void Lowerer::build_convolution(size_t i) {
-  Step& step = notes.steps[i];
+ConvCase Lowerer::case_of(size_t i) const {
+  const Step& step = notes.steps[i];
   const Conv2dAttrs& a = program.steps[i].node.node.as<Conv2dAttrs>();
   const ProgramTensor& x = tensor(step.input);
   const ProgramTensor& y = tensor(step.output);
-  ConvProblem p;
+  ConvCase conv;
+  ConvProblem& p = conv.problem;
+  p.samples = program.micro_batch;
   p.src = x.shape;
   p.dst = y.shape;
   p.kernel = a.kernel;
@@ -51,17 +50,51 @@ void Lowerer::build_convolution(size_t i) {
   p.src_layout = x.layout;
   p.dst_layout = y.layout;
   p.src_type = x.dtype;
-  p.dst_type = step.z_in_workspace ? DType::kF32 : y.dtype;
-  p.sum = step.sum_in_place;
-  p.relu = step.relu && !step.epilogue;
-  p.samples = step.slice = slice_of(step);
-  step.whole = Primitive::make(p);
-  p.samples = 1;
-  if (step.slice > 1) step.single = Primitive::make(p, step.whole.get());
-  if (step.slice > 1 && step.single == nullptr) {  // the packed weights of both do not agree: one by one, then
-    step.slice = 1;
-    step.whole = Primitive::make(p);
+  p.dst_type = y.dtype;
+  conv.threads = notes.threads;
+  conv.residual = step.residual >= 0;
+  conv.relu = step.relu;
+  conv.sums = sums_of(step);
+  conv.tap_norms = step.tap_norm >= 0;
+  conv.parameters = parameters_;
+  return conv;
+}
+
+bool Lowerer::may_run(size_t i, ConvAlgorithm algorithm) const {
+  return notes.steps[i].kind == Kind::kConv && cpu::may_run(algorithm, case_of(i), notes.options);
+}
+
+void Lowerer::choose_convolution(size_t i) {
+  Step& step = notes.steps[i];
+  const ConvCase conv = case_of(i);
+  step.algorithm = usual_algorithm(conv, notes.options);
+  if (choosing_.times == nullptr || !times_may_decide(conv, notes.options)) return;
+  step.times_key = times_key(machine_key(notes.threads), conv);
+  if (const ConvTimes* times = choosing_.times->find(step.times_key)) {
+    step.timed = true;
+    step.algorithm = times->winner(step.algorithm);
+    program.steps[i].choice = "timed: " + times->text();
+  } else if (choosing_.tried && may_run(i, *choosing_.tried)) {
+    step.algorithm = *choosing_.tried;
   }
+}
+
+void Lowerer::choose_convolutions() {
+  for (size_t i = 0; i < notes.steps.size(); ++i) {
+    if (notes.steps[i].kind == Kind::kConv) choose_convolution(i);
+  }
+}
+
+void Lowerer::build_convolution(size_t i) {
+  Step& step = notes.steps[i];
+  ConvProblem p = case_of(i).problem;
+  if (!does_epilogue(step.algorithm)) {
+    if (step.z_in_workspace) p.dst_type = DType::kF32;
+    p.sum = step.sum_in_place;
+    p.relu = step.relu && !step.epilogue;
+    p.samples = slice_of(step);
+  }
+  step.kernel.emplace(step.algorithm, p, notes.threads);
 }
 
 void Lowerer::build_linear(size_t i) {
@@ -69,99 +102,51 @@ void Lowerer::build_linear(size_t i) {
   const ProgramTensor& x = tensor(step.input);
   const ProgramTensor& y = tensor(step.output);
   LinearProblem p;
+  p.samples = program.micro_batch;
   p.in_features = x.shape.channels;
   p.out_features = y.shape.channels;
   p.src_pitch = x.channel_pitch;
   p.dst_pitch = y.channel_pitch;
   p.src_type = x.dtype;
   p.dst_type = step.z_in_workspace ? DType::kF32 : y.dtype;
-  p.samples = step.slice = program.micro_batch;
-  step.whole = Primitive::make(p);
-  p.samples = 1;
-  if (step.slice > 1) step.single = Primitive::make(p, step.whole.get());
-  if (step.slice > 1 && step.single == nullptr) {
-    step.slice = 1;
-    step.whole = Primitive::make(p);
-  }
+  step.kernel.emplace(p);
 }
 
 void Lowerer::build_kernels() {
   for (size_t i = 0; i < notes.steps.size(); ++i) {
     Step& step = notes.steps[i];
     ProgramStep& made = program.steps[i];
-    if (step.kind == Kind::kConv && !step.own) build_convolution(i);
+    if (step.kind == Kind::kConv) build_convolution(i);
     if (step.kind == Kind::kLinear) build_linear(i);
-    size_t workspace = 0;
-    if (step.own) {
-      made.kernel = step.own->name();
-      made.arithmetic = step.own->arithmetic();
-      workspace = step.own->scratch_bytes();
-    } else if (step.whole != nullptr) {
-      made.kernel = "oneDNN " + step.whole->kernel() + (step.epilogue ? " + epilogue" : "");
-      workspace = step.whole->scratch_bytes();
-      if (step.single != nullptr) workspace = std::max(workspace, step.single->scratch_bytes());
+    if (step.kernel) {
+      made.kernel = step.kernel->name() + (step.epilogue ? " + epilogue" : "");
+      made.arithmetic = step.kernel->arithmetic();
     }
-    const ProgramTensor& y = tensor(step.output);
-    if (step.z_in_workspace) {
-      // Moments are the whole batch's: then all of z must be there.
-      const int64_t samples = step.by_batch_moments() ? program.micro_batch : step.slice;
-      step.z_offset = reserve(workspace, z_bytes(y) * static_cast<size_t>(samples));
-    }
-    if (step.by_batch_moments()) {
-      const size_t bytes = kernels::cpu::batch_moments_workspace_bytes(y.shape.channels, notes.threads);
-      step.moments_offset = reserve(workspace, bytes);
-    }
-    made.workspace_bytes = workspace;
+    reserve_workspace(i);
   }
 }
 
-/// What packing this step's weights holds for a moment: weights and bias with batch norm folded in, each a block, and the
-/// layout that oneDNN packs from.
-size_t Lowerer::packing_bytes(const Step& step) const {
-  const Node& node = program.steps[static_cast<size_t>(&step - notes.steps.data())].node.node;
-  const Shape weight = op_parameters(graph_, node).front().shape;
-  size_t bytes = 0;
-  (void)reserve(bytes, static_cast<size_t>(weight.elements()) * sizeof(float));
-  (void)reserve(bytes, static_cast<size_t>(weight[0]) * sizeof(float));
-  (void)reserve(bytes, step.own ? 0 : step.whole->staged_bytes());
-  return bytes;
-}
-
-void Lowerer::reserve_slabs() {
-  size_t& weights = notes.weights_bytes;
-  size_t& statistics = notes.statistics_bytes;
-  const auto floats = [](int64_t count) { return static_cast<size_t>(count) * sizeof(float); };
-  notes.table_offset = reserve(weights, floats(notes.input_shape.channels * kernels::kPixelValues));
-  for (size_t i = 0; i < notes.steps.size(); ++i) {
-    Step& step = notes.steps[i];
-    const int64_t lanes = lanes_of(tensor(step.output));
-    if (step.has_weights()) {
-      step.weights = reserve(weights, step.own ? step.own->packed_bytes() : step.whole->packed_bytes());
-      step.bias = reserve(weights, floats(lanes));
-      program.steps[i].weights_bytes = weights - step.weights;
-      notes.packing_bytes = std::max(notes.packing_bytes, packing_bytes(step));
-    }
-    if (!step.batch_norm.empty() && !step.by_batch_moments()) {
-      step.scale = reserve(weights, floats(lanes));
-      step.shift = reserve(weights, floats(lanes));
-    }
+/// The step's workspace: the kernel's own first, then what our passes need.
+void Lowerer::reserve_workspace(size_t i) {
+  Step& step = notes.steps[i];
+  const ProgramTensor& y = tensor(step.output);
+  size_t bytes = step.kernel ? step.kernel->scratch_bytes() : 0;
+  if (step.z_in_workspace) {
+    // Moments are the whole batch's: then all of z must be there.
+    const int64_t samples = step.by_batch_moments() ? program.micro_batch : step.kernel->slice();
+    step.z_offset = reserve(bytes, z_bytes(y) * static_cast<size_t>(samples));
   }
-  for (WatchedMoments& m : notes.batch_moments) {
-    m.parameters = reserve(weights, m.parameter_bytes());
-    m.statistics = reserve(statistics, m.statistics_bytes());
+  if (step.by_batch_moments()) {
+    step.moments_offset = reserve(bytes, kernels::cpu::batch_moments_workspace_bytes(y.shape.channels, notes.threads));
   }
-  for (Watched& w : notes.watched) {
-    w.offset = reserve(statistics, kernels::cpu::ChannelSums::bytes(lanes_of(tensor(w.tensor)), w.sums, notes.threads));
-  }
-  for (WatchedTaps& t : notes.tap_norms) {
-    t.offset = reserve(statistics, kernels::cpu::tap_norm_bytes(t.plan, notes.threads));
-  }
+  program.steps[i].workspace_bytes = bytes;
 }
 
 std::string describe_kernels(const Program& program, const Notes& notes) {
   uint64_t names = kHashSeed;
   for (size_t i = 0; i < program.steps.size(); ++i) {
-    const std::string line = program.steps[i].kernel + "/" + std::to_string(notes.steps[i].slice) + "\n";
+    const std::optional<ConvKernel>& kernel = notes.steps[i].kernel;
+    const std::string line = program.steps[i].kernel + "/" + std::to_string(kernel ? kernel->slice() : 1) + "\n";
     names = hash_bytes(line.data(), line.size(), names);
   }
   return library_name() + " " + std::string(elek::name_of(notes.layout)) + " " + to_hex(names);

@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 
+#include "backends/cpu/conv_problem.h"
 #include "core/types.h"
 
 namespace elek::backends::cpu {
@@ -23,33 +24,6 @@ namespace elek::backends::cpu {
 [[nodiscard]] bool has_bf16() noexcept;
 /// "oneDNN 2.6.3"
 [[nodiscard]] std::string library_name();
-
-/// A convolution over `samples` samples. Channel counts are the network's; layouts decide how they are padded. Weights are of
-/// the source's type (kF32, kBF16), sums and bias f32; the destination is of the source's type or f32, rounded once.
-struct ConvProblem {
-  int64_t samples = 1;
-  ImageShape src, dst;
-  int64_t kernel = 1;
-  int64_t stride = 1;
-  int64_t padding = 0;
-  int64_t groups = 1;
-  Layout src_layout = Layout::kNchw;
-  Layout dst_layout = Layout::kNchw;
-  DType src_type = DType::kF32;
-  DType dst_type = DType::kF32;
-  bool sum = false;   // dst = conv + dst, before ReLU
-  bool relu = false;  // NaN becomes 0 in it
-};
-/// y = x W^T + bias: x [samples, in] with `src_pitch` elements between rows, y likewise. Types as ConvProblem's.
-struct LinearProblem {
-  int64_t samples = 1;
-  int64_t in_features = 0;
-  int64_t out_features = 0;
-  int64_t src_pitch = 0;
-  int64_t dst_pitch = 0;
-  DType src_type = DType::kF32;
-  DType dst_type = DType::kF32;
-};
 
 /// A primitive, built once. Holds a little state of its own, so one thread at a time runs it.
 class Primitive {

@@ -136,22 +136,21 @@ void CpuExecutable::run_batch(int64_t count, const FillInput& fill_input) {
 }
 
 void CpuExecutable::run_step(size_t index, int64_t samples) {
-  if (notes_.steps[index].own) {
-    run_conv_kernel(index, samples);
-  } else if (notes_.steps[index].whole != nullptr) {
+  if (notes_.steps[index].kernel) {
     run_kernel(index, samples);
   } else {
     with_stored(tensor(notes_.steps[index].output).dtype, [&](auto type) { run_simple<decltype(type)>(index, samples); });
   }
 }
 
-/// Whole slices, then what is left over one sample at a time: no primitive is ever built while running.
+/// The whole micro-batch at once where the kernel does the epilogue. Else whole slices, then what is left over one sample at a
+/// time: no kernel is ever made while running.
 void CpuExecutable::run_kernel(size_t index, int64_t samples) {
   const Step& step = notes_.steps[index];
+  if (step.kernel->does_epilogue()) return run_with_epilogue(index, samples);
   for (int64_t first = 0; first < samples;) {
-    const bool whole = samples - first >= step.slice;
-    const int64_t count = whole ? step.slice : 1;
-    run_slice(index, whole ? *step.whole : *step.single, first, count);
+    const int64_t count = samples - first >= step.kernel->slice() ? step.kernel->slice() : 1;
+    run_slice(index, first, count);
     first += count;
   }
   if (!step.by_batch_moments()) return;
@@ -172,28 +171,28 @@ void CpuExecutable::watch_taps(const Step& step, int64_t samples, int64_t first)
   });
 }
 
-/// The whole micro-batch at once: the kernel cuts it into blocks that stay in the cache, sums included.
-void CpuExecutable::run_conv_kernel(size_t index, int64_t samples) {
+/// The kernel cuts the micro-batch into blocks that stay in the cache, sums included.
+void CpuExecutable::run_with_epilogue(size_t index, int64_t samples) {
   const Step& step = notes_.steps[index];
-  const auto x = view<float>(step.input, samples);
-  const auto y = view<float>(step.output, samples);
   watch_taps(step, samples, 0);
-  kernels::cpu::ConvArgs args;
-  args.x = {x.data, x.samples, x.shape, x.layout, x.channel_pitch};
-  args.packed = floats_at(weights_, step.weights);
-  args.bias = floats_at(weights_, step.bias);
-  if (step.residual >= 0)
-    args.residual = {view<float>(step.residual, samples).data, y.samples, y.shape, y.layout, y.channel_pitch};
-  args.relu = step.relu;
-  args.y = y;
-  args.scratch = reinterpret_cast<float*>(workspace(index));
+  ConvCall call;
+  call.samples = samples;
+  call.src = data_of(step.input);
+  call.packed = at(weights_, step.weights);
+  call.bias = floats_at(weights_, step.bias);
+  call.dst = data_of(step.output);
+  call.scratch = workspace(index);
+  if (step.residual >= 0) call.residual = reinterpret_cast<const float*>(data_of(step.residual));
+  call.relu = step.relu;
   const kernels::cpu::ChannelSums* sums = sums_of(step);
-  args.sums = sums;
-  step.own->run(args);
-  if (sums != nullptr && (sums->sums & kPerSample) != 0) kernels::cpu::observe(y, *sums, notes_.threads, kPerSample);
+  call.sums = sums;
+  step.kernel->run(call);
+  if (sums != nullptr && (sums->sums & kPerSample) != 0) {
+    kernels::cpu::observe(view<float>(step.output, samples), *sums, notes_.threads, kPerSample);
+  }
 }
 
-void CpuExecutable::run_slice(size_t index, const Primitive& primitive, int64_t first, int64_t samples) {
+void CpuExecutable::run_slice(size_t index, int64_t first, int64_t samples) {
   const Step& step = notes_.steps[index];
   watch_taps(step, samples, first);
   std::byte* z_data = data_of(step.output, first);
@@ -202,10 +201,16 @@ void CpuExecutable::run_slice(size_t index, const Primitive& primitive, int64_t 
     const int64_t before = step.by_batch_moments() ? first * y.channel_pitch * y.shape.positions() : 0;
     z_data = workspace(index) + step.z_offset + before * static_cast<int64_t>(sizeof(float));
   }
-  primitive.run(data_of(step.input, first), at(weights_, step.weights), floats_at(weights_, step.bias), z_data,
-                workspace(index));
+  ConvCall call;
+  call.samples = samples;
+  call.src = data_of(step.input, first);
+  call.packed = at(weights_, step.weights);
+  call.bias = floats_at(weights_, step.bias);
+  call.dst = z_data;
+  call.scratch = workspace(index);
+  step.kernel->run(call);
   if (!step.epilogue) return;
-  const auto last_act = [&](auto z_type, auto y_type) {
+  const auto epilogue = [&](auto z_type, auto y_type) {
     using Y = decltype(y_type);
     const auto z = view<decltype(z_type)>(step.output, samples, first, z_data);
     if (step.watch_raw) kernels::cpu::observe(z, sums_[static_cast<size_t>(step.watched)], notes_.threads);
@@ -215,7 +220,7 @@ void CpuExecutable::run_slice(size_t index, const Primitive& primitive, int64_t 
            adds ? view<Y>(step.residual, samples, first).data : nullptr);
   };
   with_stored(tensor(step.output).dtype,
-              [&](auto type) { step.z_in_workspace ? last_act(float(), type) : last_act(type, type); });
+            [&](auto type) { step.z_in_workspace ? epilogue(float(), type) : epilogue(type, type); });
 }
 
 template <typename Z, typename Y>

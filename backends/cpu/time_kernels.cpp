@@ -8,6 +8,7 @@
 #include <limits>
 #include <map>
 
+#include "backends/cpu/executable.h"
 #include "backends/cpu/lower.h"
 #include "core/error.h"
 #include "core/runtime.h"
@@ -47,8 +48,8 @@ std::vector<double> least_us(Executable& executable) {
 
 /// Layers of one key are timed together.
 struct Sum {
-  std::array<double, kConvKernels.size()> us{};
-  std::array<int, kConvKernels.size()> layers{};
+  std::array<double, kConvAlgorithms.size()> us{};
+  std::array<int, kConvAlgorithms.size()> layers{};
 };
 
 }  // namespace
@@ -66,21 +67,20 @@ void time_kernels(const Model& model, const FusedGraph& fused, const LowerOption
   }
   if (missing.empty()) return;
   MemoryResource& memory = options.memory != nullptr ? *options.memory : host_resource();
-  for (size_t k = 0; k < kConvKernels.size(); ++k) {
-    Lowerer lowerer(model, fused, one_slice, {&times, kConvKernels[k]});
+  for (size_t k = 0; k < kConvAlgorithms.size(); ++k) {
+    Lowerer lowerer(model, fused, one_slice, {&times, kConvAlgorithms[k]});
     lowerer.lower();
     std::vector<std::string> keys;  // of the steps that this kernel is tried on
     for (size_t i = 0; i < lowerer.notes.steps.size(); ++i) {
       const Step& step = lowerer.notes.steps[i];
-      const bool fits = kConvKernels[k] == ConvKernel::kLibrary || lowerer.own_kernel(i, kConvKernels[k]).has_value();
-      keys.push_back(fits && missing.contains(step.times_key) ? step.times_key : "");
+      keys.push_back(lowerer.may_run(i, kConvAlgorithms[k]) && missing.contains(step.times_key) ? step.times_key : "");
     }
     if (std::all_of(keys.begin(), keys.end(), [](const std::string& key) { return key.empty(); })) continue;
     try {
       const MemoryPlan planned = plan(lowerer.program);
       Model lent = model;  // shares the tensors, which binding drops
-      const auto executable = make_executable(std::move(lowerer.program), std::move(lowerer.notes), lent, planned, memory);
-      const std::vector<double> us = least_us(*executable);
+      CpuExecutable executable(std::move(lowerer.program), std::move(lowerer.notes), lent, planned, memory);
+      const std::vector<double> us = least_us(executable);
       for (size_t i = 0; i < keys.size(); ++i) {
         if (keys[i].empty()) continue;
         Sum& sum = missing.at(keys[i]);
@@ -92,8 +92,8 @@ void time_kernels(const Model& model, const FusedGraph& fused, const LowerOption
   }
   for (const auto& [key, sum] : missing) {
     ConvTimes found;
-    for (size_t k = 0; k < kConvKernels.size(); ++k) {
-      if (sum.layers[k] > 0) found.set(kConvKernels[k], sum.us[k] / sum.layers[k]);
+    for (size_t k = 0; k < kConvAlgorithms.size(); ++k) {
+      if (sum.layers[k] > 0) found.set(kConvAlgorithms[k], sum.us[k] / sum.layers[k]);
     }
     if (found != ConvTimes{}) times.add(key, found);
   }

@@ -67,9 +67,9 @@ std::set<std::string> keys_of(const Model& model, const SessionOptions& options)
   return keys;
 }
 
-ConvTimes times_with(ConvKernel fastest) {
+ConvTimes times_with(ConvAlgorithm fastest) {
   ConvTimes times;
-  for (const ConvKernel kernel : kConvKernels) times.set(kernel, kernel == fastest ? 1 : 100);
+  for (const ConvAlgorithm kernel : kConvAlgorithms) times.set(kernel, kernel == fastest ? 1 : 100);
   return times;
 }
 
@@ -81,20 +81,20 @@ std::vector<std::string> kernels_of(const Session& session) {
 
 TEST_F(KernelTimesTest, TheFastestWinsUnlessTheUsualIsAsFastButForNoise) {
   ConvTimes times;
-  times.set(ConvKernel::kWinograd4, 100);
-  times.set(ConvKernel::kDirect, 98);
-  EXPECT_EQ(times.winner(ConvKernel::kWinograd4), ConvKernel::kWinograd4);
-  times.set(ConvKernel::kDirect, 96);
-  EXPECT_EQ(times.winner(ConvKernel::kWinograd4), ConvKernel::kDirect);
-  times.set(ConvKernel::kLibrary, 95.5);  // between two others the noise decides nothing
-  EXPECT_EQ(times.winner(ConvKernel::kWinograd4), ConvKernel::kLibrary);
-  EXPECT_EQ(times.winner(ConvKernel::kWinograd2), ConvKernel::kLibrary) << "the usual one could not be timed";
+  times.set(ConvAlgorithm::kWinograd4, 100);
+  times.set(ConvAlgorithm::kDirect, 98);
+  EXPECT_EQ(times.winner(ConvAlgorithm::kWinograd4), ConvAlgorithm::kWinograd4);
+  times.set(ConvAlgorithm::kDirect, 96);
+  EXPECT_EQ(times.winner(ConvAlgorithm::kWinograd4), ConvAlgorithm::kDirect);
+  times.set(ConvAlgorithm::kLibrary, 95.5);  // between two others the noise decides nothing
+  EXPECT_EQ(times.winner(ConvAlgorithm::kWinograd4), ConvAlgorithm::kLibrary);
+  EXPECT_EQ(times.winner(ConvAlgorithm::kWinograd2), ConvAlgorithm::kLibrary) << "the usual one could not be timed";
   EXPECT_EQ(times.text(), "oneDNN 95.5 us, direct 96.0 us, winograd F(4x4) 100.0 us");
-  EXPECT_EQ(ConvTimes{}.winner(ConvKernel::kDirect), ConvKernel::kDirect);
+  EXPECT_EQ(ConvTimes{}.winner(ConvAlgorithm::kDirect), ConvAlgorithm::kDirect);
 }
 
 TEST_F(KernelTimesTest, AreKeptOnDiskAndNothingElseIsTakenForThem) {
-  const ConvTimes times = times_with(ConvKernel::kDirect);
+  const ConvTimes times = times_with(ConvAlgorithm::kDirect);
   KernelTimes(plans()).add("key", times);
   KernelTimes other(plans());
   ASSERT_NE(other.find("key"), nullptr);
@@ -118,7 +118,7 @@ TEST_F(KernelTimesTest, PlantedTimesDecideAndEveryChoiceComputesTheSame) {
       if (watched) {
         for (const std::string& name : test::stored_names(model)) options.probes.values[name] = kActivity;
       }
-      for (const ConvKernel fastest : kConvKernels) {
+      for (const ConvAlgorithm fastest : kConvAlgorithms) {
         std::filesystem::remove_all(folder_);
         const std::set<std::string> keys = keys_of(model, options);
         ASSERT_GT(keys.size(), 3U);
@@ -158,8 +158,8 @@ TEST_F(KernelTimesTest, WhatIsMissingIsTimedOnceAndCorruptFilesAreWrittenAnew) {
     KernelTimes times(plans());
     const ConvTimes* found = times.find(key);
     ASSERT_NE(found, nullptr) << key;
-    EXPECT_GT(found->of(ConvKernel::kDirect), 0) << key;
-    EXPECT_GT(found->of(ConvKernel::kLibrary), 0) << key;
+    EXPECT_GT(found->of(ConvAlgorithm::kDirect), 0) << key;
+    EXPECT_GT(found->of(ConvAlgorithm::kLibrary), 0) << key;
   }
 }
 
@@ -173,7 +173,7 @@ TEST_F(KernelTimesTest, NothingIsTimedWhereResultsMustRepeatOrOnlyBytesAreAsked)
   EXPECT_EQ(kernels_of(Session(model, options)), by_rule);
   EXPECT_TRUE(files().empty());
   KernelTimes planted(plans());
-  for (const std::string& key : keys_of(model, options)) planted.add(key, times_with(ConvKernel::kLibrary));
+  for (const std::string& key : keys_of(model, options)) planted.add(key, times_with(ConvAlgorithm::kLibrary));
   EXPECT_NE(kernels_of(Session(model, options)), by_rule) << "what was timed before is remembered";
   for (SessionOptions strict : {options, options, options}) {
     static int turn = 0;
@@ -185,6 +185,26 @@ TEST_F(KernelTimesTest, NothingIsTimedWhereResultsMustRepeatOrOnlyBytesAreAsked)
     for (const ProgramStep& step : session.program().steps) EXPECT_EQ(step.choice, "") << turn;
     ++turn;
   }
+}
+
+/// Times of kernels whose sources were others are under another key: they decide nothing.
+TEST_F(KernelTimesTest, TimesOfOtherSourcesNeverChoose) {
+  const Model model = test::tiny_resnet({});
+  const SessionOptions options = options_of(KernelChoice::kRemembered);
+  const std::vector<std::string> by_rule = kernels_of(Session(model, options));
+  KernelTimes planted(plans());
+  for (std::string key : keys_of(model, options)) {
+    const std::string before = ", kernels ";
+    const size_t at = key.find(before);
+    ASSERT_NE(at, std::string::npos) << key;
+    const std::string hash = key.substr(at + before.size(), 17);
+    EXPECT_EQ(hash.find_first_not_of("0123456789abcdef"), 16U) << key;
+    planted.add(key.replace(at + before.size(), 16, "0123456789abcdef"), times_with(ConvAlgorithm::kLibrary));
+  }
+  EXPECT_FALSE(files().empty());
+  const Session session(model, options);
+  EXPECT_EQ(kernels_of(session), by_rule);
+  for (const ProgramStep& step : session.program().steps) EXPECT_EQ(step.choice, "");
 }
 
 TEST_F(KernelTimesTest, TimingGivesItsMemoryBackAndLeavesOutWhatFindsNoRoom) {

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+// One function a question, one branch a kernel. Tests: tests/backends/choose_test.cpp, tests/golden/session_test.cpp
+#include "backends/cpu/conv_kernel.h"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "core/error.h"
+#include "core/result.h"
+#include "kernels/cpu/vectors.h"
+
+namespace elek::backends::cpu {
+namespace {
+
+using kernels::cpu::GemmConvPlan;
+using kernels::cpu::WinogradPlan;
+
+/// f of the plan that stands behind a kernel, one overload a kind of plan.
+template <typename... F>
+struct Overloaded : F... {
+  using F::operator()...;
+};
+template <typename... F>
+Overloaded(F...) -> Overloaded<F...>;
+
+/// Our kernels multiply f32, all channels with all, between values of one layout.
+bool is_plain(const ConvProblem& p) {
+  return p.src_type == DType::kF32 && p.dst_type == DType::kF32 && p.groups == 1 && p.src_layout == p.dst_layout;
+}
+
+Result<GemmConvPlan> plan_direct(const ConvProblem& p, int threads) {
+  if (!is_plain(p)) return No{"direct convolution of this kind of problem"};
+  return kernels::cpu::plan_gemm_conv({p.samples, p.src.channels, p.dst.channels, p.src.height, p.src.width, p.kernel, p.stride,
+                                       p.padding, p.src_layout, threads});
+}
+
+Result<WinogradPlan> plan_winograd(const ConvProblem& p, kernels::cpu::WinogradTile tile, int threads) {
+  if (!is_plain(p) || p.kernel != 3 || p.stride != 1) return No{"Winograd is for 3x3 convolutions without stride"};
+  return kernels::cpu::plan_winograd(
+      {p.samples, p.src.channels, p.dst.channels, p.src.height, p.src.width, p.padding, p.src_layout, tile, threads});
+}
+
+Result<WinogradPlan> plan_winograd(ConvAlgorithm algorithm, const ConvProblem& p, int threads) {
+  using Tile = kernels::cpu::WinogradTile;
+  return plan_winograd(p, algorithm == ConvAlgorithm::kWinograd4 ? Tile::k4x4 : Tile::k2x2, threads);
+}
+
+template <typename T>
+ActivationView<T> view(T* data, int64_t samples, const ImageShape& shape, Layout layout) {
+  return {data, samples, shape, layout, padded_channels(layout, shape.channels)};
+}
+
+kernels::cpu::ConvArgs args_of(const ConvProblem& p, const ConvCall& call) {
+  kernels::cpu::ConvArgs args;
+  args.x = view(static_cast<const float*>(call.src), call.samples, p.src, p.src_layout);
+  args.packed = static_cast<const float*>(call.packed);
+  args.bias = call.bias;
+  if (call.residual != nullptr) args.residual = view(call.residual, call.samples, p.dst, p.dst_layout);
+  args.relu = call.relu;
+  args.y = view(static_cast<float*>(call.dst), call.samples, p.dst, p.dst_layout);
+  args.scratch = static_cast<float*>(call.scratch);
+  args.sums = call.sums;
+  return args;
+}
+
+}  // namespace
+
+std::string_view name_of(ConvAlgorithm algorithm) {
+  switch (algorithm) {
+    case ConvAlgorithm::kWinograd4:
+      return "winograd F(4x4)";
+    case ConvAlgorithm::kWinograd2:
+      return "winograd F(2x2)";
+    case ConvAlgorithm::kDirect:
+      return "direct";
+    case ConvAlgorithm::kLibrary:
+      return "oneDNN";
+  }
+  return "?";
+}
+
+bool fits(ConvAlgorithm algorithm, const ConvProblem& problem, int threads) {
+  switch (algorithm) {
+    case ConvAlgorithm::kWinograd4:
+    case ConvAlgorithm::kWinograd2:
+      return static_cast<bool>(plan_winograd(algorithm, problem, threads));
+    case ConvAlgorithm::kDirect:
+      return static_cast<bool>(plan_direct(problem, threads));
+    case ConvAlgorithm::kLibrary:
+      return true;
+  }
+  return false;
+}
+
+template <typename Problem>
+void SlicedPrimitive::make(Problem problem) {
+  slice_ = problem.samples;
+  many_ = Primitive::make(problem);
+  if (slice_ == 1) return;
+  problem.samples = 1;
+  one_ = Primitive::make(problem, many_.get());
+  if (one_ != nullptr) return;
+  slice_ = 1;  // the packed weights of both do not agree: one by one, then
+  many_ = Primitive::make(problem);
+}
+
+SlicedPrimitive::SlicedPrimitive(const ConvProblem& problem) { make(problem); }
+SlicedPrimitive::SlicedPrimitive(const LinearProblem& problem) { make(problem); }
+
+size_t SlicedPrimitive::scratch_bytes() const {
+  return std::max(many_->scratch_bytes(), one_ != nullptr ? one_->scratch_bytes() : 0);
+}
+
+namespace {
+
+std::variant<SlicedPrimitive, WinogradPlan, GemmConvPlan> plan(ConvAlgorithm algorithm, const ConvProblem& problem,
+                                                               int threads) {
+  switch (algorithm) {
+    case ConvAlgorithm::kWinograd4:
+    case ConvAlgorithm::kWinograd2: {
+      auto made = plan_winograd(algorithm, problem, threads);
+      ELEK_CHECK(made, std::string(name_of(algorithm)) + ": " + made.reason());
+      return std::move(made).value();
+    }
+    case ConvAlgorithm::kDirect: {
+      auto made = plan_direct(problem, threads);
+      ELEK_CHECK(made, std::string(name_of(algorithm)) + ": " + made.reason());
+      return std::move(made).value();
+    }
+    case ConvAlgorithm::kLibrary:
+      break;
+  }
+  return SlicedPrimitive(problem);
+}
+
+}  // namespace
+
+ConvKernel::ConvKernel(ConvAlgorithm algorithm, const ConvProblem& problem, int threads)
+    : problem_(problem), plan_(plan(algorithm, problem, threads)) {}
+ConvKernel::ConvKernel(const LinearProblem& problem) : plan_(SlicedPrimitive(problem)) {}
+
+size_t ConvKernel::packed_bytes() const {
+  return std::visit(Overloaded{[](const SlicedPrimitive& p) { return p.many().packed_bytes(); },
+                               [](const auto& ours) { return ours.packed_bytes; }},
+                    plan_);
+}
+
+size_t ConvKernel::staged_bytes() const {
+  const auto* library = std::get_if<SlicedPrimitive>(&plan_);
+  return library != nullptr ? library->many().staged_bytes() : 0;
+}
+
+size_t ConvKernel::scratch_bytes() const {
+  return std::visit(Overloaded{[](const SlicedPrimitive& p) { return p.scratch_bytes(); },
+                               [](const auto& ours) { return ours.scratch_bytes; }},
+                    plan_);
+}
+
+double ConvKernel::arithmetic() const {
+  const auto* winograd = std::get_if<WinogradPlan>(&plan_);
+  if (winograd == nullptr) return 1;
+  return static_cast<double>(winograd->products) / static_cast<double>(9 * winograd->out_height * winograd->out_width);
+}
+
+std::string ConvKernel::name() const {
+  return std::visit(Overloaded{[](const SlicedPrimitive& p) { return "oneDNN " + p.many().kernel(); },
+                               [](const WinogradPlan& p) {
+                                 const auto tile = std::to_string(static_cast<int>(p.problem.tile));
+                                 return "winograd F(" + tile + "x" + tile + ") " + kernels::cpu::instruction_set();
+                               },
+                               [](const GemmConvPlan&) { return std::string("direct ") + kernels::cpu::instruction_set(); }},
+                    plan_);
+}
+
+int64_t ConvKernel::slice() const noexcept {
+  const auto* library = std::get_if<SlicedPrimitive>(&plan_);
+  return library != nullptr ? library->slice() : 1;
+}
+
+void ConvKernel::pack(const float* weights, float* staged, void* packed) const {
+  auto* const floats = static_cast<float*>(packed);
+  std::visit(Overloaded{[&](const SlicedPrimitive& p) { p.many().pack(weights, staged, packed); },
+                        [&](const WinogradPlan& p) { kernels::cpu::pack_winograd_weights(p, weights, floats); },
+                        [&](const GemmConvPlan& p) { kernels::cpu::pack_gemm_conv_weights(p, weights, floats); }},
+             plan_);
+}
+
+void ConvKernel::run(const ConvCall& call) const {
+  std::visit(Overloaded{[&](const SlicedPrimitive& p) {
+                          p.of(call.samples).run(call.src, call.packed, call.bias, call.dst, call.scratch);
+                        },
+                        [&](const WinogradPlan& p) { kernels::cpu::winograd_conv(p, args_of(problem_, call)); },
+                        [&](const GemmConvPlan& p) { kernels::cpu::gemm_conv(p, args_of(problem_, call)); }},
+             plan_);
+}
+
+}  // namespace elek::backends::cpu

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a kernel of this backend computes, as plain numbers: a convolution or a linear layer. No library and no graph is known
+// here; a kernel that cannot compute a problem says so when it is made (conv_kernel.h).
+// Tests: tests/backends/choose_test.cpp
+#pragma once
+
+#include <cstdint>
+
+#include "core/types.h"
+
+namespace elek::backends::cpu {
+
+/// A convolution over `samples` samples. Channel counts are the network's; layouts decide how they are padded. Weights are of
+/// the source's type (kF32, kBF16), sums and bias f32; the destination is of the source's type or f32, rounded once.
+struct ConvProblem {
+  int64_t samples = 1;
+  ImageShape src, dst;
+  int64_t kernel = 1;
+  int64_t stride = 1;
+  int64_t padding = 0;
+  int64_t groups = 1;
+  Layout src_layout = Layout::kNchw;
+  Layout dst_layout = Layout::kNchw;
+  DType src_type = DType::kF32;
+  DType dst_type = DType::kF32;
+  bool sum = false;   // dst = conv + dst, before ReLU
+  bool relu = false;  // NaN becomes 0 in it
+};
+
+/// y = x W^T + bias: x [samples, in] with `src_pitch` elements between rows, y likewise. Types as ConvProblem's.
+struct LinearProblem {
+  int64_t samples = 1;
+  int64_t in_features = 0;
+  int64_t out_features = 0;
+  int64_t src_pitch = 0;
+  int64_t dst_pitch = 0;
+  DType src_type = DType::kF32;
+  DType dst_type = DType::kF32;
+};
+
+}  // namespace elek::backends::cpu

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rule that gives a convolution its algorithm, when times may decide instead, and what such a time is filed under.
+#include "backends/cpu/choose.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "core/error.h"
+#include "core/sums.h"
+
+namespace elek::backends::cpu {
+namespace {
+
+using enum ConvAlgorithm;
+
+class ChooseTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (channel_block(preferred_layout(DType::kF32)) == 1) GTEST_SKIP() << "plain layout here: every kernel is oneDNN's";
+  }
+  /// 64 channels on a map of 14x14, f32, in the layout that is the fastest here.
+  static ConvCase conv(int64_t kernel, int64_t stride) {
+    ConvCase made;
+    ConvProblem& p = made.problem;
+    p.samples = 4;
+    p.src = {64, 14, 14};
+    p.dst = {64, 14 / stride, 14 / stride};
+    p.kernel = kernel;
+    p.stride = stride;
+    p.padding = kernel / 2;
+    p.src_layout = p.dst_layout = preferred_layout(DType::kF32);
+    return made;
+  }
+  LowerOptions options_;
+};
+
+TEST_F(ChooseTest, TheRuleGoesByTheShape) {
+  EXPECT_EQ(usual_algorithm(conv(3, 1), options_), kWinograd4);
+  EXPECT_EQ(usual_algorithm(conv(1, 1), options_), kDirect);
+  EXPECT_EQ(usual_algorithm(conv(1, 2), options_), kDirect);
+  EXPECT_EQ(usual_algorithm(conv(3, 2), options_), kDirect);
+  EXPECT_EQ(usual_algorithm(conv(5, 1), options_), kLibrary);
+}
+
+TEST_F(ChooseTest, WinogradIsForcedOrLeftOut) {
+  options_.winograd = Winograd::k2x2;
+  EXPECT_EQ(usual_algorithm(conv(3, 1), options_), kWinograd2);
+  EXPECT_EQ(usual_algorithm(conv(1, 1), options_), kDirect);
+  options_.winograd = Winograd::k4x4;
+  EXPECT_EQ(usual_algorithm(conv(3, 1), options_), kWinograd4);
+  options_.winograd = Winograd::kOff;
+  EXPECT_EQ(usual_algorithm(conv(3, 1), options_), kLibrary);
+  options_.winograd = Winograd::kAuto;
+  options_.deterministic = true;
+  EXPECT_EQ(usual_algorithm(conv(3, 1), options_), kLibrary);
+  EXPECT_EQ(usual_algorithm(conv(1, 1), options_), kDirect);
+}
+
+/// Groups, two layouts, 16 bits, and batch norm that is kept apart: each is more than our kernels do.
+TEST_F(ChooseTest, WhatOurKernelsCannotDoIsTheLibrarys) {
+  for (const int64_t kernel : {1, 3}) {
+    ConvCase grouped = conv(kernel, 1), plain = grouped, narrow = grouped;
+    grouped.problem.groups = 2;
+    plain.problem.src_layout = Layout::kNchw;
+    narrow.problem.src_type = narrow.problem.dst_type = DType::kBF16;
+    LowerOptions apart = options_;
+    apart.batch_norm = BatchNorm::kApart;
+    EXPECT_EQ(usual_algorithm(conv(kernel, 1), apart), kLibrary);
+    for (const ConvAlgorithm algorithm : kConvAlgorithms) {
+      EXPECT_EQ(may_run(algorithm, conv(kernel, 1), apart), algorithm == kLibrary);
+      for (const ConvCase& c : {grouped, plain, narrow}) {
+        EXPECT_EQ(fits(algorithm, c.problem, 1), algorithm == kLibrary) << name_of(algorithm);
+        EXPECT_EQ(usual_algorithm(c, options_), kLibrary);
+      }
+    }
+  }
+  EXPECT_THROW(ConvKernel(kWinograd4, conv(1, 1).problem, 1), ContractError);
+  EXPECT_THROW(ConvKernel(kDirect, ConvProblem{.src = {4, 3, 3}, .dst = {4, 3, 3}, .groups = 4}, 1), ContractError);
+}
+
+TEST_F(ChooseTest, TimesDecideOnlyWhereNothingElseWasAskedFor) {
+  EXPECT_FALSE(times_may_decide(conv(3, 1), options_)) << "by the rule";
+  options_.kernels = KernelChoice::kRemembered;
+  const LowerOptions free = options_;
+  EXPECT_TRUE(times_may_decide(conv(3, 1), free));
+  EXPECT_TRUE(times_may_decide(conv(1, 2), free));
+  const auto refused = [&](auto change) {
+    LowerOptions changed = free;
+    change(changed);
+    return !times_may_decide(conv(3, 1), changed);
+  };
+  EXPECT_TRUE(refused([](LowerOptions& o) { o.deterministic = true; }));
+  EXPECT_TRUE(refused([](LowerOptions& o) { o.winograd = Winograd::k4x4; }));
+  EXPECT_TRUE(refused([](LowerOptions& o) { o.winograd = Winograd::kOff; }));
+  EXPECT_TRUE(refused([](LowerOptions& o) { o.keep_values = true; }));
+  EXPECT_TRUE(refused([](LowerOptions& o) { o.batch_norm = BatchNorm::kApart; }));
+  EXPECT_TRUE(refused([](LowerOptions& o) { o.batch_moments = true; }));
+  ConvCase grouped = conv(3, 1);
+  grouped.problem.groups = 4;
+  EXPECT_FALSE(times_may_decide(grouped, free)) << "nothing to choose from";
+}
+
+/// A time stands for everything that it depends on: change one thing, and another key is looked for.
+TEST_F(ChooseTest, EveryThingThatCostsTimeIsInTheKey) {
+  std::set<std::string> keys{times_key("machine", conv(3, 1)), times_key("another", conv(3, 1))};
+  size_t expected = 2;
+  const auto add = [&](auto change) {
+    ConvCase changed = conv(3, 1);
+    change(changed);
+    keys.insert(times_key("machine", changed));
+    EXPECT_EQ(keys.size(), ++expected) << times_key("machine", changed);
+  };
+  add([](ConvCase& c) { c.problem.samples = 5; });
+  add([](ConvCase& c) { c.problem.src = {65, 14, 14}; });
+  add([](ConvCase& c) { c.problem.src = {64, 15, 14}; });
+  add([](ConvCase& c) { c.problem.dst.channels = 65; });
+  add([](ConvCase& c) { c.problem.kernel = 5; });
+  add([](ConvCase& c) { c.problem.stride = 2; });
+  add([](ConvCase& c) { c.problem.padding = 0; });
+  add([](ConvCase& c) { c.problem.groups = 2; });
+  add([](ConvCase& c) { c.problem.src_layout = Layout::kNhwc; });
+  add([](ConvCase& c) { c.residual = true; });
+  add([](ConvCase& c) { c.relu = true; });
+  add([](ConvCase& c) { c.sums = kActivity; });
+  add([](ConvCase& c) { c.tap_norms = true; });
+  add([](ConvCase& c) { c.parameters = 1 << 20; });
+}
+
+}  // namespace
+}  // namespace elek::backends::cpu
