@@ -17,9 +17,9 @@ CallerBlock::CallerBlock(void* block, size_t bytes) {
   bytes_ = bytes_ / kAlignment * kAlignment;
 }
 
-void* CallerBlock::do_allocate(size_t bytes, std::string_view label, Stream /*stream*/) {
+void* CallerBlock::do_allocate(size_t bytes, const BlockLabel& label, Stream /*stream*/) {
   if (taken_ || bytes > bytes_) {
-    throw OutOfMemory("the caller's block has no room for '" + std::string(label) + "'",
+    throw OutOfMemory("the caller's block has no room for '" + std::string(label.name) + "'",
                       {.requested_bytes = bytes,
                        .in_use_bytes = taken_ ? bytes_ : 0,
                        .peak_bytes = taken_ ? bytes_ : 0,
@@ -32,8 +32,8 @@ void* CallerBlock::do_allocate(size_t bytes, std::string_view label, Stream /*st
 
 void CallerBlock::do_deallocate(void* /*block*/, size_t /*bytes*/, Stream /*stream*/) noexcept { taken_ = false; }
 
-void* CallerFunctions::do_allocate(size_t bytes, std::string_view label, Stream /*stream*/) {
-  const std::string name(label);
+void* CallerFunctions::do_allocate(size_t bytes, const BlockLabel& label, Stream /*stream*/) {
+  const std::string name(label.name);
   void* const block = allocate_(context_, bytes, kAlignment, name.c_str());
   if (block == nullptr) {
     throw OutOfMemory("the caller's allocator has no memory for '" + name + "'", {.requested_bytes = bytes});

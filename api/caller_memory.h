@@ -23,7 +23,7 @@ class CallerBlock final : public MemoryResource {
   [[nodiscard]] size_t usable_bytes() const noexcept { return bytes_; }
 
  private:
-  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
+  void* do_allocate(size_t bytes, const BlockLabel& label, Stream stream) override;
   void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
   void* block_ = nullptr;
   size_t bytes_ = 0;
@@ -38,7 +38,7 @@ class CallerFunctions final : public MemoryResource {
   [[nodiscard]] Device device() const noexcept override { return {}; }
 
  private:
-  void* do_allocate(size_t bytes, std::string_view label, Stream stream) override;
+  void* do_allocate(size_t bytes, const BlockLabel& label, Stream stream) override;
   void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override;
   elek_allocate allocate_;
   elek_deallocate deallocate_;

@@ -42,7 +42,7 @@ void decode(const elek_model* model, std::span<const uint8_t> file, uint8_t* pix
 using elek::api::guarded;
 using elek::api::require;
 
-const char* elek_version(void) { return ELEK_VERSION; }
+const char* elek_version() { return ELEK_VERSION; }
 
 elek_status elek_model_load(const char* path, elek_model** model) {
   return guarded(nullptr, [&] {

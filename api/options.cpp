@@ -32,8 +32,8 @@ Precision precision_of(int32_t precision) {
 /// What every ReLU makes. These values are stored whichever way the steps are ordered.
 Probes relu_probes(const Graph& graph) {
   Probes probes;
-  for (const FusedNode& step : fuse(graph, BatchNorm::kFold).steps) {
-    if (step.relu || step.node.is<ReluAttrs>()) probes.values[graph.node(step.output).name] = kActivity;
+  for (const FusedNode& step : fuse(graph).steps) {
+    if (graph.node(step.output).is<ReluAttrs>()) probes.values[graph.node(step.output).name] = kActivity;
   }
   return probes;
 }

@@ -130,8 +130,8 @@ elek_status elek_session_run_pixels(elek_session* session, const uint8_t* pixels
 elek_status elek_session_run_values(elek_session* session, const float* values, size_t samples, float* logits) {
   return guarded(text_of(session), [&] {
     require(session != nullptr && values != nullptr && logits != nullptr, "elek_session_run_values: an argument is null");
-    require(session->session->options().device.kind == elek::DeviceKind::kCpu,
-            "elek_session_run_values: only the CPU starts from values; run pixels on this device");
+    require(elek::starts_from_values(session->session->options().device),
+            "elek_session_run_values: this device starts from pixels only; run pixels, or values on the CPU");
     elek::api::run_values(*session->session, values, samples, logits);
   });
 }

@@ -18,11 +18,11 @@ class Printing final : public elek::MemoryResource {
   int asked = 0;
 
  private:
-  void* do_allocate(size_t bytes, std::string_view label, elek::Stream /*stream*/) override {
+  void* do_allocate(size_t bytes, const elek::BlockLabel& label, elek::Stream /*stream*/) override {
     void* const block =
         std::aligned_alloc(elek::kAlignment, (bytes + elek::kAlignment - 1) / elek::kAlignment * elek::kAlignment);
     if (block == nullptr) throw elek::OutOfMemory("aligned_alloc has no memory", {.requested_bytes = bytes});
-    std::printf("  takes %9zu bytes for %.*s\n", bytes, static_cast<int>(label.size()), label.data());
+    std::printf("  takes %9zu bytes for %.*s\n", bytes, static_cast<int>(label.name.size()), label.name.data());
     ++asked;
     return block;
   }

@@ -18,14 +18,14 @@
 #ifndef ELEK_C_H
 #define ELEK_C_H
 
+/* C names and headers, as C programs write them. */
+/* NOLINTBEGIN(readability-identifier-naming,modernize-*) */
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "elek/export.h"
 
-/* C names are lower case here, as C programs write them. */
-/* NOLINTBEGIN(readability-identifier-naming,modernize-*) */
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Codes and texts of errors; null pointers and missing files; what one thread's error is to another.
+#include <new>
+#include <stdexcept>
 #include <thread>
 
 #include "tests/api/c_api.h"
@@ -59,6 +61,22 @@ TEST(CApiErrors, NullPointersAreUsageErrors) {
   EXPECT_EQ(elek_session_model(nullptr), nullptr);
   EXPECT_EQ(elek_model_label(nullptr, 0), nullptr);
   EXPECT_EQ(elek_session_watched(nullptr, 0), nullptr);
+}
+
+TEST(CApiErrors, AnExceptionOfACallersFunctionBecomesACode) {
+  const ModelFile file;
+  const ModelHandle model = load(file.path());
+  elek_options options = elek_default_options();
+  options.deallocate = [](void*, void*, size_t) {};
+  options.allocate = [](void*, size_t, size_t, const char*) -> void* { throw std::runtime_error("thrown by the caller"); };
+  elek_session* session = nullptr;
+  EXPECT_EQ(elek_session_open(model.get(), &options, &session), ELEK_ERROR_INTERNAL);
+  EXPECT_STREQ(elek_last_error(nullptr), "thrown by the caller");
+  options.allocate = [](void*, size_t, size_t, const char*) -> void* { throw 7; };  // NOLINT: no exception class
+  EXPECT_EQ(elek_session_open(model.get(), &options, &session), ELEK_ERROR_INTERNAL);
+  options.allocate = [](void*, size_t, size_t, const char*) -> void* { throw std::bad_alloc(); };
+  EXPECT_EQ(elek_session_open(model.get(), &options, &session), ELEK_ERROR_MEMORY);
+  EXPECT_EQ(session, nullptr);
 }
 
 TEST(CApiErrors, ASessionKeepsItsOwnTextAndEveryThreadToo) {
