@@ -126,14 +126,15 @@ class Context {
     }
   }
   [[nodiscard]] const std::vector<Phase>& phases() const noexcept { return phases_; }
+  /// The two halves of phase(), for whoever is told of phases by others.
+  void begin_phase(const std::string& name);
+  void end_phase();
   void print_phases() const;
   /// The process's largest resident size so far, as `time` and wait4 see it.
   [[nodiscard]] size_t peak_rss_bytes() const { return process_memory().peak_resident_bytes; }
   [[nodiscard]] Json phases_json() const;
 
  private:
-  void begin_phase(const std::string& name);
-  void end_phase();
   void print_ledger() const;
   void add_ledger(Json& json) const;
   Common common_;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek coverage: channels that do little go, by what was seen of them on calibration images.
 #include "cli/commands.h"
-#include "cli/cut.h"
+#include "cli/cut_command.h"
 #include "core/error.h"
 
 namespace elek::cli {
 namespace {
+
+const std::string kOtherCommand = "wanda";  // the family of criteria that has a command of its own
 
 struct CoverageOptions {
   CutCommand cut;
@@ -23,17 +25,18 @@ std::string auto_metric(CutCommand& cut) {
     cut.metric_note = "metric std-consumer, for " + std::string(option) + " is about sums and the default, refit, has none";
     return "std-consumer";
   }
-  if (cut.spec.replay.empty()) {
+  if (cut.replay.empty()) {
     cut.metric_note = "metric refit, the default: what the repair cannot make good (--metric std-consumer takes one pass)";
   }
   return "refit";
 }
 
 void coverage(CoverageOptions options) {
-  options.cut.spec.criterion = criterion_from_name(options.metric == "auto" ? auto_metric(options.cut) : options.metric);
-  if (options.cut.spec.criterion == Criterion::kWanda || options.cut.spec.criterion == Criterion::kWandaSeed) {
+  const Criterion& criterion = find_criterion(options.metric == "auto" ? auto_metric(options.cut) : options.metric);
+  if (criterion.traits().family == kOtherCommand) {
     throw UsageError("--metric " + options.metric + ": that is another command: elek wanda --channels SHARE");
   }
+  options.cut.what.criterion = &criterion;
   run_cut("coverage", options.cut);
 }
 
@@ -41,16 +44,14 @@ void coverage(CoverageOptions options) {
 
 void add_coverage(CLI::App& app, Run& run) {
   auto options = std::make_shared<CoverageOptions>();
-  options->cut.spec.channels.share = 0.3;
   CLI::App* command = app.add_subcommand("coverage", "Watch, score channels by coverage, cut, repair, report");
   command
       ->add_option(
           "--metric", options->metric,
-          "refit (what repair cannot make good); std-consumer, positions, rms, std; frequency, normalized_mean, "
-          "mean_absolute, combined (the seed's); magnitude, magnitude-l1 or random; auto: refit, but std-consumer where "
-          "sums are kept, read or explained (--save-statistics, --statistics, --why)")
+          "auto: refit, but std-consumer where sums are kept, read or explained (--save-statistics, --statistics, --why); or " +
+              criteria_help(kOtherCommand, false))
       ->capture_default_str();
-  command->add_option("--channels", options->cut.spec.channels.share, "Share of the channels to remove")->capture_default_str();
+  command->add_option("--channels", options->cut.what.channels.share, "Share of the channels to remove")->capture_default_str();
   add_cut_options(*command, options->cut);
   command->footer(
       "Examples:\n"

@@ -73,7 +73,7 @@ class Demo {
  private:
   [[nodiscard]] std::string file(const std::string& name) const { return (out_ / (name + ".safetensors")).string(); }
   void prepare();
-  void cut_rows(const Dense& dense, CutSpec spec, const std::string& name, const std::string& stem);
+  void cut_rows(const Dense& dense, CutOptions what, const std::string& name, const std::string& stem);
   void measure(Row& row);
   [[nodiscard]] std::string slower_rows() const;
   void report(const Dense& dense);
@@ -101,23 +101,26 @@ void Demo::prepare() {
   save_model(prepare_model(what, context_), file("dense"));
 }
 
-void Demo::cut_rows(const Dense& dense, CutSpec spec, const std::string& name, const std::string& stem) {
-  const Collected collected = collect(dense, probes_of(spec, dense.model.graph), context_);
+void Demo::cut_rows(const Dense& dense, CutOptions what, const std::string& name, const std::string& stem) {
+  what = options_for(std::move(what), dense, context_);
+  CutNotes notes(context_);
+  const Evidence evidence = gather(dense.model, run_of(dense, what, notes));
   for (const double share : {0.3, 0.5}) {
     const std::string percent_text = decimal(100 * share, 0);
-    spec.channels.share = share;
-    spec.sparsity.sparsity = share;
-    spec.out = file(stem + "-" + percent_text);
-    const CutResult result = cut(dense, collected, spec, context_);
+    what.channels.share = share;
+    what.sparsity.sparsity = share;
+    const std::string out = file(stem + "-" + percent_text);
+    const CutResult result = cut_to_file(dense, evidence, what, out, context_);
+    const CutReport& report = result.report;
     Row row;
     row.name = name + " " + percent_text + " %";
-    row.file = spec.out;
-    row.pruned = result.pruned.top1;
-    row.repaired = result.repaired ? result.repaired->top1 : NAN;
-    row.parameters = nonzero_parameter_count(result.model);
-    row.macs = macs(result.model.graph);
+    row.file = out;
+    row.pruned = report.pruned->accuracy.top1;
+    row.repaired = report.repaired ? report.repaired->accuracy.top1 : NAN;
+    row.parameters = nonzero_parameter_count(report.model);
+    row.macs = macs(report.model.graph);
     row.file_bytes = result.pruned_file_bytes;
-    row.statistics_bytes = collected.statistics_bytes;
+    row.statistics_bytes = evidence.statistics_bytes;
     rows_.push_back(row);
   }
 }
@@ -153,7 +156,7 @@ void Demo::report(const Dense& dense) {
   for (const Row& row : rows_) {
     const bool is_dense = &row == &rows_.front();
     const auto accuracy = [](double share) { return decimal(100 * share, 2); };
-    table.add({row.name, is_dense ? accuracy(dense.accuracy.top1) : "", is_dense ? "" : accuracy(row.pruned),
+    table.add({row.name, is_dense ? accuracy(dense.measured.accuracy.top1) : "", is_dense ? "" : accuracy(row.pruned),
                is_dense ? "" : accuracy(row.repaired), readable_count(row.parameters), readable_count(row.macs),
                decimal(static_cast<double>(row.file_bytes) / 1e6, 2), decimal(row.latency.p50, 2),
                decimal(static_cast<double>(row.peak_rss_bytes) / 1e6, 1),
@@ -161,7 +164,7 @@ void Demo::report(const Dense& dense) {
     if (is_dense) table.add_rule();
     list.push_back({{"name", row.name},
                     {"model", row.file},
-                    {"accuracy", {{"dense", dense.accuracy.top1}, {"pruned", row.pruned}, {"repaired", row.repaired}}},
+                    {"accuracy", {{"dense", dense.measured.accuracy.top1}, {"pruned", row.pruned}, {"repaired", row.repaired}}},
                     {"nonzero_parameters", row.parameters},
                     {"macs", row.macs},
                     {"file_bytes", row.file_bytes},
@@ -170,18 +173,20 @@ void Demo::report(const Dense& dense) {
                     {"statistics_bytes", row.statistics_bytes}});
   }
   const std::string slower = slower_rows();
-  context_.output().result(
-      "\n" + table.text() + (slower.empty() ? "" : "\nSLOWER than dense: " + slower + "\n") + "\nTop-1 on " +
-      with_commas(dense.accuracy.samples) + " test images; watched and repaired (weights refitted by least squares) on\n" +
-      with_commas(dense.calibration->size()) +
-      " training images, no labels. pruned: before repair. params: not zero. ms: one image,\n"
-      "least of " +
-      std::to_string(rounds_) + " medians. RAM: peak of a process that runs batches of " + std::to_string(kMemoryBatch) +
-      ". stats: what watching\nheld, however many images. Models: " + out_.string() + "\n");
-  context_.output().json({{"command", "demo"},
-                          {"samples", {{"calibration", dense.calibration->size()}, {"evaluation", dense.accuracy.samples}}},
-                          {"networks", list},
-                          {"phases", context_.phases_json()}});
+  context_.output().result("\n" + table.text() + (slower.empty() ? "" : "\nSLOWER than dense: " + slower + "\n") +
+                           "\nTop-1 on " + with_commas(dense.measured.accuracy.samples) +
+                           " test images; watched and repaired (weights refitted by least squares) on\n" +
+                           with_commas(dense.calibration->samples()) +
+                           " training images, no labels. pruned: before repair. params: not zero. ms: one image,\n"
+                           "least of " +
+                           std::to_string(rounds_) + " medians. RAM: peak of a process that runs batches of " +
+                           std::to_string(kMemoryBatch) +
+                           ". stats: what watching\nheld, however many images. Models: " + out_.string() + "\n");
+  context_.output().json(
+      {{"command", "demo"},
+       {"samples", {{"calibration", dense.calibration->samples()}, {"evaluation", dense.measured.accuracy.samples}}},
+       {"networks", list},
+       {"phases", context_.phases_json()}});
 }
 
 void Demo::run() {
@@ -195,21 +200,22 @@ void Demo::run() {
   Row row;
   row.name = "dense";
   row.file = input.model;
-  row.repaired = dense.accuracy.top1;
+  row.repaired = dense.measured.accuracy.top1;
   row.parameters = nonzero_parameter_count(dense.model);
   row.macs = macs(dense.model.graph);
   row.file_bytes = fs::file_size(input.model);
   rows_.push_back(row);
 
-  context_.output().note("\n2. coverage: watch " + with_commas(dense.calibration->size()) +
+  context_.output().note("\n2. coverage: watch " + with_commas(dense.calibration->samples()) +
                          " images, remove 30 % and 50 % of the channels");
-  CutSpec coverage;
+  CutOptions coverage;
+  coverage.criterion = &find_criterion("std-consumer");
   cut_rows(dense, coverage, "coverage", "coverage");
   context_.output().note("\n3. Wanda: the same by |W| * ||X||, for channels and for single weights");
-  CutSpec channels;
-  channels.criterion = Criterion::kWanda;
+  CutOptions channels;
+  channels.criterion = &find_criterion("wanda");
   cut_rows(dense, channels, "Wanda channels", "wanda-channels");
-  CutSpec weights;
+  CutOptions weights;
   weights.weights = true;
   cut_rows(dense, weights, "Wanda weights", "wanda-weights");
 

@@ -208,14 +208,14 @@ void profile(const ProfileOptions& options) {
   SessionOptions session_options = context.session_options(options.batch);
   session_options.micro_batch = options.micro_batch;
   session_options.kernels = kernel_choice(options.kernels);
-  if (options.statistics == "on") session_options.probes = probes_for(Criterion::kStdConsumer, model.graph);
+  if (options.statistics == "on") session_options.probes = probes_for(find_criterion("std-consumer"), model.graph);
   const OtherWork rest_of_machine;
   const Peaks peaks = measure_peaks(session_options);
   Session session(std::move(model), session_options);
   note_kernels(context.output(), session.program());
   if (!options.beside.empty()) {
     Model other = load_model(options.beside, context.memory());
-    if (options.statistics == "on") session_options.probes = probes_for(Criterion::kStdConsumer, other.graph);
+    if (options.statistics == "on") session_options.probes = probes_for(find_criterion("std-consumer"), other.graph);
     Session second(std::move(other), session_options);
     const Beside beside = profile_beside(session, second, options.seconds, options.common.seed, peaks);
     const std::optional<double> other_cores = rest_of_machine.cores();

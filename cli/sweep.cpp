@@ -7,19 +7,18 @@
 
 #include "core/error.h"
 #include "core/runtime.h"
-#include "models/model_file.h"
-#include "prune/refit.h"
+#include "prune/score.h"
 
 namespace elek::cli {
 namespace {
 
 constexpr double kReestimateCost = 2;  // passes: own moments need the whole batch at once, batch norm apart
 
-Probes union_of_probes(const std::vector<Criterion>& criteria, const Graph& graph) {
+Probes union_of_probes(const std::vector<const Criterion*>& criteria, const Graph& graph) {
   Probes all;
   std::set<std::string> norms;
-  for (const Criterion criterion : criteria) {
-    const Probes probes = probes_for(criterion, graph);
+  for (const Criterion* criterion : criteria) {
+    const Probes probes = probes_for(*criterion, graph);
     for (const auto& [value, sums] : probes.values) all.values[value] |= sums;
     norms.insert(probes.tap_norms.begin(), probes.tap_norms.end());
   }
@@ -51,53 +50,60 @@ struct Job {
   Work work;
 };
 
-class Sweeper {
+/// Its own observer: one bar for all cuts, one phase for all.
+class Sweeper final : public CutObserver {
  public:
   Sweeper(const SweepSpec& spec, Context& context) : spec_(spec), context_(context) {}
   Sweep run(const CutInput& input);
+  [[nodiscard]] Progress start(CutWork work) override;
 
  private:
-  void plan_all(const Statistics& statistics);
-  void plan_point(const SweepPoint& wanted, const Statistics& statistics);
+  [[nodiscard]] Evidence gather_all();
+  void plan_all(const Evidence& evidence);
+  void plan_point(const SweepPoint& wanted, const Evidence& evidence);
   void measure_all();
   void measure_job(const Job& job, const std::string& name);
   void add(SweepResult& result, const Measured& measured, size_t draws) const;
-  [[nodiscard]] Work work_of(const PrunePlan& plan) const;
-  [[nodiscard]] Progress watch(double work);  // of the next piece of work
+  [[nodiscard]] Work work_of(const PrunePlan& plan);
+  [[nodiscard]] CutRun run() { return run_of(sweep_.dense, options_, *this); }
 
   const SweepSpec& spec_;
   Context& context_;
+  CutOptions options_;  // of all cuts; what each cuts is in its plan
   Sweep sweep_;
   std::vector<Job> jobs_;
   std::unique_ptr<ProgressBar> bar_;
+  Work now_;           // of the cut that is being measured
+  size_t result_ = 0;  // which repair of it
   double work_done_ = 0;
   double work_total_ = 0;
 };
 
-Work Sweeper::work_of(const PrunePlan& plan) const {
+Work Sweeper::work_of(const PrunePlan& plan) {
   const Dense& dense = sweep_.dense;
   const Model model = apply(dense.model, plan, context_.memory());
   const double share = static_cast<double>(macs(model.graph)) / static_cast<double>(macs(dense.model.graph));
-  const auto calibration = static_cast<double>(dense.calibration->size());
-  Work work{share * static_cast<double>(dense.accuracy.samples), {}};
+  const auto calibration = static_cast<double>(dense.calibration->samples());
+  Work work{share * static_cast<double>(dense.measured.accuracy.samples), {}};
   for (const Repair repair : spec_.repairs) {
     double passes = reestimates(repair) ? kReestimateCost * share : 0;
-    if (refits(repair)) passes += refit_plan(dense, model, plan, context_).dense_passes;
+    if (refits(repair)) passes += forecast_refit(dense.model, model, plan, run()).dense_passes;
     work.repairs.push_back(passes * calibration);
   }
   return work;
 }
 
-void Sweeper::plan_point(const SweepPoint& wanted, const Statistics& statistics) {
-  CutSpec cut;
+void Sweeper::plan_point(const SweepPoint& wanted, const Evidence& evidence) {
+  CutOptions cut = options_;
   cut.criterion = wanted.criterion;
   cut.channels = spec_.target;
-  cut.channels.scope = spec_.sensitivity ? Scope::kLayer : scope_of(spec_.scope, wanted.criterion);
+  cut.scope = spec_.sensitivity ? std::optional(Scope::kLayer) : spec_.scope;
   cut.channels.share = wanted.group.empty() ? wanted.share : 0;
   if (!wanted.group.empty()) cut.channels.overrides[wanted.group] = wanted.share;
-  const int draws = wanted.criterion == Criterion::kRandom ? spec_.draws : 1;
+  const int draws = wanted.criterion->traits().uses_seed ? spec_.draws : 1;
   for (int draw = 0; draw < draws; ++draw) {
-    PrunePlan plan = make_plan(sweep_.dense, statistics, cut, context_.common().seed + static_cast<uint64_t>(draw));
+    cut.seed = options_.seed + static_cast<uint64_t>(draw);
+    PrunePlan plan = make_plan(sweep_.dense.model, evidence, cut);
     if (plan.removes_nothing()) {
       if (wanted.group.empty()) {
         throw UsageError("--channels " + share_text(wanted.share) + " removes nothing from " + sweep_.dense.path +
@@ -117,7 +123,7 @@ void Sweeper::plan_point(const SweepPoint& wanted, const Statistics& statistics)
   }
 }
 
-void Sweeper::plan_all(const Statistics& statistics) {
+void Sweeper::plan_all(const Evidence& evidence) {
   std::vector<std::string> groups{""};
   if (spec_.sensitivity) {
     groups.clear();
@@ -128,12 +134,12 @@ void Sweeper::plan_all(const Statistics& statistics) {
   }
   for (const double share : spec_.shares) {
     for (const std::string& group : groups) {
-      for (const Criterion criterion : spec_.criteria) {
+      for (const Criterion* criterion : spec_.criteria) {
         SweepPoint point;
         point.criterion = criterion;
         point.share = share;
         point.group = group;
-        plan_point(point, statistics);
+        plan_point(point, evidence);
       }
     }
   }
@@ -141,7 +147,10 @@ void Sweeper::plan_all(const Statistics& statistics) {
     throw UsageError("no group of " + sweep_.dense.path + " loses a channel at these shares; ask for larger ones");
 }
 
-Progress Sweeper::watch(double work) {
+Progress Sweeper::start(CutWork what) {
+  const bool repairs = what == CutWork::kRefit || what == CutWork::kReestimate;
+  const double pieces = spec_.repairs[result_] == Repair::kRefitBatchNorm ? 2 : 1;
+  const double work = repairs ? now_.repairs[result_] / pieces : now_.evaluation;
   return [this, work, before = work_done_](int64_t done, int64_t total) {
     if (total <= 0) return;
     work_done_ = before + work * static_cast<double>(done) / static_cast<double>(total);
@@ -166,8 +175,9 @@ void Sweeper::add(SweepResult& result, const Measured& measured, size_t draws) c
 void Sweeper::measure_job(const Job& job, const std::string& name) {
   SweepPoint& point = sweep_.points[job.point];
   const Dense& dense = sweep_.dense;
-  const size_t draws = point.criterion == Criterion::kRandom ? static_cast<size_t>(spec_.draws) : 1;
-  const Applied applied = apply_checked(dense, job.plan, context_);
+  const size_t draws = point.criterion->traits().uses_seed ? static_cast<size_t>(spec_.draws) : 1;
+  const Applied applied = apply_checked(dense.model, job.plan, run());
+  now_ = job.work;
   if (!(applied.equivalence.difference / applied.equivalence.bound < point.equivalence.difference / point.equivalence.bound)) {
     point.equivalence = applied.equivalence;
   }
@@ -179,25 +189,23 @@ void Sweeper::measure_job(const Job& job, const std::string& name) {
   for (size_t r = 0; r < point.results.size(); ++r) {
     SweepResult& result = point.results[r];
     bar_->set_label(name + ", " + (result.repair == Repair::kNone ? "just pruned" : name_of(result.repair)));
-    const double pieces = result.repair == Repair::kRefitBatchNorm ? 2 : 1;
-    const Watch halves = [&](const std::string&) { return watch(job.work.repairs[r] / pieces); };
-    const Model model = result.repair == Repair::kNone
-                            ? applied.model
-                            : repaired(dense, applied.model, job.plan, result.repair, halves, context_);
-    add(result, measure(model, dense, watch(job.work.evaluation), context_), draws);
+    result_ = r;
+    const Model model =
+        result.repair == Repair::kNone ? applied.model : repaired(dense.model, applied.model, job.plan, result.repair, run());
+    add(result, measure(model, run(), CutWork::kRepaired), draws);
   }
 }
 
 void Sweeper::measure_all() {
-  const double seconds = work_total_ * sweep_.dense.ms_an_image / 1e3;
+  const double seconds = work_total_ * sweep_.dense.measured.ms_an_image / 1e3;
   context_.output().note("sweep: " + with_commas(static_cast<int64_t>(jobs_.size())) + " cuts, each measured on " +
-                         with_commas(sweep_.dense.accuracy.samples) + " images; about " +
+                         with_commas(sweep_.dense.measured.accuracy.samples) + " images; about " +
                          duration(std::chrono::duration<double>(seconds)));
   bar_ = std::make_unique<ProgressBar>(context_.output(), "sweep", ProgressBar::Counts::kWork);
   for (size_t j = 0; j < jobs_.size(); ++j) {
     throw_if_interrupted();
     const SweepPoint& point = sweep_.points[jobs_[j].point];
-    measure_job(jobs_[j], std::to_string(j + 1) + "/" + std::to_string(jobs_.size()) + " " + name_of(point.criterion) + " " +
+    measure_job(jobs_[j], std::to_string(j + 1) + "/" + std::to_string(jobs_.size()) + " " + point.criterion->name() + " " +
                               (point.group.empty() ? "" : point.group + " ") + share_text(point.share));
   }
   bar_->set_label("sweep");
@@ -205,16 +213,27 @@ void Sweeper::measure_all() {
   bar_.reset();
 }
 
+/// What any of the criteria looks at: all sums in one pass, then the costs.
+Evidence Sweeper::gather_all() {
+  CutNotes notes(context_);
+  const CutRun run = run_of(sweep_.dense, options_, notes);
+  const Model& model = sweep_.dense.model;
+  Evidence evidence;
+  if (const Probes probes = union_of_probes(spec_.criteria, model.graph); !probes.empty()) {
+    evidence = collect(model, probes, run);
+  }
+  for (const Criterion* criterion : spec_.criteria) {
+    if (criterion->needs_images()) evidence.costs = measure_costs(model, *criterion, run);
+  }
+  return evidence;
+}
+
 Sweep Sweeper::run(const CutInput& input) {
   sweep_.dense = load_dense(input, context_);
-  Collected collected;
-  if (const Probes probes = union_of_probes(spec_.criteria, sweep_.dense.model.graph); !probes.empty()) {
-    collected = collect(sweep_.dense, probes, context_);
-  }
-  sweep_.statistics_bytes = collected.statistics_bytes;
-  const std::vector<Criterion>& asked = spec_.criteria;
-  if (std::find(asked.begin(), asked.end(), Criterion::kRefit) != asked.end()) add_refit_costs(sweep_.dense, context_);
-  context_.phase("scoring", [&] { plan_all(collected.statistics); });
+  options_ = options_for({}, sweep_.dense, context_);
+  const Evidence evidence = gather_all();
+  sweep_.statistics_bytes = evidence.statistics_bytes;
+  context_.phase("scoring", [&] { plan_all(evidence); });
   context_.phase("sweep", [&] { measure_all(); });
   return std::move(sweep_);
 }
@@ -229,12 +248,12 @@ Rivals rivals_of(const Sweep& sweep, const SweepPoint& point, size_t result) {
     if (other.share != point.share || other.group != point.group) continue;
     const SweepResult* const its = &other.results.at(result);
     if (rivals.best == nullptr || its->accuracy.top1 > rivals.best->accuracy.top1) rivals.best = its;
-    if (other.criterion == Criterion::kRandom) rivals.random = its;
+    if (other.criterion->traits().uses_seed) rivals.random = its;
   }
   return rivals;
 }
 
-Judged judged_dense(const Dense& dense) { return {{dense.hits.begin(), dense.hits.end()}, {}}; }
+Judged judged_dense(const Dense& dense) { return {{dense.measured.hits.begin(), dense.measured.hits.end()}, {}}; }
 
 Estimate accuracy_of(const Judged& judged) {
   const std::vector<double> right(judged.right.begin(), judged.right.end());

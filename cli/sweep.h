@@ -3,6 +3,7 @@
 // over the calibration images that takes the sums of every criterion asked for. Tests: tests/cli/sweep_test.cpp
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,12 +14,12 @@
 namespace elek::cli {
 
 struct SweepSpec {
-  std::vector<Criterion> criteria;
+  std::vector<const Criterion*> criteria;
   std::vector<double> shares;   // ascending, each in (0, 1)
   std::vector<Repair> repairs;  // kNone first: just pruned is always measured
   int draws = 5;                // of random, seeded by --seed and what follows it
   bool sensitivity = false;     // cut each group alone instead of all
-  std::string scope = "auto";   // as --scope
+  std::optional<Scope> scope;   // empty: each criterion's own
   ChannelTarget target;         // rounding, names to ignore
 };
 
@@ -30,7 +31,7 @@ struct SweepResult {
 };
 /// One cut by one criterion.
 struct SweepPoint {
-  Criterion criterion = Criterion::kStdConsumer;
+  const Criterion* criterion = nullptr;
   double share = 0;
   std::string group;  // the only one cut, with sensitivity
   std::string target;
@@ -52,7 +53,7 @@ struct Sweep {
 /// What a result is to be compared with: the same share, group and repair.
 struct Rivals {
   const SweepResult* best = nullptr;    // of all criteria, by accuracy
-  const SweepResult* random = nullptr;  // null where random was not asked for
+  const SweepResult* random = nullptr;  // of a criterion that draws; null where none was asked for
 };
 [[nodiscard]] Rivals rivals_of(const Sweep& sweep, const SweepPoint& point, size_t result);
 [[nodiscard]] Judged judged_dense(const Dense& dense);

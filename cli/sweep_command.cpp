@@ -4,6 +4,7 @@
 #include <set>
 
 #include "cli/commands.h"
+#include "cli/cut_command.h"
 #include "cli/sweep.h"
 #include "core/error.h"
 #include "models/safetensors.h"
@@ -25,17 +26,17 @@ struct SweepOptions {
   std::string plot;
 };
 
-std::vector<Criterion> criteria_of(const std::vector<std::string>& names) {
-  std::vector<Criterion> criteria;
-  const auto add = [&criteria](Criterion criterion) {
+std::vector<const Criterion*> criteria_of(const std::vector<std::string>& names) {
+  std::vector<const Criterion*> criteria;
+  const auto add = [&criteria](const Criterion* criterion) {
     if (std::find(criteria.begin(), criteria.end(), criterion) == criteria.end()) criteria.push_back(criterion);
   };
   for (const std::string& name : names) {
     if (name != "all") {
-      add(criterion_from_name(name));
+      add(&find_criterion(name));
       continue;
     }
-    for (const Criterion each : all_criteria()) add(each);
+    for (const Criterion* each : all_criteria()) add(each);
   }
   return criteria;
 }
@@ -46,8 +47,8 @@ SweepSpec spec_of(const SweepOptions& options) {
     throw UsageError("--round-to measured: a sweep's networks are the same on every machine; use auto or a number");
   }
   spec.criteria = criteria_of(options.metrics);
-  resolve(options.selection, Criterion::kStdConsumer, spec.target);
-  spec.scope = options.selection.scope;
+  resolve(options.selection, spec.target);
+  spec.scope = scope_of(options.selection.scope);
   const std::set<double> shares(options.shares.begin(), options.shares.end());
   for (const double share : shares) {
     if (!(share > 0 && share < 1)) {
@@ -62,7 +63,7 @@ SweepSpec spec_of(const SweepOptions& options) {
   }
   spec.draws = options.draws;
   spec.sensitivity = options.sensitivity;
-  if (spec.sensitivity && spec.scope == "global") {
+  if (spec.sensitivity && spec.scope == Scope::kGlobal) {
     throw UsageError("--sensitivity cuts one group at a time; --scope global has nothing to share out there");
   }
   return spec;
@@ -80,7 +81,7 @@ void sweep(const SweepOptions& options) {
   const Sweep made = run_sweep(options.input, spec, context);
   context.output().result("\n" + sweep_table(made, spec));
   context.output().result("statistics: " + readable_bytes(made.statistics_bytes) + " held over " +
-                          with_commas(made.dense.calibration->size()) + " images, for every criterion at once\n");
+                          with_commas(made.dense.calibration->samples()) + " images, for every criterion at once\n");
   context.print_phases();
   if (!options.csv.empty()) write_whole_file(options.csv, sweep_csv(made));
   if (!options.images.empty()) write_whole_file(options.images, images_csv(made));

@@ -9,6 +9,11 @@
 namespace elek::cli {
 namespace {
 
+/// Whether one of the criteria draws its scores.
+bool draws(const SweepSpec& spec) {
+  return std::any_of(spec.criteria.begin(), spec.criteria.end(), [](const Criterion* c) { return c->traits().uses_seed; });
+}
+
 std::string column_of(Repair repair) { return repair == Repair::kNone ? "just pruned" : name_of(repair); }
 
 std::string title_of(Repair repair) {
@@ -54,7 +59,7 @@ std::string accuracies_table(const Sweep& sweep, const SweepSpec& spec) {
   for (const SweepPoint& point : sweep.points) {
     if (point.share != share) table.add_rule();
     share = point.share;
-    std::vector<std::string> row{name_of(point.criterion), percent(point.share, 0), percent(kept_macs(sweep, point), 1),
+    std::vector<std::string> row{point.criterion->name(), percent(point.share, 0), percent(kept_macs(sweep, point), 1),
                                  with_commas(point.parameters), megabytes_of(point.parameter_bytes)};
     for (size_t r = 0; r < point.results.size(); ++r) {
       const SweepResult& result = point.results[r];
@@ -76,7 +81,7 @@ std::string sensitivity_table(const Sweep& sweep, const SweepSpec& spec) {
   for (const SweepPoint& point : sweep.points) {
     if (point.share != share && share > 0) table.add_rule();
     share = point.share;
-    std::vector<std::string> row{point.group, name_of(point.criterion), percent(point.share, 0),
+    std::vector<std::string> row{point.group, point.criterion->name(), percent(point.share, 0),
                                  percent(1 - kept_macs(sweep, point), 1)};
     for (const SweepResult& result : point.results) row.push_back(points(difference(result.judged, dense), "+"));
     table.add(row);
@@ -93,7 +98,7 @@ std::string worse_than_random(const Sweep& sweep) {
       if (rivals.random == nullptr || rivals.random == &point.results[r]) continue;
       const Estimate by = difference(point.results[r].judged, rivals.random->judged);
       if (!by.is_significant() || by.value >= 0) continue;
-      list += (list.empty() ? "" : "; ") + name_of(point.criterion) + " " + percent(point.share, 0) +
+      list += (list.empty() ? "" : "; ") + point.criterion->name() + " " + percent(point.share, 0) +
               (point.group.empty() ? "" : " of " + point.group) + ", " + column_of(point.results[r].repair);
     }
   }
@@ -101,8 +106,8 @@ std::string worse_than_random(const Sweep& sweep) {
 }
 
 std::string footer(const Sweep& sweep, const SweepSpec& spec) {
-  const bool random = std::find(spec.criteria.begin(), spec.criteria.end(), Criterion::kRandom) != spec.criteria.end();
-  std::string text = "\n+-: one standard error over " + with_commas(sweep.dense.accuracy.samples) + " images" +
+  const bool random = draws(spec);
+  std::string text = "\n+-: one standard error over " + with_commas(sweep.dense.measured.accuracy.samples) + " images" +
                      (spec.sensitivity ? ", paired with dense" : "");
   if (random && !spec.sensitivity) {
     text += "; of random, mean and spread of " + std::to_string(spec.draws) + " draws";
@@ -178,13 +183,13 @@ PlotPanel panel_of(const Sweep& sweep, const SweepSpec& spec, size_t r, const st
     }
     panel.series.push_back(std::move(series));
   };
-  for (const Criterion criterion : spec.criteria) {
+  for (const Criterion* criterion : spec.criteria) {
     if (!spec.sensitivity) {
-      add_series(name_of(criterion), [&](const SweepPoint& point) { return point.criterion == criterion; });
+      add_series(criterion->name(), [&](const SweepPoint& point) { return point.criterion == criterion; });
       continue;
     }
     for (const double share : spec.shares) {
-      add_series(name_of(criterion) + " " + percent(share, 0),
+      add_series(criterion->name() + " " + percent(share, 0),
                  [&](const SweepPoint& point) { return point.criterion == criterion && point.share == share; });
     }
   }
@@ -203,7 +208,7 @@ Json sweep_json(const Sweep& sweep, const SweepSpec& spec) {
   for (const SweepPoint& point : sweep.points) {
     Json results = Json::array();
     for (size_t r = 0; r < point.results.size(); ++r) results.push_back(result_json(sweep, point, r));
-    Json json = {{"criterion", name_of(point.criterion)}, {"share", point.share}};
+    Json json = {{"criterion", point.criterion->name()}, {"share", point.share}};
     if (!point.group.empty()) json["group"] = point.group;
     json.update({{"target", point.target},
                  {"parameters", point.parameters},
@@ -218,12 +223,14 @@ Json sweep_json(const Sweep& sweep, const SweepSpec& spec) {
           {"calibrate", dense.input.calibrate},
           {"evaluate", dense.input.evaluate},
           {"samples",
-           {{"calibration", dense.calibration->size()}, {"evaluation", dense.accuracy.samples}, {"overlap", dense.overlap}}},
+           {{"calibration", dense.calibration->samples()},
+            {"evaluation", dense.measured.accuracy.samples},
+            {"overlap", dense.overlap}}},
           {"dense",
-           {{"accuracy", dense.accuracy.top1},
+           {{"accuracy", dense.measured.accuracy.top1},
             {"standard_error", accuracy_of(judged_dense(dense)).standard_error},
-            {"top5", dense.accuracy.top5},
-            {"loss", dense.accuracy.loss},
+            {"top5", dense.measured.accuracy.top5},
+            {"loss", dense.measured.accuracy.loss},
             {"parameters", parameter_count(dense.model)},
             {"macs", macs(dense.model.graph)},
             {"parameter_bytes", parameter_bytes(dense.model)}}},
@@ -242,7 +249,7 @@ std::string sweep_csv(const Sweep& sweep) {
       const SweepResult& result = point.results[r];
       const Estimate from_dense = difference(result.judged, dense);
       const Estimate from_best = difference(result.judged, rivals_of(sweep, point, r).best->judged);
-      const std::vector<std::string> fields{name_of(point.criterion),
+      const std::vector<std::string> fields{point.criterion->name(),
                                             exact(point.share),
                                             point.group,
                                             point.target,
@@ -273,7 +280,7 @@ std::string images_csv(const Sweep& sweep) {
   std::vector<const Judged*> columns{&dense};
   for (const SweepPoint& point : sweep.points) {
     for (const SweepResult& result : point.results) {
-      csv += "," + field(name_of(point.criterion) + " " + share_text(point.share) +
+      csv += "," + field(point.criterion->name() + " " + share_text(point.share) +
                          (point.group.empty() ? "" : " " + point.group) + " " + name_of(result.repair));
       columns.push_back(&result.judged);
     }
@@ -299,15 +306,15 @@ Plot sweep_plot(const Sweep& sweep, const SweepSpec& spec) {
   }
   plot.title = dense.model.architecture +
                (spec.sensitivity ? ": accuracy when one group alone is cut" : ": accuracy against the work that is left");
-  plot.subtitle = "Top-1 on " + with_commas(dense.accuracy.samples) + " images; watched and repaired on " +
-                  with_commas(dense.calibration->size()) + ", without labels. Bars: two standard errors" +
+  plot.subtitle = "Top-1 on " + with_commas(dense.measured.accuracy.samples) + " images; watched and repaired on " +
+                  with_commas(dense.calibration->samples()) + ", without labels. Bars: two standard errors" +
                   (spec.sensitivity ? " of the difference to dense" : "");
-  if (std::find(spec.criteria.begin(), spec.criteria.end(), Criterion::kRandom) != spec.criteria.end()) {
+  if (draws(spec)) {
     plot.subtitle += "; random: lowest to highest of " + std::to_string(spec.draws) + " draws";
   }
   plot.x_label = spec.sensitivity ? "the group that is cut, in the network's order" : "MACs kept, in % of the dense network's";
   plot.y_label = "top-1, %";
-  plot.level = 100 * dense.accuracy.top1;
+  plot.level = 100 * dense.measured.accuracy.top1;
   plot.level_name = "dense, " + decimal(plot.level, 2) + " %";
   for (size_t r = 0; r < spec.repairs.size(); ++r) plot.panels.push_back(panel_of(sweep, spec, r, plot.categories));
   return plot;

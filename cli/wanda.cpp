@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "cli/commands.h"
-#include "cli/cut.h"
+#include "cli/cut_command.h"
 #include "core/error.h"
 
 namespace elek::cli {
@@ -30,24 +30,33 @@ void parse_pattern(const std::string& text, WeightTarget& target) {
   throw UsageError("--pattern '" + text + "': expected n:m with 1 <= n < m, as 2:4 (n of m weights stay)");
 }
 
+/// The criteria of channels that are Wanda's.
+std::vector<std::string> metrics() {
+  std::vector<std::string> names;
+  for (const Criterion* each : all_criteria()) {
+    if (each->traits().family == "wanda") names.push_back(each->name());
+  }
+  return names;
+}
+
 void wanda(WandaOptions options) {
-  CutSpec& spec = options.cut.spec;
+  CutOptions& what = options.cut.what;
   if (options.channels || options.cut.macs) {
     if (options.compare != "output") throw UsageError("--compare says how weights compete; it goes with --sparsity");
-    spec.criterion = options.metric == "wanda" ? Criterion::kWanda : Criterion::kWandaSeed;
-    spec.channels.share = options.channels.value_or(0);
+    what.criterion = &find_criterion(options.metric);
+    what.channels.share = options.channels.value_or(0);
   } else {
     if (!options.cut.layers.empty() || options.cut.selection.scope != "auto" || options.cut.selection.round_to != "auto") {
       throw UsageError("--layer, --scope and --round-to are about channels; they go with --channels and --macs");
     }
     if (options.metric != "wanda") throw UsageError("--metric " + options.metric + " scores channels; it goes with --channels");
-    spec.weights = true;
-    spec.sparsity.compare = options.compare == "layer" ? Compare::kLayer : Compare::kOutput;
+    what.weights = true;
+    what.sparsity.compare = options.compare == "layer" ? Compare::kLayer : Compare::kOutput;
     if (options.pattern.empty()) {
-      spec.sparsity.sparsity = options.sparsity.value_or(0.5);
+      what.sparsity.sparsity = options.sparsity.value_or(0.5);
     } else {
       if (options.compare != "output") throw UsageError("--compare goes with --sparsity; a pattern compares inside itself");
-      parse_pattern(options.pattern, spec.sparsity);
+      parse_pattern(options.pattern, what.sparsity);
     }
   }
   run_cut("wanda", options.cut);
@@ -67,11 +76,8 @@ void add_wanda(CLI::App& app, Run& run) {
   command->add_option("--compare", options->compare, "output: weights compete inside an output channel; layer: in the layer")
       ->check(CLI::IsMember({"output", "layer"}))
       ->capture_default_str();
-  command
-      ->add_option("--metric", options->metric,
-                   "of channels: wanda (every consumer's weights and what they meet) or wanda-seed (the producer's weight norm "
-                   "times its mean activation)")
-      ->check(CLI::IsMember({"wanda", "wanda-seed"}))
+  command->add_option("--metric", options->metric, "of channels: " + criteria_help("wanda", true))
+      ->check(CLI::IsMember(metrics()))
       ->capture_default_str();
   add_cut_options(*command, options->cut);
   command->footer(

@@ -5,14 +5,14 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/at.h"
 #include "core/error.h"
 #include "prune/groups.h"
 #include "prune/layer_weights.h"
+#include "prune/score.h"
 
 namespace elek::cli {
 namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 /// Adds up the elements of each channel (one each, but for what follows a flatten of an image); maxima take the largest.
 template <typename T>
@@ -102,12 +102,12 @@ std::string list(const Graph& graph, const std::vector<ValueId>& nodes) {
   return text;
 }
 
-std::string about(const Model& model, const Group& group, Criterion criterion, const Why& why, double mean) {
+std::string about(const Model& model, const Group& group, const Criterion& criterion, const Why& why, double mean) {
   std::vector<ValueId> readers;
   for (const GroupConsumer& edge : group.consumers) readers.push_back(edge.node);
   const int64_t stay = std::accumulate(why.kept.begin(), why.kept.end(), int64_t{0});
   std::string text = group.name + ": of " + std::to_string(group.channels) + " channels " + std::to_string(stay) + " stay, " +
-                     std::to_string(group.channels - stay) + " go, by " + name_of(criterion) + " (mean score " +
+                     std::to_string(group.channels - stay) + " go, by " + criterion.name() + " (mean score " +
                      significant(mean) + ")\n";
   if (group.conv_groups > 1) text += "equally many stay in each of its " + std::to_string(group.conv_groups) + " slices\n";
   text += "made by " + list(model.graph, group.producers) + "\nread by " + list(model.graph, readers) + "\n";
@@ -116,8 +116,9 @@ std::string about(const Model& model, const Group& group, Criterion criterion, c
 
 }  // namespace
 
-Why why_channels(const std::string& name, const Model& dense, const Statistics& statistics, Criterion criterion,
+Why why_channels(const std::string& name, const Model& dense, const Evidence& evidence, const Criterion& criterion,
                  const PrunePlan& plan, uint64_t seed) {
+  const Statistics& statistics = evidence.statistics;
   const Graph& graph = dense.graph;
   const std::vector<Group> groups = find_groups(graph);
   const size_t g = find_group(graph, groups, name);
@@ -128,7 +129,7 @@ Why why_channels(const std::string& name, const Model& dense, const Statistics& 
   }
   Why why;
   why.name = group.name;
-  why.scores = score_channels(dense, groups, criterion, statistics, seed).at(g);
+  why.scores = score_channels(dense, groups, criterion, evidence, seed).at(g);
   why.rank = ranks(why.scores);
   why.of.assign(at(group.channels), 1);
   why.kept.assign(at(group.channels), 1);
@@ -145,12 +146,12 @@ Why why_channels(const std::string& name, const Model& dense, const Statistics& 
     const std::string& value_name = graph.node(value).name;
     if (!probes.values.contains(value_name)) continue;
     why.sources.push_back(value_source(value_name, statistics.values.at(value_name), group.channels));
-    if (criterion == Criterion::kStdConsumer) add_consumers(dense, group, value, why.sources.back());
+    if (criterion.traits().weighs_consumers) add_consumers(dense, group, value, why.sources.back());
   }
   for (const GroupConsumer& edge : group.consumers) {
-    const auto norms = statistics.tap_norms.find(graph.node(edge.node).name);
-    if (criterion == Criterion::kWanda && norms != statistics.tap_norms.end()) {
-      why.sources.push_back(reader_source(dense, edge.node, norms->second, group.channels));
+    const std::string& reader = graph.node(edge.node).name;
+    if (std::find(probes.tap_norms.begin(), probes.tap_norms.end(), reader) != probes.tap_norms.end()) {
+      why.sources.push_back(reader_source(dense, edge.node, statistics.tap_norms.at(reader), group.channels));
     }
   }
   return why;

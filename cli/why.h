@@ -10,7 +10,7 @@
 #include "cli/output.h"
 #include "core/statistics.h"
 #include "graph/model.h"
-#include "prune/score.h"
+#include "prune/criterion.h"
 #include "prune/select.h"
 
 namespace elek::cli {
@@ -37,9 +37,9 @@ struct Why {
 };
 
 /// Explains the group of that name (or of a value in it) under a channel criterion. UsageError for a name that is none and for
-/// a group that is never cut. Statistics need to hold what the criterion asks for.
-[[nodiscard]] Why why_channels(const std::string& name, const Model& dense, const Statistics& statistics, Criterion criterion,
-                               const PrunePlan& plan, uint64_t seed);
+/// a group that is never cut. The evidence must be what the criterion asks for.
+[[nodiscard]] Why why_channels(const std::string& name, const Model& dense, const Evidence& evidence,
+                               const Criterion& criterion, const PrunePlan& plan, uint64_t seed);
 /// Explains a convolution or linear layer, input channel by input channel, under Wanda on weights.
 [[nodiscard]] Why why_weights(const std::string& name, const Model& dense, const Statistics& statistics, const PrunePlan& plan);
 

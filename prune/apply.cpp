@@ -6,14 +6,13 @@
 #include <algorithm>
 #include <memory>
 
+#include "core/at.h"
 #include "core/error.h"
 #include "prune/groups.h"
 #include "prune/resolve.h"
 
 namespace elek {
 namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 /// Rewrites one model; reads the dense graph, writes attributes and parameters.
 class Surgeon {

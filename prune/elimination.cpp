@@ -7,13 +7,12 @@
 #include <cmath>
 #include <limits>
 
+#include "core/at.h"
 #include "core/error.h"
 #include "prune/least_squares.h"
 
 namespace elek {
 namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 constexpr int64_t kBlockRows = 64;  // rows of H that one task updates
 

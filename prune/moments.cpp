@@ -10,6 +10,7 @@
 #include <cstring>
 #include <utility>
 
+#include "core/at.h"
 #include "core/error.h"
 #include "core/runtime.h"
 #include "prune/least_squares.h"
@@ -20,8 +21,6 @@ namespace {
 /// Terms that a product sums in f32 before it is added in f64 (whole output rows, so at least one): long enough for the matrix
 /// product to run at its speed, short enough that f32's part of the error stays near 1e-6.
 constexpr int64_t kChunkPositions = 4096;
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 int64_t chunk_rows(const FitShape& s) { return std::max<int64_t>(1, kChunkPositions / s.output_width()); }
 

@@ -9,16 +9,12 @@
 #include <thread>
 #include <utility>
 
+#include "core/at.h"
 #include "core/error.h"
 #include "prune/resolve.h"
 #include "prune/trail.h"
 
 namespace elek {
-namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
-
-}  // namespace
 
 int thread_count(int asked) { return asked > 0 ? asked : std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
 

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <utility>
 
+#include "core/at.h"
 #include "core/error.h"
 #include "prune/elimination.h"
 #include "prune/layer_weights.h"
@@ -18,8 +19,6 @@
 
 namespace elek {
 namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 /// A multiply-add of the elimination (f64, through matrices larger than caches) takes as long as about so many of a network's
 /// convolutions.

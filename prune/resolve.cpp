@@ -5,14 +5,13 @@
 #include <numeric>
 #include <set>
 
+#include "core/at.h"
 #include "core/error.h"
 #include "prune/groups.h"
 #include "prune/layer_weights.h"
 
 namespace elek {
 namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 void check_cut(const Group& group, const GroupCut& cut) {
   const std::string who = "plan: group '" + cut.group + "' ";

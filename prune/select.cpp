@@ -10,12 +10,11 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/at.h"
 #include "core/error.h"
 
 namespace elek {
 namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 void check_share(double share, const std::string& what) {
   if (!(share >= 0.0 && share < 1.0)) {  // accept form: NaN is refused too

@@ -24,10 +24,10 @@ enum class Compare : uint8_t { kOutput, kLayer };  // weights compete inside an 
 struct ChannelTarget {
   double share = 0;  // of each group's channels (kLayer) or of all (kGlobal), 0 <= share < 1
   Scope scope = Scope::kLayer;
-  int64_t round_to = 0;                       // kept counts: 0 = auto, 1 = exact, k = multiples of k (kept_count())
-  std::vector<std::string> ignore;            // names of groups or of values in them that stay whole
-  std::map<std::string, double> overrides;    // name -> share
-  std::optional<double> macs = std::nullopt;  // kMacs: MACs an image that may stay; else what equal shares would leave
+  int64_t round_to = 0;                          // kept counts: 0 = auto, 1 = exact, k = multiples of k (kept_count())
+  std::vector<std::string> ignore = {};          // names of groups or of values in them that stay whole
+  std::map<std::string, double> overrides = {};  // name -> share
+  std::optional<double> macs = std::nullopt;     // kMacs: MACs an image that may stay; else what equal shares would leave
   /// In place of round_to where set: the count that a group of this graph keeps when it would keep so many (--round-to
   /// measured, prune/staircase.h). Under kMacs it rounds what the budget, reckoned with round_to, has given.
   std::function<int64_t(const Graph&, const Group&, int64_t kept)> round = nullptr;

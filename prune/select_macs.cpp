@@ -5,13 +5,12 @@
 #include <limits>
 #include <utility>
 
+#include "core/at.h"
 #include "core/error.h"
 #include "prune/select.h"
 
 namespace elek {
 namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 /// MACs of one layer with everything kept, and the groups whose kept shares they shrink with.
 struct LayerMacs {

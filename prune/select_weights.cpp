@@ -7,6 +7,7 @@
 #include <numeric>
 #include <set>
 
+#include "core/at.h"
 #include "core/error.h"
 #include "prune/layer_weights.h"
 #include "prune/score.h"
@@ -14,8 +15,6 @@
 
 namespace elek {
 namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 void check_target(const Graph& graph, const WeightTarget& target) {
   if (target.m != 0 || target.n != 0) {
@@ -111,7 +110,7 @@ PrunePlan select_weights(const Model& model, const Statistics& statistics, const
   check_statistics(model, statistics, probed);
   const std::set<std::string> ignored(target.ignore.begin(), target.ignore.end());
   PrunePlan plan;
-  plan.criterion = name_of(Criterion::kWanda);
+  plan.criterion = "wanda";
   plan.target = target_text(target);
   for (const Node& node : model.graph.nodes()) {  // graph order, for people
     const auto norms = statistics.tap_norms.find(node.name);

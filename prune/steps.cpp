@@ -4,12 +4,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/at.h"
 #include "core/error.h"
 
 namespace elek {
 namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 void check_step(int step, int steps) {
   ELEK_CHECK(1 <= step && step <= steps, "step " + std::to_string(step) + " of " + std::to_string(steps));

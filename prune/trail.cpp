@@ -8,21 +8,20 @@
 #include <memory>
 #include <utility>
 
+#include "core/at.h"
 #include "core/error.h"
 #include "core/runtime.h"
 
 namespace elek {
 namespace {
 
-size_t index(int64_t i) { return static_cast<size_t>(i); }
-
 /// Which nodes `to` is computed from, as far back as `from` (not included).
 std::vector<bool> needed_nodes(const Graph& graph, ValueId from, ValueId to) {
   std::vector<bool> needed(graph.nodes().size(), false);
-  needed[index(to)] = true;
+  needed[elek::at(to)] = true;
   for (ValueId id = to; id > from; --id) {
-    if (!needed[index(id)]) continue;
-    for (const ValueId input : graph.node(id).inputs) needed[index(input)] = true;
+    if (!needed[elek::at(id)]) continue;
+    for (const ValueId input : graph.node(id).inputs) needed[elek::at(input)] = true;
   }
   return needed;
 }
@@ -57,22 +56,22 @@ Model part_of(const Model& model, ValueId from, ValueId to) {
   std::vector<ValueId> moved(needed.size(), -1);
   if (from >= 0) {
     const Node& node = model.graph.node(from);
-    moved[index(from)] = part.graph.add(node.name, InputAttrs{node.shape}, {});
-    part.preprocessing = {std::vector<float>(index(node.shape.channels), 0.0F),
-                          std::vector<float>(index(node.shape.channels), 1.0F)};
+    moved[elek::at(from)] = part.graph.add(node.name, InputAttrs{node.shape}, {});
+    part.preprocessing = {std::vector<float>(elek::at(node.shape.channels), 0.0F),
+                          std::vector<float>(elek::at(node.shape.channels), 1.0F)};
   }
   for (ValueId id = from + 1; id <= to; ++id) {
-    if (!needed[index(id)]) continue;
+    if (!needed[elek::at(id)]) continue;
     const Node& node = model.graph.node(id);
     std::vector<ValueId> inputs;
     for (const ValueId input : node.inputs) {
-      ELEK_CHECK(moved[index(input)] >= 0,
+      ELEK_CHECK(moved[elek::at(input)] >= 0,
                  "'" + node.name + "' reads past '" + model.graph.node(from).name + "': a network cannot be cut there");
-      inputs.push_back(moved[index(input)]);
+      inputs.push_back(moved[elek::at(input)]);
     }
-    moved[index(id)] = part.graph.add(node.name, node.attrs, std::move(inputs));
+    moved[elek::at(id)] = part.graph.add(node.name, node.attrs, std::move(inputs));
   }
-  part.graph.set_output(moved[index(to)]);
+  part.graph.set_output(moved[elek::at(to)]);
   for (const ParameterSpec& spec : required_parameters(part.graph)) part.parameters[spec.name] = model.parameters.at(spec.name);
   return part;
 }
@@ -81,7 +80,7 @@ int64_t macs_between(const Graph& graph, ValueId from, ValueId to) {
   const std::vector<bool> needed = needed_nodes(graph, from, to);
   int64_t total = 0;
   for (ValueId id = from + 1; id <= to; ++id) {
-    if (needed[index(id)]) total += macs(graph, graph.node(id));
+    if (needed[elek::at(id)]) total += macs(graph, graph.node(id));
   }
   return total;
 }
@@ -102,7 +101,7 @@ KeptValues plan_kept_values(const std::vector<const Graph*>& graphs, std::span<c
         all += wanted[i] = std::max(wanted[i], graphs[i]->node(*(next - 1)).shape.elements());
       if (static_cast<double>(all) * static_cast<double>(samples) * sizeof(float) > static_cast<double>(bytes)) continue;
       floats = wanted;
-      kept.bytes = index(all * samples) * sizeof(float);
+      kept.bytes = elek::at(all * samples) * sizeof(float);
       from = *(next - 1);
       break;
     }
@@ -120,7 +119,7 @@ Trail::Trail(BatchSource& images, SessionOptions options, std::span<const int64_
   options_.batch_moments = false;
   options_.keep_values = false;
   for (const int64_t floats : capacity_)
-    kept_.emplace_back(index(floats * samples_) * sizeof(float), resource, BlockLabel("kept activations", Use::kKept));
+    kept_.emplace_back(elek::at(floats * samples_) * sizeof(float), resource, BlockLabel("kept activations", Use::kKept));
   each_.resize(capacity_.size(), 0);
 }
 
@@ -152,7 +151,7 @@ std::unique_ptr<Session> Trail::session(const Model& model, ValueId to, int64_t 
 std::span<const float> Trail::run(Session& session, size_t network, const Batch& batch) const {
   if (batch.slot != nullptr) return session.run(*batch.slot);
   const int64_t each = each_[network];
-  return session.run_values({kept(network) + batch.first * each, index(batch.samples * each)}, batch.samples);
+  return session.run_values({kept(network) + batch.first * each, elek::at(batch.samples * each)}, batch.samples);
 }
 
 int64_t Trail::pass(std::span<const Way> ways, const Visit& visit) {
@@ -167,7 +166,7 @@ int64_t Trail::pass(std::span<const Way> ways, const Visit& visit) {
       const int64_t each = sessions[i] == nullptr ? each_[ways[i].network] : 0;
       values[i] = sessions[i] != nullptr
                       ? run(*sessions[i], ways[i].network, batch)
-                      : std::span<const float>(kept(ways[i].network) + batch.first * each, index(batch.samples * each));
+                      : std::span<const float>(kept(ways[i].network) + batch.first * each, elek::at(batch.samples * each));
     }
     visit(batch.samples, values);
     done += batch.samples;

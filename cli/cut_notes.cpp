@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// The words for what a cut does: names of phases and bars, a line for each fact that the recipe tells.
+#include <memory>
+
+#include "cli/cut.h"
+#include "core/error.h"
+
+namespace elek::cli {
+namespace {
+
+std::string name_of(CutPhase phase) {
+  switch (phase) {
+    case CutPhase::kInference:
+      return "inference";
+    case CutPhase::kCollection:
+      return "collection";
+    case CutPhase::kScoring:
+      return "scoring";
+    case CutPhase::kPruning:
+      return "pruning";
+    case CutPhase::kRepair:
+      return "repair";
+  }
+  throw ContractError("a phase of a cut without a name");
+}
+
+std::string name_of(CutWork work) {
+  switch (work) {
+    case CutWork::kDense:
+      return "dense";
+    case CutWork::kCollect:
+      return "collect";
+    case CutWork::kCosts:
+      return "refit costs";
+    case CutWork::kJustPruned:
+      return "just pruned";
+    case CutWork::kRefit:
+      return "refit";
+    case CutWork::kReestimate:
+      return "re-estimate";
+    case CutWork::kRepaired:
+      return "repaired";
+  }
+  throw ContractError("a piece of work without a name");
+}
+
+/// What is kept of activations, and how long it takes.
+std::string work_text(const Forecast& work) {
+  std::string text = readable_bytes(work.kept.bytes) + " of activations kept";
+  if (work.kept.recomputed > 0) {
+    text += " (there is no room for more: " + std::to_string(work.kept.recomputed) + " layers start further back)";
+  }
+  return text + "; the work of " + decimal(work.dense_passes, 1) + " dense passes over the calibration images, about " +
+         duration(std::chrono::duration<double>(work.ms / 1e3));
+}
+
+/// How much is gone so far.
+std::string part_text(const PrunePlan& plan) {
+  int64_t gone = 0;
+  for (const GroupCut& cut : plan.groups) gone += cut.channels - static_cast<int64_t>(cut.keep.size());
+  for (const WeightCut& cut : plan.weights) gone += cut.removed;
+  return with_commas(gone) + (plan.weights.empty() ? " channels" : " weights") + " are gone";
+}
+
+}  // namespace
+
+void CutNotes::begin(CutPhase phase) { context_.begin_phase(name_of(phase)); }
+void CutNotes::end(CutPhase /*phase*/) { context_.end_phase(); }
+
+Progress CutNotes::start(CutWork work) {
+  const auto bar = std::make_shared<ProgressBar>(context_.output(), name_of(work));
+  return [bar](int64_t done, int64_t total) { bar->update(done, total); };
+}
+
+void CutNotes::forecast(const Forecast& work) {
+  const std::string layers =
+      std::to_string(work.layers) + " layers, one after the other; up to " + readable_bytes(work.moments_bytes) + " of moments";
+  context_.output().note(work.criterion.empty()
+                             ? "refit: " + layers + " (" + work.moments_layer + ") and " + work_text(work)
+                             : "choosing by the metric " + work.criterion + ": " + layers + " and " + work_text(work));
+}
+
+void CutNotes::chosen(int step, int steps, const PrunePlan& so_far) {
+  context_.output().note("round " + std::to_string(step) + " of " + std::to_string(steps) + ": " + part_text(so_far));
+}
+
+void CutNotes::checked(const Equivalence& equivalence) {
+  context_.output().note("check: the compact network equals the masked dense one within " + scientific(equivalence.difference) +
+                         " (bound " + scientific(equivalence.bound) + ") on " + std::to_string(equivalence.samples) +
+                         " images");
+}
+
+}  // namespace elek::cli

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// The options that commands which cut have in common: their help, and what their words mean.
+#include <charconv>
+
+#include "cli/cut_command.h"
+#include "core/error.h"
+
+namespace elek::cli {
+namespace {
+
+/// Whatever else says what goes contradicts --replay.
+void add_replay(CLI::App& command, CutCommand& options) {
+  CLI::Option* replay = command.add_option("--replay", options.replay, "Cut as this cut network's history says");
+  for (const char* name : {"--metric", "--channels", "--macs", "--sparsity", "--pattern", "--compare", "--scope", "--round-to",
+                           "--ignore", "--layer", "--tap", "--save-statistics", "--statistics", "--why", "--steps"}) {
+    if (CLI::Option* other = command.get_option_no_throw(name); other != nullptr) replay->excludes(other);
+  }
+}
+
+}  // namespace
+
+void add_cut_input(CLI::App& command, CutInput& input) {
+  command.add_option("--model", input.model, "Model file")->required();
+  command.add_option("--calibrate", input.calibrate, "DATA to watch the network on; labels are not looked at")->required();
+  command.add_option("--evaluate", input.evaluate, "DATA with labels to measure accuracy on; other images")->required();
+  command.add_option("--max-batches", input.max_batches, "Calibration batches at most; 0 = all")
+      ->check(CLI::Range(0, 100000000))
+      ->capture_default_str();
+  command.add_option("--batch", input.batch, "Images a run")->check(CLI::Range(1, 65536))->capture_default_str();
+}
+
+void add_selection(CLI::App& command, Selection& selection) {
+  command
+      .add_option(
+          "--scope", selection.scope,
+          "layer: the share of each group's channels; global: of all (--metric refit: the MACs that equal shares save); auto: "
+          "global for refit, layer for the others")
+      ->check(CLI::IsMember({"auto", "layer", "global"}))
+      ->capture_default_str();
+  command
+      .add_option("--round-to", selection.round_to,
+                  "auto (multiples of 8 from 64 channels on), a number, or measured (where this machine's time steps up)")
+      ->capture_default_str();
+  command.add_option("--ignore", selection.ignore, "Layer or group that stays whole; may be repeated")->take_all();
+}
+
+void add_cut_options(CLI::App& command, CutCommand& options) {
+  CLI::Option* const macs = command.add_option("--macs", options.macs, "Instead: share of the multiply-adds that may stay");
+  for (const char* name : {"--channels", "--sparsity", "--pattern"}) {
+    if (CLI::Option* other = command.get_option_no_throw(name); other != nullptr) macs->excludes(other);
+  }
+  add_cut_input(command, options.input);
+  command.get_option("--evaluate")->required(false);  // where nothing is cut there is nothing to judge
+  add_selection(command, options.selection);
+  command.add_option("--layer", options.layers, "NAME=SHARE: another share for one group; may be repeated")->take_all();
+  command
+      .add_option("--repair", options.repair, "refit (weights by least squares), bn (re-estimate batch norm), refit+bn or none")
+      ->capture_default_str();
+  command.add_flag("--no-repair", options.no_repair, "The same as --repair none");
+  command
+      .add_option("--tap", options.tap,
+                  "What is watched of a layer: relu, its stored value, or conv, the raw convolution as the seed did")
+      ->capture_default_str();
+  auto* save = command.add_option("--save-statistics", options.save_statistics, "Write the sums to this file");
+  command.add_option("--statistics", options.statistics, "Read the sums from this file instead of watching")->excludes(save);
+  command.add_option("--out", options.out, "Model file to write; without it nothing is cut, only watched");
+  command
+      .add_option("--why", options.why, "Group (or layer, for weights) to explain: sums, score, rank, fate; may be repeated")
+      ->take_all();
+  command
+      .add_option("--steps", options.what.steps, "Rounds to reach the target in, watching again after each (and its repair)")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  add_replay(command, options);
+  add_common(command, options.common);
+}
+
+std::optional<Scope> scope_of(const std::string& text) {
+  if (text == "auto") return std::nullopt;
+  return text == "global" ? Scope::kGlobal : Scope::kLayer;
+}
+
+std::string criteria_help(const std::string& family, bool of_it) {
+  std::string text;
+  for (const Criterion* each : all_criteria()) {
+    if ((each->traits().family == family) != of_it) continue;
+    text += (text.empty() ? "" : ", ") + each->name() + " (" + each->traits().about + ")";
+  }
+  return text;
+}
+
+void resolve(const Selection& selection, ChannelTarget& target) {
+  target.ignore = selection.ignore;
+  if (selection.round_to == "auto" || selection.round_to == "measured") return;  // measured needs a device: run_cut()
+  const char* const end = selection.round_to.data() + selection.round_to.size();
+  const auto [rest, error] = std::from_chars(selection.round_to.data(), end, target.round_to);
+  if (error != std::errc() || rest != end || target.round_to < 1) {
+    throw UsageError("--round-to '" + selection.round_to + "': expected auto, measured or a number of channels from 1");
+  }
+}
+
+}  // namespace elek::cli

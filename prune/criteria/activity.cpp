@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Criteria that look at what a channel does where it is stored, and at no weights: positions, rms, std, and the four of the
+// seed, exactly (frequency, normalized_mean, mean_absolute, combined). Each is a function of one watched value's sums.
+// Tests: tests/prune/score_test.cpp, tests/prune/seed_metrics_test.cpp
+#include <algorithm>
+#include <cmath>
+
+#include "core/at.h"
+#include "prune/criteria/list.h"
+#include "prune/criteria/squares.h"
+#include "prune/score.h"
+
+namespace elek::criteria {
+namespace {
+
+class Activity final : public SquaresCriterion {
+ public:
+  /// `sums` are the sets that `score` reads of one channel of one watched value.
+  Activity(Traits traits, uint32_t sums, double (*score)(const ValueSums&, size_t c))
+      : SquaresCriterion(std::move(traits)), sums_(sums), score_(score) {}
+
+  void watch(const Graph& graph, const Group& group, Probes& probes) const override {
+    for (const ValueId tap : group.taps) probes.values[graph.node(watched_value(graph, tap)).name] |= sums_;
+  }
+
+ protected:
+  void add(const Model& model, const Group& group, const Statistics& statistics, Squares& squares) const override {
+    for (const ValueId tap : group.taps) {
+      const int64_t width = spread(model.graph, group, tap);
+      const ValueSums& sums = criteria::sums_of(model, statistics, tap);
+      for (int64_t c = 0; c < group.channels * width; ++c) {
+        const double score = score_(sums, at(c));
+        squares[at(c / width)] += score * std::fabs(score);
+      }
+    }
+  }
+
+ private:
+  uint32_t sums_;
+  double (*score_)(const ValueSums&, size_t c);
+};
+
+double fired_share(const ValueSums& sums, size_t c) {
+  return static_cast<double>(sums.fired[c]) / static_cast<double>(sums.samples);
+}
+
+/// mean_n m_n over the layer's largest m_n, all channels and samples; 0 where that is not positive. Below 0 on raw convolutions
+/// whose mean is.
+double mean_of_peak(const ValueSums& sums, size_t c) {
+  const double peak = *std::max_element(sums.mean_peak.begin(), sums.mean_peak.end());
+  return peak > 0 ? sums.mean_sum[c] / static_cast<double>(sums.samples) / peak : 0.0;
+}
+
+}  // namespace
+
+const Criterion& positions() {
+  static const Activity criterion(
+      {.name = "positions", .about = "share of positions above zero"}, kActivity,
+      [](const ValueSums& sums, size_t c) { return static_cast<double>(sums.active[c]) / static_cast<double>(sums.count); });
+  return criterion;
+}
+
+const Criterion& rms() {
+  static const Activity criterion({.name = "rms", .about = "root mean square"}, kActivity, [](const ValueSums& sums, size_t c) {
+    return std::sqrt(sums.sum_sq[c] / static_cast<double>(sums.count));
+  });
+  return criterion;
+}
+
+const Criterion& standard_deviation() {
+  static const Activity criterion({.name = "std", .about = "standard deviation"}, kActivity,
+                                  [](const ValueSums& sums, size_t c) { return std::sqrt(variance(sums, c)); });
+  return criterion;
+}
+
+const Criterion& frequency() {
+  static const Activity criterion({.name = "frequency", .about = "share of images that fire it (the seed's)"}, kPerSample,
+                                  fired_share);
+  return criterion;
+}
+
+const Criterion& normalized_mean() {
+  static const Activity criterion({.name = "normalized_mean", .about = "mean over the layer's peak (the seed's)"}, kPerSample,
+                                  mean_of_peak);
+  return criterion;
+}
+
+const Criterion& mean_absolute() {
+  static const Activity criterion(
+      {.name = "mean_absolute", .about = "mean absolute value (the seed's)"}, kAbsolute,
+      [](const ValueSums& sums, size_t c) { return sums.abs_sum[c] / static_cast<double>(sums.count); });
+  return criterion;
+}
+
+const Criterion& combined() {
+  static const Activity criterion(
+      {.name = "combined", .about = "root of frequency times normalized_mean (the seed's)"}, kPerSample,
+      [](const ValueSums& sums, size_t c) { return std::sqrt(std::max(0.0, mean_of_peak(sums, c) * fired_share(sums, c))); });
+  return criterion;
+}
+
+}  // namespace elek::criteria

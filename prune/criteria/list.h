@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// The criteria there are, one line each, in the order of lists. Each names a function of prune/criteria/*.cpp that returns the
+// one object. Internal to prune/. Tests: tests/prune/criterion_test.cpp
+#pragma once
+
+#include "prune/criterion.h"
+
+// clang-format off
+#define ELEK_CRITERIA(X) \
+  X(std_consumer)        \
+  X(positions)           \
+  X(rms)                 \
+  X(standard_deviation)  \
+  X(frequency)           \
+  X(normalized_mean)     \
+  X(mean_absolute)       \
+  X(combined)            \
+  X(wanda)               \
+  X(wanda_seed)          \
+  X(magnitude)           \
+  X(magnitude_l1)        \
+  X(random_draw)         \
+  X(refit)
+// clang-format on
+
+namespace elek::criteria {
+
+#define ELEK_DECLARE(maker) const Criterion& maker();
+ELEK_CRITERIA(ELEK_DECLARE)
+#undef ELEK_DECLARE
+
+}  // namespace elek::criteria

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// magnitude and magnitude-l1: the L2 and the L1 norm of all weights that make or read a channel. No image is looked at.
+// Tests: tests/prune/score_test.cpp, tests/prune/seed_metrics_test.cpp
+#include <cmath>
+#include <functional>
+
+#include "core/at.h"
+#include "prune/criteria/list.h"
+#include "prune/criteria/squares.h"
+
+namespace elek::criteria {
+namespace {
+
+class Magnitude final : public SquaresCriterion {
+ public:
+  using SquaresCriterion::SquaresCriterion;
+
+ protected:
+  void add(const Model& model, const Group& group, const Statistics& /*statistics*/, Squares& squares) const override {
+    for (const ValueId producer : group.producers) {
+      const LayerWeights layer = layer_weights(model, producer);
+      const int64_t width = layer.outputs / group.channels;
+      for (int64_t k = 0; k < layer.outputs; ++k) {
+        for (int64_t j = 0; j < layer.columns(); ++j) {
+          const double w = static_cast<double>(layer.data[at(k * layer.columns() + j)]);
+          squares[at(k / width)] += w * w;
+        }
+      }
+    }
+    for (const GroupConsumer& edge : group.consumers) {
+      if (is_depthwise(model.graph, edge.node)) continue;  // its filters were counted as a producer's rows
+      add_columns(column_squares(layer_weights(model, edge.node), [](int64_t, int64_t) { return 1.0; }), squares);
+    }
+  }
+};
+
+class MagnitudeL1 final : public SquaresCriterion {
+ public:
+  using SquaresCriterion::SquaresCriterion;
+
+ protected:
+  /// Sums of |w|, squared, because the caller takes the root.
+  void add(const Model& model, const Group& group, const Statistics& /*statistics*/, Squares& squares) const override {
+    const auto sum = [&](const LayerWeights& layer, const std::function<int64_t(int64_t, int64_t)>& channel) {
+      for (int64_t k = 0; k < layer.outputs; ++k) {
+        for (int64_t j = 0; j < layer.columns(); ++j) {
+          squares[at(channel(k, j))] += std::fabs(static_cast<double>(layer.data[at(k * layer.columns() + j)]));
+        }
+      }
+    };
+    for (const ValueId producer : group.producers) {
+      const LayerWeights layer = layer_weights(model, producer);
+      sum(layer, [width = layer.outputs / group.channels](int64_t k, int64_t) { return k / width; });
+    }
+    for (const GroupConsumer& edge : group.consumers) {
+      if (is_depthwise(model.graph, edge.node)) continue;  // its filters were counted as a producer's rows
+      const LayerWeights layer = layer_weights(model, edge.node);
+      const int64_t width = layer.input_channels() / group.channels;
+      sum(layer, [&, width](int64_t k, int64_t j) { return layer.input_channel(k, j / layer.taps) / width; });
+    }
+    for (double& square : squares) square *= square;
+  }
+};
+
+}  // namespace
+
+const Criterion& magnitude() {
+  static const Magnitude criterion({.name = "magnitude",
+                                    .about = "L2 norm of the weights that make and read it; no images",
+                                    .family = "magnitude",
+                                    .needs = Criterion::Needs::kWeights,
+                                    .weighs_consumers = true});
+  return criterion;
+}
+
+const Criterion& magnitude_l1() {
+  static const MagnitudeL1 criterion({.name = "magnitude-l1",
+                                      .about = "the same in L1",
+                                      .family = "magnitude",
+                                      .needs = Criterion::Needs::kWeights,
+                                      .weighs_consumers = true});
+  return criterion;
+}
+
+}  // namespace elek::criteria

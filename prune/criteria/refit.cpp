@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// refit: what each channel costs once everything that reads it has been refitted without it (prune/refit_costs.h). Its scores
+// are costs in one unit for all groups, so that a pool of all groups is a budget of MACs.
+// Tests: tests/prune/refit_costs_test.cpp
+#include "core/error.h"
+#include "prune/criteria/list.h"
+#include "prune/refit_costs.h"
+
+namespace elek::criteria {
+namespace {
+
+class RefitCriterion final : public Criterion {
+ public:
+  using Criterion::Criterion;
+
+  [[nodiscard]] Scores scores(const Model& /*model*/, const std::vector<Group>& groups, const Evidence& evidence,
+                              uint64_t /*seed*/) const override {
+    ELEK_CHECK(evidence.costs.size() == groups.size(), "the criterion refit has costs of " +
+                                                           std::to_string(evidence.costs.size()) + " groups, expected " +
+                                                           std::to_string(groups.size()) + ": measure() gives them");
+    return evidence.costs;
+  }
+
+  [[nodiscard]] Forecast forecast(const Graph& graph, const std::vector<Group>& groups, int threads, int64_t samples,
+                                  size_t checkpoint_bytes) const override {
+    RefitCostsPlan plan = plan_refit_costs(graph, groups, threads, samples, checkpoint_bytes);
+    return {name(), plan.layers, plan.moments_bytes, "", std::move(plan.kept), plan.dense_passes, 0};
+  }
+
+  [[nodiscard]] Scores measure(const Model& model, const std::vector<Group>& groups, BatchSource& images,
+                               const SessionOptions& session, size_t checkpoint_bytes,
+                               const Progress& progress) const override {
+    return refit_costs(model, groups, images, session, progress, {kRidge, checkpoint_bytes});
+  }
+};
+
+}  // namespace
+
+const Criterion& refit() {
+  static const RefitCriterion criterion({.name = "refit",
+                                         .about = "what the repair cannot make good",
+                                         .family = "refit",
+                                         .needs = Criterion::Needs::kImages,
+                                         .scope = Scope::kGlobal,
+                                         .costs_compare = true,
+                                         .raw_convolutions = false});
+  return criterion;
+}
+
+}  // namespace elek::criteria

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// The registry of criteria, and what a criterion does that says nothing else. Tests: tests/prune/criterion_test.cpp
+#include "prune/criterion.h"
+
+#include "core/error.h"
+#include "prune/criteria/list.h"
+
+namespace elek {
+
+Scope Criterion::scope_for(std::optional<Scope> asked) const noexcept {
+  const Scope scope = asked.value_or(traits_.scope);
+  return scope == Scope::kGlobal && traits_.costs_compare ? Scope::kMacs : scope;
+}
+
+void Criterion::watch(const Graph& /*graph*/, const Group& /*group*/, Probes& /*probes*/) const {}
+
+Forecast Criterion::forecast(const Graph& /*graph*/, const std::vector<Group>& /*groups*/, int /*threads*/, int64_t /*samples*/,
+                             size_t /*checkpoint_bytes*/) const {
+  throw ContractError("the criterion " + name() + " does not look at images");
+}
+
+Scores Criterion::measure(const Model& /*model*/, const std::vector<Group>& /*groups*/, BatchSource& /*images*/,
+                          const SessionOptions& /*session*/, size_t /*checkpoint_bytes*/, const Progress& /*progress*/) const {
+  throw ContractError("the criterion " + name() + " does not look at images");
+}
+
+const std::vector<const Criterion*>& all_criteria() {
+#define ELEK_ADDRESS(maker) &criteria::maker(),
+  static const std::vector<const Criterion*> all{ELEK_CRITERIA(ELEK_ADDRESS)};
+#undef ELEK_ADDRESS
+  return all;
+}
+
+const Criterion& find_criterion(const std::string& name) {
+  std::string names;
+  for (const Criterion* each : all_criteria()) {
+    if (each->name() == name) return *each;
+    names += (names.empty() ? "" : ", ") + each->name();
+  }
+  throw UsageError("unknown criterion '" + name + "'; there are " + names);
+}
+
+const Criterion& default_criterion() { return criteria::refit(); }
+
+}  // namespace elek

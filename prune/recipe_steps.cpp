@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// Each step builds its sessions, works and lets them go, so that one step's memory is free for the next.
+// Tests: tests/prune/recipe_test.cpp
+#include "prune/recipe_steps.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "core/memory/process_memory.h"
+#include "prune/phase.h"
+#include "prune/score.h"
+#include "prune/steps.h"
+
+namespace elek {
+namespace {
+
+/// Without a memory limit no more activations are kept than this: enough for ResNet-50's second stage and 1,000 images.
+constexpr size_t kCheckpointBytes = size_t{4} << 30;
+
+MemoryResource& memory_of(const CutRun& run) { return run.options.memory != nullptr ? *run.options.memory : host_resource(); }
+
+/// What a pass over layers may keep of activations. Under a memory limit what is left beside moments and two sessions of the
+/// network with a batch of values each (more than parts of it need); else a part of the machine's memory.
+size_t checkpoint_bytes(const Model& model, size_t moments_bytes, const CutRun& run) {
+  const SessionOptions& options = run.options.session;
+  if (!starts_from_values(options.device)) return 0;
+  const std::optional<size_t> left = run.options.memory_left ? run.options.memory_left() : std::nullopt;
+  if (!left) return std::min(kCheckpointBytes, physical_memory_bytes() / 4);
+  const SessionEstimate session = estimate_memory(model, options);
+  const SessionMemory& m = session.memory;
+  const size_t each = m.weights_bytes + m.arena_bytes + m.staging_bytes + session.packing_bytes + size_t{kTrailBatchBytes};
+  const size_t other = moments_bytes + 2 * each + parameter_bytes(model);
+  return *left > other ? *left - other : 0;
+}
+
+/// How long so many passes over the calibration images take.
+double ms_of(double dense_passes, const CutRun& run) {
+  return dense_passes * static_cast<double>(run.calibration.samples()) * run.ms_an_image;
+}
+
+}  // namespace
+
+Measured measure(const Model& model, const CutRun& run, CutWork work) {
+  ELEK_CHECK(run.evaluation != nullptr, "measure: no evaluation images were given");
+  return in_phase(run.observer, CutPhase::kInference, [&] {
+    Session session(model, run.options.session);
+    const Progress progress = run.observer.start(work);
+    Measured measured;
+    const auto start = std::chrono::steady_clock::now();
+    measured.accuracy = evaluate(session, *run.evaluation, progress, &measured.hits);
+    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+    measured.arena_bytes = session.memory().arena_bytes;
+    measured.ms_an_image = took.count() / static_cast<double>(std::max<int64_t>(1, measured.accuracy.samples));
+    return measured;
+  });
+}
+
+Probes probes_of(const CutOptions& options, const Graph& graph) {
+  if (options.replay != nullptr) return {};
+  return options.weights ? probes_for_weights(graph) : probes_for(*options.criterion, graph, options.tap);
+}
+
+Evidence collect(const Model& model, const Probes& probes, const CutRun& run) {
+  return in_phase(run.observer, CutPhase::kCollection, [&] {
+    SessionOptions options = run.options.session;
+    options.probes = probes;
+    Session session(model, options);
+    const Progress progress = run.observer.start(CutWork::kCollect);
+    for_each_batch(session, run.calibration, 0, progress);
+    Evidence evidence(session.statistics());
+    evidence.statistics_bytes = session.memory().statistics_bytes;
+    evidence.statistics.data = run.calibration.description();
+    return evidence;
+  });
+}
+
+Scores measure_costs(const Model& model, const Criterion& criterion, const CutRun& run) {
+  const SessionOptions& options = run.options.session;
+  const std::vector<Group> groups = find_groups(model.graph);
+  const auto forecast = [&](size_t bytes) {
+    return criterion.forecast(model.graph, groups, thread_count(options.threads), run.calibration.samples(), bytes);
+  };
+  Forecast work = forecast(checkpoint_bytes(model, forecast(0).moments_bytes, run));
+  work.ms = ms_of(work.dense_passes, run);
+  run.observer.forecast(work);
+  return in_phase(run.observer, CutPhase::kCollection, [&] {
+    const Progress progress = run.observer.start(CutWork::kCosts);
+    return criterion.measure(model, groups, run.calibration, options, work.kept.bytes, progress);
+  });
+}
+
+Evidence gather(const Model& model, const CutRun& run) {
+  if (run.options.measures_costs()) {
+    Evidence evidence;
+    evidence.costs = measure_costs(model, *run.options.criterion, run);
+    return evidence;
+  }
+  const Probes probes = probes_of(run.options, model.graph);
+  return probes.empty() ? Evidence() : collect(model, probes, run);
+}
+
+Applied apply_checked(const Model& dense, const PrunePlan& plan, const CutRun& run) {
+  return in_phase(run.observer, CutPhase::kPruning, [&] {
+    Applied applied{apply(dense, plan, memory_of(run)), {}};
+    const Model masks = masked(dense, plan, memory_of(run));
+    applied.equivalence = check_equivalence(applied.model, masks, run.calibration, run.options.session);
+    return applied;
+  });
+}
+
+Forecast forecast_refit(const Model& dense, const Model& pruned, const PrunePlan& plan, const CutRun& run) {
+  const int threads = run.options.session.threads;
+  const size_t moments_bytes = plan_refit(dense, pruned, plan, threads, 1, 0).moments_bytes;
+  const size_t checkpoints = checkpoint_bytes(dense, moments_bytes, run);
+  RefitPlan work = plan_refit(dense, pruned, plan, threads, run.calibration.samples(), checkpoints);
+  return {"",
+          std::ssize(work.layers),
+          work.moments_bytes,
+          work.moments_layer,
+          std::move(work.kept),
+          work.dense_passes,
+          ms_of(work.dense_passes, run)};
+}
+
+Model repaired(const Model& dense, const Model& pruned, const PrunePlan& plan, Repair repair, const CutRun& run) {
+  return in_phase(run.observer, CutPhase::kRepair, [&] {
+    Model model = pruned;
+    if (refits(repair)) {
+      const RefitOptions how{kRidge, forecast_refit(dense, pruned, plan, run).kept.bytes};
+      const Progress progress = run.observer.start(CutWork::kRefit);
+      model = refit(dense, pruned, plan, run.calibration, run.options.session, progress, how);
+    }
+    if (reestimates(repair)) {
+      const Progress progress = run.observer.start(CutWork::kReestimate);
+      model = reestimate_batch_norm(model, run.calibration, 0, run.options.session, progress);
+    }
+    return model;
+  });
+}
+
+PrunePlan make_plan(const Model& model, const Evidence& evidence, const CutOptions& options) {
+  if (options.weights) return select_weights(model, evidence.statistics, options.sparsity);
+  const std::vector<Group> groups = find_groups(model.graph);
+  const Scores scores = score_channels(model, groups, *options.criterion, evidence, options.seed);
+  PrunePlan plan = select_channels(groups, scores, model.graph, options.channel_target());
+  plan.criterion = options.criterion->name();
+  return plan;
+}
+
+namespace {
+
+/// What round `step` asks of the network that `so_far` leaves.
+CutOptions options_of_step(const Model& dense, const PrunePlan& so_far, const CutOptions& options, int step) {
+  CutOptions now = options;
+  if (options.weights) {
+    now.sparsity = step_target(options.sparsity, step, options.steps);
+  } else {
+    now.channels = step_target(dense.graph, so_far, options.channel_target(), step, options.steps);
+    now.scope = now.channels.scope;
+  }
+  return now;
+}
+
+}  // namespace
+
+PrunePlan make_plan_in_steps(const Model& dense, const Evidence& evidence, const CutRun& run) {
+  const CutOptions& options = run.options;
+  PrunePlan all;
+  Model now = dense;
+  Evidence seen = evidence;
+  for (int step = 1; step <= options.steps; ++step) {
+    const CutOptions part = options_of_step(dense, all, options, step);
+    all = compose(all, in_phase(run.observer, CutPhase::kScoring, [&] { return make_plan(now, seen, part); }));
+    run.observer.chosen(step, options.steps, all);
+    if (step == options.steps || all.removes_nothing()) continue;
+    now = apply_checked(dense, all, run).model;
+    if (options.repair != Repair::kNone) now = repaired(dense, now, all, options.repair, run);
+    if (options.measures_costs() || !probes_of(options, now.graph).empty()) seen = gather(now, run);
+  }
+  if (!options.weights) all.target = target_text(options.channel_target());
+  all.target += " steps=" + std::to_string(options.steps);
+  return all;
+}
+
+}  // namespace elek

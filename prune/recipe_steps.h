@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// The steps of a cut, one by one, for whoever puts them together otherwise than cut() (prune/recipe.h): several cuts from one
+// look at the images, a plan without a cut, sums from a file. Each step tells the run's observer its phase and its progress.
+// Tests: tests/prune/recipe_test.cpp
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "prune/recipe.h"
+#include "prune/refit.h"
+
+namespace elek {
+
+/// What the steps share. All of it must outlive the run.
+struct CutRun {
+  const CutOptions& options;
+  BatchSource& calibration;
+  BatchSource* evaluation = nullptr;  // null: nothing is measured
+  CutObserver& observer;
+  double ms_an_image = 0;  // of the dense network, where it was measured: forecasts then say how long they take
+};
+
+/// Accuracy on the evaluation images (phase inference); ContractError without any.
+[[nodiscard]] Measured measure(const Model& model, const CutRun& run, CutWork work);
+
+/// What the options ask to be watched; empty where they need no sums.
+[[nodiscard]] Probes probes_of(const CutOptions& options, const Graph& graph);
+/// Sums over the calibration images (phase collection); costs are left empty.
+[[nodiscard]] Evidence collect(const Model& model, const Probes& probes, const CutRun& run);
+/// The criterion's costs over the calibration images (phase collection), after a forecast.
+[[nodiscard]] Scores measure_costs(const Model& model, const Criterion& criterion, const CutRun& run);
+/// All that the options' criterion needs: costs, sums, or nothing.
+[[nodiscard]] Evidence gather(const Model& model, const CutRun& run);
+
+/// What goes of the model, by the options' criterion and target, in one look. Changes nothing, tells nobody.
+[[nodiscard]] PrunePlan make_plan(const Model& model, const Evidence& evidence, const CutOptions& options);
+/// The same in the options' steps (phase scoring; between rounds pruning, repair and collection): each round looks at the dense
+/// network cut by all rounds so far, checked, and repaired as the options say; the first looks at `evidence`.
+[[nodiscard]] PrunePlan make_plan_in_steps(const Model& dense, const Evidence& evidence, const CutRun& run);
+
+/// The compact network, checked on a batch of calibration images against the masked dense one (phase pruning).
+struct Applied {
+  Model model;
+  Equivalence equivalence;
+};
+[[nodiscard]] Applied apply_checked(const Model& dense, const PrunePlan& plan, const CutRun& run);
+
+/// What a refit of `pruned` will hold and take, within the memory there is.
+[[nodiscard]] Forecast forecast_refit(const Model& dense, const Model& pruned, const PrunePlan& plan, const CutRun& run);
+/// The cut network repaired from the dense one over the calibration images (phase repair).
+[[nodiscard]] Model repaired(const Model& dense, const Model& pruned, const PrunePlan& plan, Repair repair, const CutRun& run);
+
+/// From the evidence on: plan, apply, check, repair, measure. `measured` is the dense network's own accuracy, if it is known.
+[[nodiscard]] CutReport cut_by(const Model& dense, const Evidence& evidence, const std::optional<Measured>& measured,
+                               const CutRun& run);
+
+}  // namespace elek
