@@ -117,7 +117,7 @@ void drive(const Options& options) {
   session_options.memory = &tracker;
   elek::Model model = elek::load_model(options.model, tracker);
   if (options.statistics != "none")
-    session_options.probes = elek::probes_for(elek::criterion_from_name(options.statistics), model.graph);
+    session_options.probes = elek::probes_for(elek::find_criterion(options.statistics), model.graph);
   elek::Session session(std::move(model), session_options);
   elek::Slot& slot = session.slots()[0];
   slot.count = slot.capacity;

@@ -34,7 +34,7 @@ SessionOptions options_of(const Graph& graph) {
   SessionOptions options;
   options.batch = 4;
   options.threads = 2;
-  options.probes = probes_for(Criterion::kStdConsumer, graph);
+  options.probes = probes_for(find_criterion("std-consumer"), graph);
   return options;
 }
 
@@ -59,7 +59,7 @@ const Subject& subject() {
     bench::fill_with_random_pixels(session.slots()[0]);
     (void)session.run(session.slots()[0]);
     s.sums = session.statistics();
-    s.scores = score_channels(s.model, s.groups, Criterion::kStdConsumer, s.sums, 0);
+    s.scores = score_channels(s.model, s.groups, find_criterion("std-consumer"), s.sums, 0);
     s.costs = drawn_costs(s.groups);
     s.target.share = 0.3;
     return s;
@@ -119,7 +119,8 @@ bool passes(benchmark::State& state, const Check& check) {
 void score(benchmark::State& state) {
   const Subject& s = subject();
   if (!passes(state, [&] { return wrong_scores(s); })) return;
-  for (auto _ : state) benchmark::DoNotOptimize(score_channels(s.model, s.groups, Criterion::kStdConsumer, s.sums, 0).data());
+  for (auto _ : state)
+    benchmark::DoNotOptimize(score_channels(s.model, s.groups, find_criterion("std-consumer"), s.sums, 0).data());
 }
 
 void select_by(benchmark::State& state, Scope scope) {
@@ -141,7 +142,7 @@ void cut(benchmark::State& state) {
   const auto start = std::chrono::steady_clock::now();
   for (auto _ : state) {
     const std::vector<Group> groups = find_groups(s.model.graph);
-    benchmark::DoNotOptimize(score_channels(s.model, groups, Criterion::kStdConsumer, s.sums, 0).data());
+    benchmark::DoNotOptimize(score_channels(s.model, groups, find_criterion("std-consumer"), s.sums, 0).data());
     benchmark::DoNotOptimize(apply(s.model, select(s, Scope::kMacs), host_resource()));
   }
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;

@@ -92,7 +92,7 @@ elek::SessionOptions options_of(const benchmark::State& state) {
 void run_session(benchmark::State& state, const std::string& name, const std::string& statistics) {
   elek::SessionOptions options = options_of(state);
   const elek::Model& model = network(name);
-  if (statistics != "none") options.probes = elek::probes_for(elek::criterion_from_name(statistics), model.graph);
+  if (statistics != "none") options.probes = elek::probes_for(elek::find_criterion(statistics), model.graph);
   elek::Session session(model, options);
   if (!right(state, session, name)) return;
   const elek::Slot& slot = session.slots()[0];

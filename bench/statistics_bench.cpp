@@ -76,7 +76,7 @@ double turn(Session& session) {
 
 void watch(benchmark::State& state, const std::string& what) {
   const Model model = bench::random_model("resnet18", Stem::kCifar, {3, 32, 32}, 10);
-  const Probes probes = what == "every_set" ? every_set(model.graph) : probes_for(criterion_from_name(what), model.graph);
+  const Probes probes = what == "every_set" ? every_set(model.graph) : probes_for(find_criterion(what), model.graph);
   const auto threads = static_cast<int>(state.range(0));
   Session plain = session_of(model, {}, threads);
   Session watching = session_of(model, probes, threads);

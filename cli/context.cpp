@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/hint.h"
 #include "core/memory/process_memory.h"
 #include "core/runtime.h"
 #include "data/loader.h"
@@ -160,7 +161,10 @@ Context::Context(const Common& common)
   output_.add_to_json([this](Json& json) { add_ledger(json); });
   const Precision precision = parse_precision(common_.precision);
   if (device_) {
-    if (const std::string why = why_not(*device_); !why.empty()) throw DeviceError(why);
+    if (const std::string why = why_not(*device_); !why.empty()) {
+      if (is_host(*device_)) throw DeviceError(why);
+      throw Hinted<DeviceError>(Hint::kUseCpu, why);
+    }
   }
   if (device_ || precision != Precision::kF32) check_precision(device(), precision);
 }

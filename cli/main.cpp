@@ -7,6 +7,7 @@
 #include <iostream>
 #include <new>
 
+#include "cli/advice.h"
 #include "cli/commands.h"
 #include "core/error.h"
 #include "core/runtime.h"
@@ -84,7 +85,7 @@ int main(int argc, char** argv) {
   } catch (const elek::OutOfMemory& error) {
     return fail(error.exit_code(), std::string(error.what()) + "\nelek: try a smaller --batch or a larger --memory-limit");
   } catch (const elek::Error& error) {
-    return fail(error.exit_code(), error.what());
+    return fail(error.exit_code(), elek::cli::message_with_advice(error));
   } catch (const std::bad_alloc&) {
     return fail(4, "out of memory: the system gave no more; try a smaller --batch");
   } catch (const std::exception& error) {

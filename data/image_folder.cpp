@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/hint.h"
 #include "core/runtime.h"
 #include "data/file.h"
 #include "data/image.h"
@@ -96,9 +97,9 @@ std::shared_ptr<const Dataset> open_image_folder(const std::string& directory) {
   if (top.folders.empty()) {
     const std::string found =
         top.images.empty() ? "it is empty" : "it holds " + std::to_string(top.images.size()) + " images itself";
-    throw InputError(
-        directory + ": no class folders (" + found +
-        "); put each class's .jpg, .jpeg and .png files into a folder of its own, or give single files to `elek run`");
+    throw Hinted<InputError>(
+        Hint::kSingleImages,
+        directory + ": no class folders (" + found + "); put each class's .jpg, .jpeg and .png files into a folder of its own");
   }
   std::vector<ImageFile> files;
   std::vector<std::string> empty;

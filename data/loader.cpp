@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/hint.h"
 #include "core/runtime.h"
 
 namespace elek {
@@ -107,8 +108,8 @@ void Loader::start(std::span<Slot> slots) {
     for (int i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
   } catch (const std::system_error& error) {
     stop();
-    throw DeviceError("cannot start " + std::to_string(options_.threads) + " loader threads: " + error.what() +
-                      "; ask for fewer with --threads");
+    throw Hinted<DeviceError>(Hint::kFewerThreads,
+                              "cannot start " + std::to_string(options_.threads) + " loader threads: " + error.what());
   }
 }
 

@@ -8,6 +8,7 @@
 
 #include "backends/backend.h"
 #include "core/error.h"
+#include "core/hint.h"
 #include "core/runtime.h"
 #include "engine/profile.h"
 #include "plan/order.h"
@@ -87,9 +88,9 @@ std::string why_not(const Device& device, Precision precision) { return backend_
 
 void check_precision(const Device& device, Precision precision) {
   const Support support = backend_of(device.kind).supports(precision);
-  const std::string why = "--precision " + std::string(name_of(precision)) + ": " + support.why_not;
-  if (support.answer == Support::Answer::kNever) throw UsageError(why);
-  if (support.answer == Support::Answer::kNotHere) throw DeviceError(why);
+  const std::string why = "precision " + std::string(name_of(precision)) + ": " + support.why_not;
+  if (support.answer == Support::Answer::kNever) throw Hinted<UsageError>(Hint::kCpuPrecision, why);
+  if (support.answer == Support::Answer::kNotHere) throw Hinted<DeviceError>(Hint::kUseF32, why);
 }
 
 struct Session::Impl {

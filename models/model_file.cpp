@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/hint.h"
 #include "models/text.h"
 #include "models/weight_names.h"
 
@@ -158,10 +159,10 @@ Model load_model(const std::string& path, MemoryResource& resource) {
 Model load_model(const SafetensorsFile& file, MemoryResource& resource) {
   const auto json = file.metadata().find(kKey);
   if (json == file.metadata().end()) {
-    throw InputError(file.where() + ": expected a model file of elek, found plain " +
-                     (file.metadata().contains("elek.statistics") ? "statistics" : "weights") +
-                     " (no \"elek\" in its metadata); make a model of a weights file with: elek prepare --arch NAME --weights "
-                     "FILE --out MODEL");
+    throw Hinted<InputError>(Hint::kImportWeights,
+                             file.where() + ": expected a model file of elek, found plain " +
+                                 (file.metadata().contains("elek.statistics") ? "statistics" : "weights") +
+                                 " (no \"elek\" in its metadata)");
   }
   Model model = model_from_json(json->second, file.where());
   model.parameters = load_weights(file, model.graph, resource);

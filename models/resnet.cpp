@@ -174,7 +174,7 @@ ResNetSpec resnet_spec(const std::string& arch) {
     const std::string name = "resnet" + std::to_string(depth);
     if (arch == name || arch == "cifar_" + name) return cifar_spec(depth);
   }
-  throw UsageError("--arch: there is no architecture '" + arch + "'; elek builds " + kNames);
+  throw UsageError("there is no architecture '" + arch + "'; elek builds " + kNames);
 }
 
 Graph build_resnet(const ResNetSpec& spec) { return Builder(spec).build(); }

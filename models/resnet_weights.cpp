@@ -55,8 +55,7 @@ void infer_stem(ResNetSpec& spec, const Shapes& shapes) {
   if (conv1[2] != kernel || conv1[3] != kernel) {
     shapes.fail("conv1.weight",
                 "a " + std::to_string(kernel) + "x" + std::to_string(kernel) + " kernel (" +
-                    (kernel == 7 ? "stem imagenet; for 3x3 give --stem cifar" : "stem cifar; for 7x7 give --stem imagenet") +
-                    ")",
+                    (kernel == 7 ? "stem imagenet; 3x3 is stem cifar" : "stem cifar; 7x7 is stem imagenet") + ")",
                 shape_text(conv1));
   }
   spec.input.channels = conv1[1];

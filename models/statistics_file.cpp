@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/hint.h"
 #include "core/runtime.h"
 #include "models/json_reader.h"
 #include "models/safetensors.h"
@@ -100,8 +101,7 @@ Statistics load_statistics(const std::string& path) {
   const SafetensorsFile file = SafetensorsFile::open(path);
   const auto json = file.metadata().find(kKey);
   if (json == file.metadata().end()) {
-    throw InputError(path +
-                     ": expected a statistics file of elek, found none of its metadata; make one with --save-statistics");
+    throw Hinted<InputError>(Hint::kTakeStatistics, path + ": expected a statistics file of elek, found none of its metadata");
   }
   const detail::Json document = detail::parse_json(json->second, path);
   detail::JsonObject root(document, path, "");

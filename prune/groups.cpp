@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "core/hint.h"
 
 namespace elek {
 namespace {
@@ -133,7 +134,7 @@ size_t find_group(const Graph& graph, const std::vector<Group>& groups, const st
     if (groups[g].name == name) return g;
   }
   const ValueId value = graph.find(name);
-  if (value < 0) throw UsageError("no group or value is called '" + name + "'; `elek info --groups` lists the names");
+  if (value < 0) throw Hinted<UsageError>(Hint::kGroupNames, "no group or value is called '" + name + "'");
   return group_of_values(graph, groups)[index(value)];
 }
 

@@ -12,6 +12,7 @@
 
 #include "core/at.h"
 #include "core/error.h"
+#include "core/hint.h"
 #include "core/runtime.h"
 #include "prune/least_squares.h"
 
@@ -71,7 +72,7 @@ std::span<const double> FitMoments::second_moments(int64_t group) const {
 }
 
 void FitMoments::fail(const std::string& what) const {
-  throw InputError("refit of '" + shape_.name + "': " + what + "; --repair bn repairs without solving");
+  throw Hinted<InputError>(Hint::kRepairBatchNorm, "refit of '" + shape_.name + "': " + what);
 }
 
 /// Rows are counted over samples: row r is output row r % P of sample r / P.

@@ -95,7 +95,7 @@ void solve_layer(Model& model, const Model& pruned, const RefitLayer& layer, Fit
   }
 }
 
-/// Where the way through both networks is kept, which pass starts where, and what all that costs.
+/// Which values of both networks are kept, where each pass starts, and what all that costs.
 void plan_trail(const Graph& dense, const Graph& pruned, int64_t samples, size_t bytes, RefitPlan& plan) {
   std::vector<ValueId> inputs;
   for (const RefitLayer& layer : plan.layers) inputs.push_back(dense.node(layer.node).inputs.at(0));
@@ -165,8 +165,9 @@ Model refit(const Model& dense, const Model& pruned, const PrunePlan& plan, Batc
     const ValueId from = work.kept.from[i];
     if (from != trail.at()) trail.advance(std::array<const Model*, 2>{&dense, &model}, from);
     FitMoments moments(layer.shape, layer.sparse, threads, resource);
-    const std::array<Way, 2> ways{Way{&dense, 0, layer.node}, Way{&model, 1, model.graph.node(layer.node).inputs.at(0)}};
-    trail.pass(ways, [&](int64_t samples, std::span<const std::span<const float>> values) {
+    const std::array<PassOutput, 2> outputs{PassOutput{&dense, 0, layer.node},
+                                            PassOutput{&model, 1, model.graph.node(layer.node).inputs.at(0)}};
+    trail.pass(outputs, [&](int64_t samples, std::span<const std::span<const float>> values) {
       moments.add(values[1], values[0], samples);
       done += samples;
       if (progress) progress(done, total);

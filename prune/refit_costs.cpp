@@ -99,8 +99,8 @@ double share_of_sum(const Model& model, ValueId node, const std::map<ValueId, do
   return own / (own + others);
 }
 
-/// The fit of one slice of a reader: mean moments with the ridge on, weights transposed and scaled.
-ReaderFit fit_of(const Model& model, const Reader& reader, const FitMoments& moments, int64_t slice, double positions,
+/// The fit of one convolution group of a reader: mean moments with the ridge on, weights transposed and scaled.
+ReaderFit fit_of(const Model& model, const Reader& reader, const FitMoments& moments, int64_t conv_group, double positions,
                  MemoryResource& resource) {
   const LayerWeights layer = layer_weights(model, reader.node);
   const FitShape& s = reader.shape;
@@ -109,19 +109,19 @@ ReaderFit fit_of(const Model& model, const Reader& reader, const FitMoments& mom
   fit.constants = 1;
   fit.outputs = layer.outputs / layer.groups;
   fit.channels = s.input.channels / s.groups;
-  fit.first = slice * fit.channels;
+  fit.first = conv_group * fit.channels;
   fit.width = s.kernel * s.kernel;
   const int64_t n = s.unknowns();
   fit.moments = Buffer(at(n * n) * sizeof(double), resource, {s.name + ".inverse", Use::kMoments});
   fit.weights = Buffer(at(n * fit.outputs) * sizeof(double), resource, {s.name + ".fit", Use::kMoments});
   auto* a = static_cast<double*>(fit.moments.data());
-  const std::span<const double> sums = moments.second_moments(slice);
+  const std::span<const double> sums = moments.second_moments(conv_group);
   std::transform(sums.begin(), sums.end(), a, [&](double sum) { return sum / positions; });
   auto* w = static_cast<double*>(fit.weights.data());
   const std::vector<double> scales = output_scales(model, reader.node);
   for (int64_t i = 0; i < n; ++i) {
     for (int64_t k = 0; k < fit.outputs; ++k) {
-      const int64_t row = slice * fit.outputs + k;
+      const int64_t row = conv_group * fit.outputs + k;
       w[i * fit.outputs + k] = i == s.columns() ? 0.0 : scales[at(row)] * double{layer.data[at(row * s.columns() + i)]};
     }
   }
@@ -133,8 +133,8 @@ double input_variance(const Reader& reader, const FitMoments& moments, double po
   const FitShape& s = reader.shape;
   const int64_t n = s.unknowns(), taps = s.kernel * s.kernel;
   double total = 0;
-  for (int64_t slice = 0; slice < s.groups; ++slice) {
-    const double* a = moments.second_moments(slice).data();
+  for (int64_t conv_group = 0; conv_group < s.groups; ++conv_group) {
+    const double* a = moments.second_moments(conv_group).data();
     for (int64_t i = taps / 2; i < s.columns(); i += taps) {
       const double mean = a[i * n + n - 1] / positions;
       total += a[i * n + i] / positions - mean * mean;
@@ -181,8 +181,8 @@ std::vector<ReaderFit> gather(const Model& model, const Reader& reader, Trail& t
                               MemoryResource& resource) {
   FitMoments moments(reader.shape, false, threads, resource);
   int64_t samples = 0;
-  const std::array<Way, 1> ways{Way{&model, 0, reader.value}};
-  trail.pass(ways, [&](int64_t count, std::span<const std::span<const float>> values) {
+  const std::array<PassOutput, 1> outputs{PassOutput{&model, 0, reader.value}};
+  trail.pass(outputs, [&](int64_t count, std::span<const std::span<const float>> values) {
     moments.add(values[0], {}, count);
     samples += count;
     progress(count);
@@ -190,8 +190,8 @@ std::vector<ReaderFit> gather(const Model& model, const Reader& reader, Trail& t
   const double positions =
       static_cast<double>(samples) * static_cast<double>(reader.shape.output_height() * reader.shape.output_width());
   std::vector<ReaderFit> fits;
-  for (int64_t slice = 0; slice < reader.shape.groups; ++slice)
-    fits.push_back(fit_of(model, reader, moments, slice, positions, resource));
+  for (int64_t conv_group = 0; conv_group < reader.shape.groups; ++conv_group)
+    fits.push_back(fit_of(model, reader, moments, conv_group, positions, resource));
   const double variance = variance_of(fits, threads);
   if (!std::isfinite(variance)) {
     throw InputError("refit costs of '" + reader.shape.name +
@@ -226,7 +226,7 @@ size_t most_moments_bytes(const Graph& graph, const std::vector<Reader>& readers
   return most;
 }
 
-/// Removing every column of every slice: an update of H's upper half and of W each time.
+/// Removing every column of every convolution group: an update of H's upper half and of W each time.
 double elimination_macs_of(const Graph& graph, const Reader& reader) {
   const FitShape& s = reader.shape;
   const auto n = static_cast<double>(s.unknowns());

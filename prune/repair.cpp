@@ -67,7 +67,7 @@ Repair repair_from_name(const std::string& name) {
     if (name == text) return repair;
     names += std::string(names.empty() ? "" : ", ") + text;
   }
-  throw UsageError("--repair '" + name + "': expected one of " + names);
+  throw UsageError("there is no repair '" + name + "'; expected one of " + names);
 }
 
 Model with_batch_moments(const Model& model, const std::vector<BatchMoments>& moments, MemoryResource& resource) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Channel selection: how many go from each group (share or global pool, then rounding), then which ones (lowest, slice by
-// slice). Pure functions of numbers; the same on every machine.
+// Channel selection: how many go from each group (share or global pool, then rounding), then which ones (lowest, one
+// convolution group after the other). Pure functions of numbers; the same on every machine.
 // Tests: tests/prune/select_test.cpp
 #include "prune/select.h"
 
@@ -83,16 +83,16 @@ void take_from_pool(const std::vector<Group>& groups, const std::vector<std::vec
   }
 }
 
-/// The `count` highest of the group's channels, equally many from each slice; ascending.
-std::vector<int64_t> keep_highest(const std::vector<double>& scores, int64_t slices, int64_t count) {
+/// The `count` highest of the group's channels, equally many from each convolution group; ascending.
+std::vector<int64_t> keep_highest(const std::vector<double>& scores, int64_t conv_groups, int64_t count) {
   const int64_t channels = std::ssize(scores);
-  const int64_t width = channels / slices;
+  const int64_t width = channels / conv_groups;
   std::vector<int64_t> keep;
   for (int64_t first = 0; first < channels; first += width) {
     std::vector<int64_t> order(at(width));
     std::iota(order.begin(), order.end(), first);
     std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return scores[at(a)] < scores[at(b)]; });
-    keep.insert(keep.end(), order.end() - count / slices, order.end());
+    keep.insert(keep.end(), order.end() - count / conv_groups, order.end());
   }
   std::sort(keep.begin(), keep.end());
   return keep;
@@ -122,9 +122,21 @@ std::string share_text(double share) {
   return {text.data(), end};
 }
 
+const char* name_of(Scope scope) {
+  switch (scope) {
+    case Scope::kLayer:
+      return "layer";
+    case Scope::kGlobal:
+      return "global";
+    case Scope::kMacs:
+      return "macs";
+  }
+  throw ContractError("scope " + std::to_string(static_cast<int>(scope)) + " has no name");
+}
+
 std::string target_text(const ChannelTarget& target) {
   std::string text = "channels=" + share_text(target.share);
-  text += target.scope == Scope::kLayer ? " scope=layer" : " scope=global";
+  text += std::string(" scope=") + name_of(target.scope);
   const std::string count = target.round_to == 0 ? "auto" : std::to_string(target.round_to);
   text += " round-to=" + (target.round ? "measured" : count);
   for (const auto& [name, share] : target.overrides) text += " layer=" + name + "=" + share_text(share);
@@ -132,18 +144,18 @@ std::string target_text(const ChannelTarget& target) {
   return text;
 }
 
-int64_t kept_step(int64_t channels, int64_t slices, int64_t round_to) {
+int64_t kept_step(int64_t channels, int64_t conv_groups, int64_t round_to) {
   const int64_t multiple = round_to > 0 ? round_to : (channels >= 64 ? 8 : 1);
-  const int64_t step = std::lcm(multiple, slices);
-  return round_to == 0 && step > channels ? slices : step;  // auto is a preference: it does not keep a group whole
+  const int64_t step = std::lcm(multiple, conv_groups);
+  return round_to == 0 && step > channels ? conv_groups : step;  // auto is a preference: it does not keep a group whole
 }
 
-int64_t kept_count(int64_t channels, int64_t removed, int64_t slices, int64_t round_to) {
-  ELEK_CHECK(slices > 0 && channels % slices == 0 && removed >= 0 && round_to >= 0,
-             "kept_count: " + std::to_string(channels) + " channels in " + std::to_string(slices) + " slices, " +
-                 std::to_string(removed) + " removed, multiples of " + std::to_string(round_to));
+int64_t kept_count(int64_t channels, int64_t removed, int64_t conv_groups, int64_t round_to) {
+  ELEK_CHECK(conv_groups > 0 && channels % conv_groups == 0 && removed >= 0 && round_to >= 0,
+             "kept_count: " + std::to_string(channels) + " channels in " + std::to_string(conv_groups) +
+                 " convolution groups, " + std::to_string(removed) + " removed, multiples of " + std::to_string(round_to));
   if (removed == 0) return channels;
-  const int64_t step = kept_step(channels, slices, round_to);
+  const int64_t step = kept_step(channels, conv_groups, round_to);
   const int64_t kept = channels - removed;
   const int64_t nearest = (2 * kept + step) / (2 * step) * step;
   return std::min(channels, std::max(step, nearest));
@@ -154,7 +166,7 @@ int64_t kept_of(const Graph& graph, const Group& group, int64_t removed, const C
   const int64_t kept = target.round(graph, group, std::max(group.conv_groups, group.channels - removed));
   ELEK_CHECK(kept > 0 && kept <= group.channels && kept % group.conv_groups == 0,
              "group '" + group.name + "': rounding gave " + std::to_string(kept) + " of " + std::to_string(group.channels) +
-                 " channels in " + std::to_string(group.conv_groups) + " slices");
+                 " channels in " + std::to_string(group.conv_groups) + " convolution groups");
   return kept;
 }
 

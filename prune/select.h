@@ -19,6 +19,7 @@ namespace elek {
 /// kMacs: scores are costs that add up along the order of going (prune/refit_costs.h); as many MACs go as under kLayer, where
 /// they cost least.
 enum class Scope : uint8_t { kLayer, kGlobal, kMacs };
+[[nodiscard]] const char* name_of(Scope scope);    // "layer", "global", "macs": as History records it
 enum class Compare : uint8_t { kOutput, kLayer };  // weights compete inside an output channel, or in the whole layer
 
 struct ChannelTarget {
@@ -43,13 +44,15 @@ struct ChannelTarget {
 /// How many channels the group keeps when `removed` were to go: by target.round where set, else kept_count().
 [[nodiscard]] int64_t kept_of(const Graph& graph, const Group& group, int64_t removed, const ChannelTarget& target);
 
-/// The target as History records it: "channels=0.3 scope=layer round-to=auto …".
+/// The target as History records it: "channels=0.3 scope=layer round-to=auto …". (Files made before 2026-12 say scope=global
+/// where the scope was kMacs. Nothing reads the text back: a replay goes by the channels kept.)
 [[nodiscard]] std::string target_text(const ChannelTarget& target);
 
 /// How many channels a group keeps when `removed` = round(s * C) were to go: the multiple of `step` nearest to C - removed,
-/// ties up, at least one step, at most C. step = lcm(multiple, slices); multiple = round_to, or for auto (0) 8 in groups of 64
-/// channels and more, 1 below (and only `slices` where their lcm would keep the group whole). Nothing removed stays so.
-[[nodiscard]] int64_t kept_count(int64_t channels, int64_t removed, int64_t slices, int64_t round_to);
+/// ties up, at least one step, at most C. step = lcm(multiple, conv_groups); multiple = round_to, or for auto (0) 8 in groups
+/// of 64 channels and more, 1 below (and only `conv_groups` where their lcm would keep the group whole). Nothing removed stays
+/// so.
+[[nodiscard]] int64_t kept_count(int64_t channels, int64_t removed, int64_t conv_groups, int64_t round_to);
 
 /// Channels kept of each group under Scope::kMacs, from `kept` (what each may keep at most: all of them in the pool, its own
 /// count elsewhere): step by step the group goes down whose next steps save most MACs for their cost, until no more than `macs`
@@ -61,7 +64,7 @@ struct ChannelTarget {
 /// MACs of an image with so many channels kept of each group.
 [[nodiscard]] double macs_with(const std::vector<Group>& groups, const Graph& graph, const std::vector<int64_t>& kept);
 /// What kept counts of a group are multiples of, as kept_count() says.
-[[nodiscard]] int64_t kept_step(int64_t channels, int64_t slices, int64_t round_to);
+[[nodiscard]] int64_t kept_step(int64_t channels, int64_t conv_groups, int64_t round_to);
 
 struct WeightTarget {
   double sparsity = 0;   // share of weights set to zero

@@ -9,6 +9,7 @@
 
 #include "core/at.h"
 #include "core/error.h"
+#include "core/hint.h"
 #include "prune/layer_weights.h"
 #include "prune/score.h"
 #include "prune/select.h"
@@ -29,8 +30,8 @@ void check_target(const Graph& graph, const WeightTarget& target) {
   for (const std::string& name : target.ignore) {
     const ValueId id = graph.find(name);
     if (id < 0 || !has_weights(graph.node(id))) {
-      throw UsageError("'" + name +
-                       "' is to be ignored, but no convolution or linear layer has that name; `elek info` lists them");
+      throw Hinted<UsageError>(Hint::kLayerNames,
+                               "'" + name + "' is to be ignored, but no convolution or linear layer has that name");
     }
   }
 }

@@ -21,27 +21,27 @@ constexpr int64_t kNarrow = 8;
 
 }  // namespace
 
-int64_t nearest_edge(int64_t channels, int64_t slices, int64_t kept, const WidthTime& us) {
-  ELEK_CHECK(slices > 0 && channels % slices == 0 && kept > 0 && kept <= channels,
+int64_t nearest_edge(int64_t channels, int64_t conv_groups, int64_t kept, const WidthTime& us) {
+  ELEK_CHECK(conv_groups > 0 && channels % conv_groups == 0 && kept > 0 && kept <= channels,
              "nearest_edge: " + std::to_string(kept) + " of " + std::to_string(channels) + " channels in " +
-                 std::to_string(slices) + " slices");
-  const int64_t reach = std::max(slices, std::min(kFarthest, channels / kNarrow));
+                 std::to_string(conv_groups) + " convolution groups");
+  const int64_t reach = std::max(conv_groups, std::min(kFarthest, channels / kNarrow));
   const auto is_edge = [&](int64_t width) {
     if (width == channels) return true;
     double before = 0, after = std::numeric_limits<double>::infinity();
     for (int64_t i = 0; i < kCounts; ++i) {
-      if (const int64_t w = width - i * slices; w > 0) before = std::max(before, us(w));
-      if (const int64_t w = width + (i + 1) * slices; w <= channels) after = std::min(after, us(w));
+      if (const int64_t w = width - i * conv_groups; w > 0) before = std::max(before, us(w));
+      if (const int64_t w = width + (i + 1) * conv_groups; w <= channels) after = std::min(after, us(w));
     }
     return after >= kStep * before;
   };
-  const auto is_count = [&](int64_t width) { return width > 0 && width <= channels && width % slices == 0; };
+  const auto is_count = [&](int64_t width) { return width > 0 && width <= channels && width % conv_groups == 0; };
   for (int64_t away = 0; away <= reach; ++away) {
     for (const int64_t width : {kept + away, kept - away}) {
       if (is_count(width) && is_edge(width)) return width;
     }
   }
-  return kept_count(channels, channels - kept, slices, 0);
+  return kept_count(channels, channels - kept, conv_groups, 0);
 }
 
 double group_us(const Graph& graph, const Group& group, int64_t width, LayerTimes& times) {

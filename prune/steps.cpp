@@ -90,7 +90,7 @@ ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const Cha
       pool += group.channels;
       left += channels;
     } else if (share[g] > 0 || own[g]) {
-      // Of what earlier rounds have cut to the last channel of each slice nothing more can be asked.
+      // Of what earlier rounds have cut to the last channel of each convolution group nothing more can be asked.
       if (group.prunable && channels <= group.conv_groups) continue;
       const int64_t removed = std::llround(share[g] * part * static_cast<double>(group.channels));
       const int64_t kept = kept_of(dense, group, removed, target);
@@ -115,7 +115,8 @@ ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const Cha
 
 WeightTarget step_target(const WeightTarget& target, int step, int steps) {
   check_step(step, steps);
-  if (target.m > 0) throw UsageError("--steps: an n:m pattern has no parts to go by; use it with --sparsity or --channels");
+  if (target.m > 0)
+    throw UsageError("an n:m pattern has no parts to reach it by: rounds go with a sparsity or a share of channels");
   WeightTarget now = target;
   if (step < steps) now.sparsity = target.sparsity * step / steps;  // the last: not a rounding away from what was asked
   return now;

@@ -10,10 +10,12 @@
 namespace elek {
 
 /// What round `step` of `steps` (1 … steps) asks of the network that `so_far` left of `dense`, so that after it each group has
-/// lost step/steps of its share: kScope kLayer counts on the dense network's channels, rounds there (kept_count) and gives
-/// every group an override; kGlobal takes what the pool of all still owes by now, kMacs may leave
-/// the MACs that step/steps of equal shares would leave of the dense network. After the last round kLayer's counts are
-/// those of one cut. UsageError as select_channels(), ContractError for a step out of range.
+/// lost step/steps of its share:
+/// * Scope::kLayer counts channels of the dense network, rounds there (kept_count) and gives every group an override. After the
+///   last round the counts are those of one cut.
+/// * Scope::kGlobal takes what the pool of all groups has still to lose by now.
+/// * Scope::kMacs may leave the MACs that step/steps of equal shares would leave of the dense network.
+/// UsageError as select_channels(), ContractError for a step out of range.
 [[nodiscard]] ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const ChannelTarget& target, int step,
                                         int steps);
 [[nodiscard]] WeightTarget step_target(const WeightTarget& target, int step, int steps);

@@ -27,9 +27,9 @@ std::vector<bool> needed_nodes(const Graph& graph, ValueId from, ValueId to) {
 }
 
 /// Samples a batch, so that no value has more than kTrailBatchBytes.
-int64_t batch_of(std::span<const Way> ways, int64_t most) {
-  for (const Way& way : ways) {
-    const int64_t bytes = way.model->graph.node(way.to).shape.elements() * static_cast<int64_t>(sizeof(float));
+int64_t batch_of(std::span<const PassOutput> outputs, int64_t most) {
+  for (const PassOutput& output : outputs) {
+    const int64_t bytes = output.model->graph.node(output.to).shape.elements() * static_cast<int64_t>(sizeof(float));
     most = std::min(most, std::max<int64_t>(1, kTrailBatchBytes / bytes));
   }
   return most;
@@ -154,19 +154,20 @@ std::span<const float> Trail::run(Session& session, size_t network, const Batch&
   return session.run_values({kept(network) + batch.first * each, elek::at(batch.samples * each)}, batch.samples);
 }
 
-int64_t Trail::pass(std::span<const Way> ways, const Visit& visit) {
-  ELEK_CHECK(!ways.empty(), "a pass that is to make nothing");
-  const int64_t size = batch_of(ways, options_.batch);
+int64_t Trail::pass(std::span<const PassOutput> outputs, const Visit& visit) {
+  ELEK_CHECK(!outputs.empty(), "a pass that is to make nothing");
+  const int64_t size = batch_of(outputs, options_.batch);
   std::vector<std::unique_ptr<Session>> sessions;  // null where the value is what is kept
-  for (const Way& way : ways) sessions.push_back(at_ >= 0 && way.to == at_ ? nullptr : session(*way.model, way.to, size));
-  std::vector<std::span<const float>> values(ways.size());
+  for (const PassOutput& output : outputs)
+    sessions.push_back(at_ >= 0 && output.to == at_ ? nullptr : session(*output.model, output.to, size));
+  std::vector<std::span<const float>> values(outputs.size());
   int64_t done = 0;
   each_batch(size, sessions[0].get(), false, [&](const Batch& batch) {
-    for (size_t i = 0; i < ways.size(); ++i) {
-      const int64_t each = sessions[i] == nullptr ? each_[ways[i].network] : 0;
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const int64_t each = sessions[i] == nullptr ? each_[outputs[i].network] : 0;
       values[i] = sessions[i] != nullptr
-                      ? run(*sessions[i], ways[i].network, batch)
-                      : std::span<const float>(kept(ways[i].network) + batch.first * each, elek::at(batch.samples * each));
+                      ? run(*sessions[i], outputs[i].network, batch)
+                      : std::span<const float>(kept(outputs[i].network) + batch.first * each, elek::at(batch.samples * each));
     }
     visit(batch.samples, values);
     done += batch.samples;
@@ -177,16 +178,16 @@ int64_t Trail::pass(std::span<const Way> ways, const Visit& visit) {
 void Trail::advance(std::span<const Model* const> models, ValueId to) {
   ELEK_CHECK(models.size() == kept_.size() && to > at_, "advance: " + std::to_string(models.size()) + " networks of " +
                                                             std::to_string(kept_.size()) + ", to value " + std::to_string(to));
-  std::vector<Way> ways;
+  std::vector<PassOutput> outputs;
   std::vector<int64_t> each;
   for (size_t i = 0; i < models.size(); ++i) {
     const Node& node = models[i]->graph.node(to);
-    ways.push_back({models[i], i, to});
+    outputs.push_back({models[i], i, to});
     each.push_back(node.shape.elements());
     ELEK_CHECK(each[i] <= capacity_[i], "'" + node.name + "' has " + std::to_string(each[i]) + " elements, there is room for " +
                                             std::to_string(capacity_[i]));
   }
-  const int64_t size = batch_of(ways, options_.batch);
+  const int64_t size = batch_of(outputs, options_.batch);
   std::vector<std::unique_ptr<Session>> sessions;
   for (const Model* model : models) sessions.push_back(session(*model, to, size));
   int64_t done = 0;

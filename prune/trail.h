@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The way through one or several networks of one graph, image set after image set, without starting from the images each time:
-// a trail keeps every network's activations at one narrow value (one that everything later reads the network through) for all
-// images, and each pass runs only what lies between there and the values asked for. What is kept moves forward in place, in one
-// allocation a network. With nothing kept, each pass starts from the images: same results, more work, no memory.
-// Tests: tests/prune/trail_test.cpp
+// Many passes over the same images through parts of one or several networks of one graph, without starting from the images each
+// time: a trail keeps every network's activations at one narrow value (one that everything later reads the network through) for
+// all images, and each pass runs only what lies between there and the values asked for. What is kept moves forward in place, in
+// one allocation a network. With nothing kept, each pass starts from the images: same results, more work, no memory. Tests:
+// tests/prune/trail_test.cpp
 #pragma once
 
 #include <cstdint>
@@ -29,7 +29,7 @@ namespace elek {
 /// MACs of one sample from value `from` (-1: the images) to value `to`.
 [[nodiscard]] int64_t macs_between(const Graph& graph, ValueId from, ValueId to);
 
-/// Which narrow values to keep on the way past `inputs` (ascending: what each pass looks at): for each pass the last narrow
+/// Which narrow values to keep for passes that look at `inputs` (ascending, one each): for each pass the last narrow
 /// value before or at its input whose activations fit in `bytes`, of all networks and `samples` images. Early values, which are
 /// the largest, cost least to make again.
 struct KeptValues {
@@ -41,8 +41,8 @@ struct KeptValues {
 [[nodiscard]] KeptValues plan_kept_values(const std::vector<const Graph*>& graphs, std::span<const ValueId> inputs,
                                           int64_t samples, size_t bytes);
 
-/// What a pass makes of one network.
-struct Way {
+/// A value that a pass makes of one network.
+struct PassOutput {
   const Model* model = nullptr;
   size_t network = 0;  // index into what is kept
   ValueId to = -1;
@@ -61,11 +61,11 @@ class Trail {
   /// The value that is kept; -1 while passes start from the images.
   [[nodiscard]] ValueId at() const noexcept { return at_; }
 
-  /// One pass: visit(samples, values) for each batch, values[i] = ways[i]'s value of these samples, [samples, C, H, W],
+  /// One pass: visit(samples, values) for each batch, values[i] = outputs[i]'s value of these samples, [samples, C, H, W],
   /// row-major, valid until it returns. Returns the samples. Throws Interrupted when asked to; the source is stopped in any
   /// case.
   using Visit = std::function<void(int64_t samples, std::span<const std::span<const float>> values)>;
-  int64_t pass(std::span<const Way> ways, const Visit& visit);
+  int64_t pass(std::span<const PassOutput> outputs, const Visit& visit);
 
   /// One pass over every network (in the order of `capacity`) after which `to` is kept. ContractError if it does not fit.
   void advance(std::span<const Model* const> models, ValueId to);

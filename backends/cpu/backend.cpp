@@ -51,13 +51,11 @@ class CpuBackend final : public Backend {
 Support supports(Precision precision) {
   if (precision == Precision::kF32) return {};
   if (precision != Precision::kBf16) {
-    return {Support::Answer::kNever,
-            "the CPU computes in f32 and bf16 only; use one of these, or --device cuda where there is a GPU"};
+    return {Support::Answer::kNever, "the CPU computes in f32 and bf16 only"};
   }
   if (has_bf16()) return {};
   return {Support::Answer::kNotHere,
-          "this CPU does not multiply bf16 (AVX512_BF16 or AMX, as oneDNN finds it; ONEDNN_MAX_CPU_ISA may hide it); use "
-          "--precision f32"};
+          "this CPU does not multiply bf16 (AVX512_BF16 or AMX, as oneDNN finds it; ONEDNN_MAX_CPU_ISA may hide it)"};
 }
 
 }  // namespace

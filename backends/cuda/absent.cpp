@@ -3,14 +3,17 @@
 // Tests: tests/golden/session_test.cpp, tests/cli/usage_test.cpp
 #include "backends/backend.h"
 #include "core/error.h"
+#include "core/hint.h"
 
 namespace elek::backends::cuda {
 namespace {
 
 [[noreturn]] void not_built_in(const Device& device) {
-  throw DeviceError("device " + to_string(device) +
-                    ": the CUDA backend is not built in; configure with -DELEK_CUDA=ON where a CUDA compiler and cuDNN are "
-                    "installed, or use --device cpu");
+  throw Hinted<DeviceError>(
+      Hint::kUseCpu,
+      "device " + to_string(device) +
+          ": the CUDA backend is not built in; configure with -DELEK_CUDA=ON where a CUDA compiler and cuDNN are "
+          "installed");
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "backends/cuda/memory.h"
 #include "backends/cuda/stream_order.h"
 #include "core/error.h"
+#include "core/hint.h"
 
 namespace elek::backends::cuda {
 namespace {
@@ -24,8 +25,9 @@ DeviceFacts facts_of(const Device& device) {
   auto facts = find_device(device.index);
   if (!facts) throw DeviceError("device " + to_string(device) + ": " + facts.reason());
   if (facts.value().compute_capability < kOldestComputeCapability) {
-    throw DeviceError("device " + to_string(device) + ": " + facts.value().name + " has compute capability " +
-                      std::to_string(facts.value().compute_capability) + ", elek needs 75 (Turing) or newer; use --device cpu");
+    throw Hinted<DeviceError>(Hint::kUseCpu, "device " + to_string(device) + ": " + facts.value().name +
+                                                 " has compute capability " + std::to_string(facts.value().compute_capability) +
+                                                 ", elek needs 75 (Turing) or newer");
   }
   return std::move(facts).value();
 }

@@ -11,6 +11,7 @@
 #include "backends/cuda/memory.h"
 #include "backends/parameters.h"
 #include "core/error.h"
+#include "core/hint.h"
 #include "core/runtime.h"
 #include "kernels/cuda/channel_map.h"
 #include "kernels/cuda/layout.h"
@@ -201,8 +202,8 @@ void CudaExecutable::load_kernel(const Model& model, size_t index, const Buffer&
       cudaMemcpyAsync(&overflows, at(packing, overflow_offset), sizeof(overflows), cudaMemcpyDeviceToHost, stream_->get()));
   synchronise("converting weights");
   if (overflows > 0) {
-    throw UsageError("'" + node.node.name + ".weight': " + std::to_string(overflows) +
-                     " weights lie beyond what f16 holds (65504); use --precision bf16 or tf32");
+    throw Hinted<UsageError>(Hint::kHoldingPrecision, "'" + node.node.name + ".weight': " + std::to_string(overflows) +
+                                                          " weights lie beyond what f16 holds (65504)");
   }
   upload(weights_, step.bias, w.bias.data(), w.bias.bytes());
 }

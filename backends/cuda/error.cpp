@@ -34,12 +34,12 @@ std::string explain(cudaError_t status, const std::string& what) {
   }
   switch (status) {
     case cudaErrorMemoryAllocation:
-      return text + "; the device is full: use a smaller --batch, or free what else runs there (nvidia-smi)";
+      return text + "; the device is full: use a smaller batch, or free what else runs there (nvidia-smi)";
     case cudaErrorInsufficientDriver:
       return text + "; the NVIDIA driver is missing or older than this build's CUDA " + std::to_string(CUDART_VERSION / 1000) +
-             "." + std::to_string(CUDART_VERSION / 10 % 100) + ": install a newer driver, or use --device cpu";
+             "." + std::to_string(CUDART_VERSION / 10 % 100) + ": install a newer driver, or run on the CPU";
     case cudaErrorNoDevice:
-      return text + "; no NVIDIA GPU is visible (nvidia-smi, CUDA_VISIBLE_DEVICES): use --device cpu";
+      return text + "; no NVIDIA GPU is visible (nvidia-smi, CUDA_VISIBLE_DEVICES): run on the CPU";
     case cudaErrorInvalidDevice:
       return text + "; choose one of the devices that nvidia-smi lists";
     case cudaErrorNoKernelImageForDevice:

@@ -7,6 +7,7 @@
 #include "backends/cuda/error.h"
 #include "backends/cuda/lower.h"
 #include "core/error.h"
+#include "core/hint.h"
 #include "core/memory/tensor.h"
 #include "core/runtime.h"
 #include "core/sums.h"
@@ -47,7 +48,7 @@ Lowerer::Wanted Lowerer::wanted_of(size_t i) const {
   if (step.watched < 0) return wanted;
   const auto fused = fused_sums_for(sums, step.relu, program.micro_batch * y.shape.positions());
   if (o.deterministic) {
-    wanted.no_fused = "sums inside the convolution are added in no fixed order, and --deterministic was asked for";
+    wanted.no_fused = "sums inside the convolution are added in no fixed order, and a deterministic run was asked for";
   } else if (o.precision == Precision::kF32) {
     wanted.no_fused = "sums fuse with TF32 or 16 bits only";
   } else if (!fused) {
@@ -120,9 +121,10 @@ void Lowerer::choose_way(size_t i, const Wanted& wanted) {
   const auto choice = choose(fused, split);
   // Even where sums fuse, partial batches need the split way.
   if (!choice || !split_plan->plan.valid()) {
-    throw DeviceError("convolution '" + made.node.node.name + "' (" + key(wanted.raw) + "): cuDNN " +
-                      version_name(target_.cudnn_version) + " has no kernel for it on this device: " +
-                      (choice ? split.no : choice.reason()) + ". Try another --precision, or --device cpu");
+    throw Hinted<DeviceError>(Hint::kOtherPrecision,
+                              "convolution '" + made.node.node.name + "' (" + key(wanted.raw) + "): cuDNN " +
+                                  version_name(target_.cudnn_version) +
+                                  " has no kernel for it on this device: " + (choice ? split.no : choice.reason()));
   }
   const bool take_fused = choice.value().first;
   step.partial_way = split.way;

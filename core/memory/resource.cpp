@@ -153,13 +153,12 @@ void* Limit::do_allocate(size_t bytes, const BlockLabel& label, Stream stream) {
   {
     const std::lock_guard lock(mutex_);
     if (bytes > limit_bytes_ - live_bytes_) {  // live <= limit always, so neither side overflows
-      throw OutOfMemory(
-          "the memory limit leaves no room for '" + std::string(label.name) + "'; raise --memory-limit or lower the batch",
-          {.requested_bytes = bytes,
-           .in_use_bytes = live_bytes_,
-           .peak_bytes = peak_bytes_,
-           .limit_bytes = limit_bytes_,
-           .largest_free_bytes = limit_bytes_ - live_bytes_});
+      throw OutOfMemory("the memory limit leaves no room for '" + std::string(label.name) + "'",
+                        {.requested_bytes = bytes,
+                         .in_use_bytes = live_bytes_,
+                         .peak_bytes = peak_bytes_,
+                         .limit_bytes = limit_bytes_,
+                         .largest_free_bytes = limit_bytes_ - live_bytes_});
     }
     live_bytes_ += bytes;  // counted before the upstream is asked, so that two threads cannot both pass the check
   }

@@ -91,7 +91,7 @@ TEST(Default, IsTheMetricRefitWithItsOwnScopeUnlessSumsAreAsked) {
   const Words half{"coverage", "--channels", "0.5", "--repair", "none"};
   const auto plain = cut(half, model, folder / "plain");
   EXPECT_EQ(plain.at("criterion"), "refit");
-  EXPECT_EQ(plain.at("target"), "channels=0.5 scope=global round-to=auto");
+  EXPECT_EQ(plain.at("target"), "channels=0.5 scope=macs round-to=auto");
   EXPECT_EQ(load_model(folder / "plain", host_resource()).history.back().calibration_samples, 40);  // looked at, without sums
   (void)cut(joined(half, {"--metric", "refit", "--scope", "global"}), model, folder / "said");
   EXPECT_EQ(kept(folder / "plain"), kept(folder / "said"));

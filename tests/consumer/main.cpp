@@ -52,7 +52,7 @@ int main() {
   if (!plausible(logits_of(model))) return 1;
 
   const auto groups = elek::find_groups(model.graph);
-  const auto scores = elek::score_channels(model, groups, elek::Criterion::kMagnitude, {}, 0);
+  const auto scores = elek::score_channels(model, groups, elek::find_criterion("magnitude"), {}, 0);
   elek::ChannelTarget target;
   target.share = 0.25;
   const auto plan = elek::select_channels(groups, scores, model.graph, target);

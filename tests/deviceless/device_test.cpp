@@ -15,9 +15,9 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(Explain, SaysWhatToDo) {
-  EXPECT_THAT(explain(cudaErrorNoDevice, "x"), HasSubstr("--device cpu"));
+  EXPECT_THAT(explain(cudaErrorNoDevice, "x"), HasSubstr("run on the CPU"));
   EXPECT_THAT(explain(cudaErrorInsufficientDriver, "x"), HasSubstr("driver"));
-  EXPECT_THAT(explain(cudaErrorMemoryAllocation, "x"), HasSubstr("--batch"));
+  EXPECT_THAT(explain(cudaErrorMemoryAllocation, "x"), HasSubstr("smaller batch"));
   EXPECT_THAT(explain(cudaErrorNoKernelImageForDevice, "x"), HasSubstr("CMAKE_CUDA_ARCHITECTURES"));
   EXPECT_THAT(explain(cudaErrorIllegalAddress, "running"), HasSubstr("new process"));
   EXPECT_THAT(explain(cudaErrorIllegalAddress, "running"), HasSubstr("running: cudaErrorIllegalAddress"));

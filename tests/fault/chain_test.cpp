@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The k-th allocation fails, for every k there is, somewhere in load, lower, bind, run, collect, prune, repair, save: each time
 // OutOfMemory comes out, nothing stays allocated, file and loaded model are as before, and the next run gives the same bytes.
-// One chain a kind of repair, and one that chooses by the refit's costs as the command does by default, on a network of a few
-// channels; thousands of runs in seconds.
+// One chain for each kind of repair, and two that choose by the refit's costs as the command does by default, without and with
+// activations kept between passes; on a network of a few channels, thousands of runs in seconds.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -12,13 +12,7 @@
 #include "engine/evaluate.h"
 #include "engine/session.h"
 #include "models/model_file.h"
-#include "prune/apply.h"
-#include "prune/groups.h"
-#include "prune/refit.h"
-#include "prune/refit_costs.h"
-#include "prune/repair.h"
-#include "prune/score.h"
-#include "prune/select.h"
+#include "prune/recipe.h"
 #include "tests/prune/array_source.h"
 #include "tests/support/faulty.h"
 #include "tests/support/models.h"
@@ -41,13 +35,16 @@ struct Result {
   friend bool operator==(const Result&, const Result&) = default;
 };
 
-struct Way {
+struct Kind {
   Repair repair;
   bool by_refit_costs = false;
+  bool keeps_activations = false;  // between the passes of a refit
 };
-std::string name_of(const Way& way) { return elek::name_of(way.repair) + (way.by_refit_costs ? "_ChosenByIt" : ""); }
+std::string name_of(const Kind& kind) {
+  return elek::name_of(kind.repair) + (kind.by_refit_costs ? "_ChosenByIt" : "") + (kind.keeps_activations ? "_Keeping" : "");
+}
 
-class Chain : public ::testing::TestWithParam<Way> {
+class Chain : public ::testing::TestWithParam<Kind> {
  protected:
   void SetUp() override {
     folder_ = std::filesystem::temp_directory_path() / ("elek-fault-" + name_of(GetParam()));
@@ -67,7 +64,7 @@ class Chain : public ::testing::TestWithParam<Way> {
   [[nodiscard]] std::string in() const { return (folder_ / "dense.safetensors").string(); }
   [[nodiscard]] std::string out() const { return (folder_ / "pruned.safetensors").string(); }
 
-  /// Everything that `elek coverage` does, on this memory.
+  /// Everything that `elek coverage` does but for measuring accuracy, on this memory.
   [[nodiscard]] Result run(MemoryResource& memory) const {
     Result result;
     const Model dense = load_model(in(), memory);
@@ -82,26 +79,15 @@ class Chain : public ::testing::TestWithParam<Way> {
         result.logits.insert(result.logits.end(), logits.begin(), logits.end());
       });
     }
-    SessionOptions watching = options;
-    watching.probes = probes_for(Criterion::kStdConsumer, dense.graph);
-    Statistics statistics;
-    {
-      Session session(dense, watching);
-      for_each_batch(session, source, 0, {});
-      statistics = session.statistics();
-    }
-    const std::vector<Group> groups = find_groups(dense.graph);
-    const auto scores = GetParam().by_refit_costs ? refit_costs(dense, groups, source, options, {})
-                                                  : score_channels(dense, groups, Criterion::kStdConsumer, statistics, 0);
-    ChannelTarget target;
-    target.share = 0.3;
-    if (GetParam().by_refit_costs) target.scope = Scope::kMacs;
-    const PrunePlan plan = select_channels(groups, scores, dense.graph, target);
     const uint64_t before = hash(dense);
-    Model pruned = apply(dense, plan, memory);
-    (void)check_equivalence(pruned, masked(dense, plan, memory), source, options);
-    if (refits(GetParam().repair)) pruned = refit(dense, pruned, plan, source, options, {});
-    if (reestimates(GetParam().repair)) pruned = reestimate_batch_norm(pruned, source, 0, options, {});
+    CutOptions how;
+    how.criterion = &find_criterion(GetParam().by_refit_costs ? "refit" : "std-consumer");
+    how.repair = GetParam().repair;
+    how.session = options;
+    how.memory = &memory;
+    if (!GetParam().keeps_activations) how.memory_left = [] { return std::optional<size_t>(0); };
+    CutObserver nobody;
+    const Model pruned = cut(dense, source, nullptr, how, nobody).model;
     EXPECT_EQ(hash(dense), before) << "the dense model is shared, never changed";
     save_model(pruned, out());
     result.saved = contents(out());
@@ -152,9 +138,9 @@ TEST_P(Chain, SurvivesEveryAllocationThatFails) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Chain,
-                         ::testing::Values(Way{Repair::kNone}, Way{Repair::kBatchNorm}, Way{Repair::kRefit},
-                                           Way{Repair::kRefit, true}),
-                         [](const auto& way) { return name_of(way.param); });
+                         ::testing::Values(Kind{Repair::kNone}, Kind{Repair::kBatchNorm}, Kind{Repair::kRefit},
+                                           Kind{Repair::kRefit, true}, Kind{Repair::kRefit, true, true}),
+                         [](const auto& kind) { return name_of(kind.param); });
 
 }  // namespace
 }  // namespace elek

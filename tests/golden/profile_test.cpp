@@ -24,7 +24,7 @@ TEST(RunTimed, ComputesAndSumsWhatARunDoesAndTimesEveryStep) {
   options.batch = 5;
   options.micro_batch = 2;  // slices of 2, 2 and 1
   options.threads = 1;
-  options.probes = probes_for(Criterion::kStdConsumer, model.graph);
+  options.probes = probes_for(find_criterion("std-consumer"), model.graph);
   Session plain(model, options), timed(model, options);
   const auto pixels = test::tiny_pixels(model.graph.input_shape(), 5, 3);
   const std::vector<float> want = test::run_all(plain, pixels, 5, 5);

@@ -225,7 +225,7 @@ TEST(InferFromWeights, NamesWhereFileAndFamilyDisagree) {
   EXPECT_THAT(refused("resnet18", resnet20), AllOf(HasSubstr("layer1.2.conv1.weight"), HasSubstr("2 blocks")));
   EXPECT_THAT(refused("resnet50", resnet20), AllOf(HasSubstr("layer1.0.conv3.weight"), HasSubstr("resnet50")));
   EXPECT_THAT(message_of<InputError>([&] { (void)infer_from_weights(resnet_spec("resnet18"), resnet20); }),
-              AllOf(HasSubstr("conv1.weight"), HasSubstr("--stem cifar")));
+              AllOf(HasSubstr("conv1.weight"), HasSubstr("stem cifar")));
   Weights pruned(build_resnet(small_spec()));
   pruned.arrays["layer1.1.conv1.weight"] = array_of<float>(DType::kF32, {2, 3, 3, 3}, std::vector<float>(54));
   EXPECT_THAT(refused("resnet20", pruned.file(folder)),

@@ -77,7 +77,7 @@ TEST(Equivalence, HoldsForWholeNetworksAtAShare) {
     dense.parameters = random_parameters(dense.graph, 6, host_resource());
     dense.preprocessing = default_preprocessing(3);
     const std::vector<Group> groups = find_groups(dense.graph);
-    const auto scores = score_channels(dense, groups, Criterion::kMagnitude, {}, 0);
+    const auto scores = score_channels(dense, groups, find_criterion("magnitude"), {}, 0);
     const PrunePlan plan = select_channels(groups, scores, dense.graph, {0.3, Scope::kLayer, 0, {}, {}});
     ArraySource source = source_for(dense, 3);
     const Equivalence found =

@@ -34,7 +34,8 @@ Scored scored(Model model) {
   return {std::move(model), std::move(input), std::move(run), std::move(groups)};
 }
 
-std::vector<std::vector<double>> score(const Scored& s, Criterion criterion) {
+std::vector<std::vector<double>> score(const Scored& s, const std::string& name) {
+  const Criterion& criterion = find_criterion(name);
   const Statistics statistics = take_statistics(s.model, probes_for(criterion, s.model.graph), s.input, kSamples);
   return score_channels(s.model, s.groups, criterion, statistics, 1);
 }
@@ -88,7 +89,7 @@ double read_weight(const Model& model, const Node& reader, int64_t c, const Fact
 double one(int64_t /*tap*/) { return 1.0; }
 
 /// What std-consumer, wanda and magnitude say of one channel of a group, from the definitions.
-double expected(const Scored& s, const Group& group, Criterion criterion, int64_t channel_index) {
+double expected(const Scored& s, const Group& group, const std::string& criterion, int64_t channel_index) {
   const Graph& graph = s.model.graph;
   double total = 0;
   for (const Node& reader : graph.nodes()) {
@@ -97,10 +98,9 @@ double expected(const Scored& s, const Group& group, Criterion criterion, int64_
     if (std::count(group.values.begin(), group.values.end(), input) == 0) continue;
     const int64_t width = graph.node(input).shape.channels / group.channels;
     for (int64_t c = channel_index * width; c < (channel_index + 1) * width; ++c) {
-      if (criterion == Criterion::kStdConsumer)
-        total += variance_of(channel(s, input, c)) * read_weight(s.model, reader, c, one);
-      if (criterion == Criterion::kMagnitude) total += read_weight(s.model, reader, c, one);
-      if (criterion == Criterion::kWanda) {
+      if (criterion == "std-consumer") total += variance_of(channel(s, input, c)) * read_weight(s.model, reader, c, one);
+      if (criterion == "magnitude") total += read_weight(s.model, reader, c, one);
+      if (criterion == "wanda") {
         Conv2dAttrs attrs;
         if (reader.is<Conv2dAttrs>()) attrs = reader.as<Conv2dAttrs>();
         const std::vector<double>& x = s.run.at(graph.node(input).name);
@@ -111,7 +111,7 @@ double expected(const Scored& s, const Group& group, Criterion criterion, int64_
       }
     }
   }
-  if (criterion == Criterion::kMagnitude) {
+  if (criterion == "magnitude") {
     for (const Node& made : graph.nodes()) {
       const bool weights = made.is<Conv2dAttrs>() || made.is<LinearAttrs>();
       if (!weights || std::count(group.values.begin(), group.values.end(), graph.at(made.name)) == 0) continue;
@@ -137,7 +137,7 @@ std::vector<Model> all_networks() {
 TEST(Score, ConsumerCriteriaFollowTheirDefinitions) {
   for (Model& model : all_networks()) {
     const Scored s = scored(std::move(model));
-    for (const Criterion criterion : {Criterion::kStdConsumer, Criterion::kWanda, Criterion::kMagnitude}) {
+    for (const std::string criterion : {"std-consumer", "wanda", "magnitude"}) {
       const auto scores = score(s, criterion);
       for (size_t g = 0; g < s.groups.size(); ++g) {
         if (!s.groups[g].prunable) {
@@ -149,7 +149,7 @@ TEST(Score, ConsumerCriteriaFollowTheirDefinitions) {
         // Values are stored as f32 (6e-8 each) before they are summed; cancellation in E[x^2] - E[x]^2 adds to it.
         const double atol = 1e-5 * *std::max_element(want.begin(), want.end());
         const Mismatch m = compare(scores[g], want, atol, 1e-5);
-        EXPECT_EQ(m.count, 0) << name_of(criterion) << ", group " << s.groups[g].name << ": " << m.message();
+        EXPECT_EQ(m.count, 0) << criterion << ", group " << s.groups[g].name << ": " << m.message();
       }
     }
   }
@@ -158,9 +158,9 @@ TEST(Score, ConsumerCriteriaFollowTheirDefinitions) {
 TEST(Score, CoverageCriteriaCombineTheirTaps) {
   for (Model& model : all_networks()) {
     const Scored s = scored(std::move(model));
-    const auto positions = score(s, Criterion::kPositions);
-    const auto rms = score(s, Criterion::kRms);
-    const auto std = score(s, Criterion::kStd);
+    const auto positions = score(s, "positions");
+    const auto rms = score(s, "rms");
+    const auto std = score(s, "std");
     for (size_t g = 0; g < s.groups.size(); ++g) {
       if (!s.groups[g].prunable) continue;
       for (int64_t c = 0; c < s.groups[g].channels; ++c) {
@@ -182,7 +182,7 @@ TEST(Score, CoverageCriteriaCombineTheirTaps) {
 
 TEST(Score, AConstantChannelScoresZeroNotNan) {
   Model model = tiny_basic(3);
-  Statistics statistics = take_statistics(model, probes_for(Criterion::kStdConsumer, model.graph),
+  Statistics statistics = take_statistics(model, probes_for(find_criterion("std-consumer"), model.graph),
                                           random_input(model.graph, kSamples, 5), kSamples);
   ValueSums& sums = statistics.values.at("relu");
   sums.sum[1] = 0.1 * static_cast<double>(sums.count);  // E[x^2] - E[x]^2 rounds to just below zero
@@ -191,7 +191,7 @@ TEST(Score, AConstantChannelScoresZeroNotNan) {
   for (auto& [name, value] : statistics.values) {
     if (name != "relu") value.sum[1] = value.sum_sq[1] = 0;
   }
-  const auto scores = score_channels(model, groups, Criterion::kStdConsumer, statistics, 0);
+  const auto scores = score_channels(model, groups, find_criterion("std-consumer"), statistics, 0);
   for (size_t g = 0; g < groups.size(); ++g) {
     if (groups[g].name == "relu") {
       EXPECT_EQ(scores[g][1], 0.0);
@@ -201,16 +201,16 @@ TEST(Score, AConstantChannelScoresZeroNotNan) {
 
 TEST(Score, ProbesAskForWhatIsRead) {
   const Graph graph = build_resnet(resnet_spec("resnet50"));
-  const Probes consumer = probes_for(Criterion::kStdConsumer, graph);
+  const Probes consumer = probes_for(find_criterion("std-consumer"), graph);
   EXPECT_EQ(consumer.values.count("maxpool"), 1U);
   EXPECT_EQ(consumer.values.count("relu"), 0U);
   EXPECT_EQ(consumer.values.count("avgpool"), 1U);  // what fc reads, by the name under which it is stored
   EXPECT_EQ(consumer.values.count("layer4.2"), 0U);
-  EXPECT_EQ(probes_for(Criterion::kPositions, graph).values.count("relu"), 1U);
-  EXPECT_EQ(probes_for(Criterion::kPositions, graph).values.count("layer4.2"), 1U);
-  EXPECT_TRUE(probes_for(Criterion::kMagnitude, graph).empty());
-  EXPECT_TRUE(probes_for(Criterion::kRandom, graph).empty());
-  const Probes channels = probes_for(Criterion::kWanda, graph);
+  EXPECT_EQ(probes_for(find_criterion("positions"), graph).values.count("relu"), 1U);
+  EXPECT_EQ(probes_for(find_criterion("positions"), graph).values.count("layer4.2"), 1U);
+  EXPECT_TRUE(probes_for(find_criterion("magnitude"), graph).empty());
+  EXPECT_TRUE(probes_for(find_criterion("random"), graph).empty());
+  const Probes channels = probes_for(find_criterion("wanda"), graph);
   EXPECT_EQ(std::count(channels.tap_norms.begin(), channels.tap_norms.end(), "fc"), 1);
   EXPECT_EQ(std::count(channels.tap_norms.begin(), channels.tap_norms.end(), "conv1"), 0);
   const Probes weights = probes_for_weights(graph);
@@ -223,18 +223,18 @@ TEST(Score, RandomDependsOnSeedAndGroupOnly) {
   const Model a = tiny_basic(1);
   const Model b = tiny_basic(2);
   const auto groups = find_groups(a.graph);
-  const auto first = score_channels(a, groups, Criterion::kRandom, {}, 7);
-  EXPECT_EQ(first, score_channels(b, groups, Criterion::kRandom, {}, 7));
-  EXPECT_NE(first, score_channels(a, groups, Criterion::kRandom, {}, 8));
+  const auto first = score_channels(a, groups, find_criterion("random"), {}, 7);
+  EXPECT_EQ(first, score_channels(b, groups, find_criterion("random"), {}, 7));
+  EXPECT_NE(first, score_channels(a, groups, find_criterion("random"), {}, 8));
   EXPECT_NE(first[1], first[2]);
 }
 
 TEST(Score, NamesRoundTrip) {
   for (const char* name : {"std-consumer", "positions", "rms", "std", "wanda", "magnitude", "random"}) {
-    EXPECT_EQ(name_of(criterion_from_name(name)), name);
+    EXPECT_EQ(find_criterion(name).name(), name);
   }
   try {
-    (void)criterion_from_name("entropy");
+    (void)find_criterion("entropy");
     FAIL();
   } catch (const UsageError& error) {
     EXPECT_THAT(error.what(), HasSubstr("'entropy'"));
@@ -243,7 +243,7 @@ TEST(Score, NamesRoundTrip) {
 }
 
 /// The message of the InputError that scoring with these statistics throws.
-std::string complaint(const Model& model, Criterion criterion, const Statistics& statistics) {
+std::string complaint(const Model& model, const Criterion& criterion, const Statistics& statistics) {
   try {
     (void)score_channels(model, find_groups(model.graph), criterion, statistics, 0);
   } catch (const InputError& error) {
@@ -255,33 +255,33 @@ std::string complaint(const Model& model, Criterion criterion, const Statistics&
 TEST(Score, RefusesStatisticsThatAreNotItsOwn) {
   const Model model = tiny_basic(3);
   const std::vector<float> input = random_input(model.graph, kSamples, 5);
-  const Statistics good = take_statistics(model, probes_for(Criterion::kStdConsumer, model.graph), input, kSamples);
+  const Statistics good = take_statistics(model, probes_for(find_criterion("std-consumer"), model.graph), input, kSamples);
   Statistics bad = good;
   bad.model_hash ^= 1;
-  EXPECT_THAT(complaint(model, Criterion::kStdConsumer, bad), HasSubstr("this model is"));
+  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("this model is"));
   bad = good;
   bad.values.erase("relu");
-  EXPECT_THAT(complaint(model, Criterion::kStdConsumer, bad), HasSubstr("no sums of value 'relu'"));
+  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("no sums of value 'relu'"));
   bad = good;
   bad.values.at("relu").nonfinite = 2;
-  EXPECT_THAT(complaint(model, Criterion::kStdConsumer, bad), HasSubstr("'relu' held 2 NaN"));
+  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("'relu' held 2 NaN"));
   bad = good;
   bad.values.at("relu").sum_sq[0] = std::numeric_limits<double>::quiet_NaN();
-  EXPECT_THAT(complaint(model, Criterion::kStdConsumer, bad), HasSubstr("'relu' held"));
+  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("'relu' held"));
   bad = good;
   bad.values.at("relu").sum.pop_back();
-  EXPECT_THAT(complaint(model, Criterion::kStdConsumer, bad), HasSubstr("sums of 3 of 4 channels"));
+  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("sums of 3 of 4 channels"));
   bad = good;
   bad.values.at("relu").count = 0;
-  EXPECT_THAT(complaint(model, Criterion::kStdConsumer, bad), HasSubstr("holds no sample"));
+  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("holds no sample"));
   bad = good;
   bad.tap = Tap::kConv;
-  EXPECT_THAT(complaint(model, Criterion::kStdConsumer, bad), HasSubstr("--tap relu"));
-  EXPECT_THAT(complaint(model, Criterion::kWanda, good), HasSubstr("no tap norms of layer"));
-  bad = take_statistics(model, probes_for(Criterion::kWanda, model.graph), input, kSamples);
+  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("on the tap relu"));
+  EXPECT_THAT(complaint(model, find_criterion("wanda"), good), HasSubstr("no tap norms of layer"));
+  bad = take_statistics(model, probes_for(find_criterion("wanda"), model.graph), input, kSamples);
   bad.tap_norms.begin()->second.norm_sq[0] = std::numeric_limits<double>::infinity();
-  EXPECT_THAT(complaint(model, Criterion::kWanda, bad), HasSubstr("not all finite"));
-  EXPECT_EQ(complaint(model, Criterion::kMagnitude, {}), "no InputError");  // needs none
+  EXPECT_THAT(complaint(model, find_criterion("wanda"), bad), HasSubstr("not all finite"));
+  EXPECT_EQ(complaint(model, find_criterion("magnitude"), {}), "no InputError");  // needs none
 }
 
 }  // namespace

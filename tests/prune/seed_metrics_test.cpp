@@ -36,7 +36,7 @@ Statistics from_session(const Model& model, const Probes& probes, const std::vec
 }
 
 /// One channel's score in one activation [samples, C, H, W], as the seed's first version computed it.
-double by_definition(Criterion criterion, const std::vector<double>& values, int64_t channels, int64_t c) {
+double by_definition(const std::string& criterion, const std::vector<double>& values, int64_t channels, int64_t c) {
   const int64_t positions = std::ssize(values) / kSamples / channels;
   const auto mean_of = [&](int64_t n, int64_t channel) {
     double sum = 0;
@@ -56,9 +56,9 @@ double by_definition(Criterion criterion, const std::vector<double>& values, int
     for (int64_t k = 0; k < channels; ++k) largest = std::max(largest, mean_of(n, k));
   }
   const double normalized = largest > 0 ? mean / largest : 0;
-  if (criterion == Criterion::kFrequency) return fired;
-  if (criterion == Criterion::kNormalizedMean) return normalized;
-  if (criterion == Criterion::kMeanAbsolute) return absolute;
+  if (criterion == "frequency") return fired;
+  if (criterion == "normalized_mean") return normalized;
+  if (criterion == "mean_absolute") return absolute;
   return std::sqrt(std::max(0.0, normalized * fired));
 }
 
@@ -77,8 +77,8 @@ TEST(SeedMetrics, EqualTheirDefinitionsOverStoredActivations) {
     const std::vector<uint8_t> pixels = tiny_pixels(model.graph.input_shape(), kSamples, 2);
     const ReferenceValues run = run_reference(model, pixels, kSamples);
     for (const Tap tap : {Tap::kRelu, Tap::kConv}) {
-      for (const Criterion criterion :
-           {Criterion::kFrequency, Criterion::kNormalizedMean, Criterion::kMeanAbsolute, Criterion::kCombined}) {
+      for (const std::string name : {"frequency", "normalized_mean", "mean_absolute", "combined"}) {
+        const Criterion& criterion = find_criterion(name);
         const Statistics statistics = from_session(model, probes_for(criterion, model.graph, tap), pixels);
         const auto got = score_channels(model, groups, criterion, statistics, 0);
         for (size_t g = 0; g < groups.size(); ++g) {
@@ -88,14 +88,14 @@ TEST(SeedMetrics, EqualTheirDefinitionsOverStoredActivations) {
           for (int64_t c = 0; c < group.channels; ++c) {
             double sum = 0;  // signed squares over the group's taps
             for (const ValueId t : group.taps) {
-              const double s = by_definition(criterion, run.at(looked_at(model.graph, t, tap)), group.channels, c);
+              const double s = by_definition(name, run.at(looked_at(model.graph, t, tap)), group.channels, c);
               sum += s * std::fabs(s);
             }
             const double want = std::copysign(std::sqrt(std::fabs(sum)), sum);
             // Sums in f32 of fewer than 200 terms from an f32 forward; a root of a small difference loses half the digits.
             EXPECT_TRUE(std::fabs(got[g][at(c)] - want) <= 2e-3 * std::max(1.0, std::fabs(want)))
-                << name_of(criterion) << (tap == Tap::kConv ? " conv " : " relu ") << group.name << " channel " << c << ": "
-                << got[g][at(c)] << ", expected " << want;
+                << name << (tap == Tap::kConv ? " conv " : " relu ") << group.name << " channel " << c << ": " << got[g][at(c)]
+                << ", expected " << want;
           }
         }
       }
@@ -108,8 +108,8 @@ TEST(SeedMetrics, WandaIsTheProducersNormTimesItsMeanActivation) {
   const std::vector<Group> groups = find_groups(model.graph);
   const std::vector<uint8_t> pixels = tiny_pixels(model.graph.input_shape(), kSamples, 2);
   const ReferenceValues run = run_reference(model, pixels, kSamples);
-  const Statistics statistics = from_session(model, probes_for(Criterion::kWandaSeed, model.graph), pixels);
-  const auto got = score_channels(model, groups, Criterion::kWandaSeed, statistics, 0);
+  const Statistics statistics = from_session(model, probes_for(find_criterion("wanda-seed"), model.graph), pixels);
+  const auto got = score_channels(model, groups, find_criterion("wanda-seed"), statistics, 0);
   int64_t checked = 0;
   for (size_t g = 0; g < groups.size(); ++g) {
     const Group& group = groups[g];
@@ -136,16 +136,16 @@ TEST(SeedMetrics, WandaIsTheProducersNormTimesItsMeanActivation) {
 
 TEST(SeedMetrics, CriteriaAboutReadersRefuseTheTapConv) {
   const Graph graph = tiny_graph();
-  EXPECT_THROW((void)probes_for(Criterion::kStdConsumer, graph, Tap::kConv), UsageError);
-  EXPECT_THROW((void)probes_for(Criterion::kWanda, graph, Tap::kConv), UsageError);
-  EXPECT_EQ(probes_for(Criterion::kCombined, graph, Tap::kConv).tap, Tap::kConv);
-  EXPECT_TRUE(probes_for(Criterion::kMagnitudeL1, graph).empty());
+  EXPECT_THROW((void)probes_for(find_criterion("std-consumer"), graph, Tap::kConv), UsageError);
+  EXPECT_THROW((void)probes_for(find_criterion("wanda"), graph, Tap::kConv), UsageError);
+  EXPECT_EQ(probes_for(find_criterion("combined"), graph, Tap::kConv).tap, Tap::kConv);
+  EXPECT_TRUE(probes_for(find_criterion("magnitude-l1"), graph).empty());
 }
 
 TEST(SeedMetrics, L1MagnitudeAddsEveryCoupledWeightOnce) {
   const Model model = tiny_basic(2);
   const std::vector<Group> groups = find_groups(model.graph);
-  const auto got = score_channels(model, groups, Criterion::kMagnitudeL1, Statistics{}, 0);
+  const auto got = score_channels(model, groups, find_criterion("magnitude-l1"), Statistics{}, 0);
   for (size_t g = 0; g < groups.size(); ++g) {
     if (!groups[g].prunable) continue;
     double total = 0, want = 0;

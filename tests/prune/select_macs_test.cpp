@@ -83,7 +83,7 @@ TEST(SelectByCost, TakesWhereMacsAreCheapest) {
   const PrunePlan plan = select_channels(groups, costs, graph, target);
   ASSERT_EQ(plan.groups.size(), 1u);  // b alone is enough
   EXPECT_EQ(plan.groups[0].group, "b.relu");
-  EXPECT_NE(plan.target.find("scope=global"), std::string::npos);
+  EXPECT_NE(plan.target.find("scope=macs"), std::string::npos);
   // Equal shares leave 4*12 + 12*12 + 12*6 = 264 (x 36) + 18 MACs; a and c whole and b kept k: 4*16 + 16k + 8k, + 24.
   EXPECT_EQ(std::ssize(plan.groups[0].keep), 8);
   std::vector<int64_t> first(8);

@@ -24,7 +24,7 @@ PrunePlan in_rounds(const Model& dense, const ChannelTarget& target, int steps) 
   Model now = dense;
   for (int step = 1; step <= steps; ++step) {
     const std::vector<Group> groups = find_groups(now.graph);
-    const auto scores = score_channels(now, groups, Criterion::kMagnitude, {}, 0);
+    const auto scores = score_channels(now, groups, find_criterion("magnitude"), {}, 0);
     const PrunePlan plan = select_channels(groups, scores, now.graph, step_target(dense.graph, all, target, step, steps));
     now = apply(now, plan, host_resource());
     all = compose(all, plan);
@@ -45,7 +45,7 @@ TEST(Steps, EndWhereOneCutDoes) {
   const Model wide_model = with_parameters(build_resnet(wide), 3);
   for (const Model& dense : {tiny_basic(1), tiny_bottleneck(2), tiny_option_a(3), tiny_resnext(4), wide_model}) {
     const std::vector<Group> groups = find_groups(dense.graph);
-    const auto scores = score_channels(dense, groups, Criterion::kMagnitude, {}, 0);
+    const auto scores = score_channels(dense, groups, find_criterion("magnitude"), {}, 0);
     for (const int64_t round_to : {0, 1, 8}) {
       const ChannelTarget target{0.45, Scope::kLayer, round_to, {"layer2.0"}, {{"relu", 0.7}}};
       const auto once = kept(select_channels(groups, scores, dense.graph, target));
@@ -71,7 +71,7 @@ TEST(Steps, ABudgetOfMacsIsPartOfWhatEqualSharesLeave) {
   const Model dense = tiny_basic(1);
   const std::vector<Group> groups = find_groups(dense.graph);
   const auto left_by = [&](double share) {  // equal shares, to the channel
-    const auto scores = score_channels(dense, groups, Criterion::kMagnitude, {}, 0);
+    const auto scores = score_channels(dense, groups, find_criterion("magnitude"), {}, 0);
     const PrunePlan plan = select_channels(groups, scores, dense.graph, {share, Scope::kLayer, 1, {}, {}});
     return static_cast<double>(macs(apply(dense, plan, host_resource()).graph));
   };

@@ -28,8 +28,8 @@ std::vector<float> whole(const Model& model, ValueId to, const std::vector<uint8
   ArraySource source(pixels, kSamples);
   Trail trail(source, options_of(kSamples), {}, host_resource());
   std::vector<float> all;
-  const std::array<Way, 1> ways{Way{&model, 0, to}};
-  trail.pass(ways, [&](int64_t, std::span<const std::span<const float>> values) {
+  const std::array<PassOutput, 1> outputs{PassOutput{&model, 0, to}};
+  trail.pass(outputs, [&](int64_t, std::span<const std::span<const float>> values) {
     all.insert(all.end(), values[0].begin(), values[0].end());
   });
   return all;
@@ -76,8 +76,8 @@ TEST(Trail, EveryValueIsTheSameFromWhereverItStarts) {
         const std::vector<float> want = whole(model, from, pixels);
         for (const ValueId to : {from, graph.output()}) {
           std::vector<float> got[2];
-          const std::array<Way, 2> ways{Way{&model, 1, to}, Way{&model, 0, from}};
-          EXPECT_EQ(trail.pass(ways,
+          const std::array<PassOutput, 2> outputs{PassOutput{&model, 1, to}, PassOutput{&model, 0, from}};
+          EXPECT_EQ(trail.pass(outputs,
                                [&](int64_t samples, std::span<const std::span<const float>> values) {
                                  EXPECT_LE(samples, 3);
                                  for (size_t i = 0; i < 2; ++i) got[i].insert(got[i].end(), values[i].begin(), values[i].end());

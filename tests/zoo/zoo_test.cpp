@@ -61,7 +61,7 @@ struct TemporaryFile {
 void cut_save_load_run(const Net& net) {
   const Model dense = random_model(net);
   const std::vector<Group> groups = find_groups(dense.graph);
-  const auto scores = score_channels(dense, groups, Criterion::kMagnitude, {}, 0);
+  const auto scores = score_channels(dense, groups, find_criterion("magnitude"), {}, 0);
   const PrunePlan plan = select_channels(groups, scores, dense.graph, {0.3, Scope::kLayer, 1, {}, {}});
   int64_t prunable = 0;
   for (const Group& group : groups) prunable += group.prunable ? 1 : 0;

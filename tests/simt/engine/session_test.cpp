@@ -13,6 +13,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "core/hint.h"
 #include "core/runtime.h"
 #include "core/sums.h"
 #include "tests/golden/session_support.h"
@@ -65,12 +66,13 @@ class SimtSession : public ::testing::Test {
     }
     return text;
   }
-  [[nodiscard]] std::string error_of_session() const {
+  [[nodiscard]] std::string error_of_session() const { return error_and_hint().first; }
+  [[nodiscard]] std::pair<std::string, std::optional<Hint>> error_and_hint() const {
     try {
       const Session session(model_, options_);
-      return "none";
+      return {"none", std::nullopt};
     } catch (const Error& error) {
-      return error.what();
+      return {error.what(), hint_of(error)};
     }
   }
 
@@ -105,10 +107,10 @@ TEST_F(SimtSession, SplitsWhereThatIsFasterOrNothingElseIsToBeHadAndSaysWhy) {
   EXPECT_THAT(text, Not(HasSubstr(", fused")));
   for (simt::Engine& engine : engines) engine.no_build = "CUDNN_STATUS_NOT_SUPPORTED";
   simt::set_engines(engines);
-  const std::string error = error_of_session();
+  const auto [error, hint] = error_and_hint();
   EXPECT_THAT(error, HasSubstr("convolution 'conv1'"));
   EXPECT_THAT(error, HasSubstr("eng7_k2=1: CUDNN_STATUS_NOT_SUPPORTED"));
-  EXPECT_THAT(error, HasSubstr("--device cpu"));
+  EXPECT_EQ(hint, Hint::kOtherPrecision);
 }
 
 TEST_F(SimtSession, WritesOverAResidualOnlyWhereTheEngineIsRightThen) {
@@ -357,7 +359,7 @@ TEST_F(SimtSession, AFaultIsNamedWhereverItComesAndOnlyANewProcessHelps) {
 TEST_F(SimtSession, WhatIsMissingIsNamedWithWhatToDo) {
   simt::reboot({.devices = 0});
   EXPECT_THAT(error_of_session(), HasSubstr("no NVIDIA GPU is visible"));
-  EXPECT_THAT(error_of_session(), HasSubstr("--device cpu"));
+  EXPECT_THAT(error_of_session(), HasSubstr("run on the CPU"));
   simt::reboot({.driver_version = 0, .refusal = cudaErrorInsufficientDriver});
   EXPECT_THAT(error_of_session(), HasSubstr("no NVIDIA driver"));
   simt::reboot({.driver_version = 12020, .refusal = cudaErrorInsufficientDriver});
