@@ -48,7 +48,6 @@ CutOptions options_for(CutOptions what, const Dense& dense, Context& context) {
   what.seed = context.common().seed;
   what.memory = &context.memory();
   what.memory_left = [&context] { return context.memory_left(); };
-  if (dense.evaluation) what.evaluation_hash = to_hex(content_hash(*dense.evaluation));
   return what;
 }
 
@@ -82,8 +81,9 @@ Dense load_dense(const CutInput& input, Context& context) {
   return dense;
 }
 
-CutResult cut_to_file(const Dense& dense, const Evidence& evidence, const CutOptions& options, const std::string& out,
+CutResult cut_to_file(const Dense& dense, const Evidence& evidence, CutOptions options, const std::string& out,
                       Context& context) {
+  options.evaluation_hash = to_hex(content_hash(*dense.evaluation));
   CutNotes notes(context);
   CutResult result;
   try {

@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 
@@ -53,7 +52,7 @@ class CutNotes : public CutObserver {
   Context& context_;
 };
 
-/// `what` with the command's device, batch, seed and memory; for cuts of `dense`, whose evaluation data it names.
+/// `what` with the command's device, batch, seed and memory, for cuts of `dense`.
 [[nodiscard]] CutOptions options_for(CutOptions what, const Dense& dense, Context& context);
 /// A run of the recipe on the dense network's data.
 [[nodiscard]] CutRun run_of(const Dense& dense, const CutOptions& options, CutObserver& observer);
@@ -67,8 +66,9 @@ struct CutResult {
   size_t dense_file_bytes = 0;
   size_t pruned_file_bytes = 0;
 };
-/// Cuts and saves to `out`. UsageError if nothing would go; the file is written last and whole.
-[[nodiscard]] CutResult cut_to_file(const Dense& dense, const Evidence& evidence, const CutOptions& options,
-                                    const std::string& out, Context& context);
+/// Cuts, measures on the evaluation data, which must be there, and saves to `out`. UsageError if nothing would go; the file is
+/// written last and whole.
+[[nodiscard]] CutResult cut_to_file(const Dense& dense, const Evidence& evidence, CutOptions options, const std::string& out,
+                                    Context& context);
 
 }  // namespace elek::cli

@@ -65,7 +65,7 @@ class Sweeper final : public CutObserver {
   void measure_job(const Job& job, const std::string& name);
   void add(SweepResult& result, const Measured& measured, size_t draws) const;
   [[nodiscard]] Work work_of(const PrunePlan& plan);
-  [[nodiscard]] CutRun run() { return run_of(sweep_.dense, options_, *this); }
+  [[nodiscard]] CutRun cut_run() { return run_of(sweep_.dense, options_, *this); }
 
   const SweepSpec& spec_;
   Context& context_;
@@ -87,7 +87,7 @@ Work Sweeper::work_of(const PrunePlan& plan) {
   Work work{share * static_cast<double>(dense.measured.accuracy.samples), {}};
   for (const Repair repair : spec_.repairs) {
     double passes = reestimates(repair) ? kReestimateCost * share : 0;
-    if (refits(repair)) passes += forecast_refit(dense.model, model, plan, run()).dense_passes;
+    if (refits(repair)) passes += forecast_refit(dense.model, model, plan, cut_run()).dense_passes;
     work.repairs.push_back(passes * calibration);
   }
   return work;
@@ -176,7 +176,7 @@ void Sweeper::measure_job(const Job& job, const std::string& name) {
   SweepPoint& point = sweep_.points[job.point];
   const Dense& dense = sweep_.dense;
   const size_t draws = point.criterion->traits().uses_seed ? static_cast<size_t>(spec_.draws) : 1;
-  const Applied applied = apply_checked(dense.model, job.plan, run());
+  const Applied applied = apply_checked(dense.model, job.plan, cut_run());
   now_ = job.work;
   if (!(applied.equivalence.difference / applied.equivalence.bound < point.equivalence.difference / point.equivalence.bound)) {
     point.equivalence = applied.equivalence;
@@ -190,9 +190,10 @@ void Sweeper::measure_job(const Job& job, const std::string& name) {
     SweepResult& result = point.results[r];
     bar_->set_label(name + ", " + (result.repair == Repair::kNone ? "just pruned" : name_of(result.repair)));
     result_ = r;
-    const Model model =
-        result.repair == Repair::kNone ? applied.model : repaired(dense.model, applied.model, job.plan, result.repair, run());
-    add(result, measure(model, run(), CutWork::kRepaired), draws);
+    const Model model = result.repair == Repair::kNone
+                            ? applied.model
+                            : repaired(dense.model, applied.model, job.plan, result.repair, cut_run());
+    add(result, measure(model, cut_run(), CutWork::kRepaired), draws);
   }
 }
 

@@ -10,6 +10,7 @@
 #include <memory>
 #include <set>
 
+#include "core/at.h"
 #include "core/error.h"
 #include "core/runtime.h"
 #include "tests/prune/networks.h"
@@ -22,8 +23,6 @@ namespace {
 using testing::HasSubstr;
 
 constexpr int64_t kSamples = 2;
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 /// Channels of the value that the plan removes, from the groups' definition.
 std::set<int64_t> removed_channels(const Graph& graph, const PrunePlan& plan, ValueId value) {

@@ -10,14 +10,13 @@
 #include <cstring>
 #include <limits>
 
+#include "core/at.h"
 #include "core/error.h"
 #include "core/runtime.h"
 #include "tests/prune/double_fit.h"
 
 namespace elek::test {
 namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 /// One reader as plain numbers: columns u of `samples` samples, the last one 1, and its fit w [n][outputs].
 struct Problem {

@@ -4,14 +4,13 @@
 #include <algorithm>
 #include <memory>
 
+#include "core/at.h"
 #include "core/error.h"
 #include "core/runtime.h"
 #include "tests/support/models.h"
 
 namespace elek::test {
 namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 float small_integer(Random& random, int64_t low, int64_t high) {
   return static_cast<float>(low + static_cast<int64_t>(random.below(static_cast<uint64_t>(high - low + 1))));

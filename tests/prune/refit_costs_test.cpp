@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/at.h"
 #include "core/error.h"
 #include "tests/prune/array_source.h"
 #include "tests/prune/double_fit.h"
@@ -16,8 +17,6 @@
 
 namespace elek::test {
 namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 constexpr int64_t kSamples = 14;  // in batches of 6, 6, 2
 

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/at.h"
 #include "core/error.h"
 #include "prune/apply.h"
 #include "tests/prune/array_source.h"
@@ -22,8 +23,6 @@ namespace elek::test {
 namespace {
 
 using testing::HasSubstr;
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 constexpr int64_t kSamples = 14;  // in batches of 6, 6, 2
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/at.h"
 #include "core/error.h"
 #include "engine/session.h"
 #include "graph/passes.h"
@@ -20,8 +21,6 @@ namespace elek::test {
 namespace {
 
 constexpr int64_t kSamples = 5;
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 Statistics from_session(const Model& model, const Probes& probes, const std::vector<uint8_t>& pixels) {
   SessionOptions options;

@@ -5,14 +5,13 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/at.h"
 #include "core/runtime.h"
 #include "prune/select.h"
 #include "tests/prune/networks.h"
 
 namespace elek::test {
 namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
 
 /// input -> a (16) -> b (16) -> c (8) -> pool -> fc; all 1x1.
 Graph chain() {
