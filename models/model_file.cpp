@@ -160,7 +160,7 @@ Model load_model(const SafetensorsFile& file, MemoryResource& resource) {
   const auto json = file.metadata().find(kKey);
   if (json == file.metadata().end()) {
     throw Hinted<InputError>(Hint::kImportWeights,
-                             path + ": expected a model file of elek, found plain " +
+                             file.where() + ": expected a model file of elek, found plain " +
                                  (file.metadata().contains("elek.statistics") ? "statistics" : "weights") +
                                  " (no \"elek\" in its metadata)");
   }
