@@ -6,6 +6,24 @@
 
 namespace elek::backends {
 
+kernels::Normalisation WatchedMoments::normalisation(const std::byte* weights_slab, std::byte* statistics_slab) const {
+  kernels::Normalisation n;
+  n.channels = channels;
+  n.mean = reinterpret_cast<double*>(statistics_slab + statistics);
+  n.variance = n.mean + channels;
+  n.variance_unbiased = n.variance + channels;
+  n.mean_total = n.variance_unbiased + channels;
+  n.variance_total = n.mean_total + channels;
+  n.scale = reinterpret_cast<float*>(n.variance_total + channels);
+  n.shift = n.scale + channels;
+  n.old_mean = reinterpret_cast<const double*>(weights_slab + parameters);
+  n.old_variance = n.old_mean + channels;
+  n.gamma = reinterpret_cast<const float*>(n.old_variance + channels);
+  n.beta = n.gamma + channels;
+  n.eps = eps;
+  return n;
+}
+
 BatchMoments WatchedMoments::average(const double* sums, int64_t batches) const {
   BatchMoments made;
   made.batch_norm = batch_norm;

@@ -13,6 +13,7 @@
 #include "backends/backend.h"
 #include "core/error.h"
 #include "graph/op.h"
+#include "kernels/common/moments.h"
 #include "kernels/common/tap_norm_plan.h"
 
 namespace elek::backends {
@@ -114,6 +115,8 @@ struct WatchedMoments {
   [[nodiscard]] size_t statistics_bytes() const noexcept {
     return static_cast<size_t>(channels) * (5 * sizeof(double) + 2 * sizeof(float));
   }
+  /// What computes scale and shift and adds to the sums, over this layer's arrays in the two slabs.
+  [[nodiscard]] kernels::Normalisation normalisation(const std::byte* weights_slab, std::byte* statistics_slab) const;
   /// What averaging gives of the two sums ([C] each, one behind the other) after `batches` batches.
   [[nodiscard]] BatchMoments average(const double* sums, int64_t batches) const;
 };

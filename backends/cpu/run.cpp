@@ -237,36 +237,15 @@ void CpuExecutable::finish(const Step& step, const ActivationView<Z>& z, const A
   kernels::cpu::run_epilogue(epilogue, notes_.threads);
 }
 
-/// Batch-norm re-estimation: normalise by this batch's own moments, and add them to the average.
+/// Batch-norm re-estimation: normalise by the moments of this batch, and add them to the average.
 template <typename Z, typename Y>
 void CpuExecutable::normalise_by_batch_moments(size_t index, const ActivationView<Z>& z, const ActivationView<Y>& y,
                                                const Y* residual) {
   const Step& step = notes_.steps[index];
   const WatchedMoments& m = notes_.batch_moments[static_cast<size_t>(step.batch_moment)];
-  const auto channels = static_cast<size_t>(m.channels);
-  double* mean = doubles_at(statistics_, m.statistics);
-  double* variance = mean + channels;
-  double* unbiased = variance + channels;
-  double* mean_sum = unbiased + channels;
-  double* variance_sum = mean_sum + channels;
-  auto* scale = reinterpret_cast<float*>(variance_sum + channels);
-  const double* old_mean = doubles_at(weights_, m.parameters);
-  const auto* gamma = reinterpret_cast<const float*>(old_mean + 2 * channels);
-  kernels::cpu::batch_moments(z, {mean, variance, unbiased}, workspace(index) + step.moments_offset, notes_.threads);
-  kernels::Normalisation n;
-  n.channels = m.channels;
-  n.mean = mean;
-  n.variance = variance;
-  n.variance_unbiased = unbiased;
-  n.old_mean = old_mean;
-  n.old_variance = old_mean + channels;
-  n.gamma = gamma;
-  n.beta = gamma + channels;
-  n.eps = m.eps;
-  n.scale = scale;
-  n.shift = scale + channels;
-  n.mean_total = mean_sum;
-  n.variance_total = variance_sum;
+  const kernels::Normalisation n = m.normalisation(at(weights_, 0), at(statistics_, 0));
+  kernels::cpu::batch_moments(z, {n.mean, n.variance, n.variance_unbiased}, workspace(index) + step.moments_offset,
+                              notes_.threads);
   kernels::cpu::normalise_by_moments(n);
   finish(step, z, y, n.scale, n.shift, residual);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Binding: the four device slabs and the pinned slots are allocated, parameters are converted into the weights slab on the
 // device, one pass is run to load every kernel, and the pass is recorded. Each slab is one allocation, made in an order that
-// leaves nothing behind when one fails: buffers free themselves. Tests: tests/gpu/session_*_test.cpp. HAS NOT RUN ON A GPU YET.
+// leaves nothing behind when one fails: buffers free themselves. Tests: tests/gpu/session_*_test.cpp.
 #include <algorithm>
 #include <cstdlib>
 #include <string_view>

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A bound cuDNN program: weights, arena, statistics and staging on the device, two pinned slots on the host, and the pass over
-// the steps: recorded once as a CUDA graph for a full micro-batch and replayed; run step by step for fewer samples, where no
-// sum may be taken inside a convolution (it would count what lies beyond them). The same function enqueues both. Nothing here
-// allocates from a memory resource once the constructor is done. Tests: tests/gpu/session_*_test.cpp. HAS NOT RUN ON A GPU YET.
+// A program bound to a GPU: weights, arena, statistics and staging on the device, two pinned slots on the host, and the pass
+// over the steps: recorded once as a CUDA graph for a full micro-batch and replayed; run step by step for fewer samples, where
+// no sum may be taken inside a convolution (it would count what lies beyond them). The same function enqueues both. Nothing
+// here allocates from a memory resource once the constructor is done. Tests: tests/gpu/session_*_test.cpp. HAS NOT RUN ON A GPU
+// YET.
 #pragma once
 
 #include <array>

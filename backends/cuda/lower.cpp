@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lowering, first half: layouts and last acts (the rest: graph_lowerer.h). Kernels and slabs: lower_kernels.cpp. Every value is
-// NHWC with its channels padded to 16 bytes; a whole batch runs at once unless a micro-batch is asked for. Tests:
+// Lowering, first part: layouts and epilogues (the rest: graph_lowerer.h, lower_kernels.cpp, slabs.cpp). Every value is NHWC
+// with its channels padded to 16 bytes; a whole batch runs at once unless a micro-batch is asked for. Tests:
 // tests/deviceless/lower_test.cpp
 #include "backends/cuda/lower.h"
 
@@ -9,15 +9,6 @@
 #include "core/error.h"
 
 namespace elek::backends::cuda {
-
-Staging lay_out_staging(const Program& program, const Notes& notes) {
-  const auto samples = static_cast<size_t>(program.micro_batch);
-  Staging made;
-  for (size_t& pixels : made.pixels) pixels = reserve(made.bytes, static_cast<size_t>(notes.input_shape.elements()) * samples);
-  const ImageShape& output = program.tensors[static_cast<size_t>(notes.output)].shape;
-  made.output = reserve(made.bytes, static_cast<size_t>(output.elements()) * samples * sizeof(float));
-  return made;
-}
 
 Lowerer::Lowerer(const Model& model, const FusedGraph& fused, const LowerOptions& options, const Target& target)
     : GraphLowerer(model, fused, options), target_(target), plans_(target) {}
@@ -33,7 +24,7 @@ void Lowerer::lower() {
   add_steps();
   resolve_probes();
   decide_batch_norm();
-  decide_last_acts();
+  decide_epilogues();
   build_convolutions();
   share_storages([](const Step& step) { return step.adds_in_place; });
   build_rest();
@@ -51,7 +42,7 @@ void Lowerer::lay_out(ProgramTensor& t, const FusedNode* node, Kind kind) const 
 }
 
 /// cuBLASLt alone leaves the padding channels of its result as they are: only where nothing reads them.
-void Lowerer::decide_last_acts() {
+void Lowerer::decide_epilogues() {
   for (Step& step : notes.steps) {
     if (step.kind != Kind::kLinear) continue;
     const bool answer = step.output == notes.output && tensor(step.output).dtype == DType::kF32;

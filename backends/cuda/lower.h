@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lowering for cuDNN: from fused steps to a Program with the bytes that this backend really needs, and Notes on how to run it.
+// Lowering for a GPU: from fused steps to a Program with the bytes that this backend really needs, and Notes on how to run it.
 // Tests: tests/deviceless/lower_test.cpp
 #pragma once
 
@@ -31,7 +31,7 @@ class Lowerer final : public GraphLowerer<Notes> {
   // lower.cpp
   void lay_out(ProgramTensor& tensor, const FusedNode* node, Kind kind) const override;
   [[nodiscard]] bool lies_flat(const ProgramTensor& tensor) const override { return tensor.shape.positions() == 1; }
-  void decide_last_acts();
+  void decide_epilogues();
   // lower_kernels.cpp
   [[nodiscard]] Wanted wanted_of(size_t step) const;
   void build_convolutions();
@@ -42,6 +42,7 @@ class Lowerer final : public GraphLowerer<Notes> {
   void build_linear(size_t step);
   void build_rest();
   void reserve_workspace(size_t step, size_t library_bytes);
+  // slabs.cpp
   void reserve_slabs();
   void reserve_parameters(size_t step);
   void reserve_statistics();

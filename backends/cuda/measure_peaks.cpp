@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The product is cuBLASLt's, as the classifier's is; the copies are the driver's own, which go through the same memory as any
-// kernel. A copy inside the L2 cache is bounded by the cache. HAS NOT RUN ON A GPU YET.
+// kernel. A copy inside the L2 cache is bounded by the cache.
 #include "backends/cuda/measure_peaks.h"
 
 #include <cuda_runtime_api.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A GPU's peaks, timed. HAS NOT RUN ON A GPU YET.
+// A GPU's peaks, timed.
 #pragma once
 
 #include "core/memory/resource.h"

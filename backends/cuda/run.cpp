@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Running: pixels on the copy stream into one of two device buffers, the pass on the session's stream, logits back into pinned
-// memory. Tests: tests/gpu/session_*_test.cpp. HAS NOT RUN ON A GPU YET.
+// memory. Tests: tests/gpu/session_*_test.cpp.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -232,21 +232,7 @@ void CudaExecutable::finish(size_t index, const View& z, const View& y, const fl
 void CudaExecutable::normalise_by_batch_moments(size_t index, const View& z, const View& y) {
   const Step& step = notes_.steps[index];
   const WatchedMoments& m = notes_.batch_moments[static_cast<size_t>(step.batch_moment)];
-  const int64_t channels = m.channels;
-  kernels::Normalisation n;
-  n.channels = channels;
-  n.mean = typed<double>(statistics_, m.statistics);
-  n.variance = n.mean + channels;
-  n.variance_unbiased = n.variance + channels;
-  n.mean_total = n.variance_unbiased + channels;
-  n.variance_total = n.mean_total + channels;
-  n.scale = reinterpret_cast<float*>(n.variance_total + channels);
-  n.shift = n.scale + channels;
-  n.old_mean = typed<const double>(weights_, m.parameters);
-  n.old_variance = n.old_mean + channels;
-  n.gamma = reinterpret_cast<const float*>(n.old_variance + channels);
-  n.beta = n.gamma + channels;
-  n.eps = m.eps;
+  const kernels::Normalisation n = m.normalisation(at(weights_, 0), at(statistics_, 0));
   k::launch_batch_moments(z, {n.mean, n.variance, n.variance_unbiased}, workspace(index, step.moments_offset),
                           step.moments_bytes, stream_->get());
   k::launch_normalisation(n, stream_->get());

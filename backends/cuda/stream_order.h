@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // CudaStreamOrder: the Pool's marks on a device are events, made once and used again. Tests: tests/gpu/backend_pool_test.cpp.
-// HAS NOT RUN ON A GPU YET.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests: tests/gpu/backend_conv_test.cpp. HAS NOT RUN ON A GPU YET.
+// Tests: tests/gpu/backend_conv_test.cpp.
 #include "backends/cuda/cudnn/in_place.h"
 
 #include <vector>

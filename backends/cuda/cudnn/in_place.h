@@ -2,7 +2,7 @@
 // May a plan write its result over its residual? cuDNN does not promise it (its graphs may not even say so: an output that is
 // an input is refused as a cycle), and nearly every kernel can: it reads an element of the residual just before it writes that
 // one. So each plan is tried on the device, several times, against itself with a residual apart. Tests:
-// tests/gpu/backend_conv_test.cpp. HAS NOT RUN ON A GPU YET.
+// tests/gpu/backend_conv_test.cpp.
 #pragma once
 
 #include <string>
