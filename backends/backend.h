@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/batch_source.h"
@@ -114,6 +115,9 @@ struct BackendEntry {
   bool built_in = false;  // this build has the backend, whether the device is there or not
   /// Sessions may start from values in place of pixels (Executable::run_values).
   bool starts_from_values = false;
+  /// A hash of the sources of our kernels that are timed. What is kept of times on disk is kept under it, so that times of
+  /// other sources are never found. Empty where only a library's kernels are timed.
+  std::string_view timed_sources;
   Support (*supports)(Precision precision) = nullptr;
   // DeviceError, saying what is missing, if the backend is not built in or the device is not there.
   std::unique_ptr<Backend> (*make)(const Device& device) = nullptr;

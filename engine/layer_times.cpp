@@ -7,6 +7,7 @@
 #include <limits>
 #include <utility>
 
+#include "backends/backend.h"
 #include "backends/plan_cache.h"
 #include "core/error.h"
 #include "core/memory/tensor.h"
@@ -50,12 +51,13 @@ double LayerTimes::us(const ImageShape& input, const Conv2dAttrs& conv) {
                               std::to_string(conv.kernel) + " stride " + std::to_string(conv.stride) + " padding " +
                               std::to_string(conv.padding) + " groups " + std::to_string(conv.groups);
   if (const auto found = known_.find(problem); found != known_.end()) return found->second;
-  const bool on_host = options_.memory != nullptr && options_.memory->device() == Device{};
+  const bool on_host = options_.memory != nullptr && is_host(options_.memory->device());
   const Model model = network_of(input, conv, on_host ? *options_.memory : host_resource());
-  // The kernel's name says library and instruction set; a GPU's program is lowered to be known at all.
+  // The kernel's name says library and instruction set. On a GPU the name is known only once the network is lowered.
   const std::string key = "layer " + backends::processor_name() + " " + to_string(options_.device) + " " +
                           std::string(name_of(options_.precision)) + " threads " + std::to_string(options_.threads) + " | " +
-                          problem + " | " + estimate_memory(model, options_).program.steps.at(1).kernel;
+                          problem + " | " + estimate_memory(model, options_).program.steps.at(1).kernel + " " +
+                          std::string(backend_of(options_.device.kind).timed_sources);
   const backends::PlanCache cache(backends::PlanCache::default_directory());
   if (const auto entry = cache.load(key); entry && entry.value().time_us > 0) {
     return known_[problem] = entry.value().time_us;

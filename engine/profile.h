@@ -31,8 +31,9 @@ struct Roof {
   double us = 0;
   Bound bound = Bound::kNothing;
 };
-/// max(kernel_flops / peak, activations / copying a set of one slice's activations and weights + weights / reading a set of
-/// session_bytes): from one run to the next a weight's place is where everything else of the session has passed.
+/// The larger of two times: that of computing, kernel_flops / peak, and that of moving. Moving takes activations / the bandwidth
+/// of copying a set as large as one slice's activations and weights, plus weights / the bandwidth of reading a set of
+/// session_bytes: between two uses of a weight all other memory of the session passes through the caches.
 /// `slices` = slices that the work was done in.
 [[nodiscard]] Roof roof_of(const StepWork& work, int64_t slices, double session_bytes, const Peaks& peaks);
 

@@ -65,6 +65,7 @@ BackendEntry entry() noexcept {
   made.kind = DeviceKind::kCpu;
   made.built_in = true;
   made.starts_from_values = true;
+  made.timed_sources = timed_sources();
   made.supports = supports;
   made.make = [](const Device&) -> std::unique_ptr<Backend> { return std::make_unique<CpuBackend>(); };
   made.memory = [](const Device&) -> MemoryResource& { return host_resource(); };

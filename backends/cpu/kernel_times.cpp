@@ -83,6 +83,8 @@ void KernelTimes::add(const std::string& key, const ConvTimes& times) {
   }
 }
 
+std::string_view timed_sources() noexcept { return kKernelSourcesHash; }
+
 std::string machine_key(int threads) {
   return "cpu " + processor_name() + " | threads " + std::to_string(threads) + " | " + library_name() + ", kernels " +
          kKernelSourcesHash + " " + kernels::cpu::instruction_set();

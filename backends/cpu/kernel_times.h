@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the kernels that fit a convolution took on this machine, in memory and on disk, and who wins. Tests:
-// tests/backends/kernel_times_test.cpp
+// How long the kernels that fit a convolution took on this machine, kept in memory and on disk, and which of them wins.
+// Tests: tests/backends/kernel_times_test.cpp
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "backends/cpu/conv_kernel.h"
 #include "backends/plan_cache.h"
 
 namespace elek::backends::cpu {
 
-/// Microseconds a run of one slice, by algorithm; 0 = not to be had.
+/// Microseconds a run of one slice, by algorithm; 0 where the algorithm does not fit or was not timed.
 class ConvTimes {
  public:
   [[nodiscard]] double of(ConvAlgorithm algorithm) const noexcept { return us_[static_cast<size_t>(algorithm)]; }
@@ -42,8 +43,10 @@ class KernelTimes {
   std::map<std::string, ConvTimes> known_;
 };
 
-/// What every key begins with: the processor, and the versions of the kernels that are timed. Times of another machine or of
-/// other kernels have another key.
+/// As BackendEntry::timed_sources.
+[[nodiscard]] std::string_view timed_sources() noexcept;
+/// What every key begins with: the processor, oneDNN's version and timed_sources(). Times of another machine or of other kernels
+/// have another key.
 [[nodiscard]] std::string machine_key(int threads);
 
 }  // namespace elek::backends::cpu

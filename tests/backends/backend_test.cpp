@@ -39,6 +39,8 @@ TEST(BackendTable, TheCpuSaysWhatItCanDo) {
   const BackendEntry& cpu = backend_of(DeviceKind::kCpu);
   EXPECT_TRUE(cpu.built_in);
   EXPECT_TRUE(cpu.starts_from_values);
+  EXPECT_EQ(cpu.timed_sources.find_first_not_of("0123456789abcdef"), std::string_view::npos);
+  EXPECT_EQ(cpu.timed_sources.size(), 16U);
   EXPECT_EQ(&cpu.memory({}), &host_resource());
   EXPECT_EQ(&cpu.stream_order({}), &host_order());
   EXPECT_EQ(&cpu.make({})->default_memory(), &host_resource());

@@ -8,7 +8,9 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
+#include "backends/backend.h"
 #include "prune/staircase.h"
 #include "tests/support/models.h"
 
@@ -49,6 +51,19 @@ TEST_F(LayerTimesTest, AreTakenOnceAndKept) {
   LayerTimes again(options_);
   EXPECT_GT(again.us(input, conv), 0);
   EXPECT_EQ(again.measured(), 1) << "what is corrupt is timed anew";
+}
+
+/// A cached time belongs to the kernels that were timed: the key holds the hash of their sources, and no other key is read.
+TEST_F(LayerTimesTest, AreKeptUnderTheKernelsSources) {
+  LayerTimes times(options_);
+  EXPECT_GT(times.us({24, 9, 7}, {40, 3, 1, 1, 1, false}), 0);
+  const std::string hash(backend_of(DeviceKind::kCpu).timed_sources);
+  ASSERT_EQ(hash.size(), 16U);
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ + "/plans")) {
+    std::ifstream file(entry.path(), std::ios::binary);
+    const std::string bytes((std::istreambuf_iterator<char>(file)), {});
+    EXPECT_NE(bytes.find(hash), std::string::npos) << "the entry's key";
+  }
 }
 
 TEST_F(LayerTimesTest, AGroupIsTheSumOfItsConvolutions) {
