@@ -72,7 +72,8 @@ void Lowerer::choose_convolution(size_t i) {
   step.times_key = times_key(machine_key(notes.threads), conv);
   if (const ConvTimes* times = choosing_.times->find(step.times_key)) {
     step.timed = true;
-    step.algorithm = times->winner(step.algorithm);
+    const ConvAlgorithm winner = times->winner(step.algorithm);
+    step.algorithm = may_run(i, winner) ? winner : ConvAlgorithm::kLibrary;  // a file may say anything: the library always fits
     program.steps[i].choice = "timed: " + times->text();
   } else if (choosing_.tried && may_run(i, *choosing_.tried)) {
     step.algorithm = *choosing_.tried;
