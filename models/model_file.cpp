@@ -121,7 +121,7 @@ void fill(const SafetensorsFile& file, const std::vector<Filling>& all) {
 }  // namespace
 
 Parameters load_weights(const SafetensorsFile& file, const Graph& graph, MemoryResource& resource) {
-  ELEK_CHECK(resource.device() == Device{},
+  ELEK_CHECK(is_host(resource.device()),
              "parameters are loaded to the host, the resource is of " + to_string(resource.device()));
   std::map<std::string, const SafetensorsFile::Entry*> given = detail::entries_by_name(file);
   Parameters parameters;

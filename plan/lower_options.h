@@ -30,8 +30,8 @@ struct LowerOptions {
   int threads = 0;                        // CPU threads; 0 = all
   Probes probes;                          // what is watched
   BatchNorm batch_norm = BatchNorm::kFold;
-  /// With kApart: normalise each layer by its own batch's moments and average them (batch-norm re-estimation); the whole batch
-  /// then runs in one slice. Off: by the stored running statistics.
+  /// With kApart: normalise each layer by the moments of the batch and average them (batch-norm re-estimation); the whole batch
+  /// is then one micro-batch. Off: by the stored running statistics.
   bool batch_moments = false;
   bool deterministic = false;           // the CPU's kernels always are, for a fixed number of threads
   Winograd winograd = Winograd::kAuto;  // CPU only; deterministic turns it off
@@ -39,7 +39,7 @@ struct LowerOptions {
   /// out the same again asks for kRule. deterministic, a forced winograd, batch norm kept apart and keep_values mean kRule.
   KernelChoice kernels = KernelChoice::kRule;
   /// Debugging and tests: every stored value keeps its own storage until the next run, so that stored_value() can read it. The
-  /// whole batch then runs in one slice and nothing is computed in place.
+  /// whole batch is then one micro-batch and nothing is computed in place.
   bool keep_values = false;
   /// Where the memory comes from: the session's, and what lowering needs for a moment to time kernels. Null = the device's own.
   MemoryResource* memory = nullptr;

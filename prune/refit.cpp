@@ -150,7 +150,7 @@ Model refit(const Model& dense, const Model& pruned, const PrunePlan& plan, Batc
             const SessionOptions& options, const Progress& progress, const RefitOptions& how) {
   const int threads = thread_count(options.threads);
   // Moments, kept activations and parameters live on the host whatever device runs the networks.
-  const bool on_host = options.memory != nullptr && options.memory->device() == Device{};
+  const bool on_host = options.memory != nullptr && is_host(options.memory->device());
   MemoryResource& resource = on_host ? *options.memory : host_resource();
   const int64_t images = calibration.samples();
   if (images == 0) throw InputError("refit: '" + calibration.description() + "' gave no sample");

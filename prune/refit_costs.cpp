@@ -264,7 +264,7 @@ RefitCostsPlan plan_refit_costs(const Graph& graph, const std::vector<Group>& gr
 std::vector<std::vector<double>> refit_costs(const Model& model, const std::vector<Group>& groups, BatchSource& calibration,
                                              const SessionOptions& options, const Progress& progress, const RefitOptions& how) {
   const int threads = thread_count(options.threads);
-  const bool on_host = options.memory != nullptr && options.memory->device() == Device{};
+  const bool on_host = options.memory != nullptr && is_host(options.memory->device());
   MemoryResource& resource = on_host ? *options.memory : host_resource();
   const int64_t images = calibration.samples();
   if (images == 0) throw InputError("refit costs: '" + calibration.description() + "' gave no sample");

@@ -100,7 +100,7 @@ Model reestimate_batch_norm(const Model& model, BatchSource& calibration, int64_
     throw InputError("batch-norm re-estimation: '" + calibration.description() + "' gave no sample");
   }
   // Parameters live on the host whatever device measured.
-  const bool on_host = options.memory != nullptr && options.memory->device() == Device{};
+  const bool on_host = options.memory != nullptr && is_host(options.memory->device());
   return with_batch_moments(model, session.batch_moments(), on_host ? *options.memory : host_resource());
 }
 

@@ -30,8 +30,9 @@ inline constexpr std::array<ConvAlgorithm, 4> kConvAlgorithms{ConvAlgorithm::kWi
 /// Whether the algorithm can compute the problem on this machine. oneDNN can compute every one.
 [[nodiscard]] bool fits(ConvAlgorithm algorithm, const ConvProblem& problem, int threads);
 
-/// oneDNN's primitive for `slice` samples at a time and, for samples left over, its primitive for one. Both read one packed
-/// copy of the weights: where oneDNN has no fast kernel for one sample in the packing of many, the slice is one sample.
+/// oneDNN's primitive for `slice` samples of a micro-batch at a time and, for samples left over, its primitive for one. Both
+/// read one packed copy of the weights: where oneDNN has no fast kernel for one sample in the packing of many, the slice is one
+/// sample.
 class SlicedPrimitive {
  public:
   /// problem.samples is the slice. DeviceError as Primitive::make.
