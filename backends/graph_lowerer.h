@@ -109,7 +109,7 @@ void GraphLowerer<Notes>::add_step(const FusedNode& f) {
   if (step.kind == Kind::kRelayout && lies_flat(tensor_of(f.input))) step.kind = Kind::kAlias;
   step.input = index_of_.at(f.input);
   if (f.residual) step.residual = index_of_.at(*f.residual);
-  step.relu = f.relu || f.node.is<ReluAttrs>();
+  step.activation = f.activation.is_none() ? activation_of(f.node.attrs) : f.activation;
   step.output = add_tensor(f.output, &f, step.kind);
   if (step.residual >= 0) {
     const ProgramTensor& r = tensor(step.residual);

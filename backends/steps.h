@@ -67,7 +67,7 @@ struct CommonStep {
   int32_t input = -1;  // tensors
   int32_t residual = -1;
   int32_t output = -1;
-  bool relu = false;
+  Activation activation;
   Place place = Place::kNew;
 
   bool bn_apart = false;   // the epilogue scales and shifts

@@ -7,12 +7,13 @@
 namespace elek::backends::cpu {
 
 bool may_run(ConvAlgorithm algorithm, const ConvCase& conv, const LowerOptions& options) {
-  if (does_epilogue(algorithm) && options.batch_norm == BatchNorm::kApart) return false;
+  const bool apart = options.batch_norm == BatchNorm::kApart || !conv.activation.is_clamp();
+  if (does_epilogue(algorithm) && apart) return false;
   return fits(algorithm, conv.problem, conv.threads);
 }
 
 /// Winograd where it fits and may be, F(4x4), which does fewest multiplications. oneDNN for grouped convolutions, the first
-/// layer (plain input), batch norm kept apart, and 3x3 without stride where Winograd is not wanted; the rest is computed by our
+/// layer (plain input), batch norm kept apart, activations other than clamps, and 3x3 without stride where Winograd is not wanted; the rest is computed by our
 /// direct kernel.
 ConvAlgorithm usual_algorithm(const ConvCase& conv, const LowerOptions& options) {
   const bool winograd = options.winograd != Winograd::kOff && !options.deterministic;
@@ -33,7 +34,7 @@ std::string times_key(const std::string& machine, const ConvCase& conv) {
   return machine + " | " + text(p.samples) + " x " + to_string(p.src) + " -> " + text(p.dst.channels) + " kernel " +
          text(p.kernel) + " stride " + text(p.stride) + " padding " + text(p.padding) +
          (p.groups > 1 ? " groups " + text(p.groups) : "") + " " + std::string(elek::name_of(p.src_layout)) +
-         (conv.residual ? " residual" : "") + (conv.relu ? " relu" : "") + " sums " + text(conv.sums) +
+         (conv.residual ? " residual" : "") + (conv.activation.is_none() ? "" : " " + std::string(elek::name_of(conv.activation.kind))) + " sums " + text(conv.sums) +
          (conv.tap_norms ? " norms" : "") + " | among 4^" + text((std::bit_width(conv.parameters) + 1) / 2);
 }
 

@@ -56,7 +56,7 @@ kernels::cpu::ConvArgs args_of(const ConvProblem& p, const ConvCall& call) {
   args.packed = static_cast<const float*>(call.packed);
   args.bias = call.bias;
   if (call.residual != nullptr) args.residual = view(call.residual, call.samples, p.dst, p.dst_layout);
-  args.relu = call.relu;
+  args.activation = call.activation;
   args.y = view(static_cast<float*>(call.dst), call.samples, p.dst, p.dst_layout);
   args.scratch = static_cast<float*>(call.scratch);
   args.sums = call.sums;

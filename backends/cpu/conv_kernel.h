@@ -24,7 +24,7 @@ inline constexpr std::array<ConvAlgorithm, 4> kConvAlgorithms{ConvAlgorithm::kWi
                                                               ConvAlgorithm::kDirect, ConvAlgorithm::kLibrary};
 [[nodiscard]] std::string_view name_of(ConvAlgorithm algorithm);  // "winograd F(4x4)", …, "oneDNN"
 
-/// Whether its kernels do the epilogue (bias, residual, ReLU and sums) while they write the result. oneDNN's do not: what its
+/// Whether its kernels do the epilogue (bias, residual, a clamp as activation, and sums) while they write the result. oneDNN's do not: what its
 /// post-ops cannot do, a pass of ours does after it.
 [[nodiscard]] constexpr bool does_epilogue(ConvAlgorithm algorithm) { return algorithm != ConvAlgorithm::kLibrary; }
 /// Whether the algorithm can compute the problem on this machine. oneDNN can compute every one.
@@ -61,7 +61,7 @@ struct ConvCall {
   void* scratch = nullptr;
   // Read by kernels that do the epilogue; the others' is in their problem.
   const float* residual = nullptr;
-  bool relu = false;
+  Activation activation;
   const kernels::cpu::ChannelSums* sums = nullptr;
 };
 

@@ -183,7 +183,7 @@ void CpuExecutable::run_with_epilogue(size_t index, int64_t samples) {
   call.dst = data_of(step.output);
   call.scratch = workspace(index);
   if (step.residual >= 0) call.residual = reinterpret_cast<const float*>(data_of(step.residual));
-  call.relu = step.relu;
+  call.activation = step.activation;
   const kernels::cpu::ChannelSums* sums = sums_of(step);
   call.sums = sums;
   step.kernel->run(call);
@@ -232,7 +232,7 @@ void CpuExecutable::finish(const Step& step, const ActivationView<Z>& z, const A
   epilogue.scale = scale;
   epilogue.shift = shift;
   epilogue.residual = residual;
-  epilogue.activation = step.relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
+  epilogue.activation = step.activation;
   epilogue.sums = sums_of(step);
   kernels::cpu::run_epilogue(epilogue, notes_.threads);
 }

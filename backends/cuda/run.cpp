@@ -222,7 +222,7 @@ void CudaExecutable::finish(size_t index, const View& z, const View& y, const fl
   e.scale = scale;
   e.shift = shift;
   e.residual = step.residual >= 0 ? view(step.residual, y.samples).data : nullptr;
-  e.activation = step.relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
+  e.activation = step.activation;
   e.totals = totals_of(step);
   e.workspace = workspace(index, step.sums_offset);
   e.workspace_bytes = step.sums_bytes;

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/activation.h"
 #include "core/types.h"
 
 namespace elek {
@@ -117,6 +118,7 @@ class NodeInputs {
 ///   macs(inputs, output)         multiply-accumulates of one sample
 ///   cut(inputs, kept)            the attributes after a cut
 ///   window()                     what it reads of the image at each position
+///   activation()                 the function, of an operator of class kActivation (required there)
 template <typename T>
 concept Operator = std::equality_comparable<T> && std::default_initializable<T> &&
     requires(const T& op, const NodeInputs& node, std::span<const ImageShape> inputs) {
@@ -130,6 +132,9 @@ concept Operator = std::equality_comparable<T> && std::default_initializable<T> 
        { op.macs(inputs, output) } -> std::same_as<int64_t>;
        { op.parameters(inputs, output) } -> std::same_as<std::vector<OpParameter>>;
        { op.cut(inputs, kept) } -> std::same_as<T>;
-     });
+     }) &&
+    (T::kClass != OpClass::kActivation || requires(const T& op) {
+      { op.activation() } -> std::same_as<Activation>;
+    });
 
 }  // namespace elek

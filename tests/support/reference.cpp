@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "tests/support/activation.h"
 
 namespace elek::test {
 namespace {
@@ -62,9 +63,8 @@ double one_value(const Node& node, const ImageShape& in, std::span<const double>
     }
     return sum / static_cast<double>(in.positions());
   }
-  if (node.is<ReluAttrs>()) {
-    const double value = x[at4(in, n, c, p, q)];
-    return value < 0 ? 0.0 : value;  // NaN stays NaN
+  if (op_class(node) == OpClass::kActivation) {
+    return reference_activation(activation_of(node.attrs), x[at4(in, n, c, p, q)]);
   }
   ELEK_CHECK(node.is<ChannelMapAttrs>(), "the reference knows no operator '" + std::string(op_name(node)) + "'");
   const auto& map = node.as<ChannelMapAttrs>();
