@@ -266,6 +266,7 @@ void gemm_conv(const GemmConvPlan& plan, const ConvArgs& args) {
              "gemm_conv: input is " + to_string(args.x.shape) + ", planned for " + to_string(in));
   ELEK_CHECK(args.y.shape == out, "gemm_conv: output is " + to_string(args.y.shape) + ", planned for " + to_string(out));
   ELEK_CHECK(!plan.gathers || args.scratch != nullptr, "gemm_conv: no scratch");
+  ELEK_CHECK(args.activation.is_clamp(), "gemm_conv: its last step only clamps");
   if (args.sums != nullptr) {
     ELEK_CHECK(args.sums->threads >= p.threads && args.sums->channels_padded >= padded_channels(p.layout, p.out_channels),
                "gemm_conv: sums for " + std::to_string(args.sums->threads) + " threads, fewer than run");
