@@ -42,6 +42,7 @@ enum class Kind : uint8_t {
       return Kind::kElementwise;
     case OpClass::kWindow:
     case OpClass::kReduction:
+    case OpClass::kScale:
     case OpClass::kGather:
       return Kind::kKernel;
     case OpClass::kReshape:

@@ -14,6 +14,7 @@
 #include "graph/ops/add.h"
 #include "graph/ops/batch_norm.h"
 #include "graph/ops/channel_map.h"
+#include "graph/ops/channel_scale.h"
 #include "graph/ops/clip.h"
 #include "graph/ops/conv2d.h"
 #include "graph/ops/flatten.h"
@@ -28,9 +29,9 @@
 
 namespace elek {
 
-using Attrs =
-    std::variant<InputAttrs, Conv2dAttrs, BatchNormAttrs, ReluAttrs, AddAttrs, MaxPoolAttrs, AvgPoolAttrs, GlobalAvgPoolAttrs,
-                 LinearAttrs, FlattenAttrs, ChannelMapAttrs, ClipAttrs, LeakyReluAttrs, SigmoidAttrs, HardSwishAttrs>;
+using Attrs = std::variant<InputAttrs, Conv2dAttrs, BatchNormAttrs, ReluAttrs, AddAttrs, MaxPoolAttrs, AvgPoolAttrs,
+                           GlobalAvgPoolAttrs, LinearAttrs, FlattenAttrs, ChannelMapAttrs, ClipAttrs, LeakyReluAttrs,
+                           SigmoidAttrs, HardSwishAttrs, ChannelScaleAttrs>;
 
 [[nodiscard]] std::string_view op_name(const Attrs& attrs);  // "conv2d", "batch_norm", … as in model files
 [[nodiscard]] OpClass op_class(const Attrs& attrs);

@@ -66,15 +66,13 @@ class Liveness {
   std::vector<int> reads_;
 };
 
-/// A step for node `value` alone. The second input of an add that nobody draws in is its residual.
+/// A step for node `value` alone. Its second input, if it has one, is the step's residual.
 FusedNode single_step(const Graph& graph, ValueId value) {
   const Node& node = graph.node(value);
   FusedNode step;
   step.node = node;
   step.input = node.inputs.at(0);
-  if (node.is<AddAttrs>()) {
-    step.residual = node.inputs.at(1);
-  }
+  if (node.inputs.size() > 1) step.residual = node.inputs[1];
   step.preactivation = value;
   step.output = value;
   return step;

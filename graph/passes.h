@@ -23,7 +23,7 @@ struct FusedNode {
   Node node;                        // the anchor (conv2d, linear, pool, add, …): its attrs; inputs as in the graph
   std::string batch_norm;           // the batch_norm node drawn in; empty if none
   ValueId input = -1;               // what it reads
-  std::optional<ValueId> residual;  // value added before the activation; made by an earlier step
+  std::optional<ValueId> residual;  // value added before the activation (of a channel_scale: the factors); of an earlier step
   Activation activation;            // drawn in; none if the node itself is one
   ValueId preactivation = -1;       // the graph's value that is z = conv(x) + bias (batch_norm, else the anchor)
   ValueId output = -1;              // the graph's value that is stored

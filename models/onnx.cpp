@@ -216,6 +216,10 @@ class Translation {
     emit("Add", {read(node, 0, common), read(node, 1, common)}, node.name);
     return common;
   }
+  int add(const Node& node, const ChannelScaleAttrs& /*attrs*/) {
+    emit("Mul", {read(node, 0, kImage), read(node, 1, kImage)}, node.name);  // [N, C, 1, 1] is repeated over the positions
+    return kImage;
+  }
   int add(const Node& node, const MaxPoolAttrs& pool) {
     emit("MaxPool", {read(node, 0, kImage)}, node.name, window(pool.kernel, pool.stride, pool.padding));
     return kImage;

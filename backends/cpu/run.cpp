@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "kernels/cpu/batch_moments.h"
 #include "kernels/cpu/channel_map.h"
+#include "kernels/cpu/channel_scale.h"
 #include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/layout.h"
 #include "kernels/cpu/pool.h"
@@ -29,6 +30,7 @@ namespace {
 template <typename T>
 struct KernelOf {
   const ActivationView<T>& x;
+  const ActivationView<T>& second;  // input, of an operator that has two
   const ActivationView<T>& y;
   const kernels::cpu::ChannelSums* sums;
   int threads;
@@ -38,6 +40,7 @@ struct KernelOf {
   void operator()(const AvgPoolAttrs& a) const { kernels::cpu::avg_pool(x, y, window(a), sums, threads); }
   void operator()(const GlobalAvgPoolAttrs& /*a*/) const { kernels::cpu::global_avg_pool(x, y, sums, threads); }
   void operator()(const ChannelMapAttrs& a) const { kernels::cpu::channel_map(x, a.source, a.stride, y, sums, threads); }
+  void operator()(const ChannelScaleAttrs& /*a*/) const { kernels::cpu::channel_scale(x, second, y, sums, threads); }
   template <typename Op>
   void operator()(const Op& /*a*/) const {
     static_assert(!backends::has_own_kernel<Op>, "the CPU backend has no kernel for this operator");
@@ -287,8 +290,10 @@ void CpuExecutable::run_simple(size_t index, int64_t samples) {
       }
       return;
     }
-    case Kind::kKernel:
-      return std::visit(KernelOf<T>{x, y, sums, notes_.threads}, program_.steps[index].node.node.attrs);
+    case Kind::kKernel: {
+      const auto second = step.residual >= 0 ? view<T>(step.residual, samples) : ActivationView<T>{};
+      return std::visit(KernelOf<T>{x, second, y, sums, notes_.threads}, program_.steps[index].node.node.attrs);
+    }
     case Kind::kRelayout:
       kernels::cpu::to_nchw(x, y.data, notes_.threads);
       break;

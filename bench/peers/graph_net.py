@@ -36,6 +36,11 @@ class ChannelMap(nn.Module):
         return x.index_select(1, torch.where(self.source < 0, x.shape[1] - 1, self.source))
 
 
+class ChannelScale(nn.Module):
+    def forward(self, x, s):
+        return x * s.reshape(s.shape[0], s.shape[1], 1, 1)
+
+
 class Add(nn.Module):
     def forward(self, x, y):
         return x.add_(y)  # as torchvision's blocks do; the graph's first input is the block's own result
@@ -59,6 +64,7 @@ def module_of(node, channels):
     if op == "leaky_relu":
         return nn.LeakyReLU(node["slope"])
     plain = {"relu": lambda: nn.ReLU(inplace=True), "sigmoid": nn.Sigmoid, "hard_swish": nn.Hardswish, "add": Add,
+             "channel_scale": ChannelScale,
              "global_avg_pool": lambda: nn.AdaptiveAvgPool2d(1),
              "flatten": lambda: nn.Flatten(1)}
     if op not in plain:

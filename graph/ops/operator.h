@@ -27,6 +27,7 @@ enum class OpClass : uint8_t {
   kActivation,  // a function of each element
   kWindow,      // a window slides over each channel
   kReduction,   // each channel becomes one number
+  kScale,       // each channel times a number of its own, the second input
   kGather,      // each output channel is a copy of an input channel, or zero
   kReshape,     // the same elements, in the order channel, row, column, as a feature vector
 };

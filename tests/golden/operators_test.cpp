@@ -62,6 +62,26 @@ TEST(Operators, ActivationsEverywhereEqualTheOracle) {
   }
 }
 
+TEST(Operators, SqueezeAndExcitationEqualsTheOracle) {
+  const Model model = test::squeeze_model();
+  for (const BatchNorm batch_norm : {BatchNorm::kFold, BatchNorm::kApart}) {
+    SessionOptions options;
+    options.batch_norm = batch_norm;
+    expect_values(model, options, false);
+    expect_values(model, options, true);
+  }
+  const auto pixels = test::tiny_pixels(model.graph.input_shape(), kSamples, 5);
+  const auto want = test::run_reference(model, pixels, kSamples).logits();
+  for (const auto& [batch, micro] : std::vector<std::array<int64_t, 2>>{{5, 0}, {3, 2}, {1, 1}}) {
+    SessionOptions options;
+    options.batch = batch;
+    options.micro_batch = micro;
+    Session session(model, options);
+    const auto m = test::compare(test::run_all(session, pixels, kSamples, batch), want, kTolerance * test::largest(want));
+    EXPECT_EQ(m.count, 0) << "batch " << batch << ": " << m.message();
+  }
+}
+
 /// In place, in micro-batches and partial batches: the arena's plan must know what overwrites what.
 TEST(Operators, LogitsDoNotDependOnTheBatch) {
   for (const Attrs& act : test::other_activations()) {

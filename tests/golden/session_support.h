@@ -87,6 +87,30 @@ inline Model activation_model(const Attrs& act) {
   return model;
 }
 
+/// Squeeze-and-excitation: the gate by two 1x1 convolutions and a sigmoid, and, as a vector, by linear layers and a hard swish.
+inline Model squeeze_model() {
+  Model model;
+  Graph& g = model.graph;
+  const ValueId input = g.add("input", InputAttrs{{3, 8, 7}}, {});
+  const ValueId stem = g.add("stem", Conv2dAttrs{.out_channels = 13, .kernel = 3, .padding = 1}, {input});
+  const ValueId x = g.add("stem.relu", ReluAttrs{}, {g.add("stem.bn", BatchNormAttrs{}, {stem})});
+  const ValueId squeezed = g.add("squeeze", GlobalAvgPoolAttrs{}, {x});
+  const ValueId small = g.add("reduce", Conv2dAttrs{.out_channels = 5, .bias = true}, {squeezed});
+  const ValueId wide =
+      g.add("expand", Conv2dAttrs{.out_channels = 13, .bias = true}, {g.add("reduce.relu", ReluAttrs{}, {small})});
+  const ValueId scaled = g.add("scaled", ChannelScaleAttrs{}, {x, g.add("gate", SigmoidAttrs{}, {wide})});
+  const ValueId point = g.add("point", Conv2dAttrs{.out_channels = 21, .bias = true}, {scaled});
+  const ValueId y = g.add("point.relu", ReluAttrs{}, {point});
+  const ValueId flat = g.add("flat", FlattenAttrs{}, {g.add("pooled", GlobalAvgPoolAttrs{}, {y})});
+  const ValueId factors = g.add("factors", HardSwishAttrs{}, {g.add("hidden", LinearAttrs{21, true}, {flat})});
+  const ValueId again = g.add("again", ChannelScaleAttrs{}, {y, factors});
+  const ValueId last = g.add("flatten", FlattenAttrs{}, {g.add("avgpool", GlobalAvgPoolAttrs{}, {again})});
+  g.set_output(g.add("fc", LinearAttrs{7, true}, {last}));
+  model.parameters = test::tiny_parameters(g, 13);
+  model.preprocessing = {{0.4F, 0.5F, 0.6F}, {0.2F, 0.3F, 0.25F}};
+  return model;
+}
+
 /// Why sessions here cannot compute in bf16; empty if they can.
 inline std::string why_no_bf16() { return why_not(Device{}, Precision::kBf16); }
 

@@ -146,6 +146,21 @@ TEST_P(Precisions, StatisticsAreSumsOfWhatWasStored) {
   }
 }
 
+TEST_P(Precisions, SqueezeAndExcitationIsTheOracles) {
+  ELEK_NEEDS_GPU();
+  const Model model = squeeze_model();
+  const auto pixels = tiny_pixels(model.graph.input_shape(), 5, 5);
+  const auto want = run_reference(model, pixels, 5);
+  const double tolerance = logit_tolerance(GetParam(), layers_of(model)) * largest(want.logits());
+  SessionOptions options = options_for(GetParam(), 3);
+  for (const bool watched : {false, true}) {
+    if (watched) options.probes.values["scaled"] = kActivity;
+    Session session(model, options);
+    const Mismatch m = compare(run_all(session, pixels, 5, 3), want.logits(), tolerance);
+    EXPECT_EQ(m.count, 0) << m.message();
+  }
+}
+
 TEST_P(Precisions, OtherActivationsAreTheOracles) {
   ELEK_NEEDS_GPU();
   constexpr int64_t kSamples = 5;

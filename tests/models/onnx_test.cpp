@@ -58,10 +58,13 @@ TEST(Onnx, WritesEveryActivation) {
   const Folder folder;
   Graph graph;
   ValueId x = graph.add("input", InputAttrs{{1, 2, 2}}, {});
+  const ValueId input = x;
   for (const Attrs& attrs : test::other_activations()) x = graph.add("a" + std::to_string(x), attrs, {x});
+  graph.add("scaled", ChannelScaleAttrs{}, {x, graph.add("mean", GlobalAvgPoolAttrs{}, {input})});
   save_onnx(with_blank_parameters(std::move(graph)), folder / "a.onnx", 0);
   const std::string file = test::read_all(folder / "a.onnx");
-  for (const char* word : {"Clip", "a0/low", "a0/high", "LeakyRelu", "alpha", "Sigmoid", "HardSigmoid", "a5/gate", "Mul"}) {
+  for (const char* word :
+       {"Clip", "a0/low", "a0/high", "LeakyRelu", "alpha", "Sigmoid", "HardSigmoid", "a5/gate", "Mul", "scaled"}) {
     EXPECT_THAT(file, HasSubstr(word));
   }
   const float six = 6.0F;

@@ -222,6 +222,10 @@ std::vector<double> reference_node(const Node& node, int64_t samples, const Imag
       for (int64_t p = 0; p < node.shape.height; ++p) {
         for (int64_t q = 0; q < node.shape.width; ++q) {
           const size_t i = at4(node.shape, n, c, p, q);
+          if (node.is<ChannelScaleAttrs>()) {
+            y[i] = x[i] * inputs.at(1)[static_cast<size_t>(n * node.shape.channels + c)];
+            continue;
+          }
           y[i] = node.is<AddAttrs>() ? x[i] + inputs.at(1)[i] : one_value(node, input, x, n, c, p, q);
         }
       }

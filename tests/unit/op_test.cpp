@@ -80,9 +80,10 @@ TEST(Op, ChannelFlow) {
   EXPECT_EQ(flow(Conv2dAttrs{.out_channels = 1}, 1).how, How::kSeparates) << "one channel is an ordinary convolution";
   EXPECT_EQ(flow(LinearAttrs{8}, 4).how, How::kSeparates);
   EXPECT_EQ(flow(ChannelMapAttrs{}, 4).how, How::kMaps);
-  for (const Attrs& attrs : {Attrs(AddAttrs{}), Attrs(ReluAttrs{}), Attrs(BatchNormAttrs{}), Attrs(MaxPoolAttrs{}),
-                             Attrs(AvgPoolAttrs{}), Attrs(GlobalAvgPoolAttrs{}), Attrs(FlattenAttrs{}), Attrs(ClipAttrs{}),
-                             Attrs(LeakyReluAttrs{}), Attrs(SigmoidAttrs{}), Attrs(HardSwishAttrs{})}) {
+  for (const Attrs& attrs :
+       {Attrs(AddAttrs{}), Attrs(ReluAttrs{}), Attrs(BatchNormAttrs{}), Attrs(MaxPoolAttrs{}), Attrs(AvgPoolAttrs{}),
+        Attrs(GlobalAvgPoolAttrs{}), Attrs(FlattenAttrs{}), Attrs(ClipAttrs{}), Attrs(LeakyReluAttrs{}), Attrs(SigmoidAttrs{}),
+        Attrs(HardSwishAttrs{}), Attrs(ChannelScaleAttrs{})}) {
     EXPECT_EQ(flow(attrs, 4).how, How::kTies) << op_name(attrs);
   }
 }
@@ -143,6 +144,8 @@ TEST(Op, ActivationsSayTheirFunction) {
   EXPECT_FALSE(activation_of(ClipAttrs{0.25, 1.5}).is_clamp()) << "0 does not stay 0";
   EXPECT_EQ(activation_of(LeakyReluAttrs{0.125}).slope, 0.125F);
   EXPECT_FALSE(activation_of(SigmoidAttrs{}).is_clamp());
+  EXPECT_THROW((void)infer_shape("s", ChannelScaleAttrs{}, {{3, 4, 4}, {3, 4, 4}}), ContractError);
+  EXPECT_EQ(infer_shape("s", ChannelScaleAttrs{}, {{3, 4, 4}, {3, 1, 1}}), (ImageShape{3, 4, 4}));
   EXPECT_THROW((void)infer_shape("c", ClipAttrs{2, 1}, {{3, 4, 4}}), ContractError);
   EXPECT_THROW((void)infer_shape("c", LeakyReluAttrs{std::nan("")}, {{3, 4, 4}}), ContractError);
 }
