@@ -223,7 +223,7 @@ void CpuExecutable::run_slice(size_t index, int64_t first, int64_t samples) {
            adds ? view<Y>(step.residual, samples, first).data : nullptr);
   };
   with_stored(tensor(step.output).dtype,
-            [&](auto type) { step.z_in_workspace ? epilogue(float(), type) : epilogue(type, type); });
+              [&](auto type) { step.z_in_workspace ? epilogue(float(), type) : epilogue(type, type); });
 }
 
 template <typename Z, typename Y>
