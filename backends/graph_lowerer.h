@@ -109,9 +109,9 @@ void GraphLowerer<Notes>::add_step(const FusedNode& f) {
   if (step.kind == Kind::kRelayout && lies_flat(tensor_of(f.input))) step.kind = Kind::kAlias;
   step.input = index_of_.at(f.input);
   if (f.residual) step.residual = index_of_.at(*f.residual);
-  step.relu = f.relu || f.node.is<ReluAttrs>();
+  step.activation = f.activation.is_none() ? activation_of(f.node.attrs) : f.activation;
   step.output = add_tensor(f.output, &f, step.kind);
-  if (step.residual >= 0) {
+  if (step.residual >= 0 && step.kind != Kind::kKernel) {  // it is added
     const ProgramTensor& r = tensor(step.residual);
     const ProgramTensor& y = tensor(step.output);
     ELEK_CHECK(r.layout == y.layout && r.shape == y.shape,

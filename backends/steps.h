@@ -43,6 +43,7 @@ enum class Kind : uint8_t {
       return Kind::kElementwise;
     case OpClass::kWindow:
     case OpClass::kReduction:
+    case OpClass::kScale:
     case OpClass::kGather:
       return Kind::kKernel;
     case OpClass::kReshape:
@@ -68,7 +69,7 @@ struct CommonStep {
   int32_t input = -1;  // tensors
   int32_t residual = -1;
   int32_t output = -1;
-  bool relu = false;
+  Activation activation;
   Place place = Place::kNew;
 
   bool bn_apart = false;   // the epilogue scales and shifts

@@ -67,7 +67,7 @@ void time_convolution(benchmark::State& state, Problem& p, Observe observe, cons
                       .packed = packed.data,
                       .bias = p.bias.data,
                       .residual = p.residual_view(),
-                      .relu = p.spec.relu,
+                      .activation = p.spec.relu ? Activation::kRelu : Activation::kNone,
                       .y = p.output(),
                       .scratch = scratch.data,
                       .sums = observe == Observe::kActivity ? &block.sums : nullptr};

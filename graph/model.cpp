@@ -40,16 +40,16 @@ class Hasher {
   /// All attributes of an operator: numbers in the order of its fields, then lists.
   void attributes(const Attrs& attrs) {
     visit_fields(attrs, [&](const char* /*name*/, const auto& field, const auto&... /*range*/) {
-      if constexpr (!is_list<decltype(field)>) add(field);
+      if constexpr (!kIsList<decltype(field)>) add(field);
     });
     visit_fields(attrs, [&](const char* /*name*/, const auto& field, const auto&... /*range*/) {
-      if constexpr (is_list<decltype(field)>) add(field);
+      if constexpr (kIsList<decltype(field)>) add(field);
     });
   }
 
  private:
   template <typename Field>
-  static constexpr bool is_list = std::is_same_v<std::remove_cvref_t<Field>, std::vector<int32_t>>;
+  static constexpr bool kIsList = std::is_same_v<std::remove_cvref_t<Field>, std::vector<int32_t>>;
 
   void add(int64_t value) { number(value); }
   void add(bool value) { number(int64_t{value}); }

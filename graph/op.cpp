@@ -117,6 +117,18 @@ OpWindow window_of(const Attrs& attrs) {
       attrs);
 }
 
+Activation activation_of(const Attrs& attrs) {
+  return std::visit(
+      [](const auto& op) -> Activation {
+        if constexpr (requires { op.activation(); }) {
+          return op.activation();
+        } else {
+          return {};
+        }
+      },
+      attrs);
+}
+
 bool has_weights(const Attrs& attrs) {
   const OpClass of = op_class(attrs);
   return of == OpClass::kConv || of == OpClass::kLinear;

@@ -14,18 +14,24 @@
 #include "graph/ops/add.h"
 #include "graph/ops/batch_norm.h"
 #include "graph/ops/channel_map.h"
+#include "graph/ops/channel_scale.h"
+#include "graph/ops/clip.h"
 #include "graph/ops/conv2d.h"
 #include "graph/ops/flatten.h"
 #include "graph/ops/global_avg_pool.h"
+#include "graph/ops/hard_swish.h"
 #include "graph/ops/input.h"
+#include "graph/ops/leaky_relu.h"
 #include "graph/ops/linear.h"
 #include "graph/ops/pool.h"
 #include "graph/ops/relu.h"
+#include "graph/ops/sigmoid.h"
 
 namespace elek {
 
 using Attrs = std::variant<InputAttrs, Conv2dAttrs, BatchNormAttrs, ReluAttrs, AddAttrs, MaxPoolAttrs, AvgPoolAttrs,
-                           GlobalAvgPoolAttrs, LinearAttrs, FlattenAttrs, ChannelMapAttrs>;
+                           GlobalAvgPoolAttrs, LinearAttrs, FlattenAttrs, ChannelMapAttrs, ClipAttrs, LeakyReluAttrs,
+                           SigmoidAttrs, HardSwishAttrs, ChannelScaleAttrs>;
 
 [[nodiscard]] std::string_view op_name(const Attrs& attrs);  // "conv2d", "batch_norm", … as in model files
 [[nodiscard]] OpClass op_class(const Attrs& attrs);
@@ -46,6 +52,9 @@ using Attrs = std::variant<InputAttrs, Conv2dAttrs, BatchNormAttrs, ReluAttrs, A
 [[nodiscard]] Attrs cut_attrs(const Attrs& attrs, std::span<const ImageShape> inputs, const KeptChannels& kept);
 /// 1x1 without stride unless the operator says so.
 [[nodiscard]] OpWindow window_of(const Attrs& attrs);
+
+/// None unless the operator is an activation.
+[[nodiscard]] Activation activation_of(const Attrs& attrs);
 
 /// A convolution, or a linear layer: trained weights multiply its input.
 [[nodiscard]] bool has_weights(const Attrs& attrs);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Fusion and folding. A convolution or linear layer is an anchor; what follows it is drawn in as long as nobody else reads the
-// value in between: batch norm, then a residual sum, then ReLU. What is not drawn in is a step of its own.
+// value in between: batch norm, then a residual sum, then an activation. What is not drawn in is a step of its own.
 // Steps run in the order of the values they store. That order is legal (a step reads only values made before the node that it
 // stores) and it is "projection last": a block's sum belongs to the producer that can wait longest, so that its result can
 // overwrite the other producer's and the projection's never lies waiting beside the main path.
@@ -66,15 +66,13 @@ class Liveness {
   std::vector<int> reads_;
 };
 
-/// A step for node `value` alone. The second input of an add that nobody draws in is its residual.
+/// A step for node `value` alone. Its second input, if it has one, is the step's residual.
 FusedNode single_step(const Graph& graph, ValueId value) {
   const Node& node = graph.node(value);
   FusedNode step;
   step.node = node;
   step.input = node.inputs.at(0);
-  if (node.is<AddAttrs>()) {
-    step.residual = node.inputs.at(1);
-  }
+  if (node.inputs.size() > 1) step.residual = node.inputs[1];
   step.preactivation = value;
   step.output = value;
   return step;
@@ -91,8 +89,8 @@ FusedNode* producer_to_draw_into(const Liveness& live, ValueId add, const Node& 
   int64_t chosen_length = 0;
   for (const ValueId input : node.inputs) {
     const auto found = by_output.find(input);
-    if (found == by_output.end() || !has_weights(found->second.node) || found->second.relu || found->second.residual ||
-        live.only_reader(input) != add) {
+    if (found == by_output.end() || !has_weights(found->second.node) || !found->second.activation.is_none() ||
+        found->second.residual || live.only_reader(input) != add) {
       continue;
     }
     const std::vector<bool> history = live.ancestors(input);
@@ -117,13 +115,13 @@ bool draw_in(const Graph& graph, const Liveness& live, ValueId value, const Rank
     if (into != nullptr) {
       into->residual = node.inputs[0] == into->output ? node.inputs[1] : node.inputs[0];
     }
-  } else if (node.is<BatchNormAttrs>() || node.is<ReluAttrs>()) {
+  } else if (node.is<BatchNormAttrs>() || op_class(node) == OpClass::kActivation) {
     const auto found = by_output.find(node.inputs.at(0));
     if (found != by_output.end() && has_weights(found->second.node) && live.only_reader(found->first) == value &&
-        !found->second.relu) {
+        found->second.activation.is_none()) {
       FusedNode& step = found->second;
-      if (node.is<ReluAttrs>()) {
-        step.relu = true;
+      if (op_class(node) == OpClass::kActivation) {
+        step.activation = activation_of(node.attrs);
         into = &step;
       } else if (step.node.is<Conv2dAttrs>() && step.output == step.preactivation && step.batch_norm.empty()) {
         step.batch_norm = node.name;

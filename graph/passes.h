@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Passes, run when a session is built, never while it runs: drop dead nodes, fold batch norm (in double), fuse conv + bias +
-// residual + ReLU. What they make keeps the names of the graph's values, so that statistics and surgery speak of the same.
-// Tests: tests/unit/passes_test.cpp
+// residual + activation. What they make keeps the names of the graph's values, so that statistics and surgery speak of the
+// same. Tests: tests/unit/passes_test.cpp
 #pragma once
 
 #include <optional>
@@ -23,10 +23,10 @@ struct FusedNode {
   Node node;                        // the anchor (conv2d, linear, pool, add, …): its attrs; inputs as in the graph
   std::string batch_norm;           // the batch_norm node drawn in; empty if none
   ValueId input = -1;               // what it reads
-  std::optional<ValueId> residual;  // value added before ReLU; made by an earlier step
-  bool relu = false;
-  ValueId preactivation = -1;  // the graph's value that is z = conv(x) + bias (batch_norm, else the anchor)
-  ValueId output = -1;         // the graph's value that is stored
+  std::optional<ValueId> residual;  // value added before the activation (of a channel_scale: the factors); of an earlier step
+  Activation activation;            // drawn in; none if the node itself is one
+  ValueId preactivation = -1;       // the graph's value that is z = conv(x) + bias (batch_norm, else the anchor)
+  ValueId output = -1;              // the graph's value that is stored
 };
 
 /// The steps in execution order over the graph's value ids. They are the same whether batch norm is folded or kept apart: that

@@ -138,6 +138,10 @@ class Translation {
     const std::vector<int64_t>& kept = integers_.emplace_back(std::move(values));
     return constant(name, std::array{std::ssize(kept)}, ElementType::kInt64, std::as_bytes(std::span(kept)));
   }
+  std::string scalar(const std::string& name, float value) {
+    const float& kept = floats_.emplace_back(value);
+    return constant(name, {}, ElementType::kFloat, std::as_bytes(std::span(&kept, 1)));
+  }
   std::string parameter(const std::string& name) {
     const Tensor& tensor = model_.parameter(name);
     std::vector<int64_t> dims(static_cast<size_t>(tensor.shape().rank()));
@@ -181,15 +185,40 @@ class Translation {
     emit("BatchNormalization", inputs, node.name, {attribute("epsilon", static_cast<float>(norm.eps))});
     return same;
   }
-  int add(const Node& node, const ReluAttrs& /*attrs*/) {
+  int add(const Node& node, const ReluAttrs& /*attrs*/) { return elementwise("Relu", node); }
+  int elementwise(std::string_view op, const Node& node, const std::vector<Message>& attributes = {},
+                  const std::vector<std::string>& more = {}) {
     const int same = rank(node.inputs.at(0));
-    emit("Relu", {read(node, 0, same)}, node.name);
+    std::vector<std::string> inputs{read(node, 0, same)};
+    inputs.insert(inputs.end(), more.begin(), more.end());
+    emit(op, inputs, node.name, attributes);
+    return same;
+  }
+  int add(const Node& node, const ClipAttrs& clip) {
+    return elementwise(
+        "Clip", node, {},
+        {scalar(node.name + "/low", static_cast<float>(clip.low)), scalar(node.name + "/high", static_cast<float>(clip.high))});
+  }
+  int add(const Node& node, const LeakyReluAttrs& relu) {
+    return elementwise("LeakyRelu", node, {attribute("alpha", static_cast<float>(relu.slope))});
+  }
+  int add(const Node& node, const SigmoidAttrs& /*attrs*/) { return elementwise("Sigmoid", node); }
+  /// The operator set has HardSwish from version 14 on.
+  int add(const Node& node, const HardSwishAttrs& /*attrs*/) {
+    const int same = rank(node.inputs.at(0));
+    const std::string x = read(node, 0, same), gate = claim(node.name + "/gate");
+    emit("HardSigmoid", {x}, gate, {attribute("alpha", 1.0F / 6.0F), attribute("beta", 0.5F)});
+    emit("Mul", {x, gate}, node.name);
     return same;
   }
   int add(const Node& node, const AddAttrs& /*attrs*/) {
     const int common = std::max(rank(node.inputs.at(0)), rank(node.inputs.at(1)));
     emit("Add", {read(node, 0, common), read(node, 1, common)}, node.name);
     return common;
+  }
+  int add(const Node& node, const ChannelScaleAttrs& /*attrs*/) {
+    emit("Mul", {read(node, 0, kImage), read(node, 1, kImage)}, node.name);  // [N, C, 1, 1] is repeated over the positions
+    return kImage;
   }
   int add(const Node& node, const MaxPoolAttrs& pool) {
     emit("MaxPool", {read(node, 0, kImage)}, node.name, window(pool.kernel, pool.stride, pool.padding));
@@ -242,6 +271,7 @@ class Translation {
   Message nodes_;
   std::vector<Constant> constants_;
   std::deque<std::vector<int64_t>> integers_;  // what constants_ looks at; a deque does not move them
+  std::deque<float> floats_;                   // likewise
   std::set<std::string> names_;
 };
 

@@ -93,7 +93,7 @@ class Search {
     if (s.residual < 0 || maker_[at(s.residual)] < 0 || !s.node.node.is<Conv2dAttrs>() || s.observed) return -1;
     const int32_t other = maker_[at(s.residual)];
     const ProgramStep& o = program_.steps[at(other)];
-    const bool plain = o.node.node.is<Conv2dAttrs>() && !o.node.relu && o.residual < 0 && !o.observed;
+    const bool plain = o.node.node.is<Conv2dAttrs>() && o.node.activation.is_none() && o.residual < 0 && !o.observed;
     const bool free = plain && reads_[at(s.residual)] == 1 && shares(s.output, s.residual) && alike(s.output, s.residual);
     return free ? other : -1;
   }

@@ -7,18 +7,21 @@
 namespace elek::backends::cpu {
 
 bool may_run(ConvAlgorithm algorithm, const ConvCase& conv, const LowerOptions& options) {
-  if (does_epilogue(algorithm) && options.batch_norm == BatchNorm::kApart) return false;
+  const bool apart = options.batch_norm == BatchNorm::kApart || !conv.activation.is_clamp();
+  if (does_epilogue(algorithm) && apart) return false;
   return fits(algorithm, conv.problem, conv.threads);
 }
 
-/// Winograd where it fits and may be, F(4x4), which does fewest multiplications. oneDNN for grouped convolutions, the first
-/// layer (plain input), batch norm kept apart, and 3x3 without stride where Winograd is not wanted; the rest is computed by our
-/// direct kernel.
+/// Winograd where it fits and may be, F(4x4), which does fewest multiplications. Depthwise convolutions are computed by our own
+/// kernel. oneDNN for other grouped convolutions, the first
+/// layer (plain input), batch norm kept apart, activations other than clamps, and 3x3 without stride where Winograd is not
+/// wanted; the rest is computed by our direct kernel.
 ConvAlgorithm usual_algorithm(const ConvCase& conv, const LowerOptions& options) {
   const bool winograd = options.winograd != Winograd::kOff && !options.deterministic;
   if (winograd && may_run(ConvAlgorithm::kWinograd4, conv, options))
     return options.winograd == Winograd::k2x2 ? ConvAlgorithm::kWinograd2 : ConvAlgorithm::kWinograd4;
-  if (conv.problem.kernel > 1 && conv.problem.stride == 1) return ConvAlgorithm::kLibrary;
+  const bool dense = conv.problem.groups == 1;
+  if (dense && conv.problem.kernel > 1 && conv.problem.stride == 1) return ConvAlgorithm::kLibrary;
   return may_run(ConvAlgorithm::kDirect, conv, options) ? ConvAlgorithm::kDirect : ConvAlgorithm::kLibrary;
 }
 
@@ -33,8 +36,9 @@ std::string times_key(const std::string& machine, const ConvCase& conv) {
   return machine + " | " + text(p.samples) + " x " + to_string(p.src) + " -> " + text(p.dst.channels) + " kernel " +
          text(p.kernel) + " stride " + text(p.stride) + " padding " + text(p.padding) +
          (p.groups > 1 ? " groups " + text(p.groups) : "") + " " + std::string(elek::name_of(p.src_layout)) +
-         (conv.residual ? " residual" : "") + (conv.relu ? " relu" : "") + " sums " + text(conv.sums) +
-         (conv.tap_norms ? " norms" : "") + " | among 4^" + text((std::bit_width(conv.parameters) + 1) / 2);
+         (conv.residual ? " residual" : "") +
+         (conv.activation.is_none() ? "" : " " + std::string(elek::name_of(conv.activation.kind))) + " sums " +
+         text(conv.sums) + (conv.tap_norms ? " norms" : "") + " | among 4^" + text((std::bit_width(conv.parameters) + 1) / 2);
 }
 
 }  // namespace elek::backends::cpu

@@ -16,13 +16,14 @@ struct ConvCase {
   ConvProblem problem;
   int threads = 1;
   bool residual = false;
-  bool relu = false;
+  Activation activation;
   uint32_t sums = 0;        // Sums that are watched
   bool tap_norms = false;   // the norms of its input's columns are watched
   uint64_t parameters = 0;  // of the whole network: what passes through the caches between two runs of this layer
 };
 
-/// Whether the algorithm may compute it: it fits, and batch norm, where that is kept apart, is left to the pass after oneDNN.
+/// Whether the algorithm may compute it: it fits, and a batch norm that is kept apart, or an activation that is no clamp, is
+/// left to the pass after oneDNN.
 [[nodiscard]] bool may_run(ConvAlgorithm algorithm, const ConvCase& conv, const LowerOptions& options);
 /// The rule. It looks at the shape alone, so that a network runs the same kernels every time it is loaded.
 [[nodiscard]] ConvAlgorithm usual_algorithm(const ConvCase& conv, const LowerOptions& options);

@@ -12,6 +12,7 @@
 namespace elek::backends::cpu {
 namespace {
 
+using kernels::cpu::DepthwisePlan;
 using kernels::cpu::GemmConvPlan;
 using kernels::cpu::WinogradPlan;
 
@@ -32,6 +33,18 @@ Result<GemmConvPlan> plan_direct(const ConvProblem& p, int threads) {
   if (!is_plain(p)) return No{"direct convolution of this kind of problem"};
   return kernels::cpu::plan_gemm_conv({p.samples, p.src.channels, p.dst.channels, p.src.height, p.src.width, p.kernel, p.stride,
                                        p.padding, p.src_layout, threads});
+}
+
+/// Each channel with a filter of its own: the direct computation of such a problem.
+bool is_depthwise(const ConvProblem& p) {
+  return p.src_type == DType::kF32 && p.dst_type == DType::kF32 && p.groups > 1 && p.groups == p.src.channels &&
+         p.groups == p.dst.channels && p.src_layout == p.dst_layout;
+}
+
+Result<DepthwisePlan> plan_depthwise(const ConvProblem& p, int threads) {
+  if (!is_depthwise(p)) return No{"depthwise convolution of this kind of problem"};
+  return kernels::cpu::plan_depthwise(
+      {p.samples, p.src.channels, p.src.height, p.src.width, p.kernel, p.stride, p.padding, p.src_layout, threads});
 }
 
 Result<WinogradPlan> plan_winograd(const ConvProblem& p, kernels::cpu::WinogradTile tile, int threads) {
@@ -56,7 +69,7 @@ kernels::cpu::ConvArgs args_of(const ConvProblem& p, const ConvCall& call) {
   args.packed = static_cast<const float*>(call.packed);
   args.bias = call.bias;
   if (call.residual != nullptr) args.residual = view(call.residual, call.samples, p.dst, p.dst_layout);
-  args.relu = call.relu;
+  args.activation = call.activation;
   args.y = view(static_cast<float*>(call.dst), call.samples, p.dst, p.dst_layout);
   args.scratch = static_cast<float*>(call.scratch);
   args.sums = call.sums;
@@ -85,7 +98,7 @@ bool fits(ConvAlgorithm algorithm, const ConvProblem& problem, int threads) {
     case ConvAlgorithm::kWinograd2:
       return static_cast<bool>(plan_winograd(algorithm, problem, threads));
     case ConvAlgorithm::kDirect:
-      return static_cast<bool>(plan_direct(problem, threads));
+      return plan_direct(problem, threads) || plan_depthwise(problem, threads);
     case ConvAlgorithm::kLibrary:
       return true;
   }
@@ -113,8 +126,8 @@ size_t SlicedPrimitive::scratch_bytes() const {
 
 namespace {
 
-std::variant<SlicedPrimitive, WinogradPlan, GemmConvPlan> plan(ConvAlgorithm algorithm, const ConvProblem& problem,
-                                                               int threads) {
+std::variant<SlicedPrimitive, WinogradPlan, GemmConvPlan, DepthwisePlan> plan(ConvAlgorithm algorithm,
+                                                                              const ConvProblem& problem, int threads) {
   switch (algorithm) {
     case ConvAlgorithm::kWinograd4:
     case ConvAlgorithm::kWinograd2: {
@@ -123,6 +136,7 @@ std::variant<SlicedPrimitive, WinogradPlan, GemmConvPlan> plan(ConvAlgorithm alg
       return std::move(made).value();
     }
     case ConvAlgorithm::kDirect: {
+      if (auto depthwise = plan_depthwise(problem, threads)) return std::move(depthwise).value();
       auto made = plan_direct(problem, threads);
       ELEK_CHECK(made, std::string(name_of(algorithm)) + ": " + made.reason());
       return std::move(made).value();
@@ -168,6 +182,7 @@ std::string ConvKernel::name() const {
                                  const auto tile = std::to_string(static_cast<int>(p.problem.tile));
                                  return "winograd F(" + tile + "x" + tile + ") " + kernels::cpu::instruction_set();
                                },
+                               [](const DepthwisePlan&) { return std::string("depthwise ") + kernels::cpu::instruction_set(); },
                                [](const GemmConvPlan&) { return std::string("direct ") + kernels::cpu::instruction_set(); }},
                     plan_);
 }
@@ -181,6 +196,7 @@ void ConvKernel::pack(const float* weights, float* staged, void* packed) const {
   auto* const floats = static_cast<float*>(packed);
   std::visit(Overloaded{[&](const SlicedPrimitive& p) { p.many().pack(weights, staged, packed); },
                         [&](const WinogradPlan& p) { kernels::cpu::pack_winograd_weights(p, weights, floats); },
+                        [&](const DepthwisePlan& p) { kernels::cpu::pack_depthwise_weights(p, weights, floats); },
                         [&](const GemmConvPlan& p) { kernels::cpu::pack_gemm_conv_weights(p, weights, floats); }},
              plan_);
 }
@@ -190,6 +206,7 @@ void ConvKernel::run(const ConvCall& call) const {
                           p.of(call.samples).run(call.src, call.packed, call.bias, call.dst, call.scratch);
                         },
                         [&](const WinogradPlan& p) { kernels::cpu::winograd_conv(p, args_of(problem_, call)); },
+                        [&](const DepthwisePlan& p) { kernels::cpu::depthwise_conv(p, args_of(problem_, call)); },
                         [&](const GemmConvPlan& p) { kernels::cpu::gemm_conv(p, args_of(problem_, call)); }},
              plan_);
 }

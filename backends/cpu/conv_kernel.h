@@ -14,18 +14,20 @@
 
 #include "backends/cpu/conv_problem.h"
 #include "backends/cpu/onednn.h"
+#include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/gemm_conv.h"
 #include "kernels/cpu/winograd.h"
 
 namespace elek::backends::cpu {
 
+/// kDirect is the definition's own sums: of all channels (gemm_conv), or of one channel each (depthwise).
 enum class ConvAlgorithm : uint8_t { kWinograd4, kWinograd2, kDirect, kLibrary };
 inline constexpr std::array<ConvAlgorithm, 4> kConvAlgorithms{ConvAlgorithm::kWinograd4, ConvAlgorithm::kWinograd2,
                                                               ConvAlgorithm::kDirect, ConvAlgorithm::kLibrary};
 [[nodiscard]] std::string_view name_of(ConvAlgorithm algorithm);  // "winograd F(4x4)", …, "oneDNN"
 
-/// Whether its kernels do the epilogue (bias, residual, ReLU and sums) while they write the result. oneDNN's do not: what its
-/// post-ops cannot do, a pass of ours does after it.
+/// Whether its kernels do the epilogue (bias, residual, a clamp as activation, and sums) while they write the result. oneDNN's
+/// do not: what its post-ops cannot do, a pass of ours does after it.
 [[nodiscard]] constexpr bool does_epilogue(ConvAlgorithm algorithm) { return algorithm != ConvAlgorithm::kLibrary; }
 /// Whether the algorithm can compute the problem on this machine. oneDNN can compute every one.
 [[nodiscard]] bool fits(ConvAlgorithm algorithm, const ConvProblem& problem, int threads);
@@ -62,7 +64,7 @@ struct ConvCall {
   void* scratch = nullptr;
   // Read by kernels that do the epilogue; the others' is in their problem.
   const float* residual = nullptr;
-  bool relu = false;
+  Activation activation;
   const kernels::cpu::ChannelSums* sums = nullptr;
 };
 
@@ -79,7 +81,7 @@ class ConvKernel {
   [[nodiscard]] size_t scratch_bytes() const;  // run()'s workspace
   /// Of the definition's multiply-adds, the share that it does: with Winograd's tile m (m + 2)^2 for 9 m^2, at the edges more.
   [[nodiscard]] double arithmetic() const;
-  [[nodiscard]] std::string name() const;  // "winograd F(4x4) AVX3", "direct AVX3", "oneDNN jit:avx512_core"
+  [[nodiscard]] std::string name() const;  // "winograd F(4x4) AVX3", "direct AVX3", "depthwise AVX3", "oneDNN jit:avx512_core"
   [[nodiscard]] bool does_epilogue() const noexcept { return !std::holds_alternative<SlicedPrimitive>(plan_); }
   /// oneDNN's calls hold so many samples, or one. Kernels that do the epilogue take any number: 1.
   [[nodiscard]] int64_t slice() const noexcept;
@@ -90,7 +92,7 @@ class ConvKernel {
 
  private:
   ConvProblem problem_;
-  std::variant<SlicedPrimitive, kernels::cpu::WinogradPlan, kernels::cpu::GemmConvPlan> plan_;
+  std::variant<SlicedPrimitive, kernels::cpu::WinogradPlan, kernels::cpu::GemmConvPlan, kernels::cpu::DepthwisePlan> plan_;
 };
 
 }  // namespace elek::backends::cpu

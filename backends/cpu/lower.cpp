@@ -109,14 +109,15 @@ void Lowerer::decide_epilogues() {
   for (Step& step : notes.steps) {
     const bool narrow = tensor(step.output).dtype != DType::kF32;
     if (step.kind == Kind::kLinear) {
-      step.epilogue = step.watched >= 0 || step.relu || step.residual >= 0;
+      step.epilogue = step.watched >= 0 || !step.activation.is_none() || step.residual >= 0;
       step.z_in_workspace = step.epilogue && narrow;
     }
     if (step.kind != Kind::kConv || does_epilogue(step.algorithm)) continue;
     const bool in_place = step.place == Place::kResidual;
     const bool z_is_wanted = step.bn_apart || step.watch_raw || (sums_of(step) & kMoments) != 0;  // as it is before the sum
-    step.epilogue = step.bn_apart || step.watched >= 0 || (step.residual >= 0 && !in_place);
-    const bool rounds_twice = step.epilogue && narrow && (z_is_wanted || (step.residual >= 0 && !in_place));
+    const bool other = !step.activation.is_plain();  // no post-op here, and not the same before and after rounding
+    step.epilogue = step.bn_apart || step.watched >= 0 || other || (step.residual >= 0 && !in_place);
+    const bool rounds_twice = step.epilogue && narrow && (z_is_wanted || other || (step.residual >= 0 && !in_place));
     step.z_in_workspace = (in_place && z_is_wanted) || rounds_twice;
     step.sum_in_place = in_place && !step.z_in_workspace;
   }

@@ -53,7 +53,7 @@ ConvCase Lowerer::case_of(size_t i) const {
   p.dst_type = y.dtype;
   conv.threads = notes.threads;
   conv.residual = step.residual >= 0;
-  conv.relu = step.relu;
+  conv.activation = step.activation;
   conv.sums = sums_of(step);
   conv.tap_norms = step.tap_norm >= 0;
   conv.parameters = parameters_;
@@ -92,7 +92,7 @@ void Lowerer::build_convolution(size_t i) {
   if (!does_epilogue(step.algorithm)) {
     if (step.z_in_workspace) p.dst_type = DType::kF32;
     p.sum = step.sum_in_place;
-    p.relu = step.relu && !step.epilogue;
+    p.relu = step.activation.is_relu() && !step.epilogue;
     p.samples = slice_of(step);
   }
   step.kernel.emplace(step.algorithm, p, notes.threads);

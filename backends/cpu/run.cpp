@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "kernels/cpu/batch_moments.h"
 #include "kernels/cpu/channel_map.h"
+#include "kernels/cpu/channel_scale.h"
 #include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/layout.h"
 #include "kernels/cpu/pool.h"
@@ -29,6 +30,7 @@ namespace {
 template <typename T>
 struct KernelOf {
   const ActivationView<T>& x;
+  const ActivationView<T>& second;  // input, of an operator that has two
   const ActivationView<T>& y;
   const kernels::cpu::ChannelSums* sums;
   int threads;
@@ -38,6 +40,7 @@ struct KernelOf {
   void operator()(const AvgPoolAttrs& a) const { kernels::cpu::avg_pool(x, y, window(a), sums, threads); }
   void operator()(const GlobalAvgPoolAttrs& /*a*/) const { kernels::cpu::global_avg_pool(x, y, sums, threads); }
   void operator()(const ChannelMapAttrs& a) const { kernels::cpu::channel_map(x, a.source, a.stride, y, sums, threads); }
+  void operator()(const ChannelScaleAttrs& /*a*/) const { kernels::cpu::channel_scale(x, second, y, sums, threads); }
   template <typename Op>
   void operator()(const Op& /*a*/) const {
     static_assert(!backends::has_own_kernel<Op>, "the CPU backend has no kernel for this operator");
@@ -183,7 +186,7 @@ void CpuExecutable::run_with_epilogue(size_t index, int64_t samples) {
   call.dst = data_of(step.output);
   call.scratch = workspace(index);
   if (step.residual >= 0) call.residual = reinterpret_cast<const float*>(data_of(step.residual));
-  call.relu = step.relu;
+  call.activation = step.activation;
   const kernels::cpu::ChannelSums* sums = sums_of(step);
   call.sums = sums;
   step.kernel->run(call);
@@ -232,7 +235,7 @@ void CpuExecutable::finish(const Step& step, const ActivationView<Z>& z, const A
   epilogue.scale = scale;
   epilogue.shift = shift;
   epilogue.residual = residual;
-  epilogue.activation = step.relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
+  epilogue.activation = step.activation;
   epilogue.sums = sums_of(step);
   kernels::cpu::run_epilogue(epilogue, notes_.threads);
 }
@@ -266,8 +269,10 @@ void CpuExecutable::run_simple(size_t index, int64_t samples) {
       }
       return;
     }
-    case Kind::kKernel:
-      return std::visit(KernelOf<T>{x, y, sums, notes_.threads}, program_.steps[index].node.node.attrs);
+    case Kind::kKernel: {
+      const auto second = step.residual >= 0 ? view<T>(step.residual, samples) : ActivationView<T>{};
+      return std::visit(KernelOf<T>{x, second, y, sums, notes_.threads}, program_.steps[index].node.node.attrs);
+    }
     case Kind::kRelayout:
       kernels::cpu::to_nchw(x, y.data, notes_.threads);
       break;

@@ -46,7 +46,7 @@ void Lowerer::decide_epilogues() {
   for (Step& step : notes.steps) {
     if (step.kind != Kind::kLinear) continue;
     const bool answer = step.output == notes.output && tensor(step.output).dtype == DType::kF32;
-    step.linear_epilogue = !answer || step.watched >= 0 || step.relu || step.residual >= 0;
+    step.linear_epilogue = !answer || step.watched >= 0 || !step.activation.is_none() || step.residual >= 0;
   }
 }
 

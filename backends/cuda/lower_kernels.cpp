@@ -33,17 +33,20 @@ Lowerer::Wanted Lowerer::wanted_of(size_t i) const {
   wanted.raw.deterministic = o.deterministic;
   // A grouped convolution computes no padding channels, so somebody else has to write their zeros.
   const bool pads = wanted.raw.groups > 1 && y.channel_pitch != y.shape.channels;
-  if (step.bn_apart || step.watch_raw || pads) {
+  const bool other = !step.activation.is_plain();
+  if (step.bn_apart || step.watch_raw || pads || other) {
     // A convolution's own bias belongs to what is watched and normalised: it comes with the raw convolution then.
     const bool bias = f.node.as<Conv2dAttrs>().bias && (step.bn_apart || step.watch_raw);
     if (bias) wanted.raw.tail = Tail::kFull;
-    wanted.no_fused = pads ? "a grouped convolution with padding channels" : "the raw convolution is needed";
+    wanted.no_fused = "the raw convolution is needed";
+    if (pads) wanted.no_fused = "a grouped convolution with padding channels";
+    if (other) wanted.no_fused = std::string(name_of(step.activation.kind)) + " is not in the convolution's kernel";
     return wanted;
   }
   // Sums of z need z: then the split way starts from the raw convolution.
   if ((sums & kMoments) == 0) wanted.tail = with_tail(wanted.raw, f, 0);
   if (step.watched < 0) return wanted;
-  const auto fused = fused_sums_for(sums, step.relu, program.micro_batch * y.shape.positions());
+  const auto fused = fused_sums_for(sums, step.activation.is_relu(), program.micro_batch * y.shape.positions());
   if (o.deterministic) {
     wanted.no_fused = "sums inside the convolution are added in no fixed order, and a deterministic run was asked for";
   } else if (o.precision == Precision::kF32) {
@@ -177,7 +180,7 @@ double Lowerer::pass_us(size_t i, Way way) {
   e.z = e.y = y;
   e.shift = reinterpret_cast<const float*>(base + shift_at);
   e.residual = step.residual >= 0 ? base + residual_at : nullptr;
-  e.activation = step.relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
+  e.activation = step.activation;
   e.totals = sums != 0 ? &totals : nullptr;
   e.workspace = base + workspace_at;
   e.workspace_bytes = workspace_bytes;

@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "kernels/cuda/batch_moments.h"
 #include "kernels/cuda/channel_map.h"
+#include "kernels/cuda/channel_scale.h"
 #include "kernels/cuda/epilogue.h"
 #include "kernels/cuda/layout.h"
 #include "kernels/cuda/preprocess.h"
@@ -27,6 +28,7 @@ namespace {
 /// The GPU's kernel of every operator that has one of its own (Kind::kKernel). An operator that is not here does not compile.
 struct KernelOf {
   const k::CudaActivation& x;
+  const k::CudaActivation& second;  // input, of an operator that has two
   const k::CudaActivation& y;
   const k::PoolSums& sums;
   const int32_t* table;  // of a channel map
@@ -37,6 +39,7 @@ struct KernelOf {
   void operator()(const AvgPoolAttrs& a) const { k::launch_avg_pool(x, y, window(a), sums, stream); }
   void operator()(const GlobalAvgPoolAttrs& /*a*/) const { k::launch_global_avg_pool(x, y, sums, stream); }
   void operator()(const ChannelMapAttrs& a) const { k::launch_channel_map(x, table, a.stride, y, sums, stream); }
+  void operator()(const ChannelScaleAttrs& /*a*/) const { k::launch_channel_scale(x, second, y, sums, stream); }
   template <typename Op>
   void operator()(const Op& /*a*/) const {
     static_assert(!backends::has_own_kernel<Op>, "the CUDA backend has no kernel for this operator");
@@ -222,7 +225,7 @@ void CudaExecutable::finish(size_t index, const View& z, const View& y, const fl
   e.scale = scale;
   e.shift = shift;
   e.residual = step.residual >= 0 ? view(step.residual, y.samples).data : nullptr;
-  e.activation = step.relu ? kernels::Activation::kRelu : kernels::Activation::kNone;
+  e.activation = step.activation;
   e.totals = totals_of(step);
   e.workspace = workspace(index, step.sums_offset);
   e.workspace_bytes = step.sums_bytes;
@@ -269,9 +272,11 @@ void CudaExecutable::run_simple(size_t index, int64_t samples) {
     case Kind::kElementwise:
       if (step.by_batch_moments()) return normalise_by_batch_moments(index, x, y);
       return finish(index, x, y, typed<const float>(weights_, step.scale), typed<const float>(weights_, step.shift));
-    case Kind::kKernel:
-      return std::visit(KernelOf{x, y, pool_sums(index), typed<const int32_t>(weights_, step.table), stream_->get()},
+    case Kind::kKernel: {
+      const View second = step.residual >= 0 ? view(step.residual, samples) : View{};
+      return std::visit(KernelOf{x, second, y, pool_sums(index), typed<const int32_t>(weights_, step.table), stream_->get()},
                         program_.steps[index].node.node.attrs);
+    }
     case Kind::kRelayout:
       run_relayout(index, x, y);
       return observe(index, y);

@@ -36,6 +36,11 @@ class ChannelMap(nn.Module):
         return x.index_select(1, torch.where(self.source < 0, x.shape[1] - 1, self.source))
 
 
+class ChannelScale(nn.Module):
+    def forward(self, x, s):
+        return x * s.reshape(s.shape[0], s.shape[1], 1, 1)
+
+
 class Add(nn.Module):
     def forward(self, x, y):
         return x.add_(y)  # as torchvision's blocks do; the graph's first input is the block's own result
@@ -54,7 +59,13 @@ def module_of(node, channels):
         return ChannelMap(node["source"], node["stride"])
     if op in ("max_pool", "avg_pool"):
         return (nn.MaxPool2d if op == "max_pool" else nn.AvgPool2d)(node["kernel"], node["stride"], node["padding"])
-    plain = {"relu": lambda: nn.ReLU(inplace=True), "add": Add, "global_avg_pool": lambda: nn.AdaptiveAvgPool2d(1),
+    if op == "clip":
+        return nn.Hardtanh(node["low"], node["high"])
+    if op == "leaky_relu":
+        return nn.LeakyReLU(node["slope"])
+    plain = {"relu": lambda: nn.ReLU(inplace=True), "sigmoid": nn.Sigmoid, "hard_swish": nn.Hardswish, "add": Add,
+             "channel_scale": ChannelScale,
+             "global_avg_pool": lambda: nn.AdaptiveAvgPool2d(1),
              "flatten": lambda: nn.Flatten(1)}
     if op not in plain:
         raise SystemExit(f"node '{node['name']}': operator {op} is unknown to bench/peers/graph_net.py")

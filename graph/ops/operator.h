@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/activation.h"
 #include "core/types.h"
 
 namespace elek {
@@ -26,6 +27,7 @@ enum class OpClass : uint8_t {
   kActivation,  // a function of each element
   kWindow,      // a window slides over each channel
   kReduction,   // each channel becomes one number
+  kScale,       // each channel times a number of its own, the second input
   kGather,      // each output channel is a copy of an input channel, or zero
   kReshape,     // the same elements, in the order channel, row, column, as a feature vector
 };
@@ -117,6 +119,7 @@ class NodeInputs {
 ///   macs(inputs, output)         multiply-accumulates of one sample
 ///   cut(inputs, kept)            the attributes after a cut
 ///   window()                     what it reads of the image at each position
+///   activation()                 the function, of an operator of class kActivation (required there)
 template <typename T>
 concept Operator = std::equality_comparable<T> && std::default_initializable<T> &&
     requires(const T& op, const NodeInputs& node, std::span<const ImageShape> inputs) {
@@ -130,6 +133,9 @@ concept Operator = std::equality_comparable<T> && std::default_initializable<T> 
        { op.macs(inputs, output) } -> std::same_as<int64_t>;
        { op.parameters(inputs, output) } -> std::same_as<std::vector<OpParameter>>;
        { op.cut(inputs, kept) } -> std::same_as<T>;
-     });
+     }) &&
+    (T::kClass != OpClass::kActivation || requires(const T& op) {
+      { op.activation() } -> std::same_as<Activation>;
+    });
 
 }  // namespace elek

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rectified linear unit: y = x < 0 ? 0 : x, so that NaN stays NaN. Tests: tests/unit/graph_test.cpp
+// Rectified linear unit: y = x < 0 ? 0 : x, so that NaN stays NaN.
+// Tests: tests/unit/op_test.cpp, tests/golden/operators_test.cpp
 #pragma once
 
 #include "graph/ops/operator.h"
@@ -14,6 +15,7 @@ struct ReluAttrs {
   static void fields(Self& /*self*/, Visit&& /*visit*/) {}
   [[nodiscard]] static ImageShape infer(const NodeInputs& inputs) { return inputs[0]; }
   [[nodiscard]] static ChannelFlow channel_flow(std::span<const ImageShape> /*inputs*/) { return {ChannelFlow::How::kTies}; }
+  [[nodiscard]] static Activation activation() noexcept { return Activation::kRelu; }
   friend bool operator==(const ReluAttrs&, const ReluAttrs&) = default;
 };
 

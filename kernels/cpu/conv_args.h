@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What our own convolution kernels (winograd, gemm_conv) are called with. Both end in the same epilogue: bias, residual, ReLU,
-// store and the per-channel sums, taken from registers.
+// What our own convolution kernels (winograd, gemm_conv) are called with. Both end in the same epilogue: bias, residual,
+// activation, store and the per-channel sums, taken from registers.
 #pragma once
 
+#include "core/activation.h"
 #include "core/types.h"
 #include "kernels/cpu/channel_sums.h"
 
@@ -13,14 +14,14 @@ namespace elek::kernels::cpu {
 /// Layout    all views in problem.layout; padding lanes of y are written as zero
 /// Aliasing  y may be residual's memory; x overlaps nothing
 /// Threads   problem.threads OpenMP threads; thread i adds to the i-th accumulators of `sums`
-/// Sums      kActivity, kMoments, kAbsolute, kRange of y as stored (z before residual and ReLU); kPerSample is left to
+/// Sums      kActivity, kMoments, kAbsolute, kRange of y as stored (z before residual and activation); kPerSample is left to
 ///           observe(), for a sample is spread over tiles or panels
 struct ConvArgs {
   ActivationView<const float> x;
   const float* packed = nullptr;
   const float* bias = nullptr;
   ActivationView<const float> residual;  // data null = none
-  bool relu = false;
+  Activation activation;                 // a clamp (Activation::is_clamp): 0 stays 0 in padding lanes
   ActivationView<float> y;
   float* scratch = nullptr;
   const ChannelSums* sums = nullptr;  // null = unobserved

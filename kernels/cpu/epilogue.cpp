@@ -18,6 +18,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/cpu/detail/activation-inl.h"
 #include "kernels/cpu/detail/flush-inl.h"
 #include "kernels/cpu/detail/register_sums-inl.h"
 #include "kernels/cpu/detail/stored-inl.h"
@@ -33,7 +34,8 @@ struct EpilogueJob {
   Y* y = nullptr;
   const float* scale = nullptr;
   const float* shift = nullptr;
-  float lowest = 0.0F;  // below it, 0 is stored: 0 for relu, -infinity for none
+  float lowest = 0.0F;    // below it, 0 is stored: 0 for ReLU, -infinity for none
+  Activation activation;  // where it is neither
   float threshold = 0.0F;
   Observe observe = Observe::kNothing;
 };
@@ -45,7 +47,8 @@ namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 /// Lanes [lane, lane + Lanes(d)) of up to kBlockRows rows: the inner loop.
-template <class D, Observe kMode, bool kResidual, bool kStore, typename Z, typename Y>
+/// kOther: the activation is neither none nor ReLU, which have code of their own because most steps have them.
+template <class D, Observe kMode, bool kResidual, bool kStore, bool kOther, typename Z, typename Y>
 struct Column {
   using V = hn::Vec<D>;
   static constexpr int64_t kChains = kMode == Observe::kAll ? 2 : 4;
@@ -57,10 +60,11 @@ struct Column {
   const D d;
   const V scale, shift, lowest, threshold;
   const int lane;
+  const int valid;  // lanes that are channels: padding stays zero, whatever the activation makes of it
   LaneSums& out;
 
   HWY_INLINE Column(const EpilogueJob<Z, Y>& j, D tag, const float* HWY_RESTRICT lane_scale,
-                    const float* HWY_RESTRICT lane_shift, int first_lane, LaneSums& sums)
+                    const float* HWY_RESTRICT lane_shift, int first_lane, int valid_lanes, LaneSums& sums)
       : job(j),
         d(tag),
         scale(hn::LoadU(tag, lane_scale + first_lane)),
@@ -68,6 +72,7 @@ struct Column {
         lowest(hn::Set(tag, j.lowest)),
         threshold(hn::Set(tag, j.threshold)),
         lane(first_lane),
+        valid(HWY_MAX(valid_lanes - first_lane, 0)),
         out(sums) {}
 
   HWY_INLINE V preactivation(int64_t at) const {
@@ -78,7 +83,12 @@ struct Column {
     if constexpr (!kStore) return z;
     V v = z;
     if constexpr (kResidual) v = hn::Add(v, load_stored(d, job.residual + at));
-    return rounded_to<Y>(d, hn::IfThenZeroElse(hn::Lt(v, lowest), v));  // not Max: NaN stays NaN
+    if constexpr (kOther) {
+      v = hn::IfThenElseZero(hn::FirstN(d, static_cast<size_t>(valid)), activate(d, v, job.activation));
+    } else {
+      v = hn::IfThenZeroElse(hn::Lt(v, lowest), v);  // not Max: NaN stays NaN
+    }
+    return rounded_to<Y>(d, v);
   }
   HWY_INLINE void put(V z, V y, int64_t at, float* HWY_RESTRICT kept_z) const {
     if constexpr (kStore) store_rounded(y, d, job.y + at);
@@ -152,18 +162,18 @@ struct Column {
 };
 
 /// `rows` rows of `width` lanes. Blocks of rows outside, columns inside, so that a block is in L1 for all its columns.
-template <Observe kMode, bool kResidual, bool kStore, typename Z, typename Y>
-HWY_INLINE void finish_rows(const EpilogueJob<Z, Y>& job, int64_t offset, int64_t rows, int64_t stride, int width,
+template <Observe kMode, bool kResidual, bool kStore, bool kOther, typename Z, typename Y>
+HWY_INLINE void finish_rows(const EpilogueJob<Z, Y>& job, int64_t offset, int64_t rows, int64_t stride, int width, int valid,
                             const float* scale, const float* shift, LaneSums& out) {
   const hn::CappedTag<float, kLanes> wide;
   const hn::CappedTag<float, kLanes / 2> half;
   const hn::CappedTag<float, 1> one;
-  using Wide = Column<decltype(wide), kMode, kResidual, kStore, Z, Y>;
+  using Wide = Column<decltype(wide), kMode, kResidual, kStore, kOther, Z, Y>;
   constexpr int64_t kBlockRows = Wide::kBlockRows;
   constexpr int kWide = static_cast<int>(hn::MaxLanes(decltype(wide)())),
                 kHalf = static_cast<int>(hn::MaxLanes(decltype(half)()));
   if (width == kLanes && kWide == kLanes) {  // one vector is one row: the main case
-    const Wide column(job, wide, scale, shift, 0, out);
+    const Wide column(job, wide, scale, shift, 0, valid, out);
     for (int64_t r = 0; r < rows; r += kBlockRows) column.block(offset + r * stride, HWY_MIN(kBlockRows, rows - r), stride);
     return;
   }
@@ -171,30 +181,35 @@ HWY_INLINE void finish_rows(const EpilogueJob<Z, Y>& job, int64_t offset, int64_
     const int64_t at = offset + r * stride, count = HWY_MIN(kBlockRows, rows - r);
     int lane = 0;
     for (; lane + kHalf <= width; lane += kHalf) {
-      Column<decltype(half), kMode, kResidual, kStore, Z, Y>(job, half, scale, shift, lane, out).block(at, count, stride);
+      Column<decltype(half), kMode, kResidual, kStore, kOther, Z, Y>(job, half, scale, shift, lane, valid, out)
+          .block(at, count, stride);
     }
     for (; lane < width; ++lane) {
-      Column<decltype(one), kMode, kResidual, kStore, Z, Y>(job, one, scale, shift, lane, out).block(at, count, stride);
+      Column<decltype(one), kMode, kResidual, kStore, kOther, Z, Y>(job, one, scale, shift, lane, valid, out)
+          .block(at, count, stride);
     }
   }
 }
 
-template <Observe kMode, bool kResidual, bool kStore, typename Z, typename Y>
+template <Observe kMode, bool kResidual, bool kStore, bool kOther, typename Z, typename Y>
 void finish_pieces(const EpilogueJob<Z, Y>& job, const Geometry& geometry, int64_t begin, int64_t end, const SumArrays& to) {
   PieceWalk walk(geometry, begin, end);
   Piece piece;
   while (walk.next(piece)) {
     HWY_ALIGN float scale[kLanes] = {};  // padding lanes: 0 * z + 0
     HWY_ALIGN float shift[kLanes] = {};
-    for (int l = 0; l < (piece.one_channel ? kLanes : piece.valid); ++l) {
+    const int valid = piece.one_channel ? kLanes : piece.valid;
+    for (int l = 0; l < valid; ++l) {
       const int64_t c = piece.channel + (piece.one_channel ? 0 : l);
       scale[l] = job.scale != nullptr ? job.scale[c] : 1.0F;
       shift[l] = job.shift != nullptr ? job.shift[c] : 0.0F;
     }
     LaneSums sums;
-    finish_rows<kMode, kResidual, kStore>(job, piece.offset, piece.rows, piece.row_stride, piece.width, scale, shift, sums);
+    finish_rows<kMode, kResidual, kStore, kOther>(job, piece.offset, piece.rows, piece.row_stride, piece.width, valid, scale,
+                                                  shift, sums);
     if (piece.tail > 0) {
-      finish_rows<kMode, kResidual, kStore>(job, piece.offset + piece.rows * kLanes, 1, kLanes, piece.tail, scale, shift, sums);
+      finish_rows<kMode, kResidual, kStore, kOther>(job, piece.offset + piece.rows * kLanes, 1, kLanes, piece.tail, valid,
+                                                    scale, shift, sums);
     }
     if constexpr (kMode != Observe::kNothing) fold(sums, piece, geometry.positions, to);
   }
@@ -205,19 +220,33 @@ HWY_INLINE void with_mode(const EpilogueJob<Z, Y>& job, const Geometry& geometry
                           const SumArrays& to) {
   switch (job.observe) {
     case Observe::kNothing:
-      if constexpr (kStore) finish_pieces<Observe::kNothing, kResidual, kStore>(job, geometry, begin, end, to);
+      if constexpr (kStore) finish_pieces<Observe::kNothing, kResidual, kStore, false>(job, geometry, begin, end, to);
       return;
     case Observe::kActivity:
-      return finish_pieces<Observe::kActivity, kResidual, kStore>(job, geometry, begin, end, to);
+      return finish_pieces<Observe::kActivity, kResidual, kStore, false>(job, geometry, begin, end, to);
     case Observe::kAll:
-      return finish_pieces<Observe::kAll, kResidual, kStore>(job, geometry, begin, end, to);
+      return finish_pieces<Observe::kAll, kResidual, kStore, false>(job, geometry, begin, end, to);
   }
+}
+
+/// All sums are taken, wanted or not: that is less code.
+template <bool kResidual, typename Z, typename Y>
+HWY_INLINE void with_other_activation(const EpilogueJob<Z, Y>& job, const Geometry& geometry, int64_t begin, int64_t end,
+                                      const SumArrays& to) {
+  if (job.observe == Observe::kNothing) {
+    return finish_pieces<Observe::kNothing, kResidual, true, true>(job, geometry, begin, end, to);
+  }
+  finish_pieces<Observe::kAll, kResidual, true, true>(job, geometry, begin, end, to);
 }
 
 template <typename Z, typename Y>
 HWY_INLINE void finish_part(const EpilogueJob<Z, Y>& job, const Geometry& geometry, int64_t begin, int64_t end,
                             const SumArrays& to) {
   if (job.z == nullptr) return with_mode<false, false>(job, geometry, begin, end, to);
+  if (!job.activation.is_none()) {
+    if (job.residual != nullptr) return with_other_activation<true>(job, geometry, begin, end, to);
+    return with_other_activation<false>(job, geometry, begin, end, to);
+  }
   if (job.residual != nullptr) return with_mode<true, true>(job, geometry, begin, end, to);
   return with_mode<false, true>(job, geometry, begin, end, to);
 }
@@ -314,7 +343,8 @@ void run_epilogue(const Epilogue<Z, Y>& e, int threads) {
   job.y = e.y.data;
   job.scale = e.scale;
   job.shift = e.shift;
-  job.lowest = e.activation == Activation::kRelu ? 0.0F : -std::numeric_limits<float>::infinity();
+  job.lowest = e.activation.is_relu() ? 0.0F : -std::numeric_limits<float>::infinity();
+  if (!e.activation.is_plain()) job.activation = e.activation;
   run(job, e.y, e.sums, e.sums != nullptr ? e.sums->sums : 0, Nonfinite::kCount, threads);
 }
 

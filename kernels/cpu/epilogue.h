@@ -9,13 +9,13 @@
 
 #include <cstdint>
 
+#include "core/activation.h"
 #include "core/types.h"
-#include "kernels/common/activation.h"
 #include "kernels/cpu/channel_sums.h"
 
 namespace elek::kernels::cpu {
 
-/// y[n,c,p] = act(scale[c] * z[n,c,p] + shift[c] + residual[n,c,p]),  relu(v) = v < 0 ? 0 : v, so relu(NaN) = NaN
+/// y[n,c,p] = act(scale[c] * z[n,c,p] + shift[c] + residual[n,c,p]), act as core/activation.h says; act(NaN) = NaN
 template <typename Z = float, typename Y = Z>
 struct Epilogue {
   ActivationView<Z> z;           // read

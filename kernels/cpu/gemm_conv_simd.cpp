@@ -48,12 +48,14 @@ HWY_INLINE void finish_panel(const ConvArgs& args, const Results& out, const flo
   const V bias1 = kVectors == 2 ? hn::Load(d, args.bias + out.channel + lanes) : zero;
   const float* residual = args.residual.data;
   float* y = args.y.data;
-  const bool relu = args.relu;
+  const bool clamps = !args.activation.is_none(), clamps_high = !args.activation.is_plain();
+  const V low = hn::Set(d, args.activation.lowest()), high = hn::Set(d, args.activation.highest());
   Sums sums0(d), sums1(d);
   const auto finish = [&](V z, int64_t to, Sums& sums) HWY_ATTR {
     V value = z;
     if (residual != nullptr) value = hn::Add(value, hn::Load(d, residual + to));
-    if (relu) value = hn::IfThenElse(hn::Lt(value, zero), zero, value);  // not Max: NaN stays NaN
+    if (clamps) value = hn::IfThenElse(hn::Lt(value, low), low, value);  // not Max: NaN stays NaN
+    if (clamps_high) value = hn::IfThenElse(hn::Gt(value, high), high, value);
     hn::Store(value, d, y + to);
     sums.add(d, z, value, threshold);
   };
@@ -264,6 +266,7 @@ void gemm_conv(const GemmConvPlan& plan, const ConvArgs& args) {
              "gemm_conv: input is " + to_string(args.x.shape) + ", planned for " + to_string(in));
   ELEK_CHECK(args.y.shape == out, "gemm_conv: output is " + to_string(args.y.shape) + ", planned for " + to_string(out));
   ELEK_CHECK(!plan.gathers || args.scratch != nullptr, "gemm_conv: no scratch");
+  ELEK_CHECK(args.activation.is_clamp(), "gemm_conv: its last step only clamps");
   if (args.sums != nullptr) {
     ELEK_CHECK(args.sums->threads >= p.threads && args.sums->channels_padded >= padded_channels(p.layout, p.out_channels),
                "gemm_conv: sums for " + std::to_string(args.sums->threads) + " threads, fewer than run");

@@ -30,7 +30,8 @@ struct EpilogueArgs {
   int64_t channels;
   Slots slots;
   int lanes;
-  float lowest;  // below it, 0 is stored: 0 for relu, -infinity for none
+  float lowest;           // below it, 0 is stored: 0 for ReLU, -infinity for none
+  Activation activation;  // where it is neither
   float threshold;
 };
 
@@ -105,6 +106,27 @@ struct ThreadSums {
   }
 };
 
+__device__ inline float clip(float v, float low, float high) { return v < low ? low : v > high ? high : v; }
+
+/// Comparisons instead of fminf and fmaxf keep NaN. The branches are the same for all threads.
+__device__ inline float activate(const Activation& activation, float v) {
+  switch (activation.kind) {
+    case Activation::Kind::kNone:
+      break;
+    case Activation::Kind::kRelu:
+      return v < 0.0F ? 0.0F : v;
+    case Activation::Kind::kClip:
+      return clip(v, activation.low, activation.high);
+    case Activation::Kind::kLeakyRelu:
+      return v < 0.0F ? activation.slope * v : v;
+    case Activation::Kind::kSigmoid:
+      return 1.0F / (1.0F + expf(-v));
+    case Activation::Kind::kHardSwish:
+      return v * (clip(v + 3.0F, 0.0F, 6.0F) * (1.0F / 6.0F));
+  }
+  return v;
+}
+
 /// One pixel of one thread: y from z, stored; lanes at and beyond `valid` become zero padding.
 template <int kVec, bool kStore, typename Z, typename Y>
 __device__ inline void one_pixel(const EpilogueArgs& args, int64_t at, int valid, const float (&scale)[kVec],
@@ -123,7 +145,8 @@ __device__ inline void one_pixel(const EpilogueArgs& args, int64_t at, int valid
 #pragma unroll
     for (int i = 0; i < kVec; ++i) {
       z[i] = fmaf(z[i], scale[i], shift[i]);
-      const float v = z[i] + residual[i];
+      float v = z[i] + residual[i];
+      if (args.activation.kind != Activation::Kind::kNone) v = activate(args.activation, v);
       out[i] = from_float<Y>(v < args.lowest || i >= valid ? 0.0F : v);  // not fmaxf: NaN stays NaN
       y[i] = to_float(out[i]);                                           // what the next layer reads
     }
@@ -394,7 +417,8 @@ void launch_epilogue(const Epilogue& e, cudaStream_t stream) {
   EpilogueArgs args{};
   args.z = e.z.data, args.y = e.y.data, args.residual = e.residual, args.scale = e.scale, args.shift = e.shift;
   args.pitch = e.y.channel_pitch, args.channels = e.y.shape.channels;
-  args.lowest = e.activation == Activation::kRelu ? 0.0F : -kInfinity;
+  args.lowest = e.activation.is_relu() ? 0.0F : -kInfinity;
+  if (!e.activation.is_plain()) args.activation = e.activation;
   with_type(e.y.dtype, kOp, [&](auto type) {
     using Y = typename decltype(type)::type;
     if (e.z.dtype == e.y.dtype) {

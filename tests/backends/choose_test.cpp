@@ -57,6 +57,28 @@ TEST_F(ChooseTest, WinogradIsForcedOrLeftOut) {
   EXPECT_EQ(usual_algorithm(conv(1, 1), options_), kDirect);
 }
 
+TEST_F(ChooseTest, DepthwiseConvolutionsAreOurs) {
+  for (const int64_t kernel : {1, 3, 5}) {
+    for (const int64_t stride : {1, 2}) {
+      ConvCase depthwise = conv(kernel, stride);
+      depthwise.problem.groups = 64;
+      EXPECT_EQ(usual_algorithm(depthwise, options_), kDirect);
+      EXPECT_TRUE(ConvKernel(kDirect, depthwise.problem, 1).name().starts_with("depthwise "));
+      EXPECT_FALSE(fits(kWinograd4, depthwise.problem, 1));
+      depthwise.problem.dst.channels = 128;  // two filters a channel
+      EXPECT_EQ(usual_algorithm(depthwise, options_), kLibrary);
+    }
+  }
+}
+
+TEST_F(ChooseTest, ActivationsThatAreNoClampsAreLeftToThePassAfterTheLibrary) {
+  ConvCase clip = conv(1, 1), sigmoid = clip;
+  clip.activation = {Activation::Kind::kClip, 0, 6};
+  sigmoid.activation = {Activation::Kind::kSigmoid};
+  EXPECT_EQ(usual_algorithm(clip, options_), kDirect);
+  EXPECT_EQ(usual_algorithm(sigmoid, options_), kLibrary);
+}
+
 /// Groups, two layouts, 16 bits, and batch norm that is kept apart: each is more than our kernels do.
 TEST_F(ChooseTest, WhatOurKernelsCannotDoIsTheLibrarys) {
   for (const int64_t kernel : {1, 3}) {
@@ -121,7 +143,7 @@ TEST_F(ChooseTest, EveryThingThatCostsTimeIsInTheKey) {
   add([](ConvCase& c) { c.problem.groups = 2; });
   add([](ConvCase& c) { c.problem.src_layout = Layout::kNhwc; });
   add([](ConvCase& c) { c.residual = true; });
-  add([](ConvCase& c) { c.relu = true; });
+  add([](ConvCase& c) { c.activation = Activation::kRelu; });
   add([](ConvCase& c) { c.sums = kActivity; });
   add([](ConvCase& c) { c.tap_norms = true; });
   add([](ConvCase& c) { c.parameters = 1 << 20; });

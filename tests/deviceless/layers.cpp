@@ -15,7 +15,7 @@ std::vector<Layer> layers_of(const std::string& arch, bool pruned, int64_t sampl
   std::vector<Layer> layers;
   for (const FusedNode& step : fuse(graph).steps) {
     if (!step.node.is<Conv2dAttrs>()) continue;
-    const uint32_t every = backends::cuda::kEveryFusedSum & ~(step.relu ? 0U : uint32_t{backends::cuda::kMaxY});
+    const uint32_t every = backends::cuda::kEveryFusedSum & ~(step.activation.is_relu() ? 0U : uint32_t{backends::cuda::kMaxY});
     const auto raw = backends::cuda::problem_of(graph, step, samples, Precision::kF16);
     const auto problem = backends::cuda::with_tail(raw, step, sums == Sums::kAll ? every : 0);
     const auto same = [&](const Layer& l) { return backends::cuda::key(l.problem) == backends::cuda::key(problem); };

@@ -60,6 +60,57 @@ inline Model standalone_model() {
   return model;
 }
 
+/// One activation in every place: behind a convolution by Winograd, a 1x1, a grouped and a depthwise one, behind a residual
+/// sum, behind linear layers, and alone. Odd channel counts, so that there are padding lanes.
+inline Model activation_model(const Attrs& act) {
+  Model model;
+  Graph& g = model.graph;
+  const auto conv = [&](const std::string& name, Conv2dAttrs attrs, ValueId x) {
+    attrs.padding = attrs.kernel / 2;
+    return g.add(name + ".bn", BatchNormAttrs{}, {g.add(name, attrs, {x})});
+  };
+  const ValueId input = g.add("input", InputAttrs{{3, 10, 9}}, {});
+  const ValueId stem = g.add("stem.act", act, {conv("stem", {.out_channels = 13, .kernel = 3}, input)});
+  const ValueId wide = g.add("wide.act", act, {conv("wide", {.out_channels = 13, .kernel = 3}, stem)});
+  const ValueId deep =
+      g.add("deep.act", act, {conv("deep", {.out_channels = 13, .kernel = 3, .groups = 13, .bias = true}, wide)});
+  const ValueId point = conv("point", {.out_channels = 13, .bias = true}, deep);
+  const ValueId block = g.add("block", act, {g.add("sum", AddAttrs{}, {point, stem})});
+  const ValueId pool = g.add("pool", MaxPoolAttrs{{2, 2, 0}}, {block});
+  const ValueId alone = g.add("alone", act, {pool});
+  const ValueId grouped = g.add("grouped.act", act, {conv("grouped", {.out_channels = 26, .groups = 13}, alone)});
+  const ValueId flat = g.add("flatten", FlattenAttrs{}, {g.add("avgpool", GlobalAvgPoolAttrs{}, {grouped})});
+  const ValueId hidden = g.add("hidden.act", act, {g.add("hidden", LinearAttrs{9, true}, {flat})});
+  g.set_output(g.add("fc", LinearAttrs{7, true}, {hidden}));
+  model.parameters = test::tiny_parameters(g, 11);
+  model.preprocessing = {{0.4F, 0.5F, 0.6F}, {0.2F, 0.3F, 0.25F}};
+  return model;
+}
+
+/// Squeeze-and-excitation: the gate by two 1x1 convolutions and a sigmoid, and, as a vector, by linear layers and a hard swish.
+inline Model squeeze_model() {
+  Model model;
+  Graph& g = model.graph;
+  const ValueId input = g.add("input", InputAttrs{{3, 8, 7}}, {});
+  const ValueId stem = g.add("stem", Conv2dAttrs{.out_channels = 13, .kernel = 3, .padding = 1}, {input});
+  const ValueId x = g.add("stem.relu", ReluAttrs{}, {g.add("stem.bn", BatchNormAttrs{}, {stem})});
+  const ValueId squeezed = g.add("squeeze", GlobalAvgPoolAttrs{}, {x});
+  const ValueId small = g.add("reduce", Conv2dAttrs{.out_channels = 5, .bias = true}, {squeezed});
+  const ValueId wide =
+      g.add("expand", Conv2dAttrs{.out_channels = 13, .bias = true}, {g.add("reduce.relu", ReluAttrs{}, {small})});
+  const ValueId scaled = g.add("scaled", ChannelScaleAttrs{}, {x, g.add("gate", SigmoidAttrs{}, {wide})});
+  const ValueId point = g.add("point", Conv2dAttrs{.out_channels = 21, .bias = true}, {scaled});
+  const ValueId y = g.add("point.relu", ReluAttrs{}, {point});
+  const ValueId flat = g.add("flat", FlattenAttrs{}, {g.add("pooled", GlobalAvgPoolAttrs{}, {y})});
+  const ValueId factors = g.add("factors", HardSwishAttrs{}, {g.add("hidden", LinearAttrs{21, true}, {flat})});
+  const ValueId again = g.add("again", ChannelScaleAttrs{}, {y, factors});
+  const ValueId last = g.add("flatten", FlattenAttrs{}, {g.add("avgpool", GlobalAvgPoolAttrs{}, {again})});
+  g.set_output(g.add("fc", LinearAttrs{7, true}, {last}));
+  model.parameters = test::tiny_parameters(g, 13);
+  model.preprocessing = {{0.4F, 0.5F, 0.6F}, {0.2F, 0.3F, 0.25F}};
+  return model;
+}
+
 /// Why sessions here cannot compute in bf16; empty if they can.
 inline std::string why_no_bf16() { return why_not(Device{}, Precision::kBf16); }
 

@@ -16,6 +16,7 @@
 #include "core/sums.h"
 #include "tests/golden/session_support.h"
 #include "tests/gpu/gpu.h"
+#include "tests/support/activation.h"
 #include "tests/support/compare.h"
 
 namespace elek::test {
@@ -142,6 +143,43 @@ TEST_P(Precisions, StatisticsAreSumsOfWhatWasStored) {
         expect_statistics(model, options, samples, pixels, tiny.input);
       }
     }
+  }
+}
+
+TEST_P(Precisions, SqueezeAndExcitationIsTheOracles) {
+  ELEK_NEEDS_GPU();
+  const Model model = squeeze_model();
+  const auto pixels = tiny_pixels(model.graph.input_shape(), 5, 5);
+  const auto want = run_reference(model, pixels, 5);
+  const double tolerance = logit_tolerance(GetParam(), layers_of(model)) * largest(want.logits());
+  SessionOptions options = options_for(GetParam(), 3);
+  for (const bool watched : {false, true}) {
+    if (watched) options.probes.values["scaled"] = kActivity;
+    Session session(model, options);
+    const Mismatch m = compare(run_all(session, pixels, 5, 3), want.logits(), tolerance);
+    EXPECT_EQ(m.count, 0) << m.message();
+  }
+}
+
+TEST_P(Precisions, OtherActivationsAreTheOracles) {
+  ELEK_NEEDS_GPU();
+  constexpr int64_t kSamples = 5;
+  for (const Attrs& act : other_activations()) {
+    SCOPED_TRACE(std::string(op_name(act)));
+    const Model model = activation_model(act);
+    const auto pixels = tiny_pixels(model.graph.input_shape(), kSamples, 5);
+    const auto want = run_reference(model, pixels, kSamples);
+    const double tolerance = logit_tolerance(GetParam(), layers_of(model)) * largest(want.logits());
+    for (const uint32_t sums : {uint32_t{0}, kActivity | kAbsolute | kRange}) {
+      SessionOptions options = options_for(GetParam(), 3);
+      if (sums != 0) options.probes = watch_all(model, sums);
+      Session session(model, options);
+      const Mismatch m = compare(run_all(session, pixels, kSamples, 3), want.logits(), tolerance);
+      EXPECT_EQ(m.count, 0) << "sums " << sums << ": " << m.message();
+    }
+    SessionOptions options = options_for(GetParam(), 4);
+    options.probes = watch_all(model, kActivity | kMoments);
+    expect_statistics(model, options, 3, pixels, model.graph.input_shape());
   }
 }
 

@@ -146,14 +146,14 @@ TEST(Bf16Kernels, TheEpilogueRoundsOnceAndSumsWhatItStored) {
     for (size_t c = 0; c < shift.size(); ++c) shift[c] = 0.01F * static_cast<float>(c);
     Epilogue<float, float> wide;
     wide.z = z.view(), wide.y = y.view(), wide.residual = residual.memory.data();
-    wide.scale = scale.data(), wide.shift = shift.data(), wide.activation = kernels::Activation::kRelu;
+    wide.scale = scale.data(), wide.shift = shift.data(), wide.activation = elek::Activation::kRelu;
     Sums z_sums(y.view(), kEverything);
     wide.sums = &z_sums.sums;
     run_epilogue(wide, 2);
     Sums narrow_sums(y.view(), kEverything);
     Epilogue<float, BFloat16> narrow;
     narrow.z = z.view(), narrow.y = y16.view, narrow.residual = residual16.memory.data();
-    narrow.scale = scale.data(), narrow.shift = shift.data(), narrow.activation = kernels::Activation::kRelu;
+    narrow.scale = scale.data(), narrow.shift = shift.data(), narrow.activation = elek::Activation::kRelu;
     narrow.sums = &narrow_sums.sums;
     run_epilogue(narrow, 2);
     EXPECT_EQ(differing(y16, y), 0);

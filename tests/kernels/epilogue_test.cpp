@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "tests/kernels/kernel_case.h"
+#include "tests/support/activation.h"
 
 namespace elek::test {
 namespace {
@@ -151,19 +152,19 @@ enum class Where : uint8_t { kApart, kOverZ, kOverResidual };
 /// One way to call the epilogue.
 struct Form {
   bool scaled, residual;
-  kernels::Activation activation;
+  elek::Activation activation;
   Where where;
   uint32_t sets;
 };
 const Form kForms[] = {
-    {false, false, kernels::Activation::kRelu, Where::kOverZ, kActivity},
-    {true, true, kernels::Activation::kRelu, Where::kOverZ, kActivity | kPerSample},
-    {false, true, kernels::Activation::kRelu, Where::kOverResidual, kActivity},
-    {true, false, kernels::Activation::kNone, Where::kApart, kEverything},
-    {true, true, kernels::Activation::kRelu, Where::kOverZ, kEverything},
-    {false, true, kernels::Activation::kNone, Where::kApart, kMoments},
-    {true, false, kernels::Activation::kRelu, Where::kApart, kAbsolute | kRange},
-    {true, true, kernels::Activation::kNone, Where::kOverResidual, 0},
+    {false, false, elek::Activation::kRelu, Where::kOverZ, kActivity},
+    {true, true, elek::Activation::kRelu, Where::kOverZ, kActivity | kPerSample},
+    {false, true, elek::Activation::kRelu, Where::kOverResidual, kActivity},
+    {true, false, elek::Activation::kNone, Where::kApart, kEverything},
+    {true, true, elek::Activation::kRelu, Where::kOverZ, kEverything},
+    {false, true, elek::Activation::kNone, Where::kApart, kMoments},
+    {true, false, elek::Activation::kRelu, Where::kApart, kAbsolute | kRange},
+    {true, true, elek::Activation::kNone, Where::kOverResidual, 0},
 };
 
 struct Inputs {
@@ -185,7 +186,7 @@ Reference reference(const Inputs& in, const ImageShape& shape, const Form& form)
     const double v = z + (form.residual ? static_cast<double>(in.residual[i]) : 0.0);
     r.z.push_back(z);
     if (std::isfinite(v)) r.largest = std::max(r.largest, std::fabs(v));
-    r.y.push_back(form.activation == kernels::Activation::kRelu && v < 0 ? 0.0 : v);
+    r.y.push_back(form.activation == elek::Activation::kRelu && v < 0 ? 0.0 : v);
     if (std::isfinite(z))
       r.z_slack = std::max(r.z_slack, form.scaled ? 1.0001 * kU * (std::fabs(product) + std::fabs(z)) : 0.0);
   }
@@ -309,7 +310,7 @@ TEST(Epilogue, NonfiniteIsNotZeroedByRelu) {  // the defect that oneDNN's post-o
   elek::test::Activation z(1, {1, 1, 2}, Layout::kNChw16c, {std::nanf(""), -1.0F});
   Sums sums(1, Layout::kNChw16c, kActivity, 0, 1);
   Epilogue e;
-  e.z = e.y = z.view(), e.activation = kernels::Activation::kRelu, e.sums = &sums.sums;
+  e.z = e.y = z.view(), e.activation = elek::Activation::kRelu, e.sums = &sums.sums;
   run_epilogue(e, 1);
   sums.reduce();
   EXPECT_TRUE(std::isnan(z.at(0, 0, 0)));
@@ -375,6 +376,57 @@ TEST(Epilogue, RefusesWhatDoesNotFit) {
   EXPECT_THROW(run_epilogue(e, 1), ContractError);
   Sums sums(5, Layout::kNchw, kActivity, 0, 1);
   EXPECT_THROW(observe(z.view(), sums.sums, 1), ContractError);
+}
+
+/// What one f32 evaluation may be off: some roundings of the operand, and Exp's.
+constexpr double kActivationBound = 16 * kU;
+
+TEST(EpilogueTest, EveryActivationIsTheOracles) {
+  const std::vector<float> special = {0.0F, -0.0F, 1e-30F, -1e-30F, 88.0F, -88.0F, 200.0F, -200.0F, 1e30F, -1e30F};
+  for (const Attrs& attrs : other_activations()) {
+    const elek::Activation activation = activation_of(attrs);
+    SCOPED_TRACE(std::string(op_name(attrs)) + " " + std::to_string(activation.low));
+    for (const Layout layout : {Layout::kNchw, Layout::kNhwc, Layout::kNChw8c, Layout::kNChw16c}) {
+      for (const uint32_t sets : {uint32_t{0}, uint32_t{kActivity}, kEverything}) {
+        const ImageShape shape{21, 5, 3};
+        std::vector<float> values(static_cast<size_t>(2 * shape.elements())), added(values.size());
+        Random random(7);
+        for (float& v : values) v = 4 * static_cast<float>(random.normal());
+        for (float& v : added) v = static_cast<float>(random.normal());
+        if (sets != kEverything) std::copy(special.begin(), special.end(), values.begin() + 30);
+        elek::test::Activation z(2, shape, layout, values), residual(2, shape, layout, added), y(2, shape, layout);
+        Sums sums(shape.channels, layout, std::max(sets, uint32_t{kActivity}), 0.25F, 2);
+        Epilogue<float> e;
+        e.z = z.view(), e.y = y.view(), e.residual = residual.memory.data(), e.activation = activation;
+        if (sets != 0) e.sums = &sums.sums;
+        run_epilogue(e, 2);
+        const std::vector<float> got = y.nchw();
+        for (size_t i = 0; i < got.size(); ++i) {
+          const double v = static_cast<double>(values[i]) + static_cast<double>(added[i]);
+          const double want = reference_activation(activation, v);
+          EXPECT_NEAR(got[i], want, kActivationBound * (std::fabs(want) + std::fmin(std::fabs(v), 8))) << "of " << v;
+        }
+        EXPECT_EQ(y.dirty_padding(), 0);
+        if (sets == 0) continue;
+        std::vector<double> wide(values.begin(), values.end());
+        expect_sums(sums, wanted_sums(wide, got, 2, shape, 0.25F), 2, shape.positions(), Exact::kNo);
+      }
+    }
+  }
+}
+
+TEST(EpilogueTest, EveryActivationKeepsNanAndKnowsInfinity) {
+  constexpr float kInf = std::numeric_limits<float>::infinity();
+  for (const Attrs& attrs : other_activations()) {
+    const elek::Activation activation = activation_of(attrs);
+    SCOPED_TRACE(std::string(op_name(attrs)));
+    elek::test::Activation x(1, {3, 1, 1}, Layout::kNhwc, {std::numeric_limits<float>::quiet_NaN(), kInf, -1.0F});
+    Epilogue<float> e;
+    e.z = e.y = x.view(), e.activation = activation;
+    run_epilogue(e, 1);
+    EXPECT_TRUE(std::isnan(x.at(0, 0, 0)));
+    EXPECT_EQ(static_cast<double>(x.at(0, 1, 0)), reference_activation(activation, static_cast<double>(kInf)));
+  }
 }
 
 }  // namespace

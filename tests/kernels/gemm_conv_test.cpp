@@ -41,7 +41,7 @@ void run(Problem& p, const ChannelSums* sums = nullptr, int64_t planned = 0) {
                            .packed = packed.data,
                            .bias = p.bias.data,
                            .residual = p.residual_view(),
-                           .relu = p.spec.relu,
+                           .activation = p.spec.relu ? elek::Activation::kRelu : elek::Activation::kNone,
                            .y = p.output(),
                            .scratch = scratch.data,
                            .sums = sums});
@@ -141,7 +141,7 @@ TEST(GemmConvTest, TheResidualMayBeTheOutput) {
                    .packed = packed.data,
                    .bias = in_place.bias.data,
                    .residual = in_place.residual_view(),
-                   .relu = true,
+                   .activation = elek::Activation::kRelu,
                    .y = in_place.output()});
   for (int64_t i = 0; i < c.samples * apart.pk * apart.oh * apart.ow; ++i) ASSERT_EQ(apart.y.data[i], both[i]) << "at " << i;
 }

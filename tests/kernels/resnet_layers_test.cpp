@@ -33,7 +33,7 @@ void run(Problem& p, const Plan& plan, const Pack& pack, const Run& convolve) {
                                   .packed = packed.data,
                                   .bias = p.bias.data,
                                   .residual = p.residual_view(),
-                                  .relu = true,
+                                  .activation = elek::Activation::kRelu,
                                   .y = p.output(),
                                   .scratch = scratch.data,
                                   .sums = nullptr});

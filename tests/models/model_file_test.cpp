@@ -12,6 +12,7 @@
 #include "core/runtime.h"
 #include "models/resnet.h"
 #include "tests/models/files.h"
+#include "tests/support/activation.h"
 
 namespace elek {
 namespace {
@@ -158,6 +159,23 @@ TEST(ModelFile, FormatAndHashAreThoseOfTheFirstFiles) {
   EXPECT_EQ(to_hex(hash(model)), "f74c60da6cd7b3a5");
   Model read = model_from_json(json, "json");
   EXPECT_EQ(to_hex(hash(read)), "f74c60da6cd7b3a5");
+}
+
+TEST(ModelFile, ActivationsSurviveWithTheirAttributes) {
+  Model model = every_operator();
+  Graph graph;
+  ValueId x = graph.add("input", InputAttrs{{3, 4, 4}}, {});
+  for (const Attrs& attrs : test::other_activations()) {
+    x = graph.add(std::string(op_name(attrs)) + std::to_string(x), attrs, {x});
+  }
+  model.graph = graph;
+  model.labels.clear();
+  const std::string json = model_to_json(model);
+  EXPECT_THAT(json, HasSubstr(R"("op":"clip","inputs":["input"],"low":0.0,"high":6.0)"));
+  EXPECT_THAT(json, HasSubstr(R"("slope":0.125)"));
+  const Model read = model_from_json(json, "json");
+  ASSERT_EQ(read.graph.nodes().size(), graph.nodes().size());
+  for (size_t i = 0; i < graph.nodes().size(); ++i) EXPECT_EQ(read.graph.nodes()[i].attrs, graph.nodes()[i].attrs);
 }
 
 TEST(ModelFile, APrunedNetworkOfManyLayersSurvives) {

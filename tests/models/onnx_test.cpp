@@ -9,6 +9,7 @@
 
 #include "core/memory/resource.h"
 #include "tests/models/files.h"
+#include "tests/support/activation.h"
 
 namespace elek {
 namespace {
@@ -50,6 +51,24 @@ TEST(Onnx, RefusesValuesThatWouldHaveOneName) {
   const Model model = with_blank_parameters(std::move(graph));
   EXPECT_THAT(message_of<InputError>([&] { save_onnx(model, folder / "a.onnx", 0); }), HasSubstr("\"fc.weight\""));
   EXPECT_THAT(folder.names(), IsEmpty());
+}
+
+/// The names and numbers of ONNX's operators, as the format has them.
+TEST(Onnx, WritesEveryActivation) {
+  const Folder folder;
+  Graph graph;
+  ValueId x = graph.add("input", InputAttrs{{1, 2, 2}}, {});
+  const ValueId input = x;
+  for (const Attrs& attrs : test::other_activations()) x = graph.add("a" + std::to_string(x), attrs, {x});
+  graph.add("scaled", ChannelScaleAttrs{}, {x, graph.add("mean", GlobalAvgPoolAttrs{}, {input})});
+  save_onnx(with_blank_parameters(std::move(graph)), folder / "a.onnx", 0);
+  const std::string file = test::read_all(folder / "a.onnx");
+  for (const char* word :
+       {"Clip", "a0/low", "a0/high", "LeakyRelu", "alpha", "Sigmoid", "HardSigmoid", "a5/gate", "Mul", "scaled"}) {
+    EXPECT_THAT(file, HasSubstr(word));
+  }
+  const float six = 6.0F;
+  EXPECT_THAT(file, HasSubstr(std::string(reinterpret_cast<const char*>(&six), sizeof(six))));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "tests/support/activation.h"
 
 namespace elek::test {
 namespace {
@@ -62,9 +63,8 @@ double one_value(const Node& node, const ImageShape& in, std::span<const double>
     }
     return sum / static_cast<double>(in.positions());
   }
-  if (node.is<ReluAttrs>()) {
-    const double value = x[at4(in, n, c, p, q)];
-    return value < 0 ? 0.0 : value;  // NaN stays NaN
+  if (op_class(node) == OpClass::kActivation) {
+    return reference_activation(activation_of(node.attrs), x[at4(in, n, c, p, q)]);
   }
   ELEK_CHECK(node.is<ChannelMapAttrs>(), "the reference knows no operator '" + std::string(op_name(node)) + "'");
   const auto& map = node.as<ChannelMapAttrs>();
@@ -222,6 +222,10 @@ std::vector<double> reference_node(const Node& node, int64_t samples, const Imag
       for (int64_t p = 0; p < node.shape.height; ++p) {
         for (int64_t q = 0; q < node.shape.width; ++q) {
           const size_t i = at4(node.shape, n, c, p, q);
+          if (node.is<ChannelScaleAttrs>()) {
+            y[i] = x[i] * inputs.at(1)[static_cast<size_t>(n * node.shape.channels + c)];
+            continue;
+          }
           y[i] = node.is<AddAttrs>() ? x[i] + inputs.at(1)[i] : one_value(node, input, x, n, c, p, q);
         }
       }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 #include <utility>
@@ -50,8 +51,9 @@ struct ChangeField {
 };
 
 TEST(Op, EveryFieldIsVisitedOnceAndCountsForEquality) {
-  const std::map<std::string_view, int> fields = {{"input", 1},    {"conv2d", 6}, {"batch_norm", 1}, {"max_pool", 3},
-                                                  {"avg_pool", 3}, {"linear", 2}, {"channel_map", 2}};
+  const std::map<std::string_view, int> fields = {{"input", 1},    {"conv2d", 6},     {"batch_norm", 1},
+                                                  {"max_pool", 3}, {"avg_pool", 3},   {"linear", 2},
+                                                  {"clip", 2},     {"leaky_relu", 1}, {"channel_map", 2}};
   for (const Attrs& attrs : every_operator()) {
     const auto known = fields.find(op_name(attrs));
     const int count = known == fields.end() ? 0 : known->second;
@@ -78,8 +80,10 @@ TEST(Op, ChannelFlow) {
   EXPECT_EQ(flow(Conv2dAttrs{.out_channels = 1}, 1).how, How::kSeparates) << "one channel is an ordinary convolution";
   EXPECT_EQ(flow(LinearAttrs{8}, 4).how, How::kSeparates);
   EXPECT_EQ(flow(ChannelMapAttrs{}, 4).how, How::kMaps);
-  for (const Attrs& attrs : {Attrs(AddAttrs{}), Attrs(ReluAttrs{}), Attrs(BatchNormAttrs{}), Attrs(MaxPoolAttrs{}),
-                             Attrs(AvgPoolAttrs{}), Attrs(GlobalAvgPoolAttrs{}), Attrs(FlattenAttrs{})}) {
+  for (const Attrs& attrs :
+       {Attrs(AddAttrs{}), Attrs(ReluAttrs{}), Attrs(BatchNormAttrs{}), Attrs(MaxPoolAttrs{}), Attrs(AvgPoolAttrs{}),
+        Attrs(GlobalAvgPoolAttrs{}), Attrs(FlattenAttrs{}), Attrs(ClipAttrs{}), Attrs(LeakyReluAttrs{}), Attrs(SigmoidAttrs{}),
+        Attrs(HardSwishAttrs{}), Attrs(ChannelScaleAttrs{})}) {
     EXPECT_EQ(flow(attrs, 4).how, How::kTies) << op_name(attrs);
   }
 }
@@ -128,6 +132,22 @@ TEST(Op, ALinearLayerIsAConvolutionOfOnePosition) {
   const Conv2dAttrs conv{.out_channels = 7, .kernel = 3};
   EXPECT_EQ(as_convolution(conv), conv);
   EXPECT_THROW((void)as_convolution(ReluAttrs{}), ContractError);
+}
+
+TEST(Op, ActivationsSayTheirFunction) {
+  EXPECT_EQ(activation_of(ReluAttrs{}), Activation::kRelu);
+  EXPECT_EQ(activation_of(AddAttrs{}), Activation::kNone);
+  const Activation relu6 = activation_of(ClipAttrs{0, 6});
+  EXPECT_EQ(relu6.kind, Activation::Kind::kClip);
+  EXPECT_EQ(relu6.high, 6.0F);
+  EXPECT_TRUE(relu6.is_clamp());
+  EXPECT_FALSE(activation_of(ClipAttrs{0.25, 1.5}).is_clamp()) << "0 does not stay 0";
+  EXPECT_EQ(activation_of(LeakyReluAttrs{0.125}).slope, 0.125F);
+  EXPECT_FALSE(activation_of(SigmoidAttrs{}).is_clamp());
+  EXPECT_THROW((void)infer_shape("s", ChannelScaleAttrs{}, {{3, 4, 4}, {3, 4, 4}}), ContractError);
+  EXPECT_EQ(infer_shape("s", ChannelScaleAttrs{}, {{3, 4, 4}, {3, 1, 1}}), (ImageShape{3, 4, 4}));
+  EXPECT_THROW((void)infer_shape("c", ClipAttrs{2, 1}, {{3, 4, 4}}), ContractError);
+  EXPECT_THROW((void)infer_shape("c", LeakyReluAttrs{std::nan("")}, {{3, 4, 4}}), ContractError);
 }
 
 TEST(Op, WindowThatIsRead) {

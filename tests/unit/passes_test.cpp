@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "core/runtime.h"
+#include "tests/support/activation.h"
 #include "tests/support/compare.h"
 #include "tests/support/faulty.h"
 #include "tests/support/models.h"
@@ -40,7 +41,8 @@ std::string describe(const Graph& graph, const FusedNode& step) {
   if (step.residual) {
     text.append(" + ").append(name(*step.residual));
   }
-  return text.append(step.relu ? " relu -> " : " -> ").append(name(step.output));
+  if (!step.activation.is_none()) text.append(" ").append(name_of(step.activation.kind));
+  return text.append(" -> ").append(name(step.output));
 }
 
 using Lines = std::vector<std::string>;
@@ -128,7 +130,7 @@ std::map<ValueId, Evaluated> evaluate(const Model& model, const FusedGraph& fuse
       out.value[i] += stored.at(*step.residual).value[i];
       out.error[i] += stored.at(*step.residual).error[i];
     }
-    for (size_t i = 0; step.relu && i < out.value.size(); ++i) {
+    for (size_t i = 0; step.activation.is_relu() && i < out.value.size(); ++i) {
       out.value[i] = out.value[i] < 0 ? 0.0 : out.value[i];
     }
     EXPECT_TRUE(stored.emplace(step.output, std::move(out)).second) << "value stored twice: " << describe(graph, step);
@@ -285,6 +287,18 @@ TEST(Fuse, LinearLayersTakeSumAndReluButNoBatchNorm) {
   EXPECT_EQ(lines(graph), (Lines{"a(x) -> a", "bn(a) -> bn", "b(bn) + x relu -> y"}));
 }
 
+TEST(Fuse, DrawsInEveryActivationButOneAStep) {
+  for (const Attrs& attrs : test::other_activations()) {
+    Graph graph;
+    const ValueId x = graph.add("x", InputAttrs{{4, 5, 5}}, {});
+    const ValueId a = graph.add("act", attrs, {graph.add("bn", BatchNormAttrs{}, {graph.add("conv", conv(4, 3), {x})})});
+    graph.add("relu", ReluAttrs{}, {a});
+    const std::string name(op_name(attrs));
+    EXPECT_EQ(lines(graph), (Lines{"conv(x) bn " + name + " -> act", "relu(act) -> relu"}));
+    EXPECT_EQ(fuse(graph).steps[0].activation, activation_of(attrs));
+  }
+}
+
 TEST(Fuse, AGraphThatOnlyPassesItsInputHasNoSteps) {
   Graph graph;
   const ValueId x = graph.add("x", InputAttrs{{4, 1, 1}}, {});
@@ -361,8 +375,9 @@ TEST(FusedMeaning, RandomGraphsInBothModes) {
       expect_same(model, mode, reference);
     }
     const FusedGraph fused = fuse(model.graph);
-    fused_more += std::any_of(fused.steps.begin(), fused.steps.end(),
-                              [](const FusedNode& step) { return !step.batch_norm.empty() && step.residual && step.relu; });
+    fused_more += std::any_of(fused.steps.begin(), fused.steps.end(), [](const FusedNode& step) {
+      return !step.batch_norm.empty() && step.residual && step.activation.is_relu();
+    });
     if (HasFailure()) {
       break;
     }

@@ -85,7 +85,9 @@ ConvProblem problem_of(const Graph& graph, const FusedNode& step, int64_t sample
 ConvProblem with_tail(ConvProblem problem, const FusedNode& step, uint32_t sums) {
   problem.tail = Tail::kFull;
   problem.residual = step.residual.has_value();
-  problem.relu = step.relu;
+  ELEK_CHECK(step.activation.is_plain(), "conv '" + step.node.name + "': " + std::string(name_of(step.activation.kind)) +
+                                             " is no part of cuDNN's kernels here");
+  problem.relu = step.activation.is_relu();
   problem.sums = sums;
   return problem;
 }

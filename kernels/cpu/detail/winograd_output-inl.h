@@ -64,8 +64,10 @@ void transform_output(const WinogradPlan& plan, const ConvArgs& args, const deta
       hwy::Prefetch(args.y.data + here);
       if (args.residual.data != nullptr) hwy::Prefetch(args.residual.data + here);
     }
-  const V bias = hn::Load(d, out.bias + out.channel), zero = hn::Zero(d);
+  const V bias = hn::Load(d, out.bias + out.channel);
   const V threshold = hn::Set(d, kObserve != Observe::kNothing ? args.sums->threshold : 0.0F);
+  const bool clamps = !args.activation.is_none(), clamps_high = !args.activation.is_plain();
+  const V low = hn::Set(d, args.activation.lowest()), high = hn::Set(d, args.activation.highest());
   RegisterSums<decltype(d), kObserve> sums(d);
   for (int i = 0; i < Rows::kOutputs; ++i) {
     if (i >= rows) break;
@@ -75,7 +77,8 @@ void transform_output(const WinogradPlan& plan, const ConvArgs& args, const deta
       const V z = hn::Add(y[i * Columns::kOutputs + j], bias);
       V value = z;
       if (args.residual.data != nullptr) value = hn::Add(value, hn::Load(d, args.residual.data + here));
-      if (args.relu) value = hn::IfThenElse(hn::Lt(value, zero), zero, value);  // not Max: NaN stays NaN
+      if (clamps) value = hn::IfThenElse(hn::Lt(value, low), low, value);  // not Max: NaN stays NaN
+      if (clamps_high) value = hn::IfThenElse(hn::Gt(value, high), high, value);
       hn::Store(value, d, args.y.data + here);
       sums.add(d, z, value, threshold);
     }

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "tests/gpu/kernels/support.h"
+#include "tests/support/activation.h"
 
 namespace elek::test {
 namespace {
@@ -311,6 +312,39 @@ TEST_F(EpilogueKernel, NonFiniteAndHugeValuesAreNotHidden) {
       EXPECT_EQ(std::accumulate(want.nonfinite.begin(), want.nonfinite.end(), int64_t{0}),
                 activation == Activation::kRelu ? 2 : 3);
       expect_sums(totals, want, 2, kBound, way.sets);
+    }
+  }
+}
+
+/// Each within a few roundings of f32, then rounded once to y's type; NaN stays; the sums are of the stored values.
+TEST_F(EpilogueKernel, EveryActivationIsTheOracles) {
+  for (const DType dtype : case_types()) {
+    for (const Attrs& attrs : other_activations()) {
+      const Activation activation = activation_of(attrs);
+      SCOPED_TRACE(std::string(short_name(dtype)) + " " + std::string(op_name(attrs)));
+      const ImageShape shape{11, 5, 5};
+      std::vector<float> values = random_values(2, shape, dtype, 12);
+      for (float& v : values) v = rounded_to(4 * static_cast<double>(v), dtype);
+      values[3] = std::numeric_limits<float>::quiet_NaN();
+      const DeviceActivation z(dtype, 2, shape, 16, values), y(dtype, 2, shape, 16);
+      Totals totals(2, shape, kActivity | kAbsolute | kRange);
+      Epilogue e;
+      e.z = z.view(), e.y = y.view(), e.activation = activation, e.totals = &totals.device;
+      e.workspace = totals.workspace.as<void>(), e.workspace_bytes = totals.workspace.size();
+      launch_epilogue(e, nullptr);
+      const std::vector<float> got = y.values();
+      const double unit = dtype == DType::kF32 ? 0x1p-24 : dtype == DType::kF16 ? 0x1p-11 : 0x1p-8;
+      for (size_t i = 0; i < got.size(); ++i) {
+        const double want = reference_activation(activation, static_cast<double>(values[i]));
+        if (std::isnan(want)) {
+          EXPECT_TRUE(std::isnan(got[i]));
+        } else {
+          EXPECT_NEAR(got[i], want, 1.01 * unit * std::fabs(want) + 0x1p-20 * (1 + std::fabs(want))) << "of " << values[i];
+        }
+      }
+      EXPECT_EQ(y.dirty_padding(), 0);
+      const std::vector<double> wide(values.begin(), values.end());
+      expect_sums(totals, wanted_sums(wide, got, 2, shape, 0.0F), 2, kBound, kActivity | kAbsolute | kRange);
     }
   }
 }

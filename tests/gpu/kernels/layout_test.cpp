@@ -3,6 +3,7 @@
 #include "kernels/cuda/layout.h"
 
 #include "kernels/cuda/channel_map.h"
+#include "kernels/cuda/channel_scale.h"
 #include "kernels/cuda/preprocess.h"
 #include "tests/gpu/kernels/support.h"
 
@@ -75,6 +76,28 @@ TEST_P(LayoutCase, ChannelMapsCopyAndZero) {
     }
     EXPECT_EQ(y.values(), want) << "stride " << stride;
     EXPECT_EQ(y.dirty_padding(), 0);
+  }
+}
+
+TEST_P(LayoutCase, ChannelScaleMultipliesAndRoundsOnce) {
+  const auto [dtype, channels] = GetParam();
+  for (const Pitch pitch : {Pitch::kDense, Pitch::kPadded}) {
+    const ImageShape shape{channels, 5, 6};
+    const auto values = random_values(3, shape, dtype, 6), factors = random_values(3, {channels, 1, 1}, dtype, 7);
+    const DeviceActivation x(dtype, 3, shape, pitch_of(channels, pitch), values);
+    const DeviceActivation s(dtype, 3, {channels, 1, 1}, pitch_of(channels, Pitch::kPadded), factors);
+    const DeviceActivation y(dtype, 3, shape, pitch_of(channels, pitch));
+    launch_channel_scale(x.view(), s.view(), y.view(), {}, nullptr);
+    std::vector<float> want;
+    for (size_t i = 0; i < values.size(); ++i) {
+      const float product = values[i] * factors[i / static_cast<size_t>(shape.positions())];
+      want.push_back(rounded_to(static_cast<double>(product), dtype));
+    }
+    EXPECT_EQ(y.values(), want);
+    EXPECT_EQ(y.dirty_padding(), 0);
+    launch_channel_scale(x.view(), s.view(), x.view(), {}, nullptr);
+    EXPECT_EQ(x.values(), want) << "in place";
+    EXPECT_THROW(launch_channel_scale(x.view(), x.view(), y.view(), {}, nullptr), ContractError);
   }
 }
 

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// channel_scale: every channel of every sample times a number of its own (squeeze-and-excitation).
+// Tests: tests/kernels/channel_scale_test.cpp
+#pragma once
+
+#include "core/types.h"
+#include "kernels/cpu/channel_sums.h"
+
+namespace elek::kernels::cpu {
+
+/// y[n,c,p] = x[n,c,p] * s[n,c], rounded once to T
+/// Shapes    s: C x 1 x 1 in any layout; x and y: of one shape, layout and pitch
+/// Sums      of y, added when `sums` is given (kMoments left alone) · Padding lanes of y are made zero
+/// Aliasing  y may be x · Threads: as run_epilogue
+/// Errors    ContractError: shapes or layouts differ, null data
+template <typename T>
+void channel_scale(const ActivationView<T>& x, const ActivationView<T>& s, const ActivationView<T>& y, const ChannelSums* sums,
+                   int threads);
+
+}  // namespace elek::kernels::cpu

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// Depthwise convolution on blocked activations: every channel has a filter of its own. Bias, residual, activation, store and
+// the per-channel sums are its last step, taken from registers, as in gemm_conv and winograd.
+// A vector holds neighbouring channels of one pixel, so a tap is one multiply-add for all of them and nothing is shuffled. Up
+// to 8 neighbouring outputs of a row are computed side by side: they share each tap's weights. There are few multiply-adds a
+// byte, so the kernel waits for memory; what counts is that x is read and y written once. Must not know about graphs or
+// sessions; allocates nothing; packed weights are the caller's. Tests: tests/kernels/depthwise_test.cpp
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/result.h"
+#include "core/types.h"
+#include "kernels/cpu/conv_args.h"
+
+namespace elek::kernels::cpu {
+
+/// x [samples, channels, height, width] -> y [samples, channels, (height + 2*padding - kernel) / stride + 1, …].
+struct DepthwiseProblem {
+  int64_t samples = 0;  // at most; a run may hold fewer
+  int64_t channels = 0;
+  int64_t height = 0;
+  int64_t width = 0;
+  int64_t kernel = 1;
+  int64_t stride = 1;
+  int64_t padding = 0;
+  Layout layout = Layout::kNChw16c;
+  int threads = 1;
+};
+
+struct DepthwisePlan {
+  DepthwiseProblem problem;
+  int64_t out_height = 0;
+  int64_t out_width = 0;
+  size_t packed_bytes = 0;
+  size_t scratch_bytes = 0;  // none
+};
+
+/// No, with the reason, for a layout that is not blocked, or an image smaller than the kernel.
+[[nodiscard]] Result<DepthwisePlan> plan_depthwise(const DepthwiseProblem& problem);
+
+/// Shapes    weights: [C, 1, kernel, kernel] dense f32 · packed: plan.packed_bytes, aligned to 64
+/// Memory    writes all of packed, [channel block][tap][channel of the block]; padding channels are zero
+void pack_depthwise_weights(const DepthwisePlan& plan, const float* weights, float* packed);
+
+/// y = act(conv(x, w) + bias [+ residual]) and the sums (conv_args.h; scratch is not used).
+/// Numerics  products added in the order of the taps, in f32: |error| <= (kernel^2 + 2) * 2^-24 * (sum |w x| + |b| + |r|);
+///           same input, same bits, for every number of threads and samples (sums: for the same number of threads)
+void depthwise_conv(const DepthwisePlan& plan, const ConvArgs& args);
+
+}  // namespace elek::kernels::cpu

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+// Operators beyond ResNet's, in sessions against the double oracle: every stored value, whole and partial batches, watched and
+// not, batch norm folded, apart and measured anew. Tolerance as in session_test.cpp: f32 rounding through the depth of the
+// network, 2e-5 of the value's largest element.
+#include <gtest/gtest.h>
+
+#include "tests/golden/session_support.h"
+#include "tests/support/activation.h"
+#include "tests/support/compare.h"
+
+namespace elek {
+namespace {
+
+constexpr double kTolerance = 2e-5;
+constexpr int64_t kSamples = 5;
+
+std::string text_of(const Attrs& attrs) {
+  const Activation a = activation_of(attrs);
+  return std::string(op_name(attrs)) + " " + std::to_string(a.low) + " " + std::to_string(a.high);
+}
+
+/// Every stored value equals the oracle's; its sums are those of the stored value.
+void expect_values(const Model& model, SessionOptions options, bool watched) {
+  const auto pixels = test::tiny_pixels(model.graph.input_shape(), kSamples, 5);
+  const auto want = test::run_reference(model, pixels, kSamples);
+  options.keep_values = true;
+  options.batch = kSamples;
+  for (const std::string& name : test::stored_names(model)) {
+    if (watched) options.probes.values[name] = kActivity | kAbsolute | kRange | kPerSample;
+  }
+  if (watched) options.probes.tap_norms = test::kernel_names(model);
+  Session session(model, options);
+  (void)test::run_all(session, pixels, kSamples, kSamples);
+  const Statistics statistics = session.statistics();
+  for (const std::string& name : test::stored_names(model)) {
+    const std::vector<float> got = session.stored_value(name);
+    const auto m = test::compare(got, want.at(name), kTolerance * test::largest(want.at(name)));
+    EXPECT_EQ(m.count, 0) << name << ": " << m.message();
+    if (!watched) continue;
+    const ValueSums& sums = statistics.values.at(name);
+    const auto own = test::channel_sums(got, kSamples, model.graph.node(model.graph.at(name)).shape, 0.0F);
+    EXPECT_EQ(sums.active, own.active) << name;
+    EXPECT_EQ(sums.fired, own.fired) << name;
+    EXPECT_EQ(sums.max, own.max) << name;
+    for (size_t c = 0; c < own.sum.size(); ++c) EXPECT_NEAR(sums.sum[c], own.sum[c], 1e-6 * own.abs_sum[c]) << name << " " << c;
+  }
+}
+
+TEST(Operators, ActivationsEverywhereEqualTheOracle) {
+  for (const Attrs& act : test::other_activations()) {
+    SCOPED_TRACE(text_of(act));
+    const Model model = test::activation_model(act);
+    for (const BatchNorm batch_norm : {BatchNorm::kFold, BatchNorm::kApart}) {
+      for (const Winograd winograd : {Winograd::kAuto, Winograd::kOff}) {
+        SessionOptions options;
+        options.batch_norm = batch_norm;
+        options.winograd = winograd;
+        expect_values(model, options, false);
+        expect_values(model, options, true);
+      }
+    }
+  }
+}
+
+TEST(Operators, SqueezeAndExcitationEqualsTheOracle) {
+  const Model model = test::squeeze_model();
+  for (const BatchNorm batch_norm : {BatchNorm::kFold, BatchNorm::kApart}) {
+    SessionOptions options;
+    options.batch_norm = batch_norm;
+    expect_values(model, options, false);
+    expect_values(model, options, true);
+  }
+  const auto pixels = test::tiny_pixels(model.graph.input_shape(), kSamples, 5);
+  const auto want = test::run_reference(model, pixels, kSamples).logits();
+  for (const auto& [batch, micro] : std::vector<std::array<int64_t, 2>>{{5, 0}, {3, 2}, {1, 1}}) {
+    SessionOptions options;
+    options.batch = batch;
+    options.micro_batch = micro;
+    Session session(model, options);
+    const auto m = test::compare(test::run_all(session, pixels, kSamples, batch), want, kTolerance * test::largest(want));
+    EXPECT_EQ(m.count, 0) << "batch " << batch << ": " << m.message();
+  }
+}
+
+/// In place, in micro-batches and partial batches: the arena's plan must know what overwrites what.
+TEST(Operators, LogitsDoNotDependOnTheBatch) {
+  for (const Attrs& act : test::other_activations()) {
+    SCOPED_TRACE(text_of(act));
+    const Model model = test::activation_model(act);
+    const auto pixels = test::tiny_pixels(model.graph.input_shape(), kSamples, 5);
+    const auto want = test::run_reference(model, pixels, kSamples).logits();
+    for (const auto& [batch, micro] : std::vector<std::array<int64_t, 2>>{{5, 0}, {3, 2}, {1, 1}}) {
+      SessionOptions options;
+      options.batch = batch;
+      options.micro_batch = micro;
+      Session session(model, options);
+      const auto m = test::compare(test::run_all(session, pixels, kSamples, batch), want, kTolerance * test::largest(want));
+      EXPECT_EQ(m.count, 0) << "batch " << batch << ": " << m.message();
+    }
+  }
+}
+
+TEST(Operators, MomentsAreMeasuredBeforeTheActivation) {
+  for (const Attrs& act : test::other_activations()) {
+    SCOPED_TRACE(text_of(act));
+    const Model model = test::activation_model(act);
+    const auto pixels = test::tiny_pixels(model.graph.input_shape(), kSamples, 5);
+    test::ReferenceOptions by_batch;
+    by_batch.batch_statistics = true;
+    const auto want = test::run_reference(model, pixels, kSamples, by_batch);
+    SessionOptions options;
+    options.batch = kSamples;
+    options.batch_norm = BatchNorm::kApart;
+    options.batch_moments = true;
+    Session session(model, options);
+    const auto m = test::compare(test::run_all(session, pixels, kSamples, kSamples), want.logits(),
+                                 10 * kTolerance * test::largest(want.logits()));
+    EXPECT_EQ(m.count, 0) << m.message();
+    for (const BatchMoments& each : session.batch_moments()) {
+      const test::ReferenceMoments& moments = want.moments.at(each.batch_norm);
+      for (size_t c = 0; c < moments.mean.size(); ++c)
+        EXPECT_NEAR(each.mean[c], moments.mean[c], 2e-5 * std::sqrt(moments.variance[c]) + 1e-6) << each.batch_norm << " " << c;
+    }
+  }
+}
+
+/// Stored in 16 bits: an element of the largest layer's sum is rounded to 2^-8, and activations are rounded once, not twice.
+TEST(Operators, ActivationsInBf16) {
+  if (const std::string why = test::why_no_bf16(); !why.empty()) GTEST_SKIP() << why;
+  for (const Attrs& act : test::other_activations()) {
+    SCOPED_TRACE(text_of(act));
+    const Model model = test::activation_model(act);
+    const auto pixels = test::tiny_pixels(model.graph.input_shape(), kSamples, 5);
+    const auto want = test::run_reference(model, pixels, kSamples).logits();
+    SessionOptions options;
+    options.batch = kSamples;
+    options.precision = Precision::kBf16;
+    Session session(model, options);
+    const auto m = test::compare(test::run_all(session, pixels, kSamples, kSamples), want, 0x1p-4 * test::largest(want));
+    EXPECT_EQ(m.count, 0) << m.message();
+  }
+}
+
+}  // namespace
+}  // namespace elek
