@@ -2,6 +2,8 @@
 // Tests: tests/kernels/layout_test.cpp
 #include "kernels/cpu/layout.h"
 
+#include <type_traits>
+
 #include "kernels/cpu/detail/parallel.h"
 #include "kernels/cpu/detail/walk.h"
 #include "kernels/cpu/stored_types.h"
@@ -47,7 +49,8 @@ void from_nchw(const float* src, const ActivationView<T>& y, int threads) {
   template void from_nchw(const float*, const ActivationView<T>&, int);
 ELEK_STORED_TYPES(ELEK_INSTANTIATE)
 #undef ELEK_INSTANTIATE
-#define ELEK_INSTANTIATE(T, suffix, dtype) template void to_nchw(const ActivationView<T>&, T*, int);
+// std::add_pointer_t, because clang-tidy takes `T*` in a macro for a product.
+#define ELEK_INSTANTIATE(T, suffix, dtype) template void to_nchw(const ActivationView<T>&, std::add_pointer_t<T>, int);
 ELEK_NARROW_TYPES(ELEK_INSTANTIATE)
 #undef ELEK_INSTANTIATE
 
