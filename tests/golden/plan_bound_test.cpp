@@ -244,6 +244,7 @@ INSTANTIATE_TEST_SUITE_P(All, PlanBound, ::testing::ValuesIn(kNetworks),
 
 TEST(PlanBoundFigures, ResNet50NeedsWhatTheLessonSays) {
   LowerOptions options;
+  options.batch = 1;
   options.threads = 1;
   const Lowered made = lower_and_plan(build_resnet(resnet_spec("resnet50")), options);
   EXPECT_NEAR(static_cast<double>(made.plan.activations_bound_bytes), 5.22e6, 0.005e6);
