@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prunes a network as `elek coverage` does by default: prune MODEL CALIBRATION EVALUATION OUT. 30 % of the channels go, chosen by
-// what the repair cannot make good; the rest is refitted by least squares. No labels are needed but to measure.
+// Prunes a network as `elek coverage` does by default: prune MODEL CALIBRATION EVALUATION OUT. 30 % of the channels go, chosen
+// by what the repair cannot make good; the rest is refitted by least squares. No labels are needed but to measure.
 #include <cstdio>
 
 #include "core/error.h"
@@ -9,7 +9,8 @@
 #include "prune/recipe.h"
 
 int main(int argc, char** argv) try {
-  if (argc != 5) throw elek::UsageError("usage: prune MODEL CALIBRATION EVALUATION OUT (DATA: idx:DIR, images:DIR, cifar10:DIR)");
+  if (argc != 5)
+    throw elek::UsageError("usage: prune MODEL CALIBRATION EVALUATION OUT (DATA: idx:DIR, images:DIR, cifar10:DIR)");
   const elek::Model dense = elek::load_model(argv[1], elek::host_resource());
   const elek::ImageShape& shape = dense.graph.input_shape();
   const auto calibrate =
