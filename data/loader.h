@@ -14,10 +14,10 @@
 namespace elek {
 
 struct LoaderOptions {
-  std::optional<uint64_t> shuffle_seed;  // none = the data's order
-  int64_t limit = 0;                     // largest number of samples, after shuffling; 0 = all
+  std::optional<uint64_t> shuffle_seed = std::nullopt;  // none = the data's order
+  int64_t limit = 0;                                    // largest number of samples, after shuffling; 0 = all
   int threads = 1;
-  std::string description;  // DATA as given
+  std::string description = {};  // DATA as given
 };
 [[nodiscard]] std::unique_ptr<BatchSource> make_loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options);
 

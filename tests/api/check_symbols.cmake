@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # cmake -DNM=... -DLIBRARY=libelek.so -DHEADER=c.h -P check_symbols.cmake: the library exports every function that the header
 # declares, and nothing else but C++ names of namespace elek: none of the libraries it is made with, no template of theirs.
+cmake_minimum_required(VERSION 3.25)
 execute_process(COMMAND ${NM} -D --defined-only ${LIBRARY} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE errors)
 if(NOT result EQUAL 0)
   message(FATAL_ERROR "${NM}: ${errors}")
