@@ -16,7 +16,7 @@ struct ConvCase {
   ConvProblem problem;
   int threads = 1;
   bool residual = false;
-  Activation activation;
+  Activation activation{};
   uint32_t sums = 0;        // Sums that are watched
   bool tap_norms = false;   // the norms of its input's columns are watched
   uint64_t parameters = 0;  // of the whole network: what passes through the caches between two runs of this layer

@@ -64,7 +64,7 @@ struct ConvCall {
   void* scratch = nullptr;
   // Read by kernels that do the epilogue; the others' is in their problem.
   const float* residual = nullptr;
-  Activation activation;
+  Activation activation{};
   const kernels::cpu::ChannelSums* sums = nullptr;
 };
 

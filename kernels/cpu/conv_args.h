@@ -21,7 +21,7 @@ struct ConvArgs {
   const float* packed = nullptr;
   const float* bias = nullptr;
   ActivationView<const float> residual;  // data null = none
-  Activation activation;                 // a clamp (Activation::is_clamp): 0 stays 0 in padding lanes
+  Activation activation{};               // a clamp (Activation::is_clamp): 0 stays 0 in padding lanes
   ActivationView<float> y;
   float* scratch = nullptr;
   const ChannelSums* sums = nullptr;  // null = unobserved
