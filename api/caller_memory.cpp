@@ -6,7 +6,7 @@
 
 #include "api/error.h"
 #include "api/options.h"
-#include "engine/session.h"
+#include "elek/session.h"
 
 namespace elek::api {
 

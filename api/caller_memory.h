@@ -8,9 +8,8 @@
 #include <memory>
 #include <optional>
 
-#include "core/memory/pool.h"
-#include "core/memory/resource.h"
 #include "elek/c.h"
+#include "elek/memory.h"
 
 namespace elek::api {
 

@@ -9,8 +9,8 @@
 #include "api/caller_memory.h"
 #include "api/error.h"
 #include "elek/c.h"
-#include "engine/session.h"
-#include "graph/model.h"
+#include "elek/graph.h"
+#include "elek/session.h"
 
 struct elek_model {  // NOLINT(readability-identifier-naming)
   explicit elek_model(elek::Model given) : model(std::move(given)) {}

@@ -11,7 +11,8 @@
 #include "api/options.h"
 #include "data/file.h"
 #include "data/image.h"
-#include "engine/top_classes.h"
+#include "elek/session.h"
+#include "engine/estimate.h"
 #include "models/model_file.h"
 
 namespace elek::api {

@@ -8,6 +8,7 @@
 #include "api/error.h"
 #include "api/growing.h"
 #include "graph/passes.h"
+#include "plan/program.h"
 
 namespace elek::api {
 namespace {

@@ -5,9 +5,10 @@
 
 #include <cstdint>
 
-#include "core/types.h"
 #include "elek/c.h"
-#include "engine/session.h"
+#include "elek/session.h"
+#include "elek/types.h"
+#include "plan/program.h"
 
 namespace elek::api {
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The C interface's functions on sessions.
 // Tests: tests/api/session_test.cpp, tests/api/memory_test.cpp, tests/api/statistics_test.cpp
+#include "elek/session.h"
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -11,7 +13,6 @@
 #include "api/error.h"
 #include "api/handles.h"
 #include "api/options.h"
-#include "engine/evaluate.h"
 #include "models/model_file.h"
 
 namespace elek::api {

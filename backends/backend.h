@@ -13,14 +13,13 @@
 #include <string_view>
 #include <vector>
 
-#include "core/batch_source.h"
-#include "core/memory/resource.h"
-#include "core/memory/stream_order.h"
-#include "core/statistics.h"
 #include "core/step_times.h"
-#include "graph/model.h"
+#include "elek/batch_source.h"
+#include "elek/graph.h"
+#include "elek/memory.h"
+#include "elek/options.h"
+#include "elek/statistics.h"
 #include "graph/passes.h"
-#include "plan/lower_options.h"
 #include "plan/program.h"
 
 namespace elek {

@@ -14,6 +14,7 @@
 #include "backends/steps.h"
 #include "backends/storages.h"
 #include "core/error.h"
+#include "core/sums.h"
 
 namespace elek::backends {
 

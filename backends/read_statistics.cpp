@@ -5,6 +5,8 @@
 #include <numeric>
 #include <vector>
 
+#include "core/sums.h"
+
 namespace elek::backends {
 
 void read_value_sums(const Watched& watched, const ImageShape& shape, int64_t samples,

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "backends/steps.h"
-#include "core/statistics.h"
+#include "elek/statistics.h"
 #include "kernels/common/sum_arrays.h"
 #include "kernels/common/tap_norm_plan.h"
 

@@ -12,7 +12,7 @@
 
 #include "backends/backend.h"
 #include "core/error.h"
-#include "graph/op.h"
+#include "elek/graph.h"
 #include "kernels/common/moments.h"
 #include "kernels/common/tap_norm_plan.h"
 

@@ -21,8 +21,8 @@
 #include "core/error.h"
 #include "core/memory/process_memory.h"
 #include "core/runtime.h"
+#include "elek/session.h"
 #include "elek_commit.h"
-#include "engine/session.h"
 #include "models/model_file.h"
 #include "prune/score.h"
 

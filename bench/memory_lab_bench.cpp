@@ -12,12 +12,12 @@
 #include <cstdlib>
 
 #include "bench/suite.h"
-#include "core/memory/pool.h"
 #include "core/runtime.h"
-#include "engine/session.h"
+#include "elek/memory.h"
+#include "elek/model.h"
+#include "elek/session.h"
 #include "lab/phantom.h"
 #include "lab/replay.h"
-#include "models/resnet.h"
 #include "prune/apply.h"
 #include "prune/groups.h"
 #include "prune/select.h"

@@ -11,9 +11,9 @@
 
 #include "bench/random_model.h"
 #include "bench/suite.h"
-#include "data/loader.h"
 #include "data/synthetic.h"
-#include "engine/session.h"
+#include "elek/data.h"
+#include "elek/session.h"
 #include "prune/apply.h"
 #include "prune/score.h"
 

@@ -4,9 +4,9 @@
 
 #include <string>
 
-#include "core/batch_source.h"
 #include "core/runtime.h"
-#include "models/resnet.h"
+#include "elek/batch_source.h"
+#include "elek/model.h"
 
 namespace elek::bench {
 

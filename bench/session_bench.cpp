@@ -17,9 +17,10 @@
 #include <vector>
 
 #include "bench/suite.h"
-#include "engine/session.h"
+#include "elek/model.h"
+#include "elek/session.h"
+#include "engine/estimate.h"
 #include "models/model_file.h"
-#include "models/resnet.h"
 #include "models/safetensors.h"
 #include "prune/score.h"
 #include "tests/fixtures/generated.h"

@@ -13,7 +13,7 @@
 
 #include "bench/random_model.h"
 #include "bench/suite.h"
-#include "engine/session.h"
+#include "elek/session.h"
 #include "graph/passes.h"
 #include "prune/score.h"
 

@@ -16,7 +16,8 @@
 #include "core/hint.h"
 #include "core/memory/process_memory.h"
 #include "core/runtime.h"
-#include "data/loader.h"
+#include "elek/data.h"
+#include "plan/program.h"
 
 namespace elek::cli {
 

@@ -13,13 +13,12 @@
 #include <vector>
 
 #include "cli/output.h"
-#include "core/batch_source.h"
 #include "core/memory/ledger.h"
-#include "core/memory/pool.h"
 #include "core/memory/process_memory.h"
-#include "core/memory/resource.h"
-#include "data/dataset.h"
-#include "engine/session.h"
+#include "elek/batch_source.h"
+#include "elek/data.h"
+#include "elek/memory.h"
+#include "elek/session.h"
 
 namespace elek::cli {
 

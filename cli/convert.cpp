@@ -6,8 +6,8 @@
 #include "cli/context.h"
 #include "cli/info.h"
 #include "core/error.h"
+#include "elek/model.h"
 #include "models/model_file.h"
-#include "models/onnx.h"
 
 namespace elek::cli {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What coverage, wanda, sweep and demo share: a dense network with its data, the library's recipe (prune/recipe.h) run in this
+// What coverage, wanda, sweep and demo share: a dense network with its data, the library's recipe (elek/prune.h) run in this
 // command's memory with its progress bars and notes, and the cut network's file. Chooses nothing itself.
 // Tests: tests/cli/flow_test.cpp, tests/cli/choose_test.cpp
 #pragma once
@@ -9,9 +9,9 @@
 #include <string>
 
 #include "cli/context.h"
-#include "data/dataset.h"
-#include "graph/model.h"
-#include "prune/recipe.h"
+#include "elek/data.h"
+#include "elek/graph.h"
+#include "elek/prune.h"
 #include "prune/recipe_steps.h"
 
 namespace elek::cli {

@@ -9,9 +9,10 @@
 #include "cli/why.h"
 #include "core/error.h"
 #include "core/runtime.h"
+#include "elek/model.h"
 #include "models/model_file.h"
-#include "models/statistics_file.h"
 #include "prune/score.h"
+#include "prune/select.h"
 
 namespace elek::cli {
 namespace {

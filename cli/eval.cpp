@@ -4,8 +4,8 @@
 
 #include "cli/commands.h"
 #include "cli/context.h"
-#include "data/dataset.h"
-#include "engine/evaluate.h"
+#include "elek/data.h"
+#include "elek/session.h"
 #include "models/model_file.h"
 
 namespace elek::cli {

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "cli/output.h"
-#include "graph/model.h"
+#include "elek/graph.h"
 
 namespace elek::cli {
 

@@ -10,9 +10,11 @@
 #include "cli/commands.h"
 #include "core/error.h"
 #include "core/runtime.h"
+#include "elek/model.h"
+#include "engine/estimate.h"
+#include "graph/passes.h"
 #include "lab/memory_map.h"
 #include "models/model_file.h"
-#include "models/resnet.h"
 
 namespace elek::cli {
 namespace {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/context.h"
+#include "engine/estimate.h"
 #include "lab/replay.h"
 
 namespace elek::cli {

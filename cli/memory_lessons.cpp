@@ -6,7 +6,8 @@
 
 #include "cli/memory.h"
 #include "core/error.h"
-#include "core/memory/pool.h"
+#include "core/memory/queued_streams.h"
+#include "elek/memory.h"
 #include "lab/phantom.h"
 
 namespace elek::cli {

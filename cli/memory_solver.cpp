@@ -8,6 +8,7 @@
 
 #include "cli/memory.h"
 #include "core/error.h"
+#include "engine/estimate.h"
 #include "lab/phantom.h"
 
 namespace elek::cli {

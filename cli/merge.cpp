@@ -9,7 +9,7 @@
 #include "cli/context.h"
 #include "core/error.h"
 #include "core/runtime.h"
-#include "models/statistics_file.h"
+#include "elek/model.h"
 
 namespace elek::cli {
 namespace {

@@ -10,10 +10,10 @@
 #include "cli/commands.h"
 #include "core/error.h"
 #include "core/runtime.h"
-#include "data/dataset.h"
-#include "engine/evaluate.h"
+#include "elek/data.h"
+#include "elek/model.h"
+#include "elek/session.h"
 #include "models/model_file.h"
-#include "models/resnet.h"
 #include "models/safetensors.h"
 
 namespace elek::cli {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "cli/context.h"
-#include "graph/model.h"
+#include "elek/graph.h"
 
 namespace elek::cli {
 

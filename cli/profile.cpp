@@ -14,7 +14,9 @@
 #include "cli/profile_beside.h"
 #include "cli/profile_rows.h"
 #include "cli/timing.h"
+#include "engine/estimate.h"
 #include "models/model_file.h"
+#include "plan/program.h"
 #include "prune/score.h"
 
 namespace elek::cli {

@@ -8,6 +8,8 @@
 #include "cli/profile_rows.h"
 #include "cli/timing.h"
 #include "core/error.h"
+#include "core/step_times.h"
+#include "plan/program.h"
 
 namespace elek::cli {
 namespace {

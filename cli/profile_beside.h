@@ -8,7 +8,8 @@
 
 #include "cli/latency.h"
 #include "cli/output.h"
-#include "engine/session.h"
+#include "core/step_times.h"
+#include "elek/session.h"
 
 namespace elek::cli {
 

@@ -7,6 +7,8 @@
 
 #include "cli/timing.h"
 #include "core/runtime.h"
+#include "core/step_times.h"
+#include "plan/program.h"
 
 namespace elek::cli {
 namespace {

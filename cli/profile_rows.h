@@ -7,8 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "elek/session.h"
 #include "engine/profile.h"
-#include "engine/session.h"
+#include "plan/program.h"
 
 namespace elek::cli {
 

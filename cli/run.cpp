@@ -8,10 +8,9 @@
 #include "cli/context.h"
 #include "cli/timing.h"
 #include "core/error.h"
-#include "core/memory/tensor.h"
-#include "data/dataset.h"
-#include "engine/evaluate.h"
-#include "engine/top_classes.h"
+#include "elek/data.h"
+#include "elek/memory.h"
+#include "elek/session.h"
 #include "models/model_file.h"
 #include "models/safetensors.h"
 

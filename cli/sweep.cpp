@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/runtime.h"
 #include "prune/score.h"
+#include "prune/select.h"
 
 namespace elek::cli {
 namespace {

@@ -8,6 +8,7 @@
 #include "cli/sweep.h"
 #include "core/error.h"
 #include "models/safetensors.h"
+#include "prune/select.h"
 
 namespace elek::cli {
 namespace {

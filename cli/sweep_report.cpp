@@ -5,6 +5,7 @@
 
 #include "cli/sweep.h"
 #include "core/error.h"
+#include "prune/select.h"
 
 namespace elek::cli {
 namespace {

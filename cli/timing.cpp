@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/runtime.h"
+#include "plan/program.h"
 
 namespace elek::cli {
 

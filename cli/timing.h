@@ -8,8 +8,9 @@
 #include <vector>
 
 #include "cli/output.h"
-#include "core/batch_source.h"
-#include "engine/session.h"
+#include "elek/batch_source.h"
+#include "elek/session.h"
+#include "plan/program.h"
 
 namespace elek::cli {
 

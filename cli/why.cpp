@@ -7,6 +7,7 @@
 
 #include "core/at.h"
 #include "core/error.h"
+#include "core/sums.h"
 #include "prune/groups.h"
 #include "prune/layer_weights.h"
 #include "prune/score.h"

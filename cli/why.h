@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "cli/output.h"
-#include "core/statistics.h"
-#include "graph/model.h"
-#include "prune/criterion.h"
+#include "elek/graph.h"
+#include "elek/prune.h"
+#include "elek/statistics.h"
 #include "prune/select.h"
 
 namespace elek::cli {

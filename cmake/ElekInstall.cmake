@@ -7,14 +7,7 @@ include(CMakePackageConfigHelpers)
 
 set(elek_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/elek)
 
-# Headers, the package file and the shipped data are the same for both kinds.
-get_property(elek_paths GLOBAL PROPERTY ELEK_LAYER_PATHS)
-foreach(path IN LISTS elek_paths)
-  if(NOT path MATCHES "^(kernels|backends|lab|api)(/|$)")
-    install(DIRECTORY ${PROJECT_SOURCE_DIR}/${path} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/elek COMPONENT elek_common
-            FILES_MATCHING PATTERN "*.h")
-  endif()
-endforeach()
+# Headers, the package file and the shipped data are the same for both kinds. Only include/elek is installed.
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/elek DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT elek_common)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/fashion-mnist DESTINATION ${CMAKE_INSTALL_DATADIR}/elek COMPONENT elek_common)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT elek_common)

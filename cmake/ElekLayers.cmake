@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # One CMake target per folder. An include that the layer rule forbids does not compile: the include root of each target holds a
-# link to its own folder only, so only targets that link elek_prune find `#include "prune/apply.h"`.
+# link to its own folder only, so only targets that link elek_prune find `#include "prune/apply.h"`. A room's public headers lie in
+# include/elek; FACE names them, and its users find them as "elek/…" in the same way.
 
-# elek_layer(NAME PATH [DEPENDS targets...] [PRIVATE targets...] [SOURCES files...]): a static library of PATH/*.cpp, or of SOURCES.
+# elek_layer(NAME PATH [FACE headers...] [DEPENDS targets...] [PRIVATE targets...] [SOURCES files...]): a static library of PATH/*.cpp,
+# or of SOURCES.
 function(elek_layer name path)
-  cmake_parse_arguments(ARG "" "" "DEPENDS;PRIVATE;SOURCES" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "FACE;DEPENDS;PRIVATE;SOURCES" ${ARGN})
   set(sources ${ARG_SOURCES})
   if(NOT sources)
     file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${path}/*.cpp)
@@ -13,6 +15,10 @@ function(elek_layer name path)
   get_filename_component(parent ${path} DIRECTORY)
   file(MAKE_DIRECTORY ${root}/${parent})
   file(CREATE_LINK ${PROJECT_SOURCE_DIR}/${path} ${root}/${path} SYMBOLIC)
+  foreach(header IN LISTS ARG_FACE)
+    file(MAKE_DIRECTORY ${root}/elek)
+    file(CREATE_LINK ${PROJECT_SOURCE_DIR}/include/elek/${header} ${root}/elek/${header} SYMBOLIC)
+  endforeach()
   if(sources)
     add_library(${name} STATIC ${sources})
     set(scope PUBLIC)
@@ -27,7 +33,7 @@ function(elek_layer name path)
     add_library(${name} INTERFACE)
     set(scope INTERFACE)
   endif()
-  target_include_directories(${name} ${scope} $<BUILD_INTERFACE:${root}> $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/elek>)
+  target_include_directories(${name} ${scope} $<BUILD_INTERFACE:${root}>)
   target_compile_features(${name} ${scope} cxx_std_20)
   target_link_libraries(${name} ${scope} ${ARG_DEPENDS})
   string(REPLACE "elek_" "" export_name ${name})

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Merging statistics: check everything, then add. Sums add, maxima take the larger (NaN wins: it must not be lost).
 // Tests: tests/golden/statistics_test.cpp, tests/models/statistics_merge_test.cpp
-#include "core/statistics.h"
+#include "elek/statistics.h"
 
 #include <type_traits>
 
 #include "core/error.h"
 #include "core/runtime.h"
+#include "core/sums.h"
 
 namespace elek {
 namespace {

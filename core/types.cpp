@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sizes and names of the small types. Every product of dimensions is checked against overflow before it is made.
 // Tests: tests/unit/base_test.cpp
-#include "core/types.h"
+#include "elek/types.h"
 
 #include <algorithm>
 #include <limits>

@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "data/dataset.h"
+#include "elek/data.h"
 
 namespace elek {
 

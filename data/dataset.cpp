@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command's DATA words, slices of data, and how many samples two data sets share.
 // Tests: tests/data/dataset_test.cpp
-#include "data/dataset.h"
-
 #include <array>
 #include <charconv>
 #include <limits>
@@ -17,6 +15,7 @@
 #include "data/idx.h"
 #include "data/image_folder.h"
 #include "data/synthetic.h"
+#include "elek/data.h"
 
 namespace elek {
 namespace {

@@ -3,8 +3,6 @@
 // the place of its number. So the result does not depend on which thread decodes what. One mutex guards all counters, and no
 // thread decodes under it. A warm loader allocates nothing itself (image files do while they are decoded).
 // Tests: tests/data/loader_test.cpp
-#include "data/loader.h"
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -20,6 +18,7 @@
 #include "core/error.h"
 #include "core/hint.h"
 #include "core/runtime.h"
+#include "elek/data.h"
 
 namespace elek {
 namespace {

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "data/dataset.h"
+#include "elek/data.h"
 
 namespace elek {
 

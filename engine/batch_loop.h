@@ -11,7 +11,7 @@
 #include <span>
 #include <vector>
 
-#include "core/batch_source.h"
+#include "elek/batch_source.h"
 
 namespace elek {
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The loops over data. The source is stopped on every way out, so that its threads never write into slots that are gone.
 // Tests: tests/golden/accuracy_test.cpp
-#include "engine/evaluate.h"
-
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -10,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/runtime.h"
+#include "elek/session.h"
 #include "engine/batch_loop.h"
 
 namespace elek {

@@ -10,8 +10,9 @@
 #include "backends/backend.h"
 #include "backends/plan_cache.h"
 #include "core/error.h"
-#include "core/memory/tensor.h"
 #include "core/runtime.h"
+#include "elek/memory.h"
+#include "engine/estimate.h"
 
 namespace elek {
 namespace {

@@ -7,8 +7,8 @@
 #include <map>
 #include <string>
 
-#include "engine/session.h"
-#include "graph/graph.h"
+#include "elek/graph.h"
+#include "elek/session.h"
 
 namespace elek {
 

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "plan/program.h"
 
 namespace elek {
 namespace {

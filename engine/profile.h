@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "core/step_times.h"
-#include "graph/graph.h"
+#include "elek/graph.h"
 #include "plan/program.h"
 
 namespace elek {
@@ -31,8 +31,8 @@ struct Roof {
   double us = 0;
   Bound bound = Bound::kNothing;
 };
-/// The larger of two times: that of computing, kernel_flops / peak, and that of moving. Moving takes activations / the bandwidth
-/// of copying a set as large as one slice's activations and weights, plus weights / the bandwidth of reading a set of
+/// The larger of two times: that of computing, kernel_flops / peak, and that of moving. Moving takes activations / the
+/// bandwidth of copying a set as large as one slice's activations and weights, plus weights / the bandwidth of reading a set of
 /// session_bytes: between two uses of a weight all other memory of the session passes through the caches.
 /// `slices` = slices that the work was done in.
 [[nodiscard]] Roof roof_of(const StepWork& work, int64_t slices, double session_bytes, const Peaks& peaks);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Session: fuse, lower, plan, bind, and then only forward. What runs where is the backend's.
 // Tests: tests/golden/session_test.cpp, tests/golden/memory_test.cpp
-#include "engine/session.h"
+#include "elek/session.h"
 
 #include <algorithm>
 #include <utility>
@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/hint.h"
 #include "core/runtime.h"
+#include "engine/estimate.h"
 #include "engine/profile.h"
 #include "plan/order.h"
 #include "plan/plan.h"

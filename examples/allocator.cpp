@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // An allocator of one's own under a session: allocator MODEL. It prints what the session asks for. That happens when the
 // session is opened; running asks for nothing.
+#include <elek/elek.h>
+
 #include <cstdio>
 #include <cstdlib>
-
-#include "core/error.h"
-#include "data/loader.h"
-#include "engine/evaluate.h"
-#include "engine/session.h"
-#include "models/model_file.h"
 
 namespace {
 

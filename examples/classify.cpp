@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Names the three likeliest classes of a JPEG or PNG image: classify MODEL IMAGE
-#include <cstdio>
+#include <elek/elek.h>
 
-#include "core/error.h"
-#include "data/dataset.h"
-#include "engine/session.h"
-#include "engine/top_classes.h"
-#include "models/model_file.h"
+#include <cstdio>
 
 int main(int argc, char** argv) try {
   if (argc != 3) throw elek::UsageError("usage: classify MODEL IMAGE");

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Prunes a network as `elek coverage` does by default: prune MODEL CALIBRATION EVALUATION OUT. 30 % of the channels go, chosen
 // by what the repair cannot make good; the rest is refitted by least squares. No labels are needed but to measure.
-#include <cstdio>
 
-#include "core/error.h"
-#include "data/loader.h"
-#include "models/model_file.h"
-#include "prune/recipe.h"
+#include <elek/elek.h>
+
+#include <cstdio>
 
 int main(int argc, char** argv) try {
   if (argc != 5)

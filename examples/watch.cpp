@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Shows what channels do on real images: watch MODEL DATA. The sums are taken while the network runs; no activation is kept, so
 // the memory does not grow with the number of images.
+#include <elek/elek.h>
+
 #include <algorithm>
 #include <cstdio>
-
-#include "core/error.h"
-#include "data/loader.h"
-#include "engine/evaluate.h"
-#include "engine/session.h"
-#include "models/model_file.h"
 
 int main(int argc, char** argv) try {
   if (argc != 3) throw elek::UsageError("usage: watch MODEL DATA (idx:DIR, images:DIR, cifar10:DIR, synthetic:N)");

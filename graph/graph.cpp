@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Building a graph. Everything that can be wrong with a node is found when it is added, so that later code may rely on ranges
 // and shapes. Tests: tests/unit/graph_test.cpp
-#include "graph/graph.h"
+#include "elek/graph.h"
 
 #include <algorithm>
 #include <limits>

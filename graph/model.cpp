@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a graph needs in parameters, whether a model has it, its sizes and its content hash. Tests: tests/unit/model_test.cpp
-#include "graph/model.h"
-
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -10,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/runtime.h"
+#include "elek/graph.h"
 
 namespace elek {
 namespace {

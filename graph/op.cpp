@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Asking an operator through the variant. What an operator need not have is asked for with `requires`.
 // Tests: tests/unit/op_test.cpp, tests/unit/graph_test.cpp
-#include "graph/op.h"
-
 #include <type_traits>
 #include <utility>
 
 #include "core/error.h"
+#include "elek/graph.h"
 
 namespace elek {
 namespace {

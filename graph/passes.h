@@ -9,14 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "graph/model.h"
+#include "elek/graph.h"
 
 namespace elek {
-
-enum class BatchNorm : uint8_t {
-  kFold,   // into the convolution's weights and bias
-  kApart,  // conv makes its raw output; normalisation is part of the node's last step (re-estimation, tap `conv`)
-};
 
 /// One step after fusion: node `name` of the graph with what follows it drawn in.
 struct FusedNode {

@@ -4,7 +4,7 @@
 // Tests: tests/contract/pool_test.cpp
 #pragma once
 
-#include "core/memory/resource.h"
+#include "elek/memory.h"
 
 namespace elek {
 

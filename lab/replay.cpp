@@ -13,8 +13,8 @@
 #include <set>
 
 #include "core/error.h"
-#include "core/memory/pool.h"
 #include "core/runtime.h"
+#include "elek/memory.h"
 #include "lab/phantom.h"
 #include "plan/plan.h"
 

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/memory/resource.h"
+#include "elek/memory.h"
 #include "plan/program.h"
 
 namespace elek {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // An ONNX file is one protobuf message. Its fields are few, so no protobuf library is needed, and parameters go from where they
 // lie into the file. Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
-#include "models/onnx.h"
-
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -21,6 +19,7 @@
 
 #include "core/error.h"
 #include "core/runtime.h"
+#include "elek/model.h"
 #include "models/protobuf.h"
 #include "models/safetensors.h"
 #include "models/text.h"

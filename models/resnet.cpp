@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // ResNet graphs. Bottlenecks have their stride on the 3x3, as in torchvision (He et al. put it on the first 1x1), because
 // published weights were trained that way. In the graph's order the projection comes after the main branch.
-#include "models/resnet.h"
-
 #include <algorithm>
 
 #include "core/error.h"
+#include "elek/model.h"
 
 namespace elek {
 

@@ -4,7 +4,7 @@
 
 #include "core/error.h"
 #include "core/runtime.h"
-#include "models/resnet.h"
+#include "elek/model.h"
 #include "models/text.h"
 #include "models/weight_names.h"
 

@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/types.h"
+#include "elek/types.h"
 
 namespace elek {
 

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Statistics files. The tensors are the sums as they are; the JSON says how many channels, samples and positions they are of.
-#include "models/statistics_file.h"
-
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -10,6 +8,8 @@
 #include "core/error.h"
 #include "core/hint.h"
 #include "core/runtime.h"
+#include "core/sums.h"
+#include "elek/model.h"
 #include "models/json_reader.h"
 #include "models/safetensors.h"
 #include "models/text.h"

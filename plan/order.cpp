@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <map>
 
-#include "core/memory/resource.h"
+#include "elek/memory.h"
 
 namespace elek {
 namespace {

@@ -4,7 +4,7 @@
 //
 // Placing ranges optimally is NP-hard. So three orders are tried, each placed by best fit, and the smallest arena is kept. If
 // none reaches the lower bound, the ranges that stick out above it are moved to the front, and all are placed again. This
-// repairs the usual case, a large range that came too late. Every network of models/resnet.h reaches its bound. Of 6,000 small
+// repairs the usual case, a large range that came too late. Every network of elek/model.h reaches its bound. Of 6,000 small
 // random programs five miss their optimum (with two orders, thirteen). Cost: milliseconds for a ResNet-152, once per session.
 // Tests: tests/unit/plan_test.cpp, plan_optimum_test.cpp, tests/golden/plan_bound_test.cpp
 #include "plan/plan.h"
@@ -15,7 +15,8 @@
 #include <numeric>
 #include <tuple>
 
-#include "core/memory/resource.h"
+#include "core/error.h"
+#include "elek/memory.h"
 
 namespace elek {
 namespace {

@@ -4,31 +4,14 @@
 // Tests: tests/prune/apply_test.cpp, tests/prune/equivalence_test.cpp
 #pragma once
 
-#include "core/batch_source.h"
-#include "engine/session.h"
-#include "graph/model.h"
+#include "elek/batch_source.h"
+#include "elek/graph.h"
+#include "elek/prune.h"
+#include "elek/session.h"
+#include "prune/apply.h"
 #include "prune/select.h"
 
 namespace elek {
-
-/// The model without the channels (or with zeros for the weights) that the plan removes; tensors it does not change are shared.
-/// New tensors come from `resource`, which must outlive the model. Preprocessing, labels and history are the model's own: the
-/// caller appends to the history. Validates the whole plan first: ContractError naming group, expected, found leaves nothing
-/// half-cut; OutOfMemory likewise.
-[[nodiscard]] Model apply(const Model& model, const PrunePlan& plan, MemoryResource& resource);
-
-/// The dense model with channel_map masks ("NAME.mask") that zero the removed channels where convolutions, linear layers and
-/// channel_maps read them. Between those everything keeps channels apart, so a removed channel reaches nothing else. Weight
-/// cuts are applied as they are. Validates as apply().
-[[nodiscard]] Model masked(const Model& model, const PrunePlan& plan, MemoryResource& resource);
-
-/// Largest |compact - masked| over the logits of the batch, and the bound it must stay under: both networks compute the same
-/// sums in another order, so the bound is derived from depth, widths, eps and the largest logit.
-struct Equivalence {
-  double difference = 0;
-  double bound = 0;
-  int64_t samples = 0;
-};
 
 /// bound = kEquivalenceSafety * eps * sqrt(sum over layers of K_l) * max |logit|,  K_l = the dense layer's terms a sum, eps =
 /// 2^-23 (f32). Why: a sum of K products rounded at each step errs by about sqrt(K) eps relative to its size (errors of random
@@ -37,10 +20,5 @@ struct Equivalence {
 /// real defects. docs/criteria.md derives it.
 inline constexpr double kEquivalenceSafety = 16.0;
 [[nodiscard]] double equivalence_bound(const Graph& dense, double largest_logit);
-
-/// Runs both on the first batch of the source, one session after the other. ContractError if the difference passes the bound
-/// (a NaN does), or if the source is empty. `options` gives device, batch, threads and memory; probes are ignored.
-[[nodiscard]] Equivalence check_equivalence(const Model& compact, const Model& masked, BatchSource& source,
-                                            SessionOptions options);
 
 }  // namespace elek

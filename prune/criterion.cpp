@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The registry of criteria, and what a criterion does that says nothing else. Tests: tests/prune/criterion_test.cpp
-#include "prune/criterion.h"
-
 #include "core/error.h"
+#include "elek/prune.h"
 #include "prune/criteria/list.h"
 
 namespace elek {

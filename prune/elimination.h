@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "core/memory/tensor.h"
+#include "elek/memory.h"
 
 namespace elek {
 

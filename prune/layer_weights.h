@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <span>
 
-#include "graph/model.h"
+#include "elek/graph.h"
 
 namespace elek {
 

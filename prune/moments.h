@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "core/memory/tensor.h"
-#include "core/types.h"
+#include "elek/memory.h"
+#include "elek/types.h"
 
 namespace elek {
 

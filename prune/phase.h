@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "core/runtime.h"
-#include "prune/recipe.h"
+#include "elek/prune.h"
 
 namespace elek {
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The recipe from the evidence on, and what History records of it. Tests: tests/prune/recipe_test.cpp
-#include "prune/recipe.h"
-
 #include <utility>
 
 #include "core/runtime.h"
+#include "elek/prune.h"
 #include "prune/phase.h"
 #include "prune/recipe_steps.h"
 #include "prune/replay.h"

@@ -7,9 +7,13 @@
 #include <chrono>
 #include <utility>
 
+#include "core/error.h"
 #include "core/memory/process_memory.h"
+#include "engine/estimate.h"
 #include "prune/phase.h"
+#include "prune/repair.h"
 #include "prune/score.h"
+#include "prune/select.h"
 #include "prune/steps.h"
 
 namespace elek {

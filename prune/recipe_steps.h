@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The steps of a cut, one by one, for whoever puts them together otherwise than cut() (prune/recipe.h): several cuts from one
+// The steps of a cut, one by one, for whoever puts them together otherwise than cut() (elek/prune.h): several cuts from one
 // look at the images, a plan without a cut, sums from a file. Each step tells the run's observer its phase and its progress.
 // Tests: tests/prune/recipe_test.cpp
 #pragma once
@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "prune/recipe.h"
+#include "elek/prune.h"
 #include "prune/refit.h"
 
 namespace elek {

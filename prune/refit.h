@@ -16,9 +16,8 @@
 #include <string>
 #include <vector>
 
-#include "engine/evaluate.h"
-#include "engine/session.h"
-#include "graph/model.h"
+#include "elek/graph.h"
+#include "elek/session.h"
 #include "prune/moments.h"
 #include "prune/select.h"
 #include "prune/trail.h"

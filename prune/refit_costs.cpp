@@ -13,6 +13,7 @@
 #include "core/at.h"
 #include "core/error.h"
 #include "prune/elimination.h"
+#include "prune/groups.h"
 #include "prune/layer_weights.h"
 #include "prune/least_squares.h"
 #include "prune/trail.h"

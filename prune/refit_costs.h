@@ -8,9 +8,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine/evaluate.h"
-#include "engine/session.h"
-#include "graph/model.h"
+#include "elek/graph.h"
+#include "elek/session.h"
 #include "prune/groups.h"
 #include "prune/refit.h"
 

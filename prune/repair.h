@@ -7,22 +7,12 @@
 #include <cstdint>
 #include <string>
 
-#include "engine/evaluate.h"
-#include "engine/session.h"
-#include "graph/model.h"
+#include "elek/graph.h"
+#include "elek/prune.h"
+#include "elek/session.h"
+#include "prune/repair.h"
 
 namespace elek {
-
-/// kRefitBatchNorm: the refit, then re-estimation.
-enum class Repair : uint8_t { kNone, kBatchNorm, kRefit, kRefitBatchNorm };
-[[nodiscard]] std::string name_of(Repair repair);                // "none", "bn", "refit", "refit+bn"
-[[nodiscard]] Repair repair_from_name(const std::string& name);  // UsageError listing the names
-[[nodiscard]] constexpr bool refits(Repair repair) noexcept {
-  return repair == Repair::kRefit || repair == Repair::kRefitBatchNorm;
-}
-[[nodiscard]] constexpr bool reestimates(Repair repair) noexcept {
-  return repair == Repair::kBatchNorm || repair == Repair::kRefitBatchNorm;
-}
 
 /// The model with running_mean and running_var replaced by the averaged moments of its own batches; a channel of zero variance
 /// keeps its old statistics. `options` gives device, batch, threads, memory (probes and batch-norm mode are set here); up to

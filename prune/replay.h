@@ -3,7 +3,7 @@
 // Tests: tests/prune/replay_test.cpp
 #pragma once
 
-#include "graph/model.h"
+#include "elek/graph.h"
 #include "prune/select.h"
 
 namespace elek {

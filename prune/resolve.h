@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "graph/model.h"
+#include "elek/graph.h"
 #include "prune/select.h"
 
 namespace elek {

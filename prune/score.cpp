@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/runtime.h"
+#include "prune/groups.h"
 #include "prune/layer_weights.h"
 
 namespace elek {

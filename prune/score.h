@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scoring by a criterion (prune/criterion.h): which sums to take for it, whether given sums are those, and the scores. Nothing
+// Scoring by a criterion (elek/prune.h): which sums to take for it, whether given sums are those, and the scores. Nothing
 // here runs the network. Definitions: docs/criteria.md.
 // Tests: tests/prune/score_test.cpp
 #pragma once
@@ -7,9 +7,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/statistics.h"
-#include "graph/model.h"
-#include "prune/criterion.h"
+#include "elek/graph.h"
+#include "elek/prune.h"
+#include "elek/statistics.h"
 #include "prune/groups.h"
 
 namespace elek {

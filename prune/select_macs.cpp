@@ -7,6 +7,7 @@
 
 #include "core/at.h"
 #include "core/error.h"
+#include "prune/groups.h"
 #include "prune/select.h"
 
 namespace elek {

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "core/error.h"
+#include "prune/groups.h"
 #include "prune/select.h"
 
 namespace elek {

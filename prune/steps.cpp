@@ -6,6 +6,7 @@
 
 #include "core/at.h"
 #include "core/error.h"
+#include "prune/select.h"
 
 namespace elek {
 namespace {

@@ -12,10 +12,11 @@
 #include <span>
 #include <vector>
 
-#include "core/batch_source.h"
-#include "core/memory/tensor.h"
-#include "engine/session.h"
-#include "graph/model.h"
+#include "elek/batch_source.h"
+#include "elek/graph.h"
+#include "elek/memory.h"
+#include "elek/prune.h"
+#include "elek/session.h"
 
 namespace elek {
 
@@ -29,15 +30,6 @@ namespace elek {
 /// MACs of one sample from value `from` (-1: the images) to value `to`.
 [[nodiscard]] int64_t macs_between(const Graph& graph, ValueId from, ValueId to);
 
-/// Which narrow values to keep for passes that look at `inputs` (ascending, one each): for each pass the last narrow
-/// value before or at its input whose activations fit in `bytes`, of all networks and `samples` images. Early values, which are
-/// the largest, cost least to make again.
-struct KeptValues {
-  std::vector<ValueId> from;    // one a pass; -1: the images
-  std::vector<int64_t> floats;  // an image, one a network; empty: nothing is kept
-  size_t bytes = 0;             // all of them
-  int64_t recomputed = 0;       // passes that could start later, if there were room
-};
 [[nodiscard]] KeptValues plan_kept_values(const std::vector<const Graph*>& graphs, std::span<const ValueId> inputs,
                                           int64_t samples, size_t bytes);
 

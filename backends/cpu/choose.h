@@ -7,7 +7,7 @@
 #include <string>
 
 #include "backends/cpu/conv_kernel.h"
-#include "plan/lower_options.h"
+#include "elek/options.h"
 
 namespace elek::backends::cpu {
 

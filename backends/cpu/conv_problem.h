@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "core/types.h"
+#include "elek/types.h"
 
 namespace elek::backends::cpu {
 

@@ -8,7 +8,7 @@
 #include <chrono>
 
 #include "backends/cpu/steps.h"
-#include "core/memory/tensor.h"
+#include "elek/memory.h"
 #include "kernels/cpu/channel_sums.h"
 
 namespace elek::backends::cpu {

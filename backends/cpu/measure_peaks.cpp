@@ -13,8 +13,8 @@
 #include "backends/cpu/onednn.h"
 #include "backends/cpu/pinned_cores.h"
 #include "backends/cpu/thread_count.h"
-#include "core/memory/tensor.h"
 #include "core/runtime.h"
+#include "elek/memory.h"
 #include "kernels/cpu/peaks.h"
 
 namespace elek::backends::cpu {

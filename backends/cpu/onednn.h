@@ -13,7 +13,7 @@
 #include <string>
 
 #include "backends/cpu/conv_problem.h"
-#include "core/types.h"
+#include "elek/types.h"
 
 namespace elek::backends::cpu {
 

@@ -13,7 +13,7 @@
 
 #include "backends/cuda/device.h"
 #include "backends/cuda/steps.h"
-#include "core/memory/tensor.h"
+#include "elek/memory.h"
 #include "kernels/cuda/channel_totals.h"
 #include "kernels/cuda/pool.h"
 

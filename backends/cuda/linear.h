@@ -8,7 +8,7 @@
 #include <string>
 
 #include "core/result.h"
-#include "core/types.h"
+#include "elek/types.h"
 
 namespace elek::backends::cuda {
 

@@ -12,7 +12,7 @@
 #include "backends/cuda/error.h"
 #include "backends/cuda/linear.h"
 #include "core/error.h"
-#include "core/memory/tensor.h"
+#include "elek/memory.h"
 
 namespace elek::backends::cuda {
 namespace {

@@ -2,9 +2,9 @@
 // A GPU's peaks, timed.
 #pragma once
 
-#include "core/memory/resource.h"
 #include "core/step_times.h"
-#include "core/types.h"
+#include "elek/memory.h"
+#include "elek/types.h"
 
 struct CUstream_st;
 

@@ -7,7 +7,7 @@
 #include <mutex>
 #include <string>
 
-#include "core/memory/resource.h"
+#include "elek/memory.h"
 
 namespace elek::backends::cuda {
 

@@ -8,7 +8,7 @@
 #include <mutex>
 #include <vector>
 
-#include "core/memory/stream_order.h"
+#include "elek/memory.h"
 
 namespace elek::backends::cuda {
 

@@ -12,8 +12,7 @@
 #include <string_view>
 #include <unordered_map>
 
-#include "core/memory/pool.h"
-#include "core/memory/resource.h"
+#include "elek/memory.h"
 
 namespace elek {
 

@@ -2,14 +2,13 @@
 // The pool from the outside in: allocate, deallocate, growing and trimming. Its lists of blocks are in pool_books.cpp. The lock
 // is held while the upstream is asked. This is rare, and two threads must not both grow for the same shortage.
 // Tests: tests/contract/memory_resource_test.cpp, tests/contract/pool_test.cpp
-#include "core/memory/pool.h"
-
 #include <algorithm>
 #include <new>
 
 #include "core/error.h"
 #include "core/memory/pool_impl.h"
 #include "core/runtime.h"
+#include "elek/memory.h"
 
 namespace elek {
 namespace {

@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/memory/pool.h"
+#include "elek/memory.h"
 
 namespace elek {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Host memory and the two policies over any resource: counting and refusing. A call that throws changes no counter.
 // Tests: tests/contract/memory_resource_test.cpp
-#include "core/memory/resource.h"
+#include "elek/memory.h"
 
 #ifdef __GLIBC__
 #include <malloc.h>

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Simulated streams on the host. Work runs outside the lock, because it may enqueue more work. Tests:
 // tests/contract/pool_test.cpp
-#include "core/memory/stream_order.h"
-
 #include <new>
+
+#include "core/memory/queued_streams.h"
+#include "elek/memory.h"
 
 namespace elek {
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Buffer and Tensor: one owner, which gives the bytes back to their resource. Tests: tests/unit/tensor_test.cpp
-#include "core/memory/tensor.h"
-
 #include <cstring>
 #include <string>
 #include <utility>
+
+#include "core/error.h"
+#include "elek/memory.h"
 
 namespace elek {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests: tests/unit/graph_test.cpp
-#include "graph/ops/add.h"
+#include "elek/ops/add.h"
 
 #include "core/error.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests: tests/unit/op_test.cpp
-#include "graph/ops/clip.h"
+#include "elek/ops/clip.h"
 
 #include "core/error.h"
 

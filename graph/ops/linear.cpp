@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests: tests/unit/graph_test.cpp, tests/unit/op_test.cpp
-#include "graph/ops/linear.h"
+#include "elek/ops/linear.h"
 
 #include "core/error.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests: tests/unit/graph_test.cpp
-#include "graph/ops/operator.h"
+#include "elek/ops/operator.h"
 
 #include <cmath>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests: tests/unit/graph_test.cpp
-#include "graph/ops/pool.h"
+#include "elek/ops/pool.h"
 
 #include "core/error.h"
 

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "core/types.h"
+#include "elek/types.h"
 
 namespace elek::kernels {
 

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "core/error.h"
+#include "core/sums.h"
 
 namespace elek::kernels {
 namespace {

@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/types.h"
+#include "elek/types.h"
 
 namespace elek::kernels {
 

@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "core/types.h"
+#include "elek/types.h"
 #include "kernels/common/moments.h"
 
 namespace elek::kernels::cpu {

@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <span>
 
-#include "core/types.h"
+#include "elek/types.h"
 #include "kernels/cpu/channel_sums.h"
 
 namespace elek::kernels::cpu {

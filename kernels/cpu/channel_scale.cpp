@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <string>
 
+#include "core/error.h"
 #include "kernels/cpu/detail/parallel.h"
 #include "kernels/cpu/detail/walk.h"
 #include "kernels/cpu/epilogue.h"

@@ -3,7 +3,7 @@
 // Tests: tests/kernels/channel_scale_test.cpp
 #pragma once
 
-#include "core/types.h"
+#include "elek/types.h"
 #include "kernels/cpu/channel_sums.h"
 
 namespace elek::kernels::cpu {

@@ -3,8 +3,8 @@
 // activation, store and the per-channel sums, taken from registers.
 #pragma once
 
-#include "core/activation.h"
-#include "core/types.h"
+#include "elek/activation.h"
+#include "elek/types.h"
 #include "kernels/cpu/channel_sums.h"
 
 namespace elek::kernels::cpu {

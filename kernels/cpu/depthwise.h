@@ -11,7 +11,7 @@
 #include <cstdint>
 
 #include "core/result.h"
-#include "core/types.h"
+#include "elek/types.h"
 #include "kernels/cpu/conv_args.h"
 
 namespace elek::kernels::cpu {

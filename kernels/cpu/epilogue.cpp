@@ -18,6 +18,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "core/error.h"
 #include "kernels/cpu/detail/activation-inl.h"
 #include "kernels/cpu/detail/flush-inl.h"
 #include "kernels/cpu/detail/register_sums-inl.h"

@@ -9,13 +9,13 @@
 
 #include <cstdint>
 
-#include "core/activation.h"
-#include "core/types.h"
+#include "elek/activation.h"
+#include "elek/types.h"
 #include "kernels/cpu/channel_sums.h"
 
 namespace elek::kernels::cpu {
 
-/// y[n,c,p] = act(scale[c] * z[n,c,p] + shift[c] + residual[n,c,p]), act as core/activation.h says; act(NaN) = NaN
+/// y[n,c,p] = act(scale[c] * z[n,c,p] + shift[c] + residual[n,c,p]), act as elek/activation.h says; act(NaN) = NaN
 template <typename Z = float, typename Y = Z>
 struct Epilogue {
   ActivationView<Z> z;           // read

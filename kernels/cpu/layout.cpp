@@ -4,6 +4,7 @@
 
 #include <type_traits>
 
+#include "core/error.h"
 #include "kernels/cpu/detail/parallel.h"
 #include "kernels/cpu/detail/walk.h"
 #include "kernels/cpu/stored_types.h"

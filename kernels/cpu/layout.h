@@ -3,7 +3,7 @@
 // Tests: tests/kernels/layout_test.cpp
 #pragma once
 
-#include "core/types.h"
+#include "elek/types.h"
 
 namespace elek::kernels::cpu {
 

@@ -17,6 +17,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "core/error.h"
 #include "kernels/cpu/detail/stored-inl.h"
 
 #ifndef ELEK_KERNELS_CPU_POOL_JOB

@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "core/types.h"
+#include "elek/types.h"
 #include "kernels/common/pool_window.h"
 #include "kernels/cpu/channel_sums.h"
 

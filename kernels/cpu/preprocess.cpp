@@ -8,6 +8,7 @@
 #include <string>
 #include <type_traits>
 
+#include "core/error.h"
 #include "kernels/cpu/detail/parallel.h"
 #include "kernels/cpu/detail/walk.h"
 #include "kernels/cpu/stored_types.h"

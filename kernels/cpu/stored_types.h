@@ -9,7 +9,7 @@
 
 #include "core/bfloat16.h"
 #include "core/error.h"
-#include "core/types.h"
+#include "elek/types.h"
 
 namespace elek::kernels::cpu {
 

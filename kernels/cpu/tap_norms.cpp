@@ -14,6 +14,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "core/error.h"
 #include "kernels/cpu/detail/flush-inl.h"
 #include "kernels/cpu/detail/stored-inl.h"
 

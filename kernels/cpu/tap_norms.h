@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "core/types.h"
+#include "elek/types.h"
 #include "kernels/common/tap_norm_plan.h"
 
 namespace elek::kernels::cpu {

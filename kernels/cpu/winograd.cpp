@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <string>
 
+#include "core/error.h"
 #include "kernels/cpu/detail/winograd_tiles.h"
 #include "kernels/cpu/vectors.h"
 

@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/error.h"
 #include "kernels/cpu/detail/winograd_input-inl.h"
 #include "kernels/cpu/detail/winograd_output-inl.h"
 #include "kernels/cpu/detail/winograd_products-inl.h"

@@ -15,7 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "core/types.h"
+#include "elek/types.h"
 
 namespace elek::kernels::cuda {
 

@@ -7,6 +7,7 @@
 #include "kernels/cuda/batch_moments.h"
 #include "kernels/cuda/device/tiles.h"
 #include "kernels/cuda/device/vector.h"
+#include "core/error.h"
 
 namespace elek::kernels::cuda {
 namespace {

@@ -7,6 +7,8 @@
 #include "kernels/cuda/device/tiles.h"
 #include "kernels/cuda/device/vector.h"
 #include "kernels/cuda/epilogue.h"
+#include "core/error.h"
+#include "core/sums.h"
 
 namespace elek::kernels::cuda {
 namespace {

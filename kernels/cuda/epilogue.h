@@ -7,8 +7,8 @@
 // Tests: tests/gpu/kernels/epilogue_test.cpp (SIMT harness and GPU)
 #pragma once
 
-#include "core/activation.h"
 #include "core/sums.h"
+#include "elek/activation.h"
 #include "kernels/cuda/activation.h"
 #include "kernels/cuda/channel_totals.h"
 
@@ -33,7 +33,7 @@ struct Epilogue {
 [[nodiscard]] size_t epilogue_workspace_bytes(int64_t samples, const ImageShape& shape, uint32_t sets);
 
 /// y[n,c,p] = act(z'[n,c,p] + residual[n,c,p]),  z' = scale[c] * z[n,c,p] + shift[c] (one fused multiply-add),
-/// act as core/activation.h says, act(NaN) = NaN; the sigmoid's exp is the device's expf. Adds to `totals` the sums of y as
+/// act as elek/activation.h says, act(NaN) = NaN; the sigmoid's exp is the device's expf. Adds to `totals` the sums of y as
 /// stored (rounded to y's type), and of z' (f32, not rounded to y's type) for kMoments. Shapes    any N, C, H, W >= 1 · scale,
 /// shift: [C] · totals: [C] Types     z: f32 | y's · y, residual: f32 | f16 | bf16 · arithmetic f32, sums double and int64
 /// Memory    reads z (and residual), writes y: once each; workspace written and read once

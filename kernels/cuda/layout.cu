@@ -6,6 +6,7 @@
 #include "kernels/cuda/device/tiles.h"
 #include "kernels/cuda/device/vector.h"
 #include "kernels/cuda/layout.h"
+#include "core/error.h"
 
 namespace elek::kernels::cuda {
 namespace {

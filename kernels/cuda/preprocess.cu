@@ -5,6 +5,7 @@
 #include "kernels/cuda/device/tiles.h"
 #include "kernels/cuda/device/vector.h"
 #include "kernels/cuda/preprocess.h"
+#include "core/error.h"
 
 namespace elek::kernels::cuda {
 namespace {

@@ -5,6 +5,8 @@
 #include "kernels/cuda/device/tiles.h"
 #include "kernels/cuda/device/vector.h"
 #include "kernels/cuda/slab.h"
+#include "core/error.h"
+#include "core/sums.h"
 
 namespace elek::kernels::cuda {
 namespace {

@@ -8,6 +8,7 @@
 #include "kernels/cuda/device/tiles.h"
 #include "kernels/cuda/device/vector.h"
 #include "kernels/cuda/tap_norms.h"
+#include "core/error.h"
 
 namespace elek::kernels::cuda {
 namespace {

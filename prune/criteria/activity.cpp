@@ -6,8 +6,10 @@
 #include <cmath>
 
 #include "core/at.h"
+#include "core/sums.h"
 #include "prune/criteria/list.h"
 #include "prune/criteria/squares.h"
+#include "prune/groups.h"
 #include "prune/score.h"
 
 namespace elek::criteria {

@@ -3,7 +3,8 @@
 // one object. Internal to prune/. Tests: tests/prune/criterion_test.cpp
 #pragma once
 
-#include "prune/criterion.h"
+#include "core/sums.h"
+#include "elek/prune.h"
 
 // clang-format off
 #define ELEK_CRITERIA(X) \

@@ -7,6 +7,7 @@
 #include "core/at.h"
 #include "prune/criteria/list.h"
 #include "prune/criteria/squares.h"
+#include "prune/groups.h"
 
 namespace elek::criteria {
 namespace {

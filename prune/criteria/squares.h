@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "prune/criterion.h"
+#include "elek/prune.h"
 #include "prune/layer_weights.h"
 
 namespace elek::criteria {

@@ -4,7 +4,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "data/dataset.h"
+#include "elek/data.h"
 #include "tests/api/c_api.h"
 
 namespace elek::test {

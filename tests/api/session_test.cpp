@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sessions through the C interface compute what the C++ sessions compute: pixels, values, batches, several threads.
-#include "engine/session.h"
+#include "elek/session.h"
 
 #include <cstring>
 #include <thread>

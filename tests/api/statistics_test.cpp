@@ -2,7 +2,7 @@
 // What channels do, through the C interface: the figures of the C++ session's sums.
 #include <cmath>
 
-#include "engine/session.h"
+#include "elek/session.h"
 #include "tests/api/c_api.h"
 
 namespace elek::test {

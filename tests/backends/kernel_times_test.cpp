@@ -14,7 +14,9 @@
 
 #include "backends/cpu/lower.h"
 #include "core/runtime.h"
-#include "engine/session.h"
+#include "elek/session.h"
+#include "engine/estimate.h"
+#include "plan/program.h"
 #include "tests/golden/session_support.h"
 #include "tests/support/compare.h"
 

@@ -8,6 +8,8 @@
 #include <array>
 #include <vector>
 
+#include "core/sums.h"
+
 namespace elek::backends {
 namespace {
 

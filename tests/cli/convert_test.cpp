@@ -7,10 +7,10 @@
 #include <memory>
 #include <sstream>
 
-#include "core/memory/resource.h"
 #include "core/runtime.h"
+#include "elek/memory.h"
+#include "elek/model.h"
 #include "models/model_file.h"
-#include "models/resnet.h"
 #include "tests/cli/command.h"
 #include "tests/fixtures/generated.h"
 

@@ -5,8 +5,8 @@
 #include <cstdlib>
 #include <set>
 
+#include "elek/model.h"
 #include "models/model_file.h"
-#include "models/resnet.h"
 #include "tests/cli/command.h"
 
 namespace elek::test {

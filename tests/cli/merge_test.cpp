@@ -7,8 +7,9 @@
 #include <future>
 #include <map>
 
+#include "core/sums.h"
+#include "elek/model.h"
 #include "models/model_file.h"
-#include "models/statistics_file.h"
 #include "tests/cli/command.h"
 
 namespace elek::test {

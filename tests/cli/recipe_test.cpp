@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command adds nothing to a cut: `elek coverage` as it stands and the library's cut() make the same network, with the same
 // masks, weights, accuracies and history.
-#include "prune/recipe.h"
-
 #include "core/runtime.h"
-#include "data/dataset.h"
-#include "data/loader.h"
+#include "elek/data.h"
+#include "elek/prune.h"
 #include "models/model_file.h"
 #include "tests/cli/command.h"
 

@@ -8,7 +8,7 @@
 #include <map>
 #include <sstream>
 
-#include "data/dataset.h"
+#include "elek/data.h"
 #include "models/model_file.h"
 #include "tests/cli/command.h"
 #include "tests/support/models.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the command says of itself, and what it answers to a command line that cannot be meant: exit code 2 and a sentence.
-#include "engine/session.h"
+#include "elek/session.h"
 #include "tests/cli/command.h"
 
 namespace elek::test {

@@ -6,8 +6,9 @@
 #include <numeric>
 #include <sstream>
 
+#include "core/sums.h"
+#include "elek/model.h"
 #include "models/model_file.h"
-#include "models/statistics_file.h"
 #include "tests/cli/command.h"
 
 namespace elek::test {

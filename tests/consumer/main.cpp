@@ -1,19 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Builds a small network through elek's installed headers, runs it, cuts it and runs it again: what a user of the library
 // includes, links and gets. Exit code 0 only if the logits are what they must be.
+#include <elek/elek.h>
+
 #include <cmath>
 #include <cstdio>
 #include <memory>
 #include <vector>
-
-#include "data/dataset.h"
-#include "data/loader.h"
-#include "engine/evaluate.h"
-#include "engine/session.h"
-#include "models/resnet.h"
-#include "prune/apply.h"
-#include "prune/score.h"
-#include "prune/select.h"
 
 namespace {
 

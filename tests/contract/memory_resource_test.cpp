@@ -12,8 +12,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/memory/pool.h"
-#include "core/memory/resource.h"
+#include "elek/memory.h"
 #include "tests/support/faulty.h"
 
 namespace elek {

@@ -2,8 +2,6 @@
 // What Pool promises beyond MemoryResource: best fit, coalescing, no upstream call in steady state, trimming, figures, what it
 // says when memory runs out, and the reuse rule between streams (against streams played on the host). The suite that every
 // resource passes: memory_resource_test.cpp.
-#include "core/memory/pool.h"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -12,7 +10,9 @@
 #include <map>
 
 #include "core/error.h"
+#include "core/memory/queued_streams.h"
 #include "core/runtime.h"
+#include "elek/memory.h"
 #include "tests/support/faulty.h"
 
 namespace elek {

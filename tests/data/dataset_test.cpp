@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command's DATA words: what they mean, which are refused and how; slices; synthetic data; overlap.
-#include "data/dataset.h"
-
 #include <limits>
 #include <set>
 
 #include "core/runtime.h"
+#include "elek/data.h"
 #include "tests/data/files.h"
 
 namespace elek::test {

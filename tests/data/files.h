@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "data/dataset.h"
+#include "elek/data.h"
 
 namespace elek::test {
 

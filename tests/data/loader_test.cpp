@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loader: the same batches in the same order for any number of threads, errors where they belong, and an end at any time.
-#include "data/loader.h"
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -9,6 +7,7 @@
 #include <thread>
 
 #include "core/runtime.h"
+#include "elek/data.h"
 #include "tests/data/files.h"
 
 namespace elek::test {

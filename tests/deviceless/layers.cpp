@@ -3,7 +3,8 @@
 
 #include <algorithm>
 
-#include "models/resnet.h"
+#include "elek/model.h"
+#include "graph/passes.h"
 
 namespace elek::test {
 

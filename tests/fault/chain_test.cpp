@@ -9,10 +9,9 @@
 #include <fstream>
 #include <sstream>
 
-#include "engine/evaluate.h"
-#include "engine/session.h"
+#include "elek/prune.h"
+#include "elek/session.h"
 #include "models/model_file.h"
-#include "prune/recipe.h"
 #include "tests/prune/array_source.h"
 #include "tests/support/faulty.h"
 #include "tests/support/models.h"

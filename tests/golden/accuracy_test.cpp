@@ -5,7 +5,7 @@
 
 #include "core/error.h"
 #include "core/runtime.h"
-#include "engine/evaluate.h"
+#include "elek/session.h"
 #include "tests/golden/session_support.h"
 
 namespace elek {

@@ -8,9 +8,10 @@
 #include <cstdio>
 
 #include "core/bfloat16.h"
-#include "data/dataset.h"
-#include "data/loader.h"
-#include "engine/evaluate.h"
+#include "elek/data.h"
+#include "elek/session.h"
+#include "engine/estimate.h"
+#include "graph/passes.h"
 #include "tests/golden/session_support.h"
 #include "tests/golden/shipped.h"
 #include "tests/support/compare.h"

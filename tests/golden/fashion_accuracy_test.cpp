@@ -10,10 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "data/dataset.h"
-#include "data/loader.h"
-#include "engine/evaluate.h"
-#include "engine/session.h"
+#include "elek/data.h"
+#include "elek/session.h"
 #include "models/safetensors.h"
 #include "tests/golden/shipped.h"
 

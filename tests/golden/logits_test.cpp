@@ -16,10 +16,10 @@
 #include <utility>
 #include <vector>
 
-#include "data/dataset.h"
-#include "engine/session.h"
+#include "elek/data.h"
+#include "elek/model.h"
+#include "elek/session.h"
 #include "models/model_file.h"
-#include "models/resnet.h"
 #include "models/safetensors.h"
 #include "tests/fixtures/generated.h"
 #include "tests/golden/shipped.h"

@@ -7,8 +7,9 @@
 
 #include "core/memory/ledger.h"
 #include "core/runtime.h"
-#include "engine/session.h"
-#include "models/resnet.h"
+#include "elek/model.h"
+#include "elek/session.h"
+#include "plan/program.h"
 #include "prune/apply.h"
 #include "prune/groups.h"
 #include "prune/select.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every network that models/resnet.h builds, as the backend really lowers it: the arena equals the lower bound, exactly, for
+// Every network that elek/model.h builds, as the backend really lowers it: the arena equals the lower bound, exactly, for
 // several batch sizes, watched or not, batch norm apart or folded, and after channels are gone; no other legal order of the
 // steps needs less. Offsets are judged here without the planner's own helpers. Known peaks: ResNet-50 at 224x224 in f32 needs
 // 5.22 MB of activations an image.
@@ -9,7 +9,7 @@
 
 #include "backends/backend.h"
 #include "core/runtime.h"
-#include "models/resnet.h"
+#include "elek/model.h"
 #include "plan/order.h"
 #include "plan/plan.h"
 #include "prune/apply.h"

@@ -9,7 +9,9 @@
 #include <cmath>
 
 #include "core/error.h"
-#include "core/memory/resource.h"
+#include "elek/memory.h"
+#include "engine/estimate.h"
+#include "plan/program.h"
 #include "prune/score.h"
 #include "tests/golden/session_support.h"
 

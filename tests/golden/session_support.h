@@ -10,7 +10,8 @@
 #include <vector>
 
 #include "core/error.h"
-#include "engine/session.h"
+#include "elek/session.h"
+#include "graph/passes.h"
 #include "tests/support/models.h"
 #include "tests/support/reference.h"
 

@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "engine/estimate.h"
+#include "plan/program.h"
 #include "tests/golden/session_support.h"
 #include "tests/support/compare.h"
 #include "tests/support/faulty.h"

@@ -4,8 +4,8 @@
 
 #include <string>
 
+#include "elek/model.h"
 #include "models/model_file.h"
-#include "models/resnet.h"
 #include "models/safetensors.h"
 
 namespace elek::test {

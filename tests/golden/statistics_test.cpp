@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "graph/passes.h"
 #include "tests/golden/session_support.h"
 #include "tests/support/compare.h"
 

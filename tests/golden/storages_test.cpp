@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "plan/program.h"
+
 namespace elek::backends {
 namespace {
 

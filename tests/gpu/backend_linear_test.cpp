@@ -7,8 +7,8 @@
 #include "backends/cuda/device.h"
 #include "backends/cuda/linear.h"
 #include "backends/cuda/memory.h"
-#include "core/memory/tensor.h"
 #include "core/runtime.h"
+#include "elek/memory.h"
 #include "tests/gpu/gpu.h"
 #include "tests/support/compare.h"
 

@@ -10,8 +10,8 @@
 #include "backends/cuda/device.h"
 #include "backends/cuda/memory.h"
 #include "backends/cuda/stream_order.h"
-#include "core/memory/pool.h"
 #include "core/runtime.h"
+#include "elek/memory.h"
 #include "tests/gpu/gpu.h"
 
 namespace elek::backends::cuda {

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <vector>
 
-#include "models/resnet.h"
+#include "elek/model.h"
 #include "models/safetensors.h"
 #include "tests/fixtures/generated.h"
 #include "tests/golden/session_support.h"

@@ -11,9 +11,10 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/memory/pool.h"
 #include "core/runtime.h"
 #include "core/sums.h"
+#include "elek/memory.h"
+#include "graph/passes.h"
 #include "tests/golden/session_support.h"
 #include "tests/gpu/gpu.h"
 #include "tests/support/activation.h"

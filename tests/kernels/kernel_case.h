@@ -13,7 +13,7 @@
 
 #include "core/error.h"
 #include "core/runtime.h"
-#include "core/types.h"
+#include "elek/types.h"
 #include "kernels/cpu/detail/targets.h"
 #include "tests/support/compare.h"
 #include "tests/support/guarded.h"

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/step_times.h"
+
 namespace elek::kernels::cpu {
 namespace {
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/sums.h"
 #include "tests/kernels/kernel_case.h"
 
 namespace elek::test {

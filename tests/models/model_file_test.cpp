@@ -10,7 +10,7 @@
 
 #include "core/hint.h"
 #include "core/runtime.h"
-#include "models/resnet.h"
+#include "elek/model.h"
 #include "tests/models/files.h"
 #include "tests/support/activation.h"
 

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What cannot be an ONNX file is refused before a byte is written. What can: tests/cli/convert_test.cpp.
-#include "models/onnx.h"
-
 #include <gmock/gmock.h>
 
 #include <memory>
 #include <utility>
 
-#include "core/memory/resource.h"
+#include "elek/memory.h"
+#include "elek/model.h"
 #include "tests/models/files.h"
 #include "tests/support/activation.h"
 

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // ResNet builders: parameter and multiply counts are torchvision's own (0.27, counted on its modules), CIFAR counts are those
 // of the common option-A implementation; names, shapes and shortcuts are looked at one by one.
-#include "models/resnet.h"
-
 #include <gmock/gmock.h>
 
 #include <cmath>
 #include <cstring>
 
+#include "elek/model.h"
 #include "tests/models/files.h"
 
 namespace elek {

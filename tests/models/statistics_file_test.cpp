@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Statistics files: every sum comes back bit for bit, sets that were not asked for stay absent, changed files are refused.
-#include "models/statistics_file.h"
-
 #include <gmock/gmock.h>
 
 #include <cstring>
 #include <limits>
 
+#include "elek/model.h"
 #include "models/safetensors.h"
 #include "tests/models/files.h"
 

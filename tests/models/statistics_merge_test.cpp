@@ -6,7 +6,7 @@
 #include <functional>
 #include <limits>
 
-#include "core/statistics.h"
+#include "elek/statistics.h"
 #include "tests/models/files.h"
 
 namespace elek {

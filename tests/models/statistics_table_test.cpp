@@ -2,8 +2,9 @@
 // Every sum of the table in core/sums.h goes through a file and through a merge, also one that is added tomorrow.
 #include <gmock/gmock.h>
 
-#include "core/statistics.h"
-#include "models/statistics_file.h"
+#include "core/sums.h"
+#include "elek/model.h"
+#include "elek/statistics.h"
 #include "tests/models/files.h"
 
 namespace elek {

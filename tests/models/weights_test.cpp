@@ -7,8 +7,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "elek/model.h"
 #include "models/model_file.h"
-#include "models/resnet.h"
 #include "tests/models/files.h"
 #include "tests/support/faulty.h"
 

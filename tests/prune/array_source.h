@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "core/batch_source.h"
 #include "core/error.h"
+#include "elek/batch_source.h"
 
 namespace elek::test {
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The registry of criteria: names, the scope each wants, and that every one of them can be asked without knowing which it is.
-#include "prune/criterion.h"
-
 #include <gmock/gmock.h>
 
 #include <set>
 
 #include "core/error.h"
+#include "core/sums.h"
+#include "elek/prune.h"
 #include "prune/score.h"
 #include "tests/prune/networks.h"
 

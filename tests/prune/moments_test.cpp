@@ -10,8 +10,8 @@
 #include <limits>
 
 #include "core/error.h"
-#include "core/memory/resource.h"
 #include "core/runtime.h"
+#include "elek/memory.h"
 #include "prune/least_squares.h"
 #include "tests/prune/double_fit.h"
 

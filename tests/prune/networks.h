@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "core/statistics.h"
-#include "engine/session.h"
-#include "graph/model.h"
-#include "models/resnet.h"
+#include "elek/graph.h"
+#include "elek/model.h"
+#include "elek/session.h"
+#include "elek/statistics.h"
 #include "prune/groups.h"
 #include "prune/select.h"
 #include "tests/support/reference.h"

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The recipe as a user of the library has it: the default cut of the shipped network, and on a small one what the observer is
 // told, rounds, replay, and what is refused. That the command makes the same network: tests/cli/recipe_test.cpp.
-#include "prune/recipe.h"
-
 #include <gmock/gmock.h>
 
-#include "data/dataset.h"
-#include "data/loader.h"
+#include "elek/data.h"
+#include "elek/prune.h"
 #include "prune/recipe_steps.h"
 #include "tests/golden/shipped.h"
 #include "tests/prune/array_source.h"

@@ -10,6 +10,7 @@
 
 #include "core/at.h"
 #include "core/error.h"
+#include "prune/groups.h"
 #include "tests/prune/array_source.h"
 #include "tests/prune/double_fit.h"
 #include "tests/prune/networks.h"

@@ -13,6 +13,8 @@
 #include "core/at.h"
 #include "core/error.h"
 #include "prune/apply.h"
+#include "prune/groups.h"
+#include "prune/select.h"
 #include "tests/prune/array_source.h"
 #include "tests/prune/double_fit.h"
 #include "tests/prune/networks.h"

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "prune/groups.h"
 #include "tests/prune/networks.h"
 #include "tests/support/compare.h"
 

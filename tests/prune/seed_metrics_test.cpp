@@ -8,7 +8,8 @@
 
 #include "core/at.h"
 #include "core/error.h"
-#include "engine/session.h"
+#include "core/sums.h"
+#include "elek/session.h"
 #include "graph/passes.h"
 #include "prune/layer_weights.h"
 #include "prune/score.h"

@@ -7,6 +7,7 @@
 
 #include "core/at.h"
 #include "core/runtime.h"
+#include "prune/groups.h"
 #include "prune/select.h"
 #include "tests/prune/networks.h"
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "engine/session.h"
+#include "elek/session.h"
 #include "prune/score.h"
 #include "tests/prune/array_source.h"
 #include "tests/prune/networks.h"

@@ -32,6 +32,15 @@ expect 0 '| prune |'
 printf '#include "prune/a.h"\n' >>"$house/engine/a.cpp"
 expect 1 'engine/a.cpp:3: engine/ includes prune/'
 build_house
+mkdir -p "$house/include/elek"
+echo "int engine_face;" >"$house/include/elek/engine.h"
+expect 1 'include/elek/engine.h: no room names it'
+echo 'elek_layer(elek_engine engine FACE engine.h DEPENDS elek_core)' >"$house/engine/CMakeLists.txt"
+expect 0 '| prune |'
+printf '#include "elek/engine.h"\n' >>"$house/graph/a.cpp"
+expect 1 'graph/ includes engine/, which lies above it: elek/engine.h'
+rm -r "$house/include"
+build_house
 mkdir "$house/attic" && touch "$house/attic/a.cpp"
 expect 1 'attic/ holds code'
 build_house

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Activation functions in double, written as core/activation.h defines them, and one of each kind to test with.
+// Activation functions in double, written as elek/activation.h defines them, and one of each kind to test with.
 #pragma once
 
 #include <cmath>
 #include <vector>
 
-#include "graph/op.h"
+#include "elek/graph.h"
 
 namespace elek::test {
 

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/memory/resource.h"
+#include "elek/memory.h"
 
 namespace elek::test {
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Small deterministic models for tests, built with Graph alone: ResNets with odd channel counts, both kinds of shortcut, batch
-// norm that matters, basic and bottleneck blocks, grouped convolutions; and pixels for them. Names as in models/resnet.h.
+// norm that matters, basic and bottleneck blocks, grouped convolutions; and pixels for them. Names as in elek/model.h.
 // Tests: tests/self/models_test.cpp
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "graph/model.h"
+#include "elek/graph.h"
 
 namespace elek::test {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The interpreter in double precision: loops like the definitions in graph/graph.h, one value after the other. It is slow on
+// The interpreter in double precision: loops like the definitions in elek/graph.h, one value after the other. It is slow on
 // purpose, and shares no idea with the code under test.
 // Tests: tests/self/reference_test.cpp
 #include "tests/support/reference.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The references of the tests: an interpreter of graphs in double precision, written like the definitions (no folding, no
-// fusion, no blocking), and the sums of core/statistics.h over given stored values. It shares no code with the product.
+// fusion, no blocking), and the sums of elek/statistics.h over given stored values. It shares no code with the product.
 // Tests: tests/self/reference_test.cpp (values worked out by hand)
 #pragma once
 
@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "graph/model.h"
+#include "elek/graph.h"
 
 namespace elek::test {
 
@@ -49,7 +49,7 @@ struct ReferenceValues {
 [[nodiscard]] std::vector<double> reference_node(const Node& node, int64_t samples, const ImageShape& input,
                                                  const std::vector<std::span<const double>>& inputs);
 
-/// The sums of core/statistics.h over stored values ([samples, C, H, W]); all sets at once. NaN and infinity take part in the
+/// The sums of elek/statistics.h over stored values ([samples, C, H, W]); all sets at once. NaN and infinity take part in the
 /// sums and are counted. max and mean_peak are NaN if one of their operands is.
 struct ChannelSums {
   int64_t count = 0;

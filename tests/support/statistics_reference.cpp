@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The references of core/statistics.h: plain double sums over stored values, one channel after the other, and column norms of a
+// The references of elek/statistics.h: plain double sums over stored values, one channel after the other, and column norms of a
 // real im2col matrix. Tests: tests/self/reference_test.cpp
 #include <cmath>
 #include <limits>

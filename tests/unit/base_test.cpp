@@ -14,7 +14,7 @@
 #include "core/error.h"
 #include "core/result.h"
 #include "core/runtime.h"
-#include "core/types.h"
+#include "elek/types.h"
 
 namespace elek {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Graph: shapes of every operator, the refusals, names, readers and multiply-accumulates.
-#include "graph/graph.h"
+#include "elek/graph.h"
 
 #include <gtest/gtest.h>
 

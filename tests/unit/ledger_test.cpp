@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "core/memory/process_memory.h"
-#include "core/memory/tensor.h"
+#include "elek/memory.h"
 
 namespace elek {
 namespace {

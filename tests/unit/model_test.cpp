@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Model: what parameters it needs, what validate() refuses and how it says so, sizes, and what the hash sees.
-#include "graph/model.h"
-
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -9,6 +7,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "elek/graph.h"
 #include "tests/support/models.h"
 
 namespace elek {

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The set of operators: each is found by its name, says its fields once, and answers what pruning and backends ask of it.
-#include "graph/op.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -11,6 +9,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "elek/graph.h"
 
 namespace elek {
 namespace {

@@ -12,8 +12,9 @@
 #include <numeric>
 #include <set>
 
-#include "core/memory/resource.h"
 #include "core/runtime.h"
+#include "elek/memory.h"
+#include "plan/program.h"
 
 namespace elek {
 namespace {

@@ -9,8 +9,8 @@
 #include <numeric>
 #include <string>
 
-#include "core/memory/resource.h"
 #include "core/runtime.h"
+#include "elek/memory.h"
 #include "plan/plan.h"
 #include "plan/program.h"
 

@@ -8,8 +8,8 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "core/memory/resource.h"
 #include "core/runtime.h"
+#include "elek/memory.h"
 #include "plan/program.h"
 
 namespace elek {

@@ -6,7 +6,7 @@
 
 #include <cstring>
 
-#include "core/memory/tensor.h"
+#include "elek/memory.h"
 
 namespace elek {
 namespace {

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Buffer and Tensor: one owner, given back once with the size it was asked with, and nothing left behind by a failure.
-#include "core/memory/tensor.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <type_traits>
 #include <utility>
 
+#include "elek/memory.h"
 #include "tests/support/faulty.h"
 
 namespace elek {

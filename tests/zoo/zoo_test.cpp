@@ -9,8 +9,8 @@
 #include <filesystem>
 
 #include "core/error.h"
+#include "elek/model.h"
 #include "models/model_file.h"
-#include "models/resnet.h"
 #include "prune/apply.h"
 #include "prune/score.h"
 #include "tests/golden/session_support.h"

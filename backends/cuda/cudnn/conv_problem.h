@@ -7,7 +7,7 @@
 #include <string>
 
 #include "core/result.h"
-#include "core/types.h"
+#include "elek/types.h"
 #include "graph/passes.h"
 
 namespace elek::backends::cuda {

@@ -7,7 +7,7 @@
 #include "backends/cuda/cudnn/problem_scratch.h"
 #include "backends/cuda/error.h"
 #include "core/error.h"
-#include "core/memory/tensor.h"
+#include "elek/memory.h"
 #include "kernels/cuda/epilogue.h"
 
 namespace elek::backends::cuda {

@@ -15,8 +15,8 @@
 #include "backends/cuda/cudnn/problem_scratch.h"
 #include "backends/cuda/error.h"
 #include "core/error.h"
-#include "core/memory/tensor.h"
 #include "core/runtime.h"
+#include "elek/memory.h"
 
 namespace elek::backends::cuda {
 namespace {

@@ -13,7 +13,7 @@
 #include "backends/cuda/cudnn/conv_graph.h"
 #include "backends/cuda/device.h"
 #include "backends/plan_cache.h"
-#include "core/memory/resource.h"
+#include "elek/memory.h"
 
 namespace elek::backends::cuda {
 

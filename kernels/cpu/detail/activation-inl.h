@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Activation functions on vectors of f32, as core/activation.h defines them. Compiled once a Highway target, hence the toggled
+// Activation functions on vectors of f32, as elek/activation.h defines them. Compiled once a Highway target, hence the toggled
 // guard. Comparisons instead of Min and Max keep NaN.
 // Tests: tests/kernels/epilogue_test.cpp
 #if defined(ELEK_KERNELS_CPU_DETAIL_ACTIVATION_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -12,7 +12,7 @@
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
-#include "core/activation.h"
+#include "elek/activation.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::cpu::HWY_NAMESPACE {

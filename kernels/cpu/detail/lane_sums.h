@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/sums.h"
 #include "kernels/cpu/channel_sums.h"
 #include "kernels/cpu/detail/walk.h"
 

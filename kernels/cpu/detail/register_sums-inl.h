@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "core/sums.h"
 #include "kernels/cpu/channel_sums.h"
 #include "kernels/cpu/detail/flush-inl.h"
 #include "kernels/cpu/detail/observe.h"

@@ -10,7 +10,7 @@
 #include <string>
 
 #include "core/error.h"
-#include "core/types.h"
+#include "elek/types.h"
 
 namespace elek::kernels::cpu {
 

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "core/sums.h"
 #include "kernels/cuda/activation.h"
 #include "kernels/cuda/device/vector.h"
 

@@ -12,7 +12,7 @@
 
 #include "core/error.h"
 #include "core/sums.h"
-#include "core/types.h"
+#include "elek/types.h"
 #include "kernels/cuda/device/launch.h"
 
 namespace elek::kernels::cuda {

@@ -19,7 +19,7 @@
 
 #include "core/error.h"
 #include "core/runtime.h"
-#include "core/types.h"
+#include "elek/types.h"
 #include "kernels/cuda/activation.h"
 #include "tests/support/compare.h"
 #include "tests/support/reference.h"

@@ -16,8 +16,8 @@
 #include "backends/cuda/error.h"
 #include "backends/cuda/memory.h"
 #include "core/error.h"
-#include "core/memory/tensor.h"
-#include "models/resnet.h"
+#include "elek/memory.h"
+#include "elek/model.h"
 #include "tests/gpu/questions/questions.h"
 
 namespace elek {

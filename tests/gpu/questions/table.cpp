@@ -9,8 +9,10 @@
 #include "core/error.h"
 #include "core/runtime.h"
 #include "core/sums.h"
-#include "engine/session.h"
-#include "models/resnet.h"
+#include "elek/model.h"
+#include "elek/session.h"
+#include "graph/passes.h"
+#include "plan/program.h"
 #include "tests/gpu/questions/questions.h"
 
 namespace elek {

@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/session.h"
+#include "elek/session.h"
 
 namespace elek::test {
 namespace {

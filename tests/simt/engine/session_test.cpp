@@ -2,7 +2,7 @@
 // Sessions on the stand-in device, where what a GPU would not let us arrange can be arranged: engines that are slow, refuse or
 // are wrong in place; every order of copies and passes; a fault or a refusal at any point; two devices. Values are those of
 // tests/gpu/session_test.cpp, which runs here, too.
-#include "engine/session.h"
+#include "elek/session.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -16,6 +16,8 @@
 #include "core/hint.h"
 #include "core/runtime.h"
 #include "core/sums.h"
+#include "graph/passes.h"
+#include "plan/program.h"
 #include "tests/golden/session_support.h"
 #include "tests/gpu/gpu.h"
 #include "tests/simt/libraries/libraries.h"

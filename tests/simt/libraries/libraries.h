@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "core/types.h"
+#include "elek/types.h"
 
 namespace elek::simt {
 

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// BatchSource: who fills a session's staging slots with pixels. data/ implements it with readers and a prefetching loader;
+// tests with arrays. Slots are lent by the session, so that pixels are decoded straight into the memory the device reads from.
+// Tests: tests/data/loader_test.cpp
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "elek/export.h"
+#include "elek/types.h"
+
+namespace elek {
+
+/// Room for one batch of uint8 pixels, sample after sample, each H x W x C (channels last).
+struct Slot {
+  uint8_t* pixels = nullptr;
+  int32_t* labels = nullptr;  // -1 where a sample has none
+  int64_t capacity = 0;       // samples
+  int64_t count = 0;          // samples filled, the first of them at pixels
+  ImageShape shape;
+};
+
+class ELEK_API BatchSource {
+ public:
+  BatchSource() = default;
+  BatchSource(const BatchSource&) = delete;
+  BatchSource& operator=(const BatchSource&) = delete;
+  virtual ~BatchSource() = default;
+  [[nodiscard]] virtual int64_t samples() const = 0;          // in one pass
+  [[nodiscard]] virtual int64_t classes() const = 0;          // 0 if unlabelled
+  [[nodiscard]] virtual std::string description() const = 0;  // DATA as given
+  /// Starts a pass from the first sample, filling the lent slots ahead and in order. Slots must live until stop(). Calling it
+  /// again starts a new pass with the same samples in the same order.
+  virtual void start(std::span<Slot> slots) = 0;
+  /// The next filled slot (count >= 1), or nullptr after the last. The slot returned before goes back to the source.
+  /// InputError names the file that could not be read: nothing is skipped.
+  [[nodiscard]] virtual const Slot* next() = 0;
+  /// Ends the pass; the slots are the session's again. Safe to call twice.
+  virtual void stop() noexcept = 0;
+};
+
+/// One pass over a source, ended on every way out, so that no thread writes into slots that are gone.
+class ELEK_API SourcePass {
+ public:
+  SourcePass(BatchSource& source, std::span<Slot> slots) : source_(source) { source_.start(slots); }
+  SourcePass(const SourcePass&) = delete;
+  SourcePass& operator=(const SourcePass&) = delete;
+  ~SourcePass() { source_.stop(); }
+
+ private:
+  BatchSource& source_;
+};
+
+}  // namespace elek
