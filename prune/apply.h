@@ -8,7 +8,6 @@
 #include "elek/graph.h"
 #include "elek/prune.h"
 #include "elek/session.h"
-#include "prune/apply.h"
 #include "prune/select.h"
 
 namespace elek {

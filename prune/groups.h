@@ -11,7 +11,6 @@
 
 #include "elek/graph.h"
 #include "elek/prune.h"
-#include "prune/groups.h"
 
 namespace elek {
 

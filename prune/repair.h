@@ -10,7 +10,6 @@
 #include "elek/graph.h"
 #include "elek/prune.h"
 #include "elek/session.h"
-#include "prune/repair.h"
 
 namespace elek {
 

@@ -14,7 +14,6 @@
 #include "elek/prune.h"
 #include "elek/statistics.h"
 #include "prune/groups.h"
-#include "prune/select.h"
 
 namespace elek {
 
