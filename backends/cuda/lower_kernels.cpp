@@ -40,7 +40,7 @@ Lowerer::Wanted Lowerer::wanted_of(size_t i) const {
     if (bias) wanted.raw.tail = Tail::kFull;
     wanted.no_fused = "the raw convolution is needed";
     if (pads) wanted.no_fused = "a grouped convolution with padding channels";
-    if (other) wanted.no_fused = std::string(name_of(step.activation.kind)) + " is not in the convolution's kernel";
+    if (other) wanted.no_fused = std::string(elek::name_of(step.activation.kind)) + " is not in the convolution's kernel";
     return wanted;
   }
   // Sums of z need z: then the split way starts from the raw convolution.
