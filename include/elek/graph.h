@@ -2,7 +2,7 @@
 // Graph: named values and the nodes that make them, in execution order. It says what is computed, never where or how. A node
 // makes exactly one value and shares its name, so that "layer1.0.conv2" names the node, its output and, with a suffix
 // (".weight"), its parameters. Statistics, groups and prune plans speak of these names.
-// Attrs is the closed set of operators (elek/ops, one file each). To add one: docs/architecture-operators.md.
+// Attrs is the closed set of operators (elek/ops, one file each). To add one: docs/architecture.md.
 // Model: a graph, its parameters (batch norm kept apart), how images become its input, what its outputs are called, and what
 // was done to it (History). A value: copying shares the parameter tensors, which never change once in a model.
 // Tests: tests/unit/op_test.cpp, tests/unit/graph_test.cpp, tests/unit/model_test.cpp
