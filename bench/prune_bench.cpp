@@ -136,7 +136,7 @@ void apply_plan(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(apply(s.model, plan, host_resource()));
 }
 
-void cut(benchmark::State& state) {
+void run_cut(benchmark::State& state) {
   const Subject& s = subject();
   if (!passes(state, [&] { return wrong_cut(s); })) return;
   const auto start = std::chrono::steady_clock::now();
