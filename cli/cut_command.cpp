@@ -176,9 +176,8 @@ void run_cut(const std::string& name, CutCommand options) {
   const Dense dense = load_dense(options.input, context);
   if (options.macs) resolve_macs(*options.macs, dense.model.graph, options.what.channels, context.output());
   CutOptions what = options_for(options.what, dense, context);
-  std::optional<Model> replay;
   if (!options.replay.empty()) {
-    what.replay = &replay.emplace(load_model(options.replay, context.memory()));
+    what.replay = [&] { return load_model(options.replay, context.memory()); };
     what.replay_name = options.replay;
   }
   CutNotes notes(context);

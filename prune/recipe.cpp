@@ -19,11 +19,12 @@ struct Choice {
 
 Choice choose(const Model& dense, const Evidence& evidence, const CutRun& run) {
   const CutOptions& options = run.options;
-  if (options.replay == nullptr && options.steps > 1) return {make_plan_in_steps(dense, evidence, run), ""};
+  if (!options.replay && options.steps > 1) return {make_plan_in_steps(dense, evidence, run), ""};
   return in_phase(run.observer, CutPhase::kScoring, [&]() -> Choice {
-    if (options.replay == nullptr) return {make_plan(dense, evidence, options), ""};
+    if (!options.replay) return {make_plan(dense, evidence, options), ""};
     MemoryResource& memory = options.memory != nullptr ? *options.memory : host_resource();
-    return {replay_plan(*options.replay, dense, options.replay_name, memory), to_hex(hash(*options.replay))};
+    const Model repeated = options.replay();
+    return {replay_plan(repeated, dense, options.replay_name, memory), to_hex(hash(repeated))};
   });
 }
 

@@ -61,7 +61,7 @@ Measured measure(const Model& model, const CutRun& run, CutWork work) {
 }
 
 Probes probes_of(const CutOptions& options, const Graph& graph) {
-  if (options.replay != nullptr) return {};
+  if (options.replay) return {};
   return options.weights ? probes_for_weights(graph) : probes_for(*options.criterion, graph, options.tap);
 }
 

@@ -262,11 +262,13 @@ struct ELEK_API CutOptions {
   std::optional<Scope> scope = std::nullopt;          // empty: the criterion's own
   WeightTarget sparsity;
   Repair repair = Repair::kRefit;
-  int steps = 1;                  // rounds to reach the target in; statistics are taken again between them
-  uint64_t seed = 0;              // of criteria that draw
-  const Model* replay = nullptr;  // a cut network whose choice is repeated; nothing is watched or scored then
-  std::string replay_name;        // what to call it in errors
-  std::string evaluation_hash;    // names the evaluation data's contents in History (content_hash() of elek/data.h)
+  int steps = 1;      // rounds to reach the target in; statistics are taken again between them
+  uint64_t seed = 0;  // of criteria that draw
+  /// Gives a cut network whose choice is repeated; nothing is watched or scored then. Called once, and what it gives is let go
+  /// after the choice.
+  std::function<Model()> replay = nullptr;
+  std::string replay_name;      // what to call it in errors
+  std::string evaluation_hash;  // names the evaluation data's contents in History (content_hash() of elek/data.h)
 
   SessionOptions session;            // device, precision, batch, threads, memory of every session; probes are set by the recipe
   MemoryResource* memory = nullptr;  // of networks that are made; null = host_resource()
@@ -276,7 +278,7 @@ struct ELEK_API CutOptions {
   /// `channels` with the scope that the cut has.
   [[nodiscard]] ChannelTarget channel_target() const;
   /// Whether channels are chosen by costs that are measured over the images.
-  [[nodiscard]] bool measures_costs() const { return !weights && replay == nullptr && criterion->needs_images(); }
+  [[nodiscard]] bool measures_costs() const { return !weights && !replay && criterion->needs_images(); }
 };
 
 /// A network on the evaluation images.

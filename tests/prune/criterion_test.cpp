@@ -2,13 +2,13 @@
 // The registry of criteria: names, the scope each wants, and that every one of them can be asked without knowing which it is.
 #include <gmock/gmock.h>
 
-#include <set>
-
 #include "core/error.h"
 #include "core/sums.h"
 #include "elek/prune.h"
 #include "prune/score.h"
+#include "tests/prune/array_source.h"
 #include "tests/prune/networks.h"
+#include "tests/support/models.h"
 
 namespace elek::test {
 namespace {
@@ -49,6 +49,19 @@ TEST(Criterion, CostsThatCompareMakeOfAGlobalPoolOneOfMacs) {
   EXPECT_EQ(rms.scope_for(Scope::kGlobal), Scope::kGlobal);
 }
 
+/// What a session takes over two images.
+Statistics statistics_of(const Model& model, const Probes& probes) {
+  if (probes.empty()) return {};
+  SessionOptions options;
+  options.batch = 2;
+  options.threads = 1;
+  options.probes = probes;
+  Session session(model, options);
+  ArraySource source(tiny_pixels(model.graph.input_shape(), 2, 1), 2);
+  for_each_batch(session, source, 0, {});
+  return session.statistics();
+}
+
 /// What a criterion says it needs is what it asks for and what it can score from.
 TEST(Criterion, NeedsWhatItSays) {
   const Model model = tiny_basic(3);
@@ -61,7 +74,7 @@ TEST(Criterion, NeedsWhatItSays) {
       continue;
     }
     EXPECT_THROW((void)each->forecast(model.graph, groups, 1, 1, 0), ContractError) << each->name();
-    const Statistics sums = take_statistics(model, probes, random_input(model.graph, 2, 1), 2);
+    const Statistics sums = statistics_of(model, probes);
     const Scores scores = score_channels(model, groups, *each, sums, 7);
     ASSERT_EQ(scores.size(), groups.size()) << each->name();
     for (size_t g = 0; g < groups.size(); ++g) {

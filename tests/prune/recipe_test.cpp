@@ -144,7 +144,7 @@ TEST(Recipe, AReplayRepeatsTheChoiceAndLooksAtNothing) {
   s.options.repair = Repair::kNone;
   CutObserver nobody;
   const CutReport first = cut(s.dense, s.images, nullptr, s.options, nobody);
-  s.options.replay = &first.model;
+  s.options.replay = [&] { return first.model; };
   s.options.replay_name = "first";
   Diary diary;
   const CutReport again = cut(s.dense, s.images, nullptr, s.options, diary);
