@@ -163,6 +163,6 @@ int main(int argc, char** argv) {
   add("select/resnet152/layer", elek::select_by, Scope::kLayer);
   add("select/resnet152/macs", elek::select_by, Scope::kMacs);
   add("apply/resnet152", elek::apply_plan);
-  add("cut/resnet152", elek::cut);
+  add("cut/resnet152", elek::run_cut);
   return elek::bench::run(argc, argv);
 }

@@ -249,6 +249,17 @@ class ELEK_API Criterion {
 /// What a cut goes by where nobody says: refit.
 [[nodiscard]] ELEK_API const Criterion& default_criterion();
 
+/// What to watch so that score_channels(criterion) has its sums; empty where it needs none. UsageError if the criterion cannot
+/// be watched on that tap: raw convolutions (Tap::kConv) are not what layers read.
+[[nodiscard]] ELEK_API Probes probes_for(const Criterion& criterion, const Graph& graph, Tap tap = Tap::kRelu);
+/// What Wanda on weights needs: the tap norms of every convolution and linear layer but the classifier.
+[[nodiscard]] ELEK_API Probes probes_for_weights(const Graph& graph);
+
+/// The criterion's scores of every group. InputError as check_statistics(), or if the sums are of another tap than it reads;
+/// ContractError if the evidence lacks measured costs that it needs. `seed` matters to criteria that draw.
+[[nodiscard]] ELEK_API Scores score_channels(const Model& model, const std::vector<Group>& groups, const Criterion& criterion,
+                                             const Evidence& evidence, uint64_t seed);
+
 // The recipe of a cut: watch, score, select, apply, check, repair, report. cut() does all of it and is what most programs call;
 // prune/recipe_steps.h has its steps one by one. Reads no file and writes none, prints nothing: whoever wants to know how far
 // it is gives a CutObserver. Memory: sessions come from options.session.memory, networks that are made from options.memory.
