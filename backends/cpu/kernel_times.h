@@ -45,8 +45,8 @@ class KernelTimes {
 
 /// As BackendEntry::timed_sources.
 [[nodiscard]] std::string_view timed_sources() noexcept;
-/// What every key begins with: the processor, oneDNN's version and timed_sources(). Times of another machine or of other kernels
-/// have another key.
+/// What every key begins with: the processor, oneDNN's version and timed_sources(). Times of another machine or of other
+/// kernels have another key.
 [[nodiscard]] std::string machine_key(int threads);
 
 }  // namespace elek::backends::cpu
