@@ -9,6 +9,7 @@
 
 #include "cli/commands.h"
 #include "core/error.h"
+#include "core/file.h"
 #include "core/runtime.h"
 #include "elek/model.h"
 #include "engine/estimate.h"

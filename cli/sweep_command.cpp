@@ -7,6 +7,7 @@
 #include "cli/cut_command.h"
 #include "cli/sweep.h"
 #include "core/error.h"
+#include "core/file.h"
 #include "models/safetensors.h"
 #include "prune/select.h"
 

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "core/runtime.h"
 #include "elek/model.h"
 #include "models/protobuf.h"

@@ -55,8 +55,5 @@ struct SafetensorsEntry {
 /// stays as it was, and InputError says why (no space, not writable, …).
 void write_safetensors(const std::string& path, const std::vector<SafetensorsEntry>& entries,
                        const std::map<std::string, std::string>& metadata);
-/// Writes any other file (a table, a drawing) in the same way, with the same errors.
-void write_whole_file(const std::string& path, std::string_view bytes);
-void write_whole_file(const std::string& path, const std::vector<std::span<const std::byte>>& parts);
 
 }  // namespace elek

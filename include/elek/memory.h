@@ -8,16 +8,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
-#include <functional>
 #include <limits>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "elek/export.h"
@@ -184,36 +180,6 @@ class ELEK_API HostOrder final : public StreamOrder {
   void forget(Mark /*mark*/) noexcept override {}
 };
 [[nodiscard]] ELEK_API StreamOrder& host_order();
-
-/// Simulated streams on the host: enqueue() stores work, run_next() and drain() run it. A stream is identified by its handle.
-class QueuedStreams final : public StreamOrder {
- public:
-  void enqueue(Stream stream, std::function<void()> work);
-  bool run_next(Stream stream);  // false if nothing waits there
-  void drain(Stream stream);
-  void drain_all();
-  [[nodiscard]] int64_t marks_alive() const;  // made and not forgotten
-
-  [[nodiscard]] Mark mark(Stream stream) noexcept override;
-  [[nodiscard]] bool passed(Mark mark) noexcept override;
-  void wait(Mark mark) noexcept override;
-  void forget(Mark mark) noexcept override;
-
- private:
-  struct Point {  // a mark: passed when `position` pieces of the stream's work are done
-    void* stream = nullptr;
-    uint64_t position = 0;
-  };
-  struct Queue {
-    std::deque<std::function<void()>> work;
-    uint64_t enqueued = 0;
-    uint64_t done = 0;
-  };
-  mutable std::mutex mutex_;
-  std::map<void*, Queue> queues_;
-  std::map<Mark, Point> marks_;
-  Mark last_mark_ = kPassed;
-};
 
 // Pool: takes large segments from its upstream, hands out parts of them, and takes them back. Once it is warm, nobody asks the
 // upstream.

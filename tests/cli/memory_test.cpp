@@ -206,7 +206,7 @@ TEST(MemoryCommand, PeaksAreThoseThatOutsidersSee) {
 TEST(MemoryCommand, ALimitBelowOneSampleIsRefusedWithThePlan) {
   const Folder folder;
   const Outcome outcome =
-      elek_command({"memory", "--model", tiny_model(folder), "--max-batch", "--memory-limit", "100kB", "--json"});
+      elek_command({"memory", "--model", tiny_model(folder), "--max-batch", "--memory-limit", "350kB", "--json"});
   EXPECT_EQ(outcome.exit_code, 4);
   EXPECT_THAT(outcome.err, ::testing::HasSubstr("not one sample fits"));
   EXPECT_EQ(elek_command({"memory", "--arch", "resnet18", "--max-batch"}).exit_code, 2) << "no limit given";

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// A temporary file beside the target is filled, synced, and renamed over it. On any error or interrupt it is removed.
+// Tests: tests/models/safetensors_write_test.cpp
+#include "core/file.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <ctime>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "core/error.h"
+#include "core/runtime.h"
+
+namespace elek {
+namespace {
+
+constexpr size_t kChunkBytes = size_t{1} << 20;  // between two checks of the interrupt flag
+
+/// What went wrong, and what to do about it.
+[[noreturn]] void fail(const std::string& path, const std::string& action, int error) {
+  std::string advice;
+  switch (error) {
+    case ENOSPC:
+      advice = "free some space or write elsewhere";
+      break;
+    case EDQUOT:
+      advice = "your disk quota is used up: free some space or write elsewhere";
+      break;
+    case EFBIG:
+      advice = "the file would pass the size limit of this process or file system: raise it (ulimit -f) or write elsewhere";
+      break;
+    case ENOENT:
+    case ENOTDIR:
+      advice = "create the directory first";
+      break;
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      advice = "make the directory and the file writable or write elsewhere";
+      break;
+    default:
+      advice = "check the path and the disk";
+  }
+  throw InputError(path + ": cannot be written (" + action + "): " + std::generic_category().message(error) + "; " + advice);
+}
+
+/// While this object lives, a write beyond RLIMIT_FSIZE fails with EFBIG instead of killing the process with SIGXFSZ. The
+/// signal is blocked for this thread only, and cleared before it is allowed again. Other threads and handlers do not see it.
+class FileSizeSignalBlocked {
+ public:
+  FileSizeSignalBlocked() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGXFSZ);
+    sigset_t pending;
+    sigemptyset(&pending);
+    sigpending(&pending);
+    const bool was_pending = sigismember(&pending, SIGXFSZ) == 1;
+    pthread_sigmask(SIG_BLOCK, &set_, &before_);
+    swallow_ = !was_pending && sigismember(&before_, SIGXFSZ) != 1;
+  }
+  FileSizeSignalBlocked(const FileSizeSignalBlocked&) = delete;
+  FileSizeSignalBlocked& operator=(const FileSizeSignalBlocked&) = delete;
+  ~FileSizeSignalBlocked() {
+    const timespec now{};
+    if (swallow_) sigtimedwait(&set_, nullptr, &now);
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+
+ private:
+  sigset_t set_, before_;
+  bool swallow_ = false;
+};
+
+/// The temporary file beside the target. The destructor removes it unless it was committed.
+class Temporary {
+ public:
+  explicit Temporary(std::string target) : target_(std::move(target)) {
+    const std::string base = target_ + ".tmp-" + std::to_string(::getpid());
+    for (int attempt = 0; fd_ < 0; ++attempt) {  // another thread, or a dead process of this number, may hold the first name
+      name_ = attempt == 0 ? base : base + "-" + std::to_string(attempt);
+      fd_ = ::open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      if (fd_ < 0 && (errno != EEXIST || attempt == 100)) fail(target_, "creating " + name_, errno);
+    }
+  }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+  ~Temporary() {
+    if (fd_ >= 0) ::close(fd_);
+    if (!committed_) ::unlink(name_.c_str());
+  }
+
+  void write(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+      throw_if_interrupted();
+      const ssize_t written = ::write(fd_, bytes.data(), std::min(bytes.size(), kChunkBytes));
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) fail(target_, "writing", written < 0 ? errno : ENOSPC);
+      bytes = bytes.subspan(static_cast<size_t>(written));
+    }
+  }
+
+  void commit() {
+    throw_if_interrupted();
+    struct stat status {};
+    if (::stat(target_.c_str(), &status) == 0)
+      (void)::fchmod(fd_, status.st_mode & 07777);  // the new file keeps the mode of the old one
+    if (::fsync(fd_) != 0) fail(target_, "syncing", errno);
+    const int descriptor = std::exchange(fd_, -1);
+    if (::close(descriptor) != 0) fail(target_, "closing", errno);  // NFS tells of a full disk only here
+    throw_if_interrupted();
+    if (::rename(name_.c_str(), target_.c_str()) != 0) fail(target_, "renaming", errno);
+    committed_ = true;
+    sync_directory();
+  }
+
+ private:
+  /// Makes the rename itself survive a power cut. Some file systems cannot do this; the file is complete either way.
+  void sync_directory() const noexcept {
+    const size_t slash = target_.rfind('/');
+    const std::string directory = slash == std::string::npos ? "." : slash == 0 ? "/" : target_.substr(0, slash);
+    const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    (void)::fsync(fd);
+    ::close(fd);
+  }
+
+  std::string target_, name_;
+  int fd_ = -1;
+  bool committed_ = false;
+};
+
+/// The real path of the file: a symbolic link is followed, so that it stays a link. Refuses anything but a regular file.
+std::string resolve_target(const std::string& path) {
+  std::filesystem::path target(path);
+  struct stat link {};
+  if (::lstat(path.c_str(), &link) == 0 && S_ISLNK(link.st_mode)) {
+    std::error_code error;
+    target = std::filesystem::weakly_canonical(target, error);
+    if (error) fail(path, "following the link", error.value());
+  }
+  struct stat status {};
+  if (::stat(target.c_str(), &status) != 0) return target.string();  // new; a missing directory shows when it is created
+  if (!S_ISREG(status.st_mode)) {
+    throw InputError(path + ": cannot be written: it is " + (S_ISDIR(status.st_mode) ? "a directory" : "no regular file") +
+                     "; give the name of a file");
+  }
+  if (::faccessat(AT_FDCWD, target.c_str(), W_OK, AT_EACCESS) != 0) fail(path, "replacing it", errno);
+  return target.string();
+}
+
+}  // namespace
+
+void write_whole_file(const std::string& path, const std::vector<std::span<const std::byte>>& parts) {
+  const FileSizeSignalBlocked blocked;
+  Temporary file(resolve_target(path));
+  for (const std::span<const std::byte>& part : parts) file.write(part);
+  file.commit();
+}
+
+void write_whole_file(const std::string& path, std::string_view bytes) {
+  write_whole_file(path, std::vector{std::as_bytes(std::span(bytes))});
+}
+
+}  // namespace elek
