@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// BFloat16: the upper half of an f32. `--precision bf16` stores activations in it; nothing computes in it. It has eight
-// significant bits, so storing a value changes it by at most 2^-8 of itself, and the exponents of f32. Integers up to 256 are
-// exact.
+// BFloat16: the upper half of an f32. `--precision bf16` stores activations in it; nothing computes in it. It has the exponents
+// of f32 and eight significant bits, so storing a value changes it by at most 2^-8 of itself. Integers up to 256 are exact.
 // Tests: tests/unit/base_test.cpp
 #pragma once
 

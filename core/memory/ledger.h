@@ -66,8 +66,9 @@ struct Account {
   size_t pool_bytes = 0;       // in the pool's segments, but in no block: free, or rounding
   size_t untouched_bytes = 0;  // in the pool's segments, but never written, so without pages. Host only
   size_t library_bytes = 0;    // host: pages of the program, libraries and mapped files; device: in use before ours
-  int64_t rest_bytes = 0;      // host: heap outside our resources, stacks, what malloc keeps; pages shared at edges make it
-                               // inexact. Device: kernels and handles loaded since, and what others there took or gave back
+  int64_t rest_bytes = 0;      // host: heap outside our resources, stacks, memory that malloc keeps; inexact, because blocks
+                               // share pages at their edges. Device: kernels and handles loaded since, and memory that other
+                               // programs allocated or freed there
   size_t system_bytes = 0;  // the process's resident bytes, or those in use on the device; 0 if the system does not report it
 };
 /// The current account. On the host it reads /proc/self/status and makes one system call per segment; on a device it makes one

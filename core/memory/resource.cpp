@@ -23,8 +23,8 @@ namespace elek {
 namespace {
 
 /// Asks for pages of 2 MiB, if the system gives them on request. Kernels read tens of megabytes in many streams at once (36
-/// transform points, for example); with pages of 4 KiB they would miss the TLB all the time. If the request is refused, kernels
-/// are only slower. Cost: a large block may occupy up to one large page more than was written.
+/// transform points, for example); with pages of 4 KiB they would often miss the TLB. If the request is refused, kernels are
+/// only slower. Cost: a large block may occupy up to one large page more than was written.
 void prefer_large_pages([[maybe_unused]] void* block, [[maybe_unused]] size_t bytes) {
 #ifdef MADV_HUGEPAGE
   constexpr size_t kFrom = size_t{4} << 20, kSmallPage = 4096;

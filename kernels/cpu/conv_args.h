@@ -10,12 +10,12 @@
 namespace elek::kernels::cpu {
 
 /// y = act(conv(x, w) + bias [+ residual]) and the sums of y per channel.
-/// Shapes    x: as in the plan's problem, samples <= problem.samples · bias: [padded K], padding zero · residual, y: output
-///           shape Layout    all views in problem.layout; padding lanes of y are written as zero
+/// Shapes    x: the plan's input, samples <= problem.samples · bias: [padded K], padding zero · residual, y: the plan's output
+/// Layout    all views in problem.layout; padding lanes of y become zero
 /// Aliasing  y may be residual's memory; x overlaps nothing
 /// Threads   problem.threads OpenMP threads; thread i adds to the i-th accumulators of `sums`
 /// Sums      kActivity, kMoments, kAbsolute, kRange of y as stored (z before residual and activation); kPerSample is not taken,
-///           because a sample is divided into tiles or panels: call observe() for it
+///           because a sample is divided into tiles, panels or rows: call observe() for it
 struct ConvArgs {
   ActivationView<const float> x;
   const float* packed = nullptr;

@@ -46,8 +46,8 @@ struct DepthwisePlan {
 void pack_depthwise_weights(const DepthwisePlan& plan, const float* weights, float* packed);
 
 /// y = act(conv(x, w) + bias [+ residual]) and the sums (conv_args.h; scratch is not used).
-/// Numerics  products added in the order of the taps, in f32: |error| <= (kernel^2 + 2) * 2^-24 * (sum |w x| + |b| + |r|); same
-///           input, same bits, for every number of threads and samples (sums: only for the same number of threads)
+/// Numerics  products added in the order of the taps, in f32: |error| <= (kernel^2 + 2) * 2^-24 * (sum |w x| + |b| + |r|);
+///           same input, same bits, for every number of threads and samples (sums: only for the same number of threads)
 void depthwise_conv(const DepthwisePlan& plan, const ConvArgs& args);
 
 }  // namespace elek::kernels::cpu

@@ -5,11 +5,13 @@
 //
 // Three steps per block of tiles: transform the input tiles to V, multiply V by the transformed weights U (one small matrix
 // product per transform point), transform the products M to outputs. Blocks are so small that V and M stay in the L2 cache,
-// except in wide layers, where reading the weights costs more than that. F(4x4) does 4 times fewer multiplications than the
-// direct form and loses about one decimal digit. F(2x2) does 2.25 times fewer. If the last tiles of F(4x4) would reach beyond
-// the map, smaller tiles (3 or 2 outputs) replace them; they use some of the same points. The transformed weights U are
-// computed again in every run and never stored between runs. So only the weights themselves are read from memory, a quarter of
-// U's bytes. Narrow layers compute U at once, others in chunks of channels (docs/winograd.md shows the cost).
+// except in wide layers, where larger blocks pay off because each weight is read less often.
+// F(4x4) does 4 times fewer multiplications than the direct form and loses about one decimal digit. F(2x2) does 2.25 times
+// fewer. If the last tiles of F(4x4) would reach beyond the map, smaller tiles (3 or 2 outputs) replace them; they use some of
+// the same points.
+// The transformed weights U are computed again in every run and never stored between runs. So only the weights themselves are
+// read from memory, a quarter of U's bytes. Narrow layers compute U at once, others in chunks of channels (docs/winograd.md
+// shows the cost).
 //
 // Must not know about graphs or sessions. Allocates nothing: the caller owns scratch and packed weights.
 // Tests: tests/kernels/winograd_test.cpp

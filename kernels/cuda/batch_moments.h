@@ -11,7 +11,7 @@
 
 namespace elek::kernels::cuda {
 
-/// Bytes of workspace: double [slots][2][channels]. More samples never need less.
+/// Bytes of workspace: double [slots][2][channels]. Never decreases with more samples.
 [[nodiscard]] size_t batch_moments_workspace_bytes(int64_t samples, const ImageShape& shape);
 
 /// Moments of z per channel over all samples and positions; `out` in device memory.

@@ -29,8 +29,8 @@ struct Epilogue {
 
 /// Bytes of workspace for launch_epilogue and launch_observe: [slots][arrays][channels] of 8 bytes. `slots` is the number of
 /// runs of pixels: at most 1024 / channel tiles; with kPerSample at least one per sample. There are 4 arrays, or 8 with
-/// kMoments, kAbsolute or kRange. More samples never need less, so the workspace of a full batch is enough for a partial one.
-/// ContractError: shape out of range.
+/// kMoments, kAbsolute or kRange. It never decreases with more samples, so the workspace of a full batch is enough for a
+/// partial one. ContractError: shape out of range.
 [[nodiscard]] size_t epilogue_workspace_bytes(int64_t samples, const ImageShape& shape, uint32_t sets);
 
 /// y[n,c,p] = act(z'[n,c,p] + residual[n,c,p]),  z' = scale[c] * z[n,c,p] + shift[c] (one fused multiply-add),

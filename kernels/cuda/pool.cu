@@ -24,7 +24,7 @@ struct PoolArgs {
   int32_t kernel, stride, padding;
 };
 
-/// block.x is one image row of y; a thread computes kVec channels of one pixel. Indices are 32-bit inside an image, 64-bit
+/// blockIdx.x is one image row of y; a thread computes kVec channels of one pixel. Indices are 32-bit inside an image, 64-bit
 /// across samples.
 template <typename T, int kVec, int kKind>
 __global__ void __launch_bounds__(kBlockThreads) pool_kernel(PoolArgs args) {

@@ -17,7 +17,7 @@ namespace elek::kernels::cuda {
 
 /// Bytes of the accumulators: double [pairs][channels]; zero them before the first batch. 72 bytes per channel for a 3x3.
 [[nodiscard]] size_t tap_norm_bytes(const TapNormPlan& plan);
-/// Bytes of workspace for up to `samples` samples: double [pairs][splits][channels]. More samples never need less.
+/// Bytes of workspace for up to `samples` samples: double [pairs][splits][channels]. Never decreases with more samples.
 [[nodiscard]] size_t tap_norm_workspace_bytes(const TapNormPlan& plan, int64_t samples);
 
 /// Adds the squares of x's samples to `accumulators` (device). `tables`: tap_norm_tables(plan) in device memory.
