@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// at(): a signed count as an index of a standard container. Counts are int64_t everywhere in elek, containers want size_t; this
-// is the one cast between them. It checks nothing: whoever calls it knows that the count is not negative.
-// Tests: every folder that indexes by counts
+// at(): converts a count to an index of a standard container. Counts are int64_t everywhere in elek, but containers need
+// size_t. It checks nothing: the caller must know that the count is not negative.
+// Tests: those of the code that calls it
 #pragma once
 
 #include <cstddef>

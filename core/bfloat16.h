@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// BFloat16: the upper half of an f32, which is how `--precision bf16` stores activations. Storage only: nothing computes in it.
-// Eight significant bits, so that storing a value changes it by at most 2^-8 of itself; the exponents are f32's. Integers up
-// to 256 are exact.
+// BFloat16: the upper half of an f32. `--precision bf16` stores activations in it; nothing computes in it. It has the exponents
+// of f32 and eight significant bits, so storing a value changes it by at most 2^-8 of itself. Integers up to 256 are exact.
 // Tests: tests/unit/base_test.cpp
 #pragma once
 
@@ -14,7 +13,7 @@ struct BFloat16 {
   uint16_t bits = 0;
 
   BFloat16() = default;
-  /// The nearest, ties to even; a NaN stays one.
+  /// Rounds to nearest, ties to even; NaN stays NaN.
   explicit BFloat16(float value) noexcept {
     const auto wide = std::bit_cast<uint32_t>(value);
     const bool nan = value != value;

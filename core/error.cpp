@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Texts of the errors that carry figures. Tests: tests/unit/base_test.cpp
+// Texts of errors that contain numbers. Tests: tests/unit/base_test.cpp
 #include "core/error.h"
 
 #include <string_view>
@@ -27,7 +27,7 @@ OutOfMemory::OutOfMemory(const std::string& what, const Figures& figures)
 namespace detail {
 
 void throw_contract(const char* file, int line, const char* condition, const std::string& message) {
-  std::string_view name(file);  // the file's name alone: where it was built says nothing to a reader
+  std::string_view name(file);  // only the file's name: the path of the build means nothing to a reader
   if (const size_t slash = name.find_last_of("/\\"); slash != std::string_view::npos) {
     name.remove_prefix(slash + 1);
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ELEK_CHECK: how elek's own code checks what callers promised. The errors themselves are public: elek/types.h.
+// ELEK_CHECK: checks the contract of a function, that is, what its caller must ensure. The error classes are public:
+// elek/types.h.
 // Tests: tests/unit/base_test.cpp
 #pragma once
 
@@ -15,7 +16,7 @@ namespace detail {
 
 }  // namespace elek
 
-/// Checks a caller's contract; the same code in every build type. `message` is evaluated only on failure.
+/// Throws ContractError if `condition` is false, in every build type. `message` is evaluated only then.
 #define ELEK_CHECK(condition, message)                                                           \
   do {                                                                                           \
     if (!(condition)) ::elek::detail::throw_contract(__FILE__, __LINE__, #condition, (message)); \

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hints: what usually helps against an error, as a fact and not as words. The library throws what is wrong; whoever shows the
-// error adds the advice, because only he knows what his options are called (the command: cli/advice.h). An error without a hint
-// has nothing to add. Tests: tests/cli/advice_test.cpp
+// Hints: what usually helps against an error, as a code instead of a text. The library says what is wrong. The program that
+// shows the error adds the advice, because only it knows the names of its options (the command: cli/advice.h). Not every error
+// has a hint. Tests: tests/cli/advice_test.cpp
 #pragma once
 
 #include <cstdint>
@@ -12,18 +12,18 @@
 namespace elek {
 
 enum class Hint : uint8_t {
-  kUseCpu,            // no GPU can be used: the CPU can
-  kCpuPrecision,      // the CPU has few precisions, a GPU has more
-  kUseF32,            // this CPU has no other precision
-  kHoldingPrecision,  // a precision that holds larger values
-  kOtherPrecision,    // another precision, or another device
+  kUseCpu,            // no GPU can be used; the CPU can
+  kCpuPrecision,      // the CPU has few precisions; a GPU has more
+  kUseF32,            // this CPU supports only f32
+  kHoldingPrecision,  // use a precision that can hold larger values
+  kOtherPrecision,    // use another precision or another device
   kFewerThreads,      // threads could not be started
-  kGroupNames,        // a name that is no group's: list them
-  kLayerNames,        // a name that is no layer's: list them
-  kSingleImages,      // a folder without classes: its images can be run one by one
-  kImportWeights,     // plain weights in place of a model file
-  kTakeStatistics,    // a file that holds no statistics
-  kRepairBatchNorm    // least squares cannot be solved: batch norm can still be re-estimated
+  kGroupNames,        // no group has this name: list the groups
+  kLayerNames,        // no layer has this name: list the layers
+  kSingleImages,      // a folder without classes: run its images one by one
+  kImportWeights,     // a file of plain weights was given as a model file: import it
+  kTakeStatistics,    // the file contains no statistics: take them first
+  kRepairBatchNorm    // the least squares problem cannot be solved; batch norm can still be re-estimated
 };
 
 /// The part of an error that has a hint.

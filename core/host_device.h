@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// ELEK_HOST_DEVICE marks a function that CUDA kernels call too. Host compilers see nothing, nvcc and clang make both versions.
-// Such a function is plain arithmetic: no standard library call that the device does not have, no exception, no allocation.
-// Tests: through those functions (tests/unit/sums_test.cpp, tests/kernels/moments_test.cpp).
+// ELEK_HOST_DEVICE marks a function that CUDA kernels also call. It is empty for host compilers; CUDA compilers make both
+// versions. Such a function is plain arithmetic: no exceptions, no allocation, no calls of the standard library that the device
+// lacks. Tests: those of such functions (tests/unit/sums_test.cpp, tests/kernels/batch_moments_test.cpp).
 #pragma once
 
 #ifdef __CUDACC__

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Result<T>: the answer of something that may normally say no (a plan that cuDNN cannot build, a group that would be emptied).
-// Failures of the environment and broken contracts throw instead (error.h). C++23's std::expected, which nvcc 13.0 lacks.
+// Result<T>: the result of a function that may fail in normal use (a plan that cuDNN cannot build, a group that would lose all
+// channels). Failures of the environment and broken contracts throw instead (error.h). C++23 has std::expected for this, but
+// nvcc 13.0 does not support it.
 // Tests: tests/unit/base_test.cpp
 #pragma once
 
@@ -12,7 +13,7 @@
 
 namespace elek {
 
-/// Why the answer is no.
+/// The reason why there is no result.
 struct No {
   std::string reason;
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Process-wide services: the counted warnings, the interrupt flag, random numbers and the content hash.
-// The counter and the flag are the only mutable globals of this folder; both are lock-free atomics.
+// See runtime.h. The counter of warnings and the interrupt flag are the only mutable globals of this folder. Both are lock-free
+// atomics.
 // Tests: tests/unit/base_test.cpp
 #include "core/runtime.h"
 
@@ -76,7 +76,7 @@ uint64_t Random::below(uint64_t bound) noexcept {
   if (bound < 2) {
     return 0;
   }
-  const uint64_t uneven = (0 - bound) % bound;  // 2^64 mod bound: as many of the smallest numbers are drawn again
+  const uint64_t uneven = (0 - bound) % bound;  // 2^64 mod bound: numbers below this are drawn again
   uint64_t drawn = next();
   while (drawn < uneven) {
     drawn = next();

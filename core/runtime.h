@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The few process-wide services: warnings (to standard error, counted), the interrupt flag that long loops look at, a seeded
-// random generator whose numbers are the same on every platform, and a content hash.
+// Process-wide services: warnings (printed to standard error and counted) and the interrupt flag that long loops check. Also a
+// random number generator that gives the same numbers on every platform, and a content hash.
 // Tests: tests/unit/base_test.cpp
 #pragma once
 
@@ -28,7 +28,7 @@ class Random {
   explicit Random(uint64_t seed) noexcept;
   [[nodiscard]] uint64_t next() noexcept;
   [[nodiscard]] double uniform() noexcept;                    // [0, 1), 53 bits
-  [[nodiscard]] double normal() noexcept;                     // mean 0, variance 1 (Box-Muller, one value a call)
+  [[nodiscard]] double normal() noexcept;                     // mean 0, variance 1 (Box-Muller, one value per call)
   [[nodiscard]] uint64_t below(uint64_t bound) noexcept;      // [0, bound), unbiased
   [[nodiscard]] std::vector<int64_t> permutation(int64_t n);  // Fisher-Yates
 
@@ -36,7 +36,8 @@ class Random {
   uint64_t state_[4];
 };
 
-/// FNV-1a over 64 bits: names contents (models, images), no defence against an adversary. Chain by passing the last value.
+/// FNV-1a, 64 bits. Identifies contents (models, images); does not protect against deliberate collisions. To hash several
+/// blocks, pass the last result as `seed`.
 inline constexpr uint64_t kHashSeed = 0xcbf29ce484222325ULL;
 [[nodiscard]] uint64_t hash_bytes(const void* data, size_t bytes, uint64_t seed = kHashSeed) noexcept;
 [[nodiscard]] std::string to_hex(uint64_t value);

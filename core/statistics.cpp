@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Merging statistics: check everything, then add. Sums add, maxima take the larger (NaN wins: it must not be lost).
+// Merges statistics: checks everything, then adds sums and takes maxima (NaN wins: it must not be lost).
 // Tests: tests/golden/statistics_test.cpp, tests/models/statistics_merge_test.cpp
 #include "elek/statistics.h"
 
@@ -33,7 +33,7 @@ void check_names(const std::string& what, const Map& mine, const Map& theirs) {
   }
 }
 
-/// Counts come from files too: adding must not overflow, whatever they hold.
+/// Counts may come from files with any content, so adding them must not overflow.
 void check_count(const std::string& name, int64_t mine, int64_t theirs) {
   int64_t unused = 0;
   if (__builtin_add_overflow(mine, theirs, &unused)) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a run of a session takes, step by step, and what the device could do at most: two words that the session and its
-// backends share. What follows from them is profile.h's. Tests: tests/golden/profile_test.cpp
+// The time of each step of a run, and the measured limits of the device. The session and the backends share these types;
+// engine/profile.h uses them. Tests: tests/golden/profile_test.cpp
 #pragma once
 
 #include <cstddef>
@@ -8,25 +8,24 @@
 
 namespace elek {
 
-/// Times of one run. Steps are the program's; where a batch runs in slices, all slices of a step count together.
+/// The times of one run, per step of the program. If a batch runs in several micro-batches, the times of a step are added.
 struct StepTimes {
   std::vector<double> step_us;
-  double rest_us = 0;  // of the run, between and after the steps: handing over the output
+  double rest_us = 0;  // time between and after the steps, such as copying the output
 };
 
-/// How many bytes a second go to and from memory while a set of so many bytes is gone through again and again: small sets stay
-/// in caches.
+/// Bytes per second if `set_bytes` bytes are read, or copied, again and again. Small sets stay in caches and are faster.
 struct Bandwidth {
   size_t set_bytes = 0;
-  double copy = 0;  // bytes read and bytes written, a second
-  double read = 0;  // bytes read, a second
+  double copy = 0;  // bytes read plus bytes written, per second
+  double read = 0;  // bytes read per second
 };
 
-/// What a device was measured to do at most.
+/// The measured limits of a device.
 struct Peaks {
-  double flops = 0;                   // operations a second in the precision asked for; a multiply-add counts as two
+  double flops = 0;                   // operations per second in the precision asked for; a multiply-add counts as two
   std::vector<Bandwidth> bandwidths;  // by ascending set_bytes, at least one
-  double passes = 0;                  // of a cache line from core to core, a second; 0: one thread, or no CPU
+  double passes = 0;                  // passes of a cache line from core to core per second; 0: one thread, or not a CPU
 };
 
 }  // namespace elek

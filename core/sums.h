@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What follows from the list of sums (ELEK_SUMS in elek/statistics.h) for code that treats all of them alike: layout in memory,
+// Functions over the list of sums (ELEK_SUMS in elek/statistics.h), for code that treats all sums alike: layout in memory,
 // reset, merging, files, reports. Must not know about models, files or devices. Tests: tests/unit/sums_test.cpp
 #pragma once
 
@@ -19,7 +19,7 @@ struct SumRow {
   Combine combine = Combine::kAdd;
 };
 
-/// f(row, a.name, b.name, …) for every sum, in the table's order: the field of that name of each of `structs`.
+/// Calls f(row, a.name, b.name, …) for each sum, in the table's order, with the field of that name of each of `structs`.
 template <typename F, typename... Structs>
 void for_each_sum(const F& f, Structs&&... structs) {
 #define ELEK_VISIT(name, set, type, combine) f(SumRow{#name, set, Combine::combine}, structs.name...);
@@ -27,14 +27,14 @@ void for_each_sum(const F& f, Structs&&... structs) {
 #undef ELEK_VISIT
 }
 
-/// Every set that the table knows.
+/// All sets of the table.
 inline constexpr uint32_t kKnownSums = 0
 #define ELEK_SET(name, set, type, combine) | (set)
     ELEK_SUMS(ELEK_SET)
 #undef ELEK_SET
     ;
 
-/// Which line of the table `name` is, from 0; -1 = none.
+/// The line of `name` in the table, from 0; -1 = not in the table.
 constexpr int sum_index(std::string_view name) {
   int index = 0;
 #define ELEK_COMPARE(sum, set, type, combine) \
@@ -45,7 +45,7 @@ constexpr int sum_index(std::string_view name) {
   return -1;
 }
 
-/// The larger of two; a NaN on either side wins, where std::max and fmax may lose it.
+/// The larger of two values. NaN wins on either side; std::max and fmax may lose it.
 template <typename T>
 ELEK_HOST_DEVICE constexpr T keep_larger(T kept, T v) {
   if constexpr (std::is_floating_point_v<T>) {
@@ -55,7 +55,7 @@ ELEK_HOST_DEVICE constexpr T keep_larger(T kept, T v) {
   }
 }
 
-/// Two partial results as one.
+/// Combines two partial results.
 template <typename T>
 ELEK_HOST_DEVICE constexpr T combined(Combine how, T a, T b) {
   return how == Combine::kMax ? keep_larger(a, b) : static_cast<T>(a + b);

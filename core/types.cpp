@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sizes and names of the small types. Every product of dimensions is checked against overflow before it is made.
+// Sizes and names of the small types. Products of dimensions are checked for overflow before they are computed.
 // Tests: tests/unit/base_test.cpp
 #include "elek/types.h"
 
@@ -111,7 +111,7 @@ std::string to_string(const Shape& shape) {
 
 size_t checked_bytes(const Shape& shape, DType dtype) {
   const auto elements = static_cast<size_t>(shape.elements());
-  // PTRDIFF_MAX, not SIZE_MAX: no block of memory may be larger, and differences of pointers into it must be countable.
+  // PTRDIFF_MAX, not SIZE_MAX: pointer differences inside a block must fit in ptrdiff_t.
   ELEK_CHECK(elements <= static_cast<size_t>(std::numeric_limits<ptrdiff_t>::max()) / size_of(dtype),
              "shape " + to_string(shape) + " of " + std::string(name_of(dtype)) + " has more bytes than an address can count");
   return elements * size_of(dtype);

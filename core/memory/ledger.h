@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ledger: an account of whose bytes they are. Ledger is a memory resource that knows the use of each block (BlockLabel). It
-// keeps what each use held at the moment when all uses together held most, with the system's own figure of that moment.
-// account() compares the uses with the system's figure of now. On the host it adds what the pool holds, what of that was never
-// written, the pages of the program and its libraries, and the rest. On a device it adds what was in use before us, and the
-// rest. The parts always sum to the system's figure; a test checks that the rest is small.
+// The ledger: an account of what memory is used for. Ledger is a memory resource that records the use of each block
+// (BlockLabel). It remembers the bytes of each use at the peak, that is, when all uses together had most bytes, and the
+// system's figure for the same moment. account() compares the uses with the system's current figure. On the host it also lists
+// unused bytes of the pool, pool memory that was never written, the pages of the program and its libraries, and the rest. On a
+// device it also lists the bytes that were in use before ours, and the rest. The parts always add up to the system's figure; a
+// test checks that the rest is small.
 // Tests: tests/unit/ledger_test.cpp, tests/cli/memory_test.cpp
 #pragma once
 
@@ -22,22 +23,22 @@ using UseBytes = std::array<size_t, kUses>;
 
 class Ledger final : public Policy {
  public:
-  /// The moment when all uses together held most. The system's figure is read just before the first release after a new peak:
-  /// by then the blocks have been written, and uses and system_bytes belong to one moment. If nothing has been given back since
-  /// the peak, that moment is now.
+  /// The moment when all uses together had most bytes. The system's figure is read just before the first release after a new
+  /// peak: by then the blocks have been written, and uses and system_bytes describe the same moment. If nothing was released
+  /// since the peak, that moment is now.
   struct Peak {
     UseBytes uses{};
     size_t system_bytes = 0;  // MemoryResource::system_bytes() of the upstream
   };
-  /// Remembers what is in use on a device now, before anything of ours, for its account.
+  /// Remembers the bytes in use on the device now, before we allocate anything; account() needs them.
   explicit Ledger(MemoryResource& upstream) : Policy(upstream), system_bytes_before_(upstream.system_bytes()) {}
-  /// Call before an arena of this size is allocated. `activations_bytes` of it are activations at the step that needs most; the
-  /// rest is workspace. Without this call an arena counts as activations.
+  /// Call before an arena of this size is allocated. `activations_bytes` of it hold activations at the step that needs most;
+  /// the rest is workspace. Without this call the whole arena counts as activations.
   void announce_arena(size_t arena_bytes, size_t activations_bytes);
   [[nodiscard]] UseBytes live() const;
-  /// Costs one read of the system's figure (microseconds) if nothing has been given back since the peak.
+  /// Reads the system's figure (microseconds) if nothing was released since the peak.
   [[nodiscard]] Peak peak() const;
-  void reset_peak();  // the peak becomes the live bytes of now
+  void reset_peak();  // sets the peak to the bytes in use now
   [[nodiscard]] size_t system_bytes_before() const noexcept { return system_bytes_before_; }
 
  private:
@@ -46,7 +47,7 @@ class Ledger final : public Policy {
   struct Entry {
     Use use = Use::kOther;
     size_t bytes = 0;
-    size_t workspace_bytes = 0;  // of the arena
+    size_t workspace_bytes = 0;  // part of an arena that is workspace
   };
   void book(const Entry& entry, bool in) noexcept;
   const size_t system_bytes_before_;
@@ -55,22 +56,23 @@ class Ledger final : public Policy {
   UseBytes live_{};
   Peak peak_;
   size_t peak_bytes_ = 0;
-  bool at_peak_ = true;  // nothing has been given back since the peak
+  bool at_peak_ = true;  // nothing was released since the peak
   size_t announced_arena_ = 0, announced_activations_ = 0;
 };
 
-/// Where the bytes are that the system counts: uses + pool - untouched + library + rest = system.
+/// What the bytes that the system counts are used for: uses + pool - untouched + library + rest = system.
 struct Account {
   UseBytes uses{};
   size_t pool_bytes = 0;       // in the pool's segments, but in no block: free, or rounding
-  size_t untouched_bytes = 0;  // in the pool's segments, never written, so without a page. Host only
-  size_t library_bytes = 0;    // host: pages of the program, its libraries and mapped files; device: in use there before us
-  int64_t rest_bytes = 0;      // host: heap outside our resources, stacks, what malloc keeps; pages shared at edges make it
-                               // inexact. Device: kernels and handles loaded since, and what others there took or gave back
-  size_t system_bytes = 0;     // the process's resident bytes, or those in use on the device; 0 where the system does not say
+  size_t untouched_bytes = 0;  // in the pool's segments, but never written, so without pages. Host only
+  size_t library_bytes = 0;    // host: pages of the program, libraries and mapped files; device: in use before ours
+  int64_t rest_bytes = 0;      // host: heap outside our resources, stacks, memory that malloc keeps; inexact, because blocks
+                               // share pages at their edges. Device: kernels and handles loaded since, and memory that other
+                               // programs allocated or freed there
+  size_t system_bytes = 0;  // the process's resident bytes, or those in use on the device; 0 if the system does not report it
 };
-/// The account of now. Costs a read of /proc/self/status and one system call per segment; on a device one question to the
-/// driver.
+/// The current account. On the host it reads /proc/self/status and makes one system call per segment; on a device it makes one
+/// call to the driver.
 [[nodiscard]] Account account(const Ledger& ledger, const Pool& pool);
 
 }  // namespace elek

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pool from the outside in: allocate, deallocate, growing and trimming. Its lists of blocks are in pool_books.cpp. The lock
-// is held while the upstream is asked. This is rare, and two threads must not both grow for the same shortage.
+// The pool: allocating, deallocating, growing and trimming. Its lists of blocks are in pool_books.cpp. The lock is held during
+// calls to the upstream. These are rare, and two threads must not both grow the pool for the same request.
 // Tests: tests/contract/memory_resource_test.cpp, tests/contract/pool_test.cpp
 #include <algorithm>
 #include <new>
@@ -20,7 +20,7 @@ size_t rounded_up(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment *
 void warn_without_throwing(const char* message, size_t bytes) noexcept {
   try {
     warn(message + (" (" + std::to_string(bytes) + " bytes)"));
-  } catch (const std::bad_alloc&) {  // no memory for the warning; the count of misuses still shows it
+  } catch (const std::bad_alloc&) {  // no memory for the warning; the count of misuses still includes it
   }
 }
 
@@ -91,7 +91,7 @@ void Pool::Impl::deallocate(void* block, size_t bytes, Stream stream) noexcept {
   ++figures_.deallocations;
   StreamOrder::Mark mark = order_.mark(stream);
   int32_t lane = mark == StreamOrder::kPassed ? 0 : lane_of(stream);
-  if (lane < 0) {  // an unknown stream, and there may be no memory to add it now: wait for it instead
+  if (lane < 0) {  // an unknown stream: adding it would need memory, so wait for it instead
     order_.wait(mark);
     order_.forget(mark);
     mark = StreamOrder::kPassed;
@@ -128,7 +128,7 @@ Pool::Impl::Index Pool::Impl::add_segment(size_t bytes, const BlockLabel& label)
   ++figures_.upstream_allocations;
   figures_.reserved_bytes += bytes;
   figures_.peak_reserved_bytes = std::max(figures_.peak_reserved_bytes, figures_.reserved_bytes);
-  size_t place = 0;  // the lowest unused one
+  size_t place = 0;  // the lowest unused entry
   while (place < segments_.size() && segments_[place].base != nullptr) ++place;
   if (place == segments_.size()) segments_.emplace_back();  // make_room_in_books() reserved it
   const Index index = new_block();
@@ -168,7 +168,7 @@ void Pool::Impl::give_back(Index index, int32_t lane, StreamOrder::Mark mark) no
   blocks_[index].mark = mark;
   const auto joins = [&](Index other) { return other != kNil && blocks_[other].free && blocks_[other].lane == lane; };
   const Index left = blocks_[index].before, right = blocks_[index].after;
-  if (lane != 0) {  // the later mark covers both: take it out of the queue and put it in again
+  if (lane != 0) {  // the joined block has the later mark, so it must be sorted into the queue again
     for (const Index other : {left, right}) {
       if (!joins(other)) continue;
       unfile(other);
@@ -177,7 +177,7 @@ void Pool::Impl::give_back(Index index, int32_t lane, StreamOrder::Mark mark) no
     file(index);
     return;
   }
-  // Lane 0 (free for every stream): a neighbour that is in a list already grows in place, and mostly stays in its class.
+  // Lane 0 (free for every stream): a free neighbour grows in place, and usually stays in the list of its size class.
   if (joins(left)) {
     if (joins(right)) {
       unfile(right);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The pool's lists: blocks in segments, free blocks by size class and lane, blocks in use by address. make_room_in_books()
-// reserves memory first, and everything after it works in that memory. So giving back cannot fail.
+// reserves memory for them in advance, and all later changes use that memory. So deallocating cannot fail.
 // Tests: tests/contract/pool_test.cpp
 #include <algorithm>
 #include <bit>
@@ -9,8 +9,8 @@
 
 namespace elek {
 
-/// Reserves entries for one more stream, segment and block in use, and for two more blocks (a new segment's, and the rest of a
-/// split).
+/// Reserves entries for one more stream, segment and block in use, and for two more blocks: that of a new segment, and the rest
+/// of a split.
 void Pool::Impl::make_room_in_books(Stream stream) {
   if (lane_of(stream) < 0) {
     lanes_.emplace_back();
@@ -24,7 +24,7 @@ void Pool::Impl::make_room_in_books(Stream stream) {
     spare_.reserve(after);
     tags_.resize(after);
     blocks_.resize(after);
-    for (size_t i = after; i-- > before;) spare_.push_back(static_cast<Index>(i));  // the lowest is taken first
+    for (size_t i = after; i-- > before;) spare_.push_back(static_cast<Index>(i));  // the lowest index is taken first
   }
   if (2 * (in_use_ + 1) > table_.size()) {
     std::vector<Entry> old(std::max<size_t>(64, 2 * table_.size()));
@@ -58,8 +58,8 @@ bool Pool::Impl::fits_better(Index a, Index b) const noexcept {
   return x.segment != y.segment ? x.segment < y.segment : x.offset < y.offset;
 }
 
-/// The smallest block of the lane with at least `bytes`. Of several that fit exactly, the one given back last: it may still be
-/// in a cache. Otherwise the one at the lowest place.
+/// The smallest block of the lane with at least `bytes`. If several fit exactly, the one that was deallocated last, because it
+/// may still be in a cache. Otherwise the one at the lowest address in the lowest segment.
 Pool::Impl::Index Pool::Impl::best_fit(const Lane& lane, size_t bytes) const noexcept {
   if (lane.blocks == 0) return kNil;
   const size_t own = class_of(bytes);
@@ -81,7 +81,7 @@ Pool::Impl::Index Pool::Impl::best_fit(const Lane& lane, size_t bytes) const noe
   return kNil;
 }
 
-/// Looks in lane 0 and in this lane's own blocks; of equal blocks it takes the stream's own.
+/// Searches lane 0 and this lane. If both have a block of the best size, takes the one of this lane.
 Pool::Impl::Index Pool::Impl::best_fit_for(int32_t lane, size_t bytes) const noexcept {
   const Index own = best_fit(lanes_[static_cast<size_t>(lane)], bytes);
   const Index common = best_fit(lanes_[0], bytes);
@@ -107,7 +107,7 @@ bool Pool::Impl::spans_segment(Index index) const noexcept {
   return b.bytes == segments_[static_cast<size_t>(b.segment)].bytes;
 }
 
-/// Joins two free neighbours into the left one. The later mark covers both.
+/// Joins two free neighbours into the left one, which gets the later mark.
 Pool::Impl::Index Pool::Impl::join(Index left, Index right) noexcept {
   Block& l = blocks_[left];
   const Block& r = blocks_[right];
@@ -149,7 +149,7 @@ void Pool::Impl::file(Index index) noexcept {
     if (spans_segment(index)) empty_bytes_ += b.bytes;
     return;
   }
-  b.queue_before = lane.newest;  // ordered by mark: almost always the newest
+  b.queue_before = lane.newest;  // ordered by mark; a new block is almost always the newest
   while (b.queue_before != kNil && blocks_[b.queue_before].mark > b.mark) b.queue_before = blocks_[b.queue_before].queue_before;
   b.queue_next = b.queue_before == kNil ? lane.oldest : blocks_[b.queue_before].queue_next;
   (b.queue_before == kNil ? lane.oldest : blocks_[b.queue_before].queue_next) = index;
@@ -170,7 +170,7 @@ void Pool::Impl::unfile(Index index) noexcept {
   (b.queue_next == kNil ? lane.newest : blocks_[b.queue_next].queue_before) = b.queue_before;
 }
 
-/// Changes the size class only: the place in the queue of marks does not depend on the size.
+/// Changes only the size class: the position in the queue of marks does not depend on the size.
 void Pool::Impl::resize(Index index, size_t offset, size_t bytes) noexcept {
   Block& b = blocks_[index];
   const size_t before = class_of(b.bytes), after = class_of(bytes);
@@ -182,7 +182,7 @@ void Pool::Impl::resize(Index index, size_t offset, size_t bytes) noexcept {
   if (b.lane == 0 && spans_segment(index)) empty_bytes_ += b.bytes;
 }
 
-/// The rest stays in the lists, and waits for the same mark.
+/// The rest of the block stays in the lists and waits for the same mark.
 Pool::Impl::Index Pool::Impl::carve(Index index, size_t bytes) noexcept {
   const Index made = new_block();
   Block& b = blocks_[index];
@@ -225,7 +225,7 @@ size_t Pool::Impl::find(const void* address) const noexcept {
   }
 }
 
-/// Removes the entry and moves later entries of the same run up, so that no search stops too early.
+/// Removes the entry, and moves later entries of the same run up, so that searches do not stop at the hole.
 void Pool::Impl::strike(size_t hole) noexcept {
   const size_t mask = table_.size() - 1;
   for (size_t slot = (hole + 1) & mask; table_[slot].address != nullptr; slot = (slot + 1) & mask) {

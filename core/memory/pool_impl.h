@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pool::Impl: the pool's state and its books. Blocks lie in segments; free blocks are filed in size classes, one set a stream;
-// blocks in use are found by their address. Only pool.cpp and pool_books.cpp see this. Every call holds mutex_.
+// Pool::Impl: the pool's state and its lists of blocks. Blocks lie in segments. Free blocks are in lists by size class, with
+// separate lists per stream. Blocks in use are found by their address. Only pool.cpp and pool_books.cpp include this file.
+// Every call holds mutex_.
 // Tests: tests/contract/pool_test.cpp
 #pragma once
 
@@ -30,20 +31,20 @@ struct Pool::Impl {
   [[nodiscard]] std::vector<std::span<const std::byte>> segments() const;
   [[nodiscard]] std::string leaks() const;
 
-  using Index = uint32_t;  // of a block in blocks_
+  using Index = uint32_t;  // index into blocks_
   static constexpr Index kNil = std::numeric_limits<Index>::max();
   static constexpr size_t kExactClasses = 16;  // below 16 units of kAlignment each size has its own class;
   static constexpr size_t kSubclasses = 8;     // above, each power of two has eight classes
   static constexpr size_t kClasses = kExactClasses + kSubclasses * 52;
   static constexpr size_t kWords = (kClasses + 63) / 64;
 
-  struct Block {  // one cache line; what is needed only for blocks in use is in Tag
+  struct Block {  // one cache line; fields that only blocks in use need are in Tag
     size_t offset = 0;
     size_t bytes = 0;
     StreamOrder::Mark mark = StreamOrder::kPassed;
     Index before = kNil, after = kNil;             // neighbours in the segment
     Index class_before = kNil, class_next = kNil;  // in the list of its size class, if free
-    Index queue_before = kNil, queue_next = kNil;  // in its lane's queue of marks, if it waits
+    Index queue_before = kNil, queue_next = kNil;  // in its lane's queue of marks, if it waits for its mark
     int32_t segment = -1;
     int32_t lane = 0;
     bool free = false;
@@ -70,7 +71,7 @@ struct Pool::Impl {
   [[nodiscard]] Index best_fit(const Lane& lane, size_t bytes) const noexcept;
   [[nodiscard]] Index best_fit_for(int32_t lane, size_t bytes) const noexcept;
   [[nodiscard]] bool fits_better(Index a, Index b) const noexcept;
-  [[nodiscard]] int32_t lane_of(Stream stream) const noexcept;  // -1: none yet
+  [[nodiscard]] int32_t lane_of(Stream stream) const noexcept;  // -1: the stream has no lane yet
   [[nodiscard]] size_t largest_hole() const noexcept;
 
   void make_room_in_books(Stream stream);
@@ -90,11 +91,11 @@ struct Pool::Impl {
   size_t release_segment(int32_t segment) noexcept;
   [[nodiscard]] bool spans_segment(Index index) const noexcept;
 
-  [[nodiscard]] Index new_block() noexcept;  // room was made before
+  [[nodiscard]] Index new_block() noexcept;  // make_room_in_books() reserved the entry
   void drop_block(Index index) noexcept { spare_.push_back(index); }
   [[nodiscard]] size_t slot_of(const void* address) const noexcept;
   void enter(const void* address, Index index) noexcept;
-  [[nodiscard]] size_t find(const void* address) const noexcept;  // its slot, or kNoSlot
+  [[nodiscard]] size_t find(const void* address) const noexcept;  // the slot of the address, or kNoSlot
   void strike(size_t slot) noexcept;
   static constexpr size_t kNoSlot = std::numeric_limits<size_t>::max();
 
@@ -103,7 +104,7 @@ struct Pool::Impl {
   const PoolOptions options_;
   mutable std::mutex mutex_;
   std::vector<Block> blocks_;
-  std::vector<Tag> tags_;     // of the same index
+  std::vector<Tag> tags_;     // same index as blocks_
   std::vector<Index> spare_;  // unused entries of blocks_
   std::vector<Segment> segments_;
   std::vector<Lane> lanes_;
@@ -113,7 +114,7 @@ struct Pool::Impl {
   };
   std::vector<Entry> table_;  // blocks in use by address: open addressing, at most half full
   size_t in_use_ = 0;
-  size_t empty_bytes_ = 0;  // of wholly free segments in lane 0
+  size_t empty_bytes_ = 0;  // bytes of completely free segments in lane 0
   Figures figures_;
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// QueuedStreams: streams whose work runs when told to, in any order between streams, so that a pool's reuse rules and races are
-// shown and tested without a device. Tests: tests/contract/pool_test.cpp
+// QueuedStreams (declared in elek/memory.h): simulated streams. Their work runs when the caller asks for it, in any order
+// between streams, so that a pool's rules for reuse can be tested without a device. Tests: tests/contract/pool_test.cpp
 #pragma once
 
 #include <cstdint>

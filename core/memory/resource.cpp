@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Host memory and the two policies over any resource: counting and refusing. A call that throws changes no counter.
+// Host memory, and two policies for any resource: Tracker counts, Limit refuses. A call that throws changes no counter.
 // Tests: tests/contract/memory_resource_test.cpp
 #include "elek/memory.h"
 
@@ -22,9 +22,9 @@
 namespace elek {
 namespace {
 
-/// Asks for pages of 2 MiB where the system gives them on request. Kernels walk through tens of megabytes in many streams at
-/// once (36 transform points, for example), and the address of each 4 KiB page would be looked up anew. If the request is
-/// refused, only that speed is lost. Cost: a large block may occupy up to one page more than was written.
+/// Asks for pages of 2 MiB, if the system gives them on request. Kernels read tens of megabytes in many streams at once (36
+/// transform points, for example); with pages of 4 KiB they would often miss the TLB. If the request is refused, kernels are
+/// only slower. Cost: a large block may occupy up to one large page more than was written.
 void prefer_large_pages([[maybe_unused]] void* block, [[maybe_unused]] size_t bytes) {
 #ifdef MADV_HUGEPAGE
   constexpr size_t kFrom = size_t{4} << 20, kSmallPage = 4096;
@@ -55,7 +55,7 @@ void MemoryResource::deallocate(void* block, size_t bytes, Stream stream) noexce
 
 void* HostResource::do_allocate(size_t bytes, const BlockLabel& label, Stream /*stream*/) {
   void* block = nullptr;
-  // aligned_alloc needs a multiple of the alignment. A size that cannot be rounded up cannot be allocated either.
+  // aligned_alloc needs a multiple of the alignment. Sizes that cannot be rounded up cannot be allocated anyway.
   if (bytes <= static_cast<size_t>(std::numeric_limits<ptrdiff_t>::max()) - kAlignment) {
     block = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
   }
@@ -75,8 +75,8 @@ MemoryResource& host_resource() {
   // Never destroyed: tensors of static lifetime may outlive main.
   static MemoryResource& resource = *[] {
 #ifdef __GLIBC__
-    // A large block should go back to the system as soon as it is free. By default glibc raises its threshold to the largest
-    // block given back so far (up to 32 MB) and then keeps such blocks in its heap: 21 MB after packing a ResNet-18's weights.
+    // Large blocks should go back to the system as soon as they are free. By default glibc raises its threshold to the largest
+    // block freed so far (up to 32 MB) and then keeps such blocks in its heap: 21 MB after packing the weights of a ResNet-18.
     (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
 #endif
     return new HostResource;
@@ -160,7 +160,7 @@ void* Limit::do_allocate(size_t bytes, const BlockLabel& label, Stream stream) {
                          .limit_bytes = limit_bytes_,
                          .largest_free_bytes = limit_bytes_ - live_bytes_});
     }
-    live_bytes_ += bytes;  // counted before the upstream is asked, so that two threads cannot both pass the check
+    live_bytes_ += bytes;  // counted before the upstream call, so that two threads cannot both pass the check
   }
   void* block = nullptr;
   try {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Simulated streams on the host. Work runs outside the lock, because it may enqueue more work. Tests:
-// tests/contract/pool_test.cpp
+// Simulated streams on the host. Work runs without the lock, because it may enqueue more work.
+// Tests: tests/contract/pool_test.cpp
 #include <new>
 
 #include "core/memory/queued_streams.h"
@@ -31,7 +31,7 @@ bool QueuedStreams::run_next(Stream stream) {
   }
   work();
   const std::lock_guard lock(mutex_);
-  ++queues_[stream.handle].done;  // only after the work: a mark behind it must not pass while it runs
+  ++queues_[stream.handle].done;  // only after the work: a mark set after it must not pass while it runs
   return true;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Buffer and Tensor: one owner, which gives the bytes back to their resource. Tests: tests/unit/tensor_test.cpp
+// Buffer and Tensor: one owner, which returns the bytes to their resource. Tests: tests/unit/tensor_test.cpp
 #include <cstring>
 #include <string>
 #include <utility>
@@ -19,7 +19,7 @@ Buffer::Buffer(Buffer&& other) noexcept
       stream_(std::exchange(other.stream_, Stream{})) {}
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
-  Buffer taken(std::move(other));  // leaves `other` empty; if it is this object, `taken` hands its bytes back
+  Buffer taken(std::move(other));  // leaves `other` empty; if `other` is this object, the swap gives it its bytes back
   std::swap(resource_, taken.resource_);
   std::swap(data_, taken.data_);
   std::swap(bytes_, taken.bytes_);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Batch-norm re-estimation: where kernels put the moments of a batch, and the arithmetic that makes a normalisation of them,
-// one channel at a time, the same on every device. How moments are taken: kernels/{cpu,cuda}/batch_moments.h.
+// Re-estimation of batch norm: the arrays for the moments of a batch, and the computation of scale and shift from them, one
+// channel at a time, the same on every device. kernels/{cpu,cuda}/batch_moments.h computes the moments.
 // Tests: tests/kernels/batch_moments_test.cpp, tests/gpu/kernels/moments_test.cpp
 #pragma once
 
@@ -11,16 +11,16 @@
 
 namespace elek::kernels {
 
-/// Each [C]; null where not wanted.
+/// Each [C]; null if not wanted.
 struct MomentArrays {
   double* mean = nullptr;
-  double* variance_biased = nullptr;    // divided by n = samples * positions: what normalises
-  double* variance_unbiased = nullptr;  // divided by n - 1: what PyTorch averages into running_var (n = 1: 0)
+  double* variance_biased = nullptr;    // divided by n = samples * positions; normalises the batch
+  double* variance_unbiased = nullptr;  // divided by n - 1; PyTorch averages it into running_var (n = 1: 0)
 };
 
-/// scale[c] = gamma[c] / sqrt(variance[c] + eps), shift[c] = beta[c] - mean[c] * scale[c], in double, stored as f32. Where
-/// variance[c] is 0 (a constant channel, or one position) old_mean and old_variance are used instead and written back to mean,
-/// variance and variance_unbiased, so that they are what gets averaged.
+/// scale[c] = gamma[c] / sqrt(variance[c] + eps), shift[c] = beta[c] - mean[c] * scale[c], in double, stored as f32. If
+/// variance[c] is 0 (a constant channel, or one position), old_mean and old_variance are used instead. They are also written to
+/// mean, variance and variance_unbiased, so that they are averaged.
 struct Normalisation {
   int64_t channels = 0;
   double* mean = nullptr;                // [C] in, out
@@ -33,14 +33,14 @@ struct Normalisation {
   double eps = 1e-5;
   float* scale = nullptr;            // [C] out
   float* shift = nullptr;            // [C] out
-  double* mean_total = nullptr;      // [C] or null: += mean (after the fallback), for averaging over batches
+  double* mean_total = nullptr;      // [C] or null: += mean (after the replacement above), to average over batches
   double* variance_total = nullptr;  // [C] or null: += variance_unbiased (needs variance_unbiased)
 };
 
 /// ContractError: no channels, an array missing, eps < 0.
 void check_normalisation(const Normalisation& n);
 
-/// One channel. Returns whether it fell back to the old moments.
+/// One channel. Returns whether it used the old moments.
 ELEK_HOST_DEVICE inline bool normalise_channel(const Normalisation& n, int64_t c) {
   const bool constant = n.variance[c] == 0;
   if (constant) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The window of a pooling, and the one check of it, on every device. Tests: tests/kernels/pool_test.cpp
+// The window of a pooling, and its check, for every device. Tests: tests/kernels/pool_test.cpp
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 
 namespace elek::kernels {
 
-/// Output extent = (extent + 2 * padding - kernel) / stride + 1, as y's shape must say.
+/// Output height or width = (input height or width + 2 * padding - kernel) / stride + 1.
 struct PoolWindow {
   int64_t kernel = 1;
   int64_t stride = 1;
@@ -16,7 +16,7 @@ struct PoolWindow {
 };
 
 /// ContractError unless kernel and stride are 1 … 32767 (kernels may count inside a window in 32 bits), 0 <= 2 * padding <=
-/// kernel, and y's extent follows from x's; `op` begins the message.
+/// kernel, and y has the size that follows from x. The message begins with `op`.
 void check_pool_window(const ImageShape& x, const ImageShape& y, const PoolWindow& window, const char* op);
 
 }  // namespace elek::kernels

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table behind the first node of a session: what each of the 256 values of a pixel becomes in each channel. Computed on the
-// host, in the order of torchvision's ToTensor and Normalize, so that f32 inputs are bit-equal to PyTorch's on every device.
+// The table for the first step of a session: the normalised value of each of the 256 pixel values, per channel. It is computed
+// on the host, in the order of torchvision's ToTensor and Normalize, so that f32 inputs have the same bits as in PyTorch on
+// every device.
 // Tests: tests/kernels/preprocess_test.cpp
 #pragma once
 

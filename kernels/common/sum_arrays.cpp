@@ -13,7 +13,7 @@
 namespace elek::kernels {
 namespace {
 
-/// Every element type of the table takes this much, so that all arrays of a block have one size.
+/// Size of every element type of the table, so that all arrays of a block have the same size.
 constexpr size_t kElementBytes = 8;
 
 bool has(uint32_t sets, const SumRow& row) { return (sets & row.set) == row.set; }

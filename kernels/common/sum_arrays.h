@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// SumArrays: the arrays in which kernels add up the per-channel sums of one value, on the CPU (one set of arrays a thread) and
-// on the device (one set). Plain pointers into a block that somebody else owns; fields and order follow core/sums.h.
+// SumArrays: the arrays in which kernels add up the per-channel sums of one value: one set of arrays per thread on the CPU, one
+// set on a GPU. Plain pointers into a block that it does not own. Fields and their order follow core/sums.h.
 // Must not know about threads, layouts of activations or devices.
 // Tests: tests/kernels/sum_arrays_test.cpp
 #pragma once
@@ -12,38 +12,41 @@
 
 namespace elek::kernels {
 
-/// One array a sum, [channels]; null where its set was not asked for. Values are added to, maxima taken (NaN wins).
+/// One array per sum, [channels]; null if its set was not asked for. Kernels add to sums and counts, and take maxima (NaN
+/// wins).
 struct SumArrays {
-  int64_t* nonfinite = nullptr;  // NaN and infinite y of every channel: always there
+  int64_t* nonfinite = nullptr;  // count of NaN and infinite y per channel; always present
 #define ELEK_POINTER(name, set, type, combine) type* name = nullptr;
   ELEK_SUMS(ELEK_POINTER)
 #undef ELEK_POINTER
 };
 
-/// f(row, a.name, …) for every array: nonfinite, then the table.
+/// Calls f(row, a.name, …) for each array: nonfinite, then those of the table.
 template <typename F, typename... Structs>
 void for_each_array(const F& f, Structs&&... structs) {
   f(SumRow{"nonfinite", 0, Combine::kAdd}, structs.nonfinite...);
   for_each_sum(f, structs...);
 }
 
-/// ContractError unless channels >= 1 and `sets` are known ones; `who` begins the message.
+/// ContractError unless channels >= 1 and all bits of `sets` are known. The message begins with `who`.
 void check_sums(const char* who, int64_t channels, uint32_t sets);
 
 /// Bytes of the arrays of these sets, each rounded up to a multiple of `alignment` bytes.
 [[nodiscard]] size_t sum_arrays_bytes(int64_t channels, uint32_t sets, size_t alignment);
 
-/// Points into `block`, in the table's order, sets not asked for left out. Touches nothing: block may be device memory.
+/// Returns pointers into `block` for the arrays of `sets`, in the table's order. Reads and writes nothing: block may be device
+/// memory.
 [[nodiscard]] SumArrays lay_out_sums(void* block, int64_t channels, uint32_t sets, size_t alignment);
 
-/// "Nothing seen": sums and counts 0, maxima -infinity, in the arrays that are there. Host memory only, as what follows.
+/// Sets sums and counts to 0 and maxima to -infinity, in the arrays that are not null. This function and those below need host
+/// memory.
 void reset_sums(const SumArrays& arrays, int64_t channels);
 
-/// Takes `from` into `to`: adds sums and counts, compares maxima. Arrays that `to` lacks are skipped.
-/// Errors  ContractError: `to` has an array that `from` lacks
+/// Merges `from` into `to`: adds sums and counts, takes maxima. Arrays that are null in `to` are skipped.
+/// Errors  ContractError: an array of `to` is null in `from`
 void combine_sums(const SumArrays& to, const SumArrays& from, int64_t channels);
 
-/// Of the arrays those of `sets`, the others null. `nonfinite` belongs to no set: it stays with kCount.
+/// Keeps the arrays of `sets` and sets the others to null. `nonfinite` belongs to no set: kCount keeps it.
 enum class Nonfinite : uint8_t { kLeave, kCount };
 [[nodiscard]] SumArrays only_sets(SumArrays arrays, uint32_t sets, Nonfinite nonfinite);
 

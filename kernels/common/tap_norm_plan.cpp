@@ -10,7 +10,7 @@
 namespace elek::kernels {
 namespace {
 
-/// The class of each coordinate by the set of taps that meet it; -1 = none.
+/// The class of each coordinate: coordinates that meet the same taps are in one class. -1 = met by no tap.
 std::vector<int32_t> classify(int64_t extent, int64_t out, int64_t kernel, int64_t stride, int64_t padding,
                               std::vector<uint64_t>& taps_of_class) {
   std::vector<int32_t> classes;

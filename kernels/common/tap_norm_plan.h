@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the input norms of Wanda need to know of a layer, on every device: which inputs each tap of its kernel meets.
-// norm_sq[c,r,s] = sum of x^2 over the inputs that tap (r, s) of channel c meets, stride and padding included: the squared norm
-// of the im2col column, without making columns. Rows that meet the same taps form a class, columns too (stride 1, 3x3: first,
-// inner, last). Kernels add the squares of each (row class, column class) pair in one pass over x; a tap's norm is the sum of
-// the pairs that meet it. Only additions: never negative.
-// Plain integers, made once when a session is lowered. Must not know how a kernel walks x.
+// The plan for the tap norms (Wanda's input norms) of one layer, on every device: which inputs each tap of its kernel meets.
+// norm_sq[c,r,s] = sum of x^2 over the inputs that tap (r, s) of channel c meets, with stride and padding. This is the squared
+// norm of an im2col column, without making the columns. Rows that meet the same taps form a class, and so do columns (stride 1,
+// 3x3: first, inner, last). In one pass over x, kernels sum the squares of each (row class, column class) pair. A tap norm is
+// the sum over the pairs that the tap meets. There are only additions, so it is never negative.
+// Plain integers, made once when a session is lowered. Must not know in which order a kernel reads x.
 // Tests: tests/kernels/tap_norms_test.cpp, tests/gpu/kernels/tap_norms_test.cpp
 #pragma once
 
@@ -16,7 +16,7 @@
 namespace elek::kernels {
 
 struct TapNormPlan {
-  struct Segment {  // columns begin, begin + step, … (count of them), all of class `column_class`
+  struct Segment {  // a run of columns of one class: begin, begin + step, …, `count` of them
     int32_t column_class = 0;
     int32_t begin = 0;
     int32_t step = 1;
@@ -24,9 +24,9 @@ struct TapNormPlan {
   };
   ImageShape input;
   int64_t kernel = 1;
-  std::vector<int32_t> row_class, column_class;  // of each row [H] and column [W]; -1 = met by no tap
+  std::vector<int32_t> row_class, column_class;  // class of each row [H] and column [W]; -1 = met by no tap
   std::vector<uint64_t> row_class_taps;          // bit r set: rows of this class meet taps (r, .)
-  std::vector<uint64_t> column_class_taps;       // bit s set
+  std::vector<uint64_t> column_class_taps;       // bit s set: columns of this class meet taps (., s)
   std::vector<Segment> segments;                 // the columns that taps meet, sorted by `begin`
   [[nodiscard]] int64_t pairs() const noexcept {
     return static_cast<int64_t>(row_class_taps.size() * column_class_taps.size());
@@ -38,8 +38,8 @@ struct TapNormPlan {
 /// ContractError: kernel not in 1 … 16, stride < 1, padding < 0 or >= kernel, no output position, extent >= 2^31.
 [[nodiscard]] TapNormPlan make_tap_norm_plan(const ImageShape& input, int64_t kernel, int64_t stride, int64_t padding);
 
-/// norm_sq[(c * R + r) * S + s], [channels, R, S], overwritten: each tap's pairs added in order. sum_of(pair, channel): the
-/// squares of that pair.
+/// norm_sq[(c * R + r) * S + s], [channels, R, S], overwritten: adds the pairs of each tap in order. sum_of(pair, channel): the
+/// sum of squares of that pair.
 template <typename SumOf>
 void add_pairs(const TapNormPlan& plan, const SumOf& sum_of, double* norm_sq) {
   const int64_t taps = plan.kernel * plan.kernel;

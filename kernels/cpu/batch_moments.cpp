@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// See batch_moments.h. A block of at most 32 rows is read twice while it is in L1: once for its mean, once for the squares
-// around that mean. The mean is formed from differences to the block's first value: its rounding is then one of the spread, not
-// of the mean. What it still leaves (`rest`) is taken out in double, so that a constant channel has variance 0 exactly.
+// See batch_moments.h. A block of at most 32 rows is read twice while it is in the L1 cache: once for its mean, once for the
+// squares around that mean. The mean is computed from differences to the block's first value, so its rounding error depends on
+// the spread, not on the mean. The error that is left (`rest`) is corrected in double, so a constant channel has variance 0
+// exactly.
 #include "kernels/cpu/batch_moments.h"
 
 #include <cmath>
@@ -24,10 +25,10 @@
 #ifndef ELEK_KERNELS_CPU_BATCH_MOMENTS_LANES
 #define ELEK_KERNELS_CPU_BATCH_MOMENTS_LANES
 namespace elek::kernels::cpu {
-/// Count, mean and sum of squared differences from the mean, lane by lane or channel by channel.
+/// Count, mean and sum of squared differences from the mean, of one lane or one channel.
 struct Moment {
   double count = 0, mean = 0, m2 = 0;
-  /// Adds n values of that mean and squared difference; weight = n / (count + n). Chan, Golub & LeVeque 1983.
+  /// Merges n values with the given mean and sum of squared differences; weight = n / (count + n). Chan, Golub & LeVeque 1983.
   void merge(double n, double weight, double other_mean, double other_m2) noexcept {
     const double delta = other_mean - mean;
     mean += delta * weight;
@@ -80,8 +81,8 @@ HWY_INLINE void moment_block(D d, const T* HWY_RESTRICT z, int64_t rows, int64_t
   hn::Store(hn::Add(s0, s1), d, rests);
   hn::Store(hn::Add(q0, q1), d, squares);
   const auto n = static_cast<double>(rows);
-  const double weight = n / (out[0].count + n);  // lanes of one vector have seen the same rows
-  for (size_t l = 0; l < hn::Lanes(d); ++l) {    // `rest` is what rounding the block's mean to f32 left over
+  const double weight = n / (out[0].count + n);  // all lanes of a vector have seen the same rows
+  for (size_t l = 0; l < hn::Lanes(d); ++l) {    // rest: the error of the block's mean, which was rounded to f32
     const double rest = static_cast<double>(rests[l]) / n;
     const double m2 = static_cast<double>(squares[l]) - rest * rest * n;
     out[l].merge(n, weight, static_cast<double>(means[l]) + rest, m2 < 0 ? 0 : m2);
@@ -127,7 +128,7 @@ namespace {
 ELEK_STORED_TYPES(ELEK_RUN)
 #undef ELEK_RUN
 
-/// Channels of one part's accumulators: a multiple of two cache lines apart.
+/// Accumulators of one part, in channels. Rounded up, so that parts are a multiple of two cache lines apart.
 int64_t part_channels(int64_t channels) { return (channels + kLanes - 1) / kLanes * kLanes; }
 
 template <typename T>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// See channel_map.h. A gather over lanes that a pass over the copied values follows (observe): option-A networks are small.
+// See channel_map.h. Copies lane by lane; a second pass takes the sums (observe). That is fast enough, because networks with
+// option-A shortcuts are small.
 #include "kernels/cpu/channel_map.h"
 
 #include <string>
@@ -52,7 +53,7 @@ void channel_map(const ActivationView<T>& x, std::span<const int32_t> source, in
   const int64_t tasks = y.samples * gy.pitch;
   const int parts = parts_for(gy.elements(), threads, 1 << 16);
   for_parts(parts, [&](int part) {
-    // Whole channel blocks a part, so that parts write no cache line in common.
+    // Parts are whole channel blocks, so that two parts never write the same cache line.
     for (int64_t task = part_begin(tasks, parts, part, gy.block); task < part_begin(tasks, parts, part + 1, gy.block); ++task) {
       const int64_t n = task / gy.pitch, d = task % gy.pitch;
       map_channel(x, gx, d < y.shape.channels ? source[static_cast<size_t>(d)] : -1, stride, y, gy, n, d);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// See channel_scale.h. One pass that waits for memory, channel after channel; a pass over the stored values follows where they
-// are watched.
+// See channel_scale.h. One pass, limited by memory. If the value is watched, a second pass over the stored values takes the
+// sums.
 #include "kernels/cpu/channel_scale.h"
 
 #include <algorithm>
@@ -15,7 +15,7 @@
 namespace elek::kernels::cpu {
 namespace {
 
-/// The lanes [first, first + lanes) of one sample, position after position: in memory order for blocked layouts and NHWC.
+/// Scales `lanes` lanes of one sample, position by position: for blocked layouts and NHWC this is memory order.
 template <typename T>
 void scale_lanes(const T* x, T* y, const float* factors, int64_t lanes, int64_t positions, int64_t stride) noexcept {
   for (int64_t p = 0; p < positions; ++p) {
@@ -45,7 +45,7 @@ void channel_scale(const ActivationView<T>& x, const ActivationView<T>& s, const
       const int64_t n = task / g.blocks, first = task % g.blocks * g.block;
       float factors[kLanes] = {};  // padding lanes: zero
       const int64_t lanes = std::min(g.block, g.pitch - first);
-      // One position: in every layout channel c lies at c.
+      // s has one position, so in every layout channel c is element c.
       for (int64_t c = first; c < std::min(first + lanes, g.channels); ++c) {
         factors[c - first] = static_cast<float>(s.data[n * s.channel_pitch + c]);
       }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// channel_scale: every channel of every sample times a number of its own (squeeze-and-excitation).
+// channel_scale: multiplies each channel of each sample by its own factor (squeeze-and-excitation).
 // Tests: tests/kernels/channel_scale_test.cpp
 #pragma once
 
@@ -9,8 +9,8 @@
 namespace elek::kernels::cpu {
 
 /// y[n,c,p] = x[n,c,p] * s[n,c], rounded once to T
-/// Shapes    s: C x 1 x 1 in any layout; x and y: of one shape, layout and pitch
-/// Sums      of y, added when `sums` is given (kMoments left alone) · Padding lanes of y are made zero
+/// Shapes    s: C x 1 x 1 in any layout; x and y: same shape, layout and pitch
+/// Sums      of y, added if `sums` is given (kMoments unchanged) · Padding lanes of y become zero
 /// Aliasing  y may be x · Threads: as run_epilogue
 /// Errors    ContractError: shapes or layouts differ, null data
 template <typename T>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// ChannelSums: where the kernels of one watched value add up its per-channel sums. A plain view of a raw block that somebody
-// else owns (the session's statistics slab): one set of arrays per thread, so that threads share no cache line and need no
-// atomics; reduce() adds the threads in order, so the same thread count gives the same bits. Definitions and accuracy:
+// ChannelSums: the arrays in which kernels add up the per-channel sums of one watched value. It is a view of memory that it
+// does not own (the session's statistics slab). Each thread has its own arrays, so threads share no cache line and need no
+// atomics. reduce() adds the threads in order, so the same number of threads gives the same bits. Definitions and accuracy:
 // docs/statistics.md. Tests: tests/kernels/channel_sums_test.cpp, tests/kernels/epilogue_test.cpp
 #pragma once
 
@@ -13,7 +13,7 @@
 namespace elek::kernels::cpu {
 
 struct ChannelSums {
-  // Of the block and of every thread's part: two cache lines, as prefetchers pair them.
+  // Alignment of the block and of each thread's part: two cache lines, because prefetchers load them in pairs.
   static constexpr size_t kAlignment = 128;
 
   std::byte* block = nullptr;
@@ -26,20 +26,20 @@ struct ChannelSums {
   /// Bytes of a block for these sums. ContractError: channels_padded or threads < 1, or unknown bits in `sums`.
   [[nodiscard]] static size_t bytes(int64_t channels_padded, uint32_t sums, int threads);
 
-  /// View of `raw`, at least bytes(…) bytes aligned to kAlignment. Touches nothing: call reset() before the first use.
-  /// ContractError: null or misaligned block, channels < 1 or > channels_padded.
+  /// A view of `raw`, which must have bytes(…) bytes and be aligned to kAlignment. Writes nothing: call reset() before the
+  /// first use. ContractError: null or misaligned block, channels < 1 or > channels_padded.
   [[nodiscard]] static ChannelSums lay_out(void* raw, int64_t channels, int64_t channels_padded, uint32_t sums, float threshold,
                                            int threads);
 
-  /// Sums and counts to 0, maxima to -infinity, all threads.
+  /// Sets sums and counts to 0 and maxima to -infinity, for all threads.
   void reset() const;
 
-  /// Arrays that thread `thread` (0 … threads - 1) alone may write, each 64-byte aligned, [channels_padded]. Padding lanes may
-  /// be written (they hold zeros or rubbish); reduce() never reads them.
+  /// The arrays that only thread `thread` (0 … threads - 1) may write: [channels_padded], 64-byte aligned. Padding lanes may be
+  /// written with any values; reduce() never reads them.
   [[nodiscard]] SumArrays of_thread(int thread) const;
 
-  /// Writes sum over threads 0, 1, … into out ([channels] each, overwritten). Null pointers in `out` are skipped.
-  /// ContractError: `out` wants a set that `sums` has not.
+  /// Writes the sums over threads 0, 1, … to `out` ([channels] each, overwritten). Null pointers in `out` are skipped.
+  /// ContractError: `out` has an array of a set that is not in `sums`.
   void reduce(const SumArrays& out) const;
 };
 

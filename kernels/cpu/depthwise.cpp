@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// See depthwise.h. One source for every instruction set (Google Highway compiles this file once for each).
+// See depthwise.h. Google Highway compiles this file once per instruction set.
 // Tests: tests/kernels/depthwise_test.cpp
 #include "kernels/cpu/depthwise.h"
 
@@ -23,24 +23,25 @@ namespace elek::kernels::cpu {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// One row of outputs of one vector of channels. Pointers begin at the vector's channels; pixels are kBlock floats apart.
+/// One row of outputs, for one vector of channels. All pointers point to the vector's first channel; pixels are kBlock floats
+/// apart.
 template <int kBlock, Observe kObserve>
 struct RowOfOutputs {
   using D = hn::CappedTag<float, kBlock>;
   using V = hn::Vec<D>;
-  static constexpr int kMostTerms = 16;  // positions in a chain of sums: docs/statistics.md derives the bound from it
+  static constexpr int kMostTerms = 16;  // positions per chain of sums: docs/statistics.md derives the bound from it
 
   const DepthwiseProblem& p;
   const float* w;         // [tap][kBlock]
-  const float* x;         // the first of the window's rows that are inside, column 0
+  const float* x;         // first row of the window that is inside the image, column 0
   const float* residual;  // null = none
   float* y;
   int64_t first_tap_row;
-  int64_t tap_rows;  // that are inside
+  int64_t tap_rows;  // rows of the window that are inside the image
   V bias, low, high, threshold;
   bool clamps, clamps_high;
 
-  /// Outputs [q, q + kN) of the row; with kN > 1 all of their windows' columns are inside.
+  /// Outputs [q, q + kN) of the row. If kN > 1, all columns of their windows must be inside the image.
   template <int kN>
   HWY_INLINE void outputs(int64_t q, RegisterSums<D, kObserve>& sums) const {
     const D d;
@@ -76,7 +77,7 @@ struct RowOfOutputs {
   HWY_INLINE void run(int64_t out_width, const SumArrays& totals) const {
     const D d;
     const int64_t whole_first = std::min(out_width, (p.padding + p.stride - 1) / p.stride);
-    const int64_t room = p.width + p.padding - p.kernel;  // the last column where a whole window may begin, plus padding
+    const int64_t room = p.width + p.padding - p.kernel;  // last column where a whole window can begin, plus padding
     const int64_t whole_last = room < 0 ? whole_first : std::clamp(room / p.stride + 1, whole_first, out_width);
     RegisterSums<D, kObserve> sums(d);
     int64_t begun = 0;
@@ -98,7 +99,7 @@ struct RowOfOutputs {
   }
 };
 
-/// Row `row` of the outputs of one channel block of one sample, a vector of channels after the other.
+/// Row `row` of the outputs of one channel block of one sample, one vector of channels after the other.
 template <int kBlock, Observe kObserve>
 HWY_INLINE void row_of_block(const DepthwisePlan& plan, const ConvArgs& args, int64_t plane, int64_t block, int64_t row,
                              const SumArrays& totals) {
@@ -127,7 +128,7 @@ HWY_INLINE void row_of_block(const DepthwisePlan& plan, const ConvArgs& args, in
   }
 }
 
-/// Rows of all samples and channel blocks, dealt to the threads in equal runs.
+/// Rows of all samples and channel blocks, divided evenly among the threads.
 template <int kBlock, Observe kObserve>
 void depthwise_rows(const DepthwisePlan& plan, const ConvArgs& args) {
   const int64_t blocks = args.y.channel_pitch / kBlock;

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Depthwise convolution on blocked activations: every channel has a filter of its own. Bias, residual, activation, store and
-// the per-channel sums are its last step, taken from registers, as in gemm_conv and winograd.
-// A vector holds neighbouring channels of one pixel, so a tap is one multiply-add for all of them and nothing is shuffled. Up
-// to 8 neighbouring outputs of a row are computed side by side: they share each tap's weights. There are few multiply-adds a
-// byte, so the kernel waits for memory; what counts is that x is read and y written once. Must not know about graphs or
-// sessions; allocates nothing; packed weights are the caller's. Tests: tests/kernels/depthwise_test.cpp
+// Depthwise convolution on blocked activations: each channel has its own filter. The epilogue does bias, residual, activation,
+// store and the per-channel sums in registers, as in gemm_conv and winograd.
+// A vector holds neighbouring channels of one pixel, so a tap is one multiply-add for all of them and needs no shuffles. Up to
+// 8 neighbouring outputs of a row are computed side by side and share the weights of each tap. There are few multiply-adds per
+// byte, so memory limits the speed; therefore x is read once and y written once.
+// Must not know about graphs or sessions. Allocates nothing: the caller owns the packed weights.
+// Tests: tests/kernels/depthwise_test.cpp
 #pragma once
 
 #include <cstddef>
@@ -18,7 +19,7 @@ namespace elek::kernels::cpu {
 
 /// x [samples, channels, height, width] -> y [samples, channels, (height + 2*padding - kernel) / stride + 1, …].
 struct DepthwiseProblem {
-  int64_t samples = 0;  // at most; a run may hold fewer
+  int64_t samples = 0;  // largest number; a run may have fewer
   int64_t channels = 0;
   int64_t height = 0;
   int64_t width = 0;
@@ -37,7 +38,7 @@ struct DepthwisePlan {
   size_t scratch_bytes = 0;  // none
 };
 
-/// No, with the reason, for a layout that is not blocked, or an image smaller than the kernel.
+/// Returns No with a reason if the layout is not blocked or the image is smaller than the kernel.
 [[nodiscard]] Result<DepthwisePlan> plan_depthwise(const DepthwiseProblem& problem);
 
 /// Shapes    weights: [C, 1, kernel, kernel] dense f32 · packed: plan.packed_bytes, aligned to 64
@@ -46,7 +47,7 @@ void pack_depthwise_weights(const DepthwisePlan& plan, const float* weights, flo
 
 /// y = act(conv(x, w) + bias [+ residual]) and the sums (conv_args.h; scratch is not used).
 /// Numerics  products added in the order of the taps, in f32: |error| <= (kernel^2 + 2) * 2^-24 * (sum |w x| + |b| + |r|);
-///           same input, same bits, for every number of threads and samples (sums: for the same number of threads)
+///           same input, same bits, for every number of threads and samples (sums: only for the same number of threads)
 void depthwise_conv(const DepthwisePlan& plan, const ConvArgs& args);
 
 }  // namespace elek::kernels::cpu

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// See epilogue.h. This file is compiled once a Highway target (foreach_target.h) and then once more for the plain code below
-// HWY_ONCE. The inner loop knows lanes only; which channel a lane is was settled by walk.h.
+// See epilogue.h. This file is compiled once per Highway target (foreach_target.h), and the plain code below HWY_ONCE once. The
+// inner loop knows only lanes; walk.h assigns channels to lanes.
 #include "kernels/cpu/epilogue.h"
 
 #include <limits>
@@ -27,16 +27,16 @@
 #ifndef ELEK_KERNELS_CPU_EPILOGUE_JOB
 #define ELEK_KERNELS_CPU_EPILOGUE_JOB
 namespace elek::kernels::cpu {
-/// One call, shared by its parts.
+/// The arguments of one call. All parts (threads) read them.
 template <typename Z, typename Y>
 struct EpilogueJob {
-  const Z* z = nullptr;  // null = read-only: y is there already
+  const Z* z = nullptr;  // null = read-only form: y is already stored
   const Y* residual = nullptr;
   Y* y = nullptr;
   const float* scale = nullptr;
   const float* shift = nullptr;
-  float lowest = 0.0F;    // below it, 0 is stored: 0 for ReLU, -infinity for none
-  Activation activation;  // where it is neither
+  float lowest = 0.0F;    // below it, 0 is stored: 0 for ReLU, -infinity for no activation
+  Activation activation;  // any other activation
   float threshold = 0.0F;
   Observe observe = Observe::kNothing;
 };
@@ -47,21 +47,21 @@ HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// Lanes [lane, lane + Lanes(d)) of up to kBlockRows rows: the inner loop.
-/// kOther: the activation is neither none nor ReLU, which have code of their own because most steps have them.
+/// The inner loop: lanes [lane, lane + Lanes(d)) of up to kBlockRows rows.
+/// kOther: the activation is neither none nor ReLU. Those two have their own code, because most steps use them.
 template <class D, Observe kMode, bool kResidual, bool kStore, bool kOther, typename Z, typename Y>
 struct Column {
   using V = hn::Vec<D>;
   static constexpr int64_t kChains = kMode == Observe::kAll ? 2 : 4;
   static constexpr int64_t kChainTerms = 8;  // docs/statistics.md derives the bound from these two
   static constexpr int64_t kBlockRows = kChains * kChainTerms;
-  static constexpr bool kKeepZ = kMode == Observe::kAll && kStore;  // y may overwrite z, and a block may have to be redone
+  static constexpr bool kKeepZ = kMode == Observe::kAll && kStore;  // y may overwrite z: kept to sum a block again
 
   const EpilogueJob<Z, Y>& job;
   const D d;
   const V scale, shift, lowest, threshold;
   const int lane;
-  const int valid;  // lanes that are channels: padding stays zero, whatever the activation makes of it
+  const int valid;  // lanes that are channels; padding stays zero even if act(0) is not 0
   LaneSums& out;
 
   HWY_INLINE Column(const EpilogueJob<Z, Y>& j, D tag, const float* HWY_RESTRICT lane_scale,
@@ -120,7 +120,7 @@ struct Column {
       b.add(d, z1, y1, threshold);
       kept += kKeepZ ? 2 * kN : 0;
     }
-    for (int64_t left = 0; r < rows; ++r, ++left, at += stride) {  // fewer than kChains rows: one a chain
+    for (int64_t left = 0; r < rows; ++r, ++left, at += stride) {  // fewer than kChains rows: one per chain
       const V z0 = preactivation(at), y0 = stored(z0, at);
       put(z0, y0, at, kept);
       if (left == 0) a.add(d, z0, y0, threshold);
@@ -151,7 +151,7 @@ struct Column {
     hn::StoreU(hn::Add(hn::LoadU(di, out.active + lane), chain.active), di, out.active + lane);
     if constexpr (kMode == Observe::kAll) {
       add_to(d, chain.abs_sum, out.abs_sum + lane);
-      // A NaN kept from a redone block must survive: Max of two vectors may drop it.
+      // Not Max: it could lose a NaN that an earlier block left in out.max.
       const V kept = hn::LoadU(d, out.max + lane);
       hn::StoreU(hn::IfThenElse(hn::Gt(chain.max, kept), chain.max, kept), d, out.max + lane);
     }
@@ -162,7 +162,8 @@ struct Column {
   }
 };
 
-/// `rows` rows of `width` lanes. Blocks of rows outside, columns inside, so that a block is in L1 for all its columns.
+/// `rows` rows of `width` lanes. The outer loop goes over blocks of rows, so that a block stays in the L1 cache for all its
+/// columns.
 template <Observe kMode, bool kResidual, bool kStore, bool kOther, typename Z, typename Y>
 HWY_INLINE void finish_rows(const EpilogueJob<Z, Y>& job, int64_t offset, int64_t rows, int64_t stride, int width, int valid,
                             const float* scale, const float* shift, LaneSums& out) {
@@ -173,7 +174,7 @@ HWY_INLINE void finish_rows(const EpilogueJob<Z, Y>& job, int64_t offset, int64_
   constexpr int64_t kBlockRows = Wide::kBlockRows;
   constexpr int kWide = static_cast<int>(hn::MaxLanes(decltype(wide)())),
                 kHalf = static_cast<int>(hn::MaxLanes(decltype(half)()));
-  if (width == kLanes && kWide == kLanes) {  // one vector is one row: the main case
+  if (width == kLanes && kWide == kLanes) {  // one vector is one row: the usual case
     const Wide column(job, wide, scale, shift, 0, valid, out);
     for (int64_t r = 0; r < rows; r += kBlockRows) column.block(offset + r * stride, HWY_MIN(kBlockRows, rows - r), stride);
     return;
@@ -230,7 +231,7 @@ HWY_INLINE void with_mode(const EpilogueJob<Z, Y>& job, const Geometry& geometry
   }
 }
 
-/// All sums are taken, wanted or not: that is less code.
+/// Takes all sums, even if only some are needed: this is less code.
 template <bool kResidual, typename Z, typename Y>
 HWY_INLINE void with_other_activation(const EpilogueJob<Z, Y>& job, const Geometry& geometry, int64_t begin, int64_t end,
                                       const SumArrays& to) {
@@ -289,10 +290,11 @@ ELEK_STORED_TYPES(ELEK_RUN)
 ELEK_NARROW_TYPES(ELEK_RUN)
 #undef ELEK_RUN
 
-/// NHWC as if a sample were fewer rows of pixels, so that all channels of a row are read while it is in the cache: a watched
-/// ResNet-50 in bf16, one image, takes 10 % less. Rows of all samples lie one after the other, so any divisor will do.
+/// Divides NHWC activations into short runs of rows, as if each run were a sample, so that all channels of a row are read while
+/// it is in the cache. A watched ResNet-50 in bf16 then takes 10 % less time (one image). The rows of all samples lie one after
+/// the other, so the length of a run may be any divisor of their number.
 Geometry in_runs_of_rows(Geometry g) {
-  constexpr int64_t kMostRows = 128, kLeastRows = 16;  // a run's sums are joined in double, which more runs pay for
+  constexpr int64_t kMostRows = 128, kLeastRows = 16;  // each run's sums are added in double, so short runs cost more
   const int64_t rows = g.samples * g.positions;
   for (int64_t run = kMostRows; run >= kLeastRows; --run) {
     if (rows % run != 0) continue;

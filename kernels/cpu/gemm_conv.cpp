@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Planning and weight packing of gemm_conv: host arithmetic without vectors. The kernel is in gemm_conv_simd.cpp.
+// Plans gemm_conv and packs its weights. Plain code without vectors; the kernel is in gemm_conv_simd.cpp.
 #include "kernels/cpu/gemm_conv.h"
 
 #include <algorithm>
@@ -12,19 +12,20 @@
 namespace elek::kernels::cpu {
 namespace {
 
-// The pixels of a block, gathered or read in place, take half of a 1 MiB L2. Weights and results use the rest. A block is
-// twice as large where it then holds all pixels and the weights do not fit the cache: each weight is then read only once.
+// Pixels of a block, gathered or in place: half of a 1 MiB L2 cache; weights and results use the rest. Twice as many if that
+// covers all pixels and the weights do not fit in the cache: then each weight is read only once.
 constexpr int64_t kBlockBytes = int64_t{512} << 10;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// The share of the machine that works when `units` pieces are shared among `threads`.
+/// The share of the threads' time that is used if `units` equal pieces are divided among `threads`.
 double balance(int64_t units, int64_t threads) {
   return static_cast<double>(units) / static_cast<double>(ceil_div(units, threads) * threads);
 }
 
-/// Whether the threads split the output channels. Splitting the pixels, each reads all weights and its pixels; splitting the
-/// outputs, each reads all pixels and its weights: the smaller traffic wins, unless the pieces come out uneven.
+/// Whether the threads divide the output channels. If they divide the pixels, each thread reads all weights and its own pixels.
+/// If they divide the outputs, each reads all pixels and its own weights. The one that reads less wins. If one of them gives
+/// uneven pieces, the more even one wins.
 bool split_outputs(const GemmConvPlan& plan, int64_t groups, int64_t pixel_bytes) {
   const GemmConvProblem& p = plan.problem;
   const int64_t panels = p.samples * plan.sample_panels;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Direct convolution on blocked activations as a matrix product over panels of pixels, with bias, residual, ReLU, store and the
-// per-channel sums in its epilogue. Every output is computed whole in registers: no partial result is written or read back.
-// For 1x1 convolutions the panels are the activations themselves; for larger kernels, strides and padding a block of pixels is
-// first gathered, tap by tap, into a scratch that stays in the L2 cache (the im2col of a few dozen pixels, never of an image).
-// Gathering costs one store per multiplicand, which then takes part in 2 * out_channels operations.
-// Must not know about graphs or sessions; allocates nothing; scratch and packed weights are the caller's.
+// Direct convolution on blocked activations, as a matrix product over panels of pixels. The epilogue does bias, residual, ReLU,
+// store and the per-channel sums. Each output is summed completely in registers: no partial result is written or read back.
+// In 1x1 convolutions the panels are the activations themselves. With larger kernels, strides or padding, a block of pixels is
+// first copied (gathered), tap by tap, into a scratch that stays in the L2 cache: an im2col of a few dozen pixels, never of an
+// image. Gathering costs one store per copied value, which is then used in 2 * out_channels operations.
+// Must not know about graphs or sessions. Allocates nothing: the caller owns scratch and packed weights.
 // Tests: tests/kernels/gemm_conv_test.cpp
 #pragma once
 
@@ -19,7 +19,7 @@ namespace elek::kernels::cpu {
 
 /// x [samples, channels, height, width] -> y [samples, out_channels, (height + 2*padding - kernel) / stride + 1, …].
 struct GemmConvProblem {
-  int64_t samples = 0;  // at most; a run may hold fewer
+  int64_t samples = 0;  // largest number; a run may have fewer
   int64_t channels = 0;
   int64_t out_channels = 0;
   int64_t height = 0;
@@ -31,20 +31,20 @@ struct GemmConvProblem {
   int threads = 1;
 };
 
-/// How the work is cut: made once, used by every run.
+/// How the work is divided. Made once, used by every run.
 struct GemmConvPlan {
   GemmConvProblem problem;
   int64_t out_height = 0;
   int64_t out_width = 0;
-  int64_t sample_panels = 0;   // panels of pixels a sample
-  int64_t block_panels = 0;    // panels that share each group of weights while it is in the cache
-  bool gathers = false;        // pixels go through the scratch
-  bool split_outputs = false;  // threads split the output channels, so each weight is read by one core; else the pixels
+  int64_t sample_panels = 0;   // panels of pixels per sample
+  int64_t block_panels = 0;    // panels that are multiplied by a group of weights while it is in the cache
+  bool gathers = false;        // pixels are copied to the scratch first
+  bool split_outputs = false;  // threads divide the output channels, so each weight is read by one thread; else the pixels
   size_t packed_bytes = 0;
-  size_t scratch_bytes = 0;  // of all threads; 0 unless it gathers
+  size_t scratch_bytes = 0;  // of all threads; 0 if it does not gather
 };
 
-/// No, with the reason, for a layout whose block is not a whole number of this machine's vectors, or sizes out of range.
+/// Returns No with a reason if the layout is not blocked or the image is smaller than the kernel.
 [[nodiscard]] Result<GemmConvPlan> plan_gemm_conv(const GemmConvProblem& problem);
 
 /// Shapes    weights: [K, C, kernel, kernel] dense f32 · packed: plan.packed_bytes, aligned to 64
@@ -53,7 +53,7 @@ void pack_gemm_conv_weights(const GemmConvPlan& plan, const float* weights, floa
 
 /// y = act(conv(x, w) + bias [+ residual]) and the sums (conv_args.h).
 /// Numerics  products added in the order tap, channel, in f32: |error| <= (C * kernel^2 + 2) * 2^-24 * (sum |w x| + |b| + |r|);
-///           same input, same bits, for every number of threads and samples (sums: for the same number of threads)
+///           same input, same bits, for every number of threads and samples (sums: only for the same number of threads)
 void gemm_conv(const GemmConvPlan& plan, const ConvArgs& args);
 
 }  // namespace elek::kernels::cpu

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The kernel of gemm_conv, one source for every instruction set (Google Highway compiles this file once for each).
-// A vector holds L neighbouring output channels of one pixel. A panel of up to kPanelRows pixels times a group of two vectors
-// accumulates in registers over all taps and channels (panel_product-inl.h).
-// "Planes" are what is multiplied, in order: the channel blocks of x, or those of every tap in the gathered scratch.
+// The kernel of gemm_conv. Google Highway compiles this file once per instruction set.
+// A vector holds L neighbouring output channels of one pixel. The product of a panel of up to kPanelRows pixels and a group of
+// two vectors is accumulated in registers, over all taps and channels (panel_product-inl.h).
+// "Planes" are the blocks of values that are multiplied one after the other: the channel blocks of x, or those of each tap in
+// the scratch.
 // Tests: tests/kernels/gemm_conv_test.cpp
 #include "kernels/cpu/detail/targets.h"
 // targets.h before any Highway header
@@ -25,16 +26,17 @@ namespace elek::kernels::cpu {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// Where a panel's results go: `rows` pixels from at[v] on in y, for each vector v of output channels, the first at `channel`.
+/// Where a panel's results go: for each vector v of output channels, `rows` pixels of y from at[v] on. The first vector begins
+/// at `channel`.
 struct Results {
   int64_t rows;
   int64_t at[2];
   int64_t channel;
-  const SumArrays* totals;  // of this thread, from `channel` on, and from the second vector on
+  const SumArrays* totals;  // sums of this thread, for the first and the second vector
 };
 
-/// The epilogue of a panel: accumulators to y, with the sums. Both vectors go together: their sums are chains of dependent
-/// additions, and two keep the adders busy.
+/// The epilogue of a panel: writes the accumulators to y and sums them. It processes both vectors together. Their sums are
+/// chains of dependent additions, and two chains keep the adders busy.
 /// Shapes    m: [v][kPanelRows][L]
 template <int kVectors, int kBlock, Observe kObserve>
 HWY_INLINE void finish_panel(const ConvArgs& args, const Results& out, const float* HWY_RESTRICT m) {
@@ -71,7 +73,7 @@ HWY_INLINE void finish_panel(const ConvArgs& args, const Results& out, const flo
   }
 }
 
-/// Writes to m, [v][kPanelRows][L]. The epilogue is a function of its own, compiled once, so it takes no register here.
+/// Writes to m, [v][kPanelRows][L]. The epilogue is a separate function, so it takes no registers here and is compiled once.
 template <int kRows, int kVectors, int kBlock>
 HWY_NOINLINE void multiply_panel(const Operands& o, float* HWY_RESTRICT m) {
   const hn::CappedTag<float, kBlock> d;
@@ -123,15 +125,16 @@ void gather(const GemmConvPlan& plan, const ActivationView<const float>& x, int6
   }
 }
 
-/// A panel of the current block. Its addresses are computed once for all groups of output channels.
+/// A panel of the current block: addresses that are computed once for all groups of output channels.
 struct Panel {
   const float* x;   // first pixel in plane 0
-  int64_t y_block;  // sample's first channel block in y, in blocks
+  int64_t y_block;  // first channel block of the sample in y, counted in blocks
   int64_t y_pixel;
   int64_t rows;
 };
 
-/// One thread's part: output groups [first_group, last_group) of panels [first, last), a block of panels after the other.
+/// The work of one thread: output groups [first_group, last_group) of panels [first, last), one block of panels after the
+/// other.
 template <int kBlock, Observe kObserve>
 struct Worker {
   const GemmConvPlan& plan;
@@ -146,7 +149,7 @@ struct Worker {
   const int64_t in_plane = plan.problem.height * plan.problem.width * kBlock;
   const int64_t out_plane = plan.out_height * plan.out_width * kBlock;
 
-  /// Panels [from, to): in x itself, or gathered. Returns the planes; `first` is each panel's own.
+  /// Fills in panels [from, to), in x itself or gathered. Returns their planes; the caller sets `first` for each panel.
   Planes lay_out(int64_t from, int64_t to, Panel* panels) const {
     int64_t pixels = 0;
     for (int64_t i = from; i < to; ++i) {

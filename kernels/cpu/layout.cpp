@@ -50,7 +50,7 @@ void from_nchw(const float* src, const ActivationView<T>& y, int threads) {
   template void from_nchw(const float*, const ActivationView<T>&, int);
 ELEK_STORED_TYPES(ELEK_INSTANTIATE)
 #undef ELEK_INSTANTIATE
-// std::add_pointer_t, because clang-tidy takes `T*` in a macro for a product.
+// std::add_pointer_t, because clang-tidy reads `T*` in a macro as a multiplication.
 #define ELEK_INSTANTIATE(T, suffix, dtype) template void to_nchw(const ActivationView<T>&, std::add_pointer_t<T>, int);
 ELEK_NARROW_TYPES(ELEK_INSTANTIATE)
 #undef ELEK_INSTANTIATE

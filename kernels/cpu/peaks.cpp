@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The three loops of peaks.h, compiled for every instruction set (Google Highway). Tests: tests/kernels/peaks_test.cpp
+// The loops of peaks.h, compiled once per instruction set (Google Highway). Tests: tests/kernels/peaks_test.cpp
 #include "kernels/cpu/detail/targets.h"
 // targets.h before any Highway header
 #undef HWY_TARGET_INCLUDE
@@ -21,12 +21,12 @@ HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Latency (4 or 5 cycles) times multiply-adds a cycle (2): ten chains keep the units busy, twelve leave room, and all of them
-// with both factors fit sixteen registers.
+// Latency (4 or 5 cycles) times multiply-adds per cycle (2) is ten: ten chains keep the units busy, and twelve leave a margin.
+// Twelve chains and the constant fit in sixteen registers.
 constexpr int kChains = 12;
 
-/// Chain i starts at `kept`[i], which the compiler does not know, so that it cannot take two chains for one; each converges to
-/// 1: no denormals, nothing infinite, whatever the number of steps. Leaves their sum in `kept`, gives the operations done.
+/// Chain i starts at kept[i], a value that the compiler does not know, so it cannot merge chains. Each chain converges to 1, so
+/// there are no denormals or infinities. Leaves their sum in kept[0] and returns the number of operations.
 double multiply_adds(int64_t steps, float* kept) {
   const hn::ScalableTag<float> d;
   const auto half = hn::Set(d, 0.5F);
@@ -53,7 +53,7 @@ double multiply_adds(int64_t steps, float* kept) {
   return 2.0 * kChains * static_cast<double>(hn::Lanes(d)) * static_cast<double>(steps);
 }
 
-/// Four sums, so that the additions do not hold up the loads. Gives the total, so that nothing is left out.
+/// Uses four sums, so that loads do not wait for additions. Returns the total, so that the compiler cannot remove the loop.
 float read_all(const float* HWY_RESTRICT from, int64_t floats) {
   const hn::ScalableTag<float> d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -79,13 +79,13 @@ HWY_EXPORT(read_all);
 
 namespace {
 
-/// Takes a number where the compiler must suppose that somebody reads it.
+/// Stores a number where the compiler must assume that it is read.
 void use(float value) {
   static std::atomic<float> kept{0};
   kept.store(value, std::memory_order_relaxed);
 }
 
-/// Whole cache lines a part.
+/// Where a part begins, in bytes: parts are whole cache lines.
 int64_t byte_of(size_t bytes, int parts, int part) { return part_begin(static_cast<int64_t>(bytes), parts, part, 64); }
 
 }  // namespace
@@ -123,7 +123,7 @@ void read_memory(const float* src, size_t bytes, int64_t rounds, int threads) {
 }
 
 int64_t pass_line(int64_t rounds) {
-  struct alignas(128) Line {  // two lines: what fetches neighbours too must find nobody's
+  struct alignas(128) Line {  // two cache lines: a prefetcher that also loads the neighbouring line must not touch other data
     std::atomic<int64_t> passed{0};
   } line;
 #pragma omp parallel num_threads(2)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The peaks of the machine: loops that only multiply-add, only copy, only read, or only wait for each other. The first three
-// give the roofline. The caller takes the time; nothing here knows a clock.
+// Loops that measure the machine's limits: multiply-adds, copies, reads, and passing a cache line between two cores. A roofline
+// uses the first three. The caller measures the time.
 // Tests: tests/kernels/peaks_test.cpp
 #pragma once
 
@@ -10,19 +10,19 @@
 namespace elek::kernels::cpu {
 
 /// Runs `steps` rounds of independent f32 multiply-adds in registers on each of `threads` threads.
-/// Returns the operations of all threads; a multiply-add counts as two. The compiler cannot remove the loop, because it cannot
-/// see that nobody reads the result.
+/// Returns the number of operations of all threads; a multiply-add counts as two. The compiler cannot remove the loop, because
+/// it does not know that the result is unused.
 [[nodiscard]] double run_multiply_adds(int64_t steps, int threads);
 
-/// dst = src, `bytes` of each, `rounds` times, every thread its own part; as memcpy does it on this machine.
-/// Aliasing  src and dst overlap nothing
+/// Copies `bytes` bytes from src to dst with memcpy, `rounds` times. Each thread copies its own part.
+/// Aliasing  src and dst do not overlap
 void copy_memory(const void* src, void* dst, size_t bytes, int64_t rounds, int threads);
 
-/// Reads `bytes` bytes (what is left over of whole vectors is not read) `rounds` times, every thread its own part.
+/// Reads `bytes` bytes, `rounds` times. Each thread reads its own part, in whole vectors; a shorter rest is not read.
 void read_memory(const float* src, size_t bytes, int64_t rounds, int threads);
 
-/// Two threads hand a cache line to and fro, `rounds` times: what one of them has written the other waits for.
-/// Returns how often it was handed over, 2 * rounds, or 0 where the runtime gives one thread only.
+/// Two threads pass a cache line to each other and back, `rounds` times: each waits for what the other writes. Returns the
+/// number of passes: 2 * rounds, or 0 if OpenMP gives only one thread.
 [[nodiscard]] int64_t pass_line(int64_t rounds);
 
 }  // namespace elek::kernels::cpu

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// See pool.h. A vector is up to 16 channels of one position; in NCHW a lane is one position (plain, slow: the blocked layouts
-// are what sessions use). Positions outside the image are skipped, which is what padding with -infinity or 0 means.
+// See pool.h. A vector is up to 16 channels of one position. NCHW is computed without vectors, which is slow, but sessions use
+// blocked layouts. Positions outside the image are skipped, which equals padding with -infinity or 0.
 #include "kernels/cpu/pool.h"
 
 #include <string>
@@ -28,8 +28,8 @@ struct PoolJob {
   const T* x;  // position 0, lane 0 of one task
   T* y;        // column 0 of one output row of that task
   int64_t x_stride, y_stride;
-  int64_t height, width, out_width;  // of x; of y
-  int64_t row;                       // of y
+  int64_t height, width, out_width;  // height and width of x, width of y
+  int64_t row;                       // row of y
   PoolWindow window;
   int lanes;
   bool maximum;
@@ -41,8 +41,8 @@ HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// Maximum, or sum, of `rows` x `columns` positions from `at` on. A NaN wins a maximum: the hardware's may drop one, so they
-/// are remembered apart, which is half the work of asking before each choice.
+/// Maximum, or sum, of `rows` x `columns` positions from `at` on. NaN wins a maximum. The hardware's maximum may lose a NaN, so
+/// a separate mask records NaNs: half the work of a comparison before each maximum.
 template <bool kMax, class D, typename T, class Count>
 HWY_INLINE hn::Vec<D> reduce_window(D d, const T* at, Count rows, Count columns, int64_t row_stride, int64_t stride) {
   auto kept = kMax ? load_stored(d, at) : hn::Zero(d);
@@ -64,7 +64,7 @@ HWY_INLINE hn::Vec<D> reduce_window(D d, const T* at, Count rows, Count columns,
 template <bool kMax, class D, typename T>
 HWY_INLINE void pool_lanes(D d, const PoolJob<T>& j, int lane) {
   using V = hn::Vec<D>;
-  using Three = std::integral_constant<int64_t, 3>;  // ResNet's pool, inside the image: unrolled
+  using Three = std::integral_constant<int64_t, 3>;  // the pooling of ResNets, inside the image: unrolled
   const int64_t top = j.row * j.window.stride - j.window.padding;
   const int64_t h0 = HWY_MAX(top, 0), h1 = HWY_MIN(top + j.window.kernel, j.height);
   const V divisor = hn::Set(d, static_cast<float>(j.window.kernel * j.window.kernel));
@@ -148,7 +148,7 @@ namespace {
 ELEK_STORED_TYPES(ELEK_RUN)
 #undef ELEK_RUN
 
-/// Lanes of block b that x and y both have in memory; beyond them y is padding.
+/// Lanes of block b that x and y both have in memory. Further lanes of y are padding.
 int common_lanes(const Geometry& x, const Geometry& y, int64_t b) {
   return b < x.blocks ? std::min(x.width(b), y.width(b)) : 0;
 }
@@ -170,11 +170,11 @@ void pool(const ActivationView<T>& x, const ActivationView<T>& y, const PoolWind
   ELEK_CHECK(x.layout == y.layout,
              std::string(op) + ": y is " + std::string(name_of(y.layout)) + ", expected x's " + std::string(name_of(x.layout)));
   check_pool_window(x.shape, y.shape, window, op);
-  // One output position makes NCHW look like NHWC (walk.h); x must be walked the same way.
+  // If y has one position, Geometry treats its NCHW like NHWC (walk.h); x may have more. So NCHW has its own code here.
   const Geometry gx(x), gy(y);
   const bool planes = x.layout == Layout::kNchw;
   const bool pixel_rows =
-      x.layout == Layout::kNhwc;  // all blocks of one row, while it is in the cache; else all rows of a block
+      x.layout == Layout::kNhwc;  // all blocks of a row, while it is in the cache; otherwise all rows of a block
   const int64_t blocks = planes ? y.shape.channels : gy.blocks, out_rows = y.samples * blocks * y.shape.height;
   const int parts = parts_for(gx.elements(), threads, 1 << 16);
   for_parts(parts, [&](int part) {
@@ -226,7 +226,7 @@ void global_avg_pool(const ActivationView<T>& x, const ActivationView<T>& y, con
   for_parts(parts, [&](int part) {
     PieceWalk walk(gx, part_begin(total, parts, part, gx.positions), part_begin(total, parts, part + 1, gx.positions));
     Piece piece;
-    while (walk.next(piece)) {  // whole tasks
+    while (walk.next(piece)) {  // each piece is a whole task
       double lanes[kLanes] = {};
       const T* const at = x.data + piece.offset;
       sum_rows(at, piece.rows, piece.row_stride, piece.width, lanes);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// See preprocess.h. Table lookups: plain code, no vectors. A channel's table is rounded to y's type once for some rows of
-// pixels, not once a pixel.
+// See preprocess.h. Table lookups: plain code without vectors. A channel's table is rounded to y's type once per 16 rows of
+// pixels, not once per pixel.
 #include "kernels/cpu/preprocess.h"
 
 #include <algorithm>
@@ -16,9 +16,9 @@
 namespace elek::kernels::cpu {
 namespace {
 
-constexpr int64_t kRowsATable = 16;  // their pixels and results stay in the first-level cache for all channels
+constexpr int64_t kRowsATable = 16;  // their pixels and results stay in the L1 cache for all channels
 
-/// Channel c of rows [first, last) of all samples' rows; zeros where c is padding.
+/// Channel c of rows [first, last), counted over all samples; zeros if c is padding.
 template <typename T>
 void write_channel(const uint8_t* pixels, const float* table, const ActivationView<T>& y, const Geometry& g, int64_t c,
                    int64_t first, int64_t last) {

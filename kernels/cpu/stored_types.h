@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The types in which the CPU kernels store activations, said once. Kernels are compiled for each type of the list, and sessions
-// choose among them by with_stored(). Everything is computed in f32; a type says only how a value lies in memory.
-// A new type is one line here, its conversions (core/bfloat16.h is the example; vectors: detail/stored-inl.h), and a DType.
+// The list of types in which the CPU kernels store activations. Kernels are compiled for each type of the list; with_stored()
+// chooses one. All kernels compute in f32: the type is only the form in memory.
+// A new type needs one line here, its conversions (as in core/bfloat16.h; for vectors in detail/stored-inl.h), and a DType.
 // Tests: tests/kernels/stored_types_test.cpp, tests/kernels/bf16_test.cpp
 #pragma once
 
@@ -13,7 +13,7 @@
 
 namespace elek::kernels::cpu {
 
-/// X(type, suffix of the functions that are compiled for it, DType): the types that f32 is rounded to, and all of them.
+/// X(type, suffix of its functions, DType). ELEK_NARROW_TYPES: the types to which f32 is rounded. ELEK_STORED_TYPES: all types.
 #define ELEK_NARROW_TYPES(X) X(BFloat16, bf16, kBF16)
 #define ELEK_STORED_TYPES(X) X(float, f32, kF32) ELEK_NARROW_TYPES(X)
 
@@ -21,7 +21,7 @@ namespace elek::kernels::cpu {
 ELEK_STORED_TYPES(ELEK_CHECK_SIZE)
 #undef ELEK_CHECK_SIZE
 
-/// f(T()), T being how `dtype` lies in memory. ContractError for a type that no kernel here is compiled for.
+/// Calls f with a value of the C++ type of `dtype`. ContractError if the kernels are not compiled for this type.
 template <typename F>
 void with_stored(DType dtype, const F& f) {
 #define ELEK_CASE(T, suffix, dtype) \

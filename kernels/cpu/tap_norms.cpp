@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// See tap_norms.h. Accumulators of a part: [channels / 16][row class][column class][16 lanes] doubles.
+// See tap_norms.h. Accumulators per part (thread): [channels / 16][row class][column class][16 lanes] doubles.
 #include "kernels/cpu/tap_norms.h"
 
 #include <string>
@@ -26,7 +26,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 template <class D, typename T>
 HWY_INLINE void squares_of_lanes(D d, const T* HWY_RESTRICT x, int64_t count, int64_t stride, double* HWY_RESTRICT to) {
   using V = hn::Vec<D>;
-  constexpr int64_t kChains = 4, kBlock = 8 * kChains;  // 8 terms a chain: the bound of docs/statistics.md
+  constexpr int64_t kChains = 4, kBlock = 8 * kChains;  // 8 terms per chain give the bound of docs/statistics.md
   for (int64_t first = 0; first < count; first += kBlock) {
     const int64_t end = HWY_MIN(first + kBlock, count);
     V a = hn::Zero(d), b = a, c = a, e = a;
@@ -40,7 +40,7 @@ HWY_INLINE void squares_of_lanes(D d, const T* HWY_RESTRICT x, int64_t count, in
       c = hn::MulAdd(v2, v2, c);
       e = hn::MulAdd(v3, v3, e);
     }
-    for (int64_t left = 0; i < end; ++i, ++left, at += stride) {  // at most 3: one a chain
+    for (int64_t left = 0; i < end; ++i, ++left, at += stride) {  // at most 3: one per chain
       const V v = load_stored(d, at);
       if (left == 0) a = hn::MulAdd(v, v, a);
       if (left == 1) b = hn::MulAdd(v, v, b);
@@ -63,7 +63,7 @@ HWY_INLINE void squares_of_run(const T* x, int64_t count, int64_t stride, int wi
   for (; lane < width; ++lane) squares_of_lanes(one, x + lane, count, stride, to + lane);
 }
 
-/// Row `h` of one task: x is its position 0, `to` the task's sums [row class][column class][16].
+/// Row `h` of one task. x: position 0 of the task; `to`: the task's sums [row class][column class][16].
 template <typename T>
 HWY_INLINE void squares_of_image_row(const TapNormPlan& plan, const T* x, int64_t h, int64_t row_stride, int width, bool planes,
                                      double* to) {
@@ -109,7 +109,7 @@ namespace {
 ELEK_STORED_TYPES(ELEK_RUN)
 #undef ELEK_RUN
 
-int64_t class_lanes(const TapNormPlan& plan) {  // doubles a block of 16 channels
+int64_t class_lanes(const TapNormPlan& plan) {  // doubles per block of 16 channels
   return plan.pairs() * kLanes;
 }
 int64_t channel_blocks(const TapNormPlan& plan) { return (plan.input.channels + kLanes - 1) / kLanes; }
@@ -134,7 +134,7 @@ void tap_norms(const ActivationView<T>& x, const TapNormPlan& plan, double* accu
     double* const mine = accumulators + part * part_doubles(plan);
     for (int64_t i = part_begin(rows, parts, part, 1); i < part_begin(rows, parts, part + 1, 1); ++i) {
       const int64_t task = i / x.shape.height, n = task / g.blocks, b = task % g.blocks, channel = b * g.block;
-      if (g.valid(b) <= 0) continue;  // an NHWC row may end in padding only
+      if (g.valid(b) <= 0) continue;  // the last block of an NHWC row may be padding only
       double* const sums = mine + channel / kLanes * class_lanes(plan) + channel % kLanes;
       image_row(plan, x.data + g.base(n, b), i % x.shape.height, g.row_stride, g.width(b), g.planes, sums);
     }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What this machine's vectors are, as planning needs to know: the instruction set is chosen when the program starts.
+// The sizes of this machine's vectors, which planning needs. The instruction set is chosen when the program starts.
 // Tests: tests/kernels/vectors_test.cpp
 #pragma once
 
@@ -7,10 +7,10 @@
 
 namespace elek::kernels::cpu {
 
-/// Name of the instruction set that runs ("AVX3", "AVX2", …).
+/// Name of the instruction set in use ("AVX3", "AVX2", …).
 [[nodiscard]] const char* instruction_set();
 
-/// Floats in a vector, at most `block` (a layout's 8 or 16 channels).
+/// Floats per vector, at most `block` (8 or 16, the channels of a layout's block).
 [[nodiscard]] int64_t vector_lanes(int64_t block);
 
 /// Rows that the micro-kernel of every matrix product holds in registers at once (detail/panel_product-inl.h).

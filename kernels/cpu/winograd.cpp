@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Winograd's planning and weight packing: host arithmetic without vectors. The kernels: winograd_simd.cpp.
+// Plans Winograd convolutions and packs their weights. Plain code without vectors; the kernels are in winograd_simd.cpp.
 #include "kernels/cpu/winograd.h"
 
 #include <algorithm>
@@ -13,31 +13,32 @@ namespace elek::kernels::cpu {
 namespace {
 
 constexpr int64_t kLineFloats = 16;
-// The most that V and M of one thread take: most of a 1 MiB L2. Weights and activations stream through the rest.
+// Largest size of V and M of one thread: most of a 1 MiB L2 cache. Weights and activations stream through the rest.
 constexpr int64_t kCacheFloats = 1'200'000 / 4;
-// With kManyChannels and more, weights outgrow the cache, and transforming them costs a tenth of a layer and more. Then blocks
-// are as large as possible, even where V leaves the cache. With fewer tiles than kManyTiles per thread, each weight is also
-// transformed by one core only.
+// From kManyChannels on, the weights exceed the cache, and transforming them costs a tenth of a layer or more. Then blocks are
+// as large as allowed, even if V exceeds the cache. If there are also fewer than kManyTiles tiles per thread, threads split the
+// output channels, so that each weight is transformed by one thread only.
 constexpr int64_t kManyChannels = 256, kManyTiles = 64;
-// Input channels whose weights are transformed at a time. Two rows of F(4x4)'s points of them take 192 KiB, their weights 144
-// KiB. M is read and written once per chunk.
+// Input channels per chunk: their weights are transformed together. Two rows of points of F(4x4) take 192 KiB, the weights 144
+// KiB. Each chunk reads and writes M once.
 constexpr int64_t kChunkChannels = 128;
-// The same where weights are transformed in registers, again for each row of points: 18 KiB of weights stay in the L1 cache.
+// The same if weights are transformed in registers. Each row of points transforms them again, so they should stay in the L1
+// cache: 18 KiB.
 constexpr int64_t kChunkInRegisters = 32;
-// U is made as a whole if it fits the L2 cache (kMostWholeU) and each thread has more than kBlocksWithoutU blocks of tiles.
-// Otherwise U would be made again for each of these blocks.
+// The whole of U is computed at once if it fits the L2 cache (kMostWholeU) and each thread has more than kBlocksWithoutU blocks
+// of tiles. Without it, each of these blocks computes U again.
 constexpr int64_t kMostWholeU = (int64_t{1} << 20) / 4;
 constexpr int64_t kBlocksWithoutU = 2;
-// Where threads split the output channels, each makes its own V up to this size. That repeats the transform on every core and
-// costs 3 to 5 % of a layer. To share V is dearer: a line that another core has just written takes 9 ns, or 43 ns where the two
-// cores share no cache, as is common on rented machines (docs/winograd.md).
+// If threads split the output channels, each thread computes its own V, up to this size. So every thread repeats the transform,
+// which costs 3 to 5 % of a layer. Sharing V costs more: reading a cache line that another core has just written takes 9 ns, or
+// 43 ns if the two cores share no cache, as on many rented machines (docs/winograd.md).
 constexpr int64_t kMostOwnV = 2'000'000 / 4;
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// The tile block, in points: what as many whole tiles have as the cache holds, then balanced so that the last block is not
-/// nearly empty.
+/// The size of a block, in points: as many whole tiles as fit in the cache. Then balanced, so that the last block is not nearly
+/// empty.
 int64_t choose_block(const WinogradPlan& plan, int64_t padded_channels, int64_t out_lanes) {
   const int64_t per_tile = plan.points * (padded_channels + out_lanes);
   const int64_t panel = panel_rows();
@@ -49,10 +50,11 @@ int64_t choose_block(const WinogradPlan& plan, int64_t padded_channels, int64_t 
   return round_up(ceil_div(points, blocks), plan.points);
 }
 
-/// What the rows of one point take: whole cache lines, and one more, so that points do not lie a power of two apart.
+/// Floats for the rows of one point: whole cache lines, plus one line, so that the distance between points is not a power of
+/// two.
 int64_t point_floats(int64_t rows, int64_t stride) { return round_up(rows * stride, kLineFloats) + kLineFloats; }
 
-/// Outputs of the last tile's transform: F(4)'s where it would stick out make 3 or 2.
+/// Outputs of the last tile in one dimension. If a whole tile of F(4) would reach beyond the map: 3 or 2.
 int edge_outputs(WinogradTile tile, int64_t size) {
   const auto m = static_cast<int>(tile);
   const auto rest = static_cast<int>(size % m);
@@ -93,7 +95,7 @@ int64_t RunTiles::points() const {
 
 int64_t RunTiles::blocks() const { return ceil_div(points(), block_points_); }
 
-/// The tile that holds the point of this number, counting the points tile after tile; the number of tiles past the last point.
+/// Counts points tile after tile and returns the tile that contains this one. Past the last point: the number of tiles.
 int64_t RunTiles::tile_at_point(int64_t point) const {
   int64_t tiles = 0;
   for (const TileClass& c : classes_) {
@@ -165,14 +167,15 @@ Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
   plan.out_vectors = padded_channels(problem.layout, problem.out_channels) / lanes;
   const int64_t groups = ceil_div(plan.out_vectors, 2);
   const int64_t panel = panel_rows();
-  // Few tiles, or weights that outgrow the cache: let each thread have a part of the weights, so that each is transformed by
-  // one core only. Otherwise each takes tiles of its own, and finds its inputs where it left them.
+  // With few tiles, or weights that exceed the cache, each thread takes a part of the output channels, so that each weight is
+  // transformed by one thread only. Otherwise each thread takes tiles, and its inputs are often still in its cache.
   const int64_t few_tiles = problem.channels >= kManyChannels ? kManyTiles : panel;
   plan.split_channels = problem.threads > 1 && groups >= problem.threads && total < few_tiles * problem.threads;
   plan.block_points = choose_block(plan, padded, out_lanes);
   plan.m_tile_stride = out_lanes;
-  // A block begins at the tile that holds a multiple of block_points, so that where tiles differ it has up to one tile's points
-  // less one more. A point's padding is less than two lines, in M as in every plane of V, where a row is a line or half of one.
+  // Block b begins at the tile that contains point b * block_points. If tiles differ, it may therefore have more points than
+  // block_points: at most the points of one tile, less one. The padding of one point is less than two cache lines, in M and in
+  // each plane of V, where a row is one line or half a line.
   const bool differ = plan.edge_rows < m || plan.edge_columns < m;
   const int64_t rows = plan.block_points + (differ ? plan.points - 1 : 0);
   plan.v_floats = (round_up(rows * block, kLineFloats) + plan.points * (2 * kLineFloats - block)) * (padded / block);

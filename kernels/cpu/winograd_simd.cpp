@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A Winograd convolution: which thread takes which tiles and output channels through the three steps (winograd_input-inl.h,
-// winograd_products-inl.h, winograd_output-inl.h). Google Highway compiles this file, and them, once for each instruction set.
-// Lanes: a vector holds L neighbouring channels of one pixel; L divides the layout's block. Output channels go in groups of two
-// vectors, which is what one broadcast feeds in the micro-kernel; the last group of an odd number of vectors has one.
+// The Winograd convolution: divides tiles and output channels among the threads and runs the three steps (winograd_input-inl.h,
+// winograd_products-inl.h, winograd_output-inl.h). Google Highway compiles this file and those once per instruction set. A
+// vector holds L neighbouring channels of one pixel; L divides the layout's block. Output channels form groups of two vectors,
+// because the micro-kernel multiplies each broadcast value by two vectors. With an odd number of vectors the last group has
+// one.
 // Tests: tests/kernels/winograd_test.cpp
 #include "kernels/cpu/detail/targets.h"
 // targets.h before any Highway header
@@ -48,7 +49,7 @@ void finish_block(const WinogradPlan& plan, const ConvArgs& args, const TileBloc
   }
 }
 
-/// Step 1 for vectors [first, last) of the channels of one tile of a block.
+/// Step 1 for one tile of a block: vectors [first, last) of its channels.
 template <int kGrid, int kBlock>
 void start_tile(const WinogradPlan& plan, const ConvArgs& args, const TileBlock& block, int64_t tile, int64_t first,
                 int64_t last, float* v) {
@@ -61,7 +62,7 @@ struct Range {
   int64_t first, last;
 };
 
-/// This thread's share of `n` things.
+/// This thread's share of `n` items.
 inline Range share_of(int64_t n) {
   const int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
   return {n * thread / threads, n * (thread + 1) / threads};
@@ -70,14 +71,14 @@ inline Range share_of(int64_t n) {
 /// Step 1 for one block, by all threads: each transforms a share of its tiles' vectors.
 template <int kGrid, int kBlock>
 void start_block_together(const WinogradPlan& plan, const ConvArgs& args, const TileBlock& block, int64_t vectors, float* v) {
-#pragma omp barrier  // nobody still reads V of the block before
+#pragma omp barrier  // every thread has finished reading V of the previous block
   const Range here = share_of(block.tiles * vectors);
   for (int64_t i = here.first; i < here.last;) {
     const int64_t tile = i / vectors, from = i % vectors, to = std::min(vectors, from + here.last - i);
     start_tile<kGrid, kBlock>(plan, args, block, tile, from, to, v);
     i += to - from;
   }
-#pragma omp barrier  // V is whole before anybody multiplies by it
+#pragma omp barrier  // V is complete before any thread multiplies by it
 }
 
 /// The scratch of one thread. The part that all threads share comes first.

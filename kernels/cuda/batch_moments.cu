@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// See batch_moments.h. A thread centres blocks of 8 rows in registers and merges them in double; threads are merged by a fixed
-// tree, slots (device/tiles.h) in order by finish_moments_kernel. Counts follow from the geometry and are never stored.
+// See batch_moments.h. A thread subtracts the mean of blocks of 8 rows in registers and merges the blocks in double. Threads
+// are merged in a fixed tree. finish_moments_kernel merges the slots (device/tiles.h) in order. Counts follow from the shapes
+// and are not stored.
 #include <algorithm>
 #include <string>
 
@@ -12,8 +13,8 @@
 namespace elek::kernels::cuda {
 namespace {
 
-constexpr int kVec = 4;        // channels a thread
-constexpr int kBlockRows = 8;  // rows centred together
+constexpr int kVec = 4;        // channels per thread
+constexpr int kBlockRows = 8;  // rows that share one mean
 constexpr int kMomentTile = 32 * kVec;
 
 /// Count, mean and sum of squared differences from the mean.
@@ -21,7 +22,7 @@ struct Moment {
   double count, mean, m2;
 };
 
-/// Chan, Golub & LeVeque 1983. An empty side changes nothing.
+/// Chan, Golub & LeVeque 1983. If one side is empty, returns the other.
 __device__ inline Moment merge(const Moment& a, const Moment& b) {
   if (b.count == 0) return a;
   if (a.count == 0) return b;
@@ -29,7 +30,8 @@ __device__ inline Moment merge(const Moment& a, const Moment& b) {
   return {count, a.mean + delta * weight, a.m2 + b.m2 + delta * delta * (a.count * weight)};
 }
 
-/// Moments of `rows` <= kBlockRows values. Differences from the first value come first, so that a constant has m2 = 0 exactly.
+/// Moments of `rows` <= kBlockRows values. The mean is computed from differences to the first value, so a constant has m2 = 0
+/// exactly.
 __device__ inline Moment block_moment(const float (&x)[kBlockRows], int rows) {
   const float first = x[0];
   float sum = 0.0F;
@@ -43,7 +45,7 @@ __device__ inline Moment block_moment(const float (&x)[kBlockRows], int rows) {
     rest += d;
     squares = fmaf(d, d, squares);
   }
-  const double n = rows, left = static_cast<double>(rest) / n;  // what rounding the mean to f32 left over
+  const double n = rows, left = static_cast<double>(rest) / n;  // the error of the mean, which was rounded to f32
   const double m2 = static_cast<double>(squares) - left * left * n;
   return {n, static_cast<double>(mean) + left, m2 < 0 ? 0.0 : m2};
 }
@@ -80,7 +82,8 @@ __device__ inline void thread_moments(const MomentArgs& args, const TileThread& 
   }
 }
 
-/// Block (slot, tile of channels); thread = kLoad channels, every `rows`-th pixel. No thread leaves before the barrier.
+/// A block processes one slot and one tile of channels; a thread kLoad channels of every `rows`-th pixel. No thread returns
+/// before the barrier.
 template <typename T, int kLoad>
 __global__ void __launch_bounds__(kBlockThreads) batch_moments_kernel(MomentArgs args) {
   ELEK_SHARED(Moment, shared, (kBlockThreads / 32) * kMomentTile);
@@ -116,7 +119,8 @@ __global__ void __launch_bounds__(kBlockThreads) batch_moments_kernel(MomentArgs
 
 constexpr int kFinishChannels = 8, kFinishSegments = kBlockThreads / kFinishChannels;
 
-/// Block = 8 channels x 32 segments of slots, each merged in order, then the segments in order by one thread a channel.
+/// A block processes 8 channels. 32 threads per channel each merge a segment of the slots in order; then one thread per channel
+/// merges the segments in order.
 __global__ void __launch_bounds__(kBlockThreads)
     finish_moments_kernel(const double* __restrict__ partial, Slots slots, int64_t channels, MomentArrays out) {
   ELEK_SHARED(Moment, shared, kBlockThreads);
@@ -150,7 +154,7 @@ void launch_pass(MomentArgs args, cudaStream_t stream) {
   check_launch("batch_moments_kernel");
 }
 
-/// One thread owns one channel.
+/// One thread per channel.
 __global__ void __launch_bounds__(kBlockThreads) normalisation_kernel(Normalisation n) {
   const int64_t c = static_cast<int64_t>(blockIdx.x) * kBlockThreads + threadIdx.x;
   if (c >= n.channels) return;  // no barrier below

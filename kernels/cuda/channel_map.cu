@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// See channel_map.h. Block.x = one image row of y; one thread an element: option-A networks are small.
+// See channel_map.h. blockIdx.x is one image row of y; one thread per element. That is fast enough, because networks with
+// option-A shortcuts are small.
 #include <string>
 
 #include "kernels/cuda/channel_map.h"

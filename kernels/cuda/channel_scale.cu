@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// See channel_scale.h. Block.x = one image row of y; one thread an element. Neighbouring threads read neighbouring channels of
-// x, s and y, so every access is whole; s stays in the cache.
+// See channel_scale.h. blockIdx.x is one image row of y; one thread per element. Neighbouring threads access neighbouring
+// channels of x, s and y, so accesses are coalesced; s stays in the cache.
 #include <string>
 
 #include "kernels/cuda/channel_scale.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// ChannelTotals: where the sums of one watched value add up on the device, in double and int64. A plain view of a raw block
-// that somebody else owns (the session's statistics slab). The layout is the same on host and device: build the initial block
-// on the host (reset_host), upload it, and after the run download it and lay_out() the copy to read it. Definitions as
-// docs/statistics.md has them. Tests: tests/gpu/kernels/epilogue_test.cpp
+// ChannelTotals: the arrays on the device in which the sums of one watched value are added up, in double and int64. It is a
+// view of memory that it does not own (the session's statistics slab). The layout is the same on host and device. Write the
+// initial block on the host (reset_host) and upload it. After the run, download it and call lay_out() on the copy to read it.
+// Definitions: docs/statistics.md. Tests: tests/gpu/kernels/epilogue_test.cpp
 #pragma once
 
 #include <cstddef>
@@ -18,11 +18,12 @@ struct ChannelTotals {
   uint32_t sets = 0;  // Sums, combined
   float threshold = 0.0F;
 
-  /// Bytes of the block: every array rounded up to 128 bytes. The block is to be aligned to 8 at least.
+  /// Bytes of the block; each array is rounded up to 128 bytes. The block must be aligned to at least 8.
   [[nodiscard]] static size_t bytes(int64_t channels, uint32_t sets);
-  /// Points the arrays into `block` (host or device memory; not touched). ContractError: channels < 1, null block.
+  /// Returns arrays inside `block` (host or device memory; nothing is read or written). ContractError: channels < 1, null
+  /// block.
   [[nodiscard]] static ChannelTotals lay_out(void* block, int64_t channels, uint32_t sets, float threshold);
-  /// Writes the state "nothing seen" (zeros, maxima -infinity); only for a block in host memory.
+  /// Sets sums and counts to 0 and maxima to -infinity. Only for a block in host memory.
   void reset_host() const;
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// See epilogue.h. epilogue_kernel leaves partial sums per slot (device/tiles.h) and fold_sums_kernel adds them to the totals.
-// Partial sums are all doubles, [slot][array][channel]; counts are whole numbers far below 2^53, so they are exact too.
+// See epilogue.h. epilogue_kernel writes partial sums per slot (device/tiles.h); fold_sums_kernel adds them to the totals. All
+// partial sums are doubles, [slot][array][channel]. Counts are integers far below 2^53, so they are exact too.
 #include <algorithm>
 #include <string>
 
@@ -16,8 +16,8 @@ namespace {
 enum SumMode : int { kNoSums = 0, kActivitySums = 4, kEverySum = 8 };  // the value is the number of arrays
 enum Array : int { kNonfinite, kSum, kSumSq, kActive, kZSum, kZSumSq, kAbsSum, kMax };
 
-constexpr int kChain = 8;          // f32 terms between two flushes to double: the bound in epilogue.h
-constexpr float kLarge = 0x1p40F;  // above it (or NaN), a value goes to double at once: its square might overflow
+constexpr int kChain = 8;          // f32 terms per chain: gives the error bound of epilogue.h
+constexpr float kLarge = 0x1p40F;  // larger values and NaN are added in double directly: a square might overflow
 
 __device__ inline bool is_finite(float v) { return fabsf(v) <= kLargestF32; }
 
@@ -32,8 +32,8 @@ struct EpilogueArgs {
   int64_t channels;
   Slots slots;
   int lanes;
-  float lowest;           // below it, 0 is stored: 0 for ReLU, -infinity for none
-  Activation activation;  // where it is neither
+  float lowest;           // below it, 0 is stored: 0 for ReLU, -infinity for no activation
+  Activation activation;  // any other activation
   float threshold;
 };
 
@@ -58,13 +58,13 @@ struct ThreadSums {
       for (int a = 0; a < kMode; ++a) totals[a][i] = 0.0;
     }
   }
-  /// y as stored, z before the residual.
+  /// y: as stored; z: before the residual.
   __device__ void add(int i, float y, float z, float threshold) {
     if (fabsf(y) <= kLarge) {
       sum[i] += y;
       sum_sq[i] = fmaf(y, y, sum_sq[i]);
       if constexpr (kMode == kEverySum) abs_sum[i] += fabsf(y);
-    } else {  // rare: NaN, infinity, or a square that f32 may not hold
+    } else {  // rare: NaN, infinity, or a square that may overflow f32
       const auto wide = static_cast<double>(y);
       totals[kSum][i] += wide;
       totals[kSumSq][i] += wide * wide;
@@ -110,7 +110,7 @@ struct ThreadSums {
 
 __device__ inline float clip(float v, float low, float high) { return v < low ? low : v > high ? high : v; }
 
-/// Comparisons instead of fminf and fmaxf keep NaN. The branches are the same for all threads.
+/// Uses comparisons, not fminf and fmaxf, so that NaN stays NaN. All threads take the same branches.
 __device__ inline float activate(const Activation& activation, float v) {
   switch (activation.kind) {
     case Activation::Kind::kNone:
@@ -129,7 +129,7 @@ __device__ inline float activate(const Activation& activation, float v) {
   return v;
 }
 
-/// One pixel of one thread: y from z, stored; lanes at and beyond `valid` become zero padding.
+/// One pixel of one thread: computes y from z and stores it. Lanes from `valid` on are padding and become zero.
 template <int kVec, bool kStore, typename Z, typename Y>
 __device__ inline void one_pixel(const EpilogueArgs& args, int64_t at, int valid, const float (&scale)[kVec],
                                  const float (&shift)[kVec], float (&z)[kVec], float (&y)[kVec]) {
@@ -150,14 +150,14 @@ __device__ inline void one_pixel(const EpilogueArgs& args, int64_t at, int valid
       float v = z[i] + residual[i];
       if (args.activation.kind != Activation::Kind::kNone) v = activate(args.activation, v);
       out[i] = from_float<Y>(v < args.lowest || i >= valid ? 0.0F : v);  // not fmaxf: NaN stays NaN
-      y[i] = to_float(out[i]);                                           // what the next layer reads
+      y[i] = to_float(out[i]);                                           // the value that the next layer reads
     }
     store_vector<kVec>(static_cast<Y*>(args.y) + at, out);
   }
 }
 
-/// Block (slot, tile of channels); thread = kVec channels, every `rows`-th pixel of the slot. No thread leaves before the
-/// barrier in reduce_tile: those beyond the pitch have no pixels.
+/// A block processes one slot and one tile of channels; a thread kVec channels of every `rows`-th pixel of the slot. No thread
+/// returns before the barrier in reduce_tile: threads beyond the pitch process no pixels.
 template <typename Z, typename Y, int kVec, int kMode, bool kStore>
 __global__ void __launch_bounds__(kBlockThreads) epilogue_kernel(EpilogueArgs args) {
   const TileThread at = tile_thread<kVec>(args.lanes, blockIdx.y);
@@ -176,7 +176,7 @@ __global__ void __launch_bounds__(kBlockThreads) epilogue_kernel(EpilogueArgs ar
   const int64_t first = at.channel < args.pitch ? rows.begin + at.row : rows.end;
 #pragma unroll 2
   for (int64_t r = first; r < rows.end; r += at.rows) {
-    one_pixel<kVec, kStore, Z, Y>(args, r * args.pitch + at.channel, valid, scale, shift, z, y);  // 64-bit: may pass 2^31
+    one_pixel<kVec, kStore, Z, Y>(args, r * args.pitch + at.channel, valid, scale, shift, z, y);  // 64-bit: may exceed 2^31
     if constexpr (kMode != kNoSums) {
 #pragma unroll
       for (int i = 0; i < kVec; ++i) sums.add(i, y[i], z[i], args.threshold);
@@ -199,12 +199,12 @@ __global__ void __launch_bounds__(kBlockThreads) epilogue_kernel(EpilogueArgs ar
 
 struct FoldArgs {
   const double* partial;
-  SumArrays totals;  // null = not wanted
+  SumArrays totals;  // a null array is not wanted
   int64_t channels;
   int64_t groups;
   int64_t splits;
-  int64_t positions;  // pixels of a group
-  int per_sample;     // groups are samples
+  int64_t positions;  // pixels per group
+  int per_sample;     // nonzero: each group is a sample
 };
 
 constexpr int kFoldChannels = 8, kFoldSegments = kBlockThreads / kFoldChannels;
@@ -214,7 +214,7 @@ struct FoldSums {
   double fired, mean_peak, mean_sum, mean_sum_sq;
 };
 
-/// Adds groups [begin, end) of one channel in order. With per-sample sums a group is a sample.
+/// Adds groups [begin, end) of one channel, in order. With kPerSample a group is a sample.
 template <int kMode>
 __device__ inline FoldSums fold_groups(const FoldArgs& args, int64_t channel, int64_t begin, int64_t end) {
   FoldSums f{};
@@ -250,14 +250,14 @@ __device__ inline FoldSums fold_groups(const FoldArgs& args, int64_t channel, in
 }
 
 template <typename T>
-__device__ inline void combine_to(Combine how, T* total, int64_t channel, double value) {  // an int64's value is a whole number
+__device__ inline void combine_to(Combine how, T* total, int64_t channel, double value) {  // if T is int64, value is an integer
   if (total != nullptr) total[channel] = combined(how, total[channel], static_cast<T>(value));
 }
 
 constexpr int kFoldArrays = kEverySum + 4, kFired = kEverySum, kMeanPeak = kFired + 1, kMeanSum = kFired + 2,
               kMeanSumSq = kFired + 3;
 
-// Arrays are numbered as the table of core/sums.h lists them, behind the count of what is not finite.
+// Array 0 counts values that are not finite; the others are numbered in the order of the table of sums.
 static_assert(kSum == 1 + sum_index("sum") && kSumSq == 1 + sum_index("sum_sq") && kActive == 1 + sum_index("active") &&
               kZSum == 1 + sum_index("z_sum") && kZSumSq == 1 + sum_index("z_sum_sq") && kAbsSum == 1 + sum_index("abs_sum") &&
               kMax == 1 + sum_index("max") && kFired == 1 + sum_index("fired") && kMeanPeak == 1 + sum_index("mean_peak") &&
@@ -272,14 +272,14 @@ __device__ inline void add_array(const SumArrays& t, int array, int64_t c, doubl
 #undef ELEK_ADD
 }
 
-/// Block = 8 channels x 32 segments of groups (of splits, where there is one group); a thread adds its segment in order, then
-/// one thread an array and channel adds the segments in order. Threads without a channel still reach the barrier.
+/// A block processes 8 channels. 32 threads per channel each add a segment of the groups in order (without kPerSample, of the
+/// splits). Then one thread per array and channel adds the segments in order. Threads without a channel also reach the barrier.
 template <int kMode>
 __global__ void __launch_bounds__(kBlockThreads) fold_sums_kernel(FoldArgs args) {
   ELEK_SHARED(double, shared, kFoldArrays* kBlockThreads);
   const int tid = static_cast<int>(threadIdx.x), lane = tid % kFoldChannels, segment = tid / kFoldChannels;
   const int64_t channel = static_cast<int64_t>(blockIdx.x) * kFoldChannels + lane;
-  if (args.per_sample == 0) {  // every slot may be a group of its own: more threads at work
+  if (args.per_sample == 0) {  // each slot becomes a group, so that more threads work
     args.groups = args.splits;
     args.splits = 1;
   }
@@ -295,7 +295,7 @@ __global__ void __launch_bounds__(kBlockThreads) fold_sums_kernel(FoldArgs args)
     shared[kMeanSumSq * kBlockThreads + tid] = f.mean_sum_sq;
   }
   __syncthreads();
-  const int array = segment;  // 32 segments' threads >= kFoldArrays
+  const int array = segment;  // 32 segments are enough: kFoldArrays is not larger
   if (array >= kFoldArrays || channel >= args.channels || (array >= kMode && array < kEverySum)) return;
   const bool maximum = array == kMax || array == kMeanPeak;
   double total = shared[array * kBlockThreads + lane];
@@ -309,7 +309,7 @@ static_assert(kFoldArrays <= kFoldSegments);
 
 int64_t array_count(uint32_t sets) { return (sets & (kMoments | kAbsolute | kRange)) != 0 ? kEverySum : kActivitySums; }
 
-/// What one call sums, settled before anything is enqueued.
+/// The sums that one call takes, checked before anything is enqueued.
 struct SumJob {
   SumArrays totals;
   uint32_t sets = 0;
@@ -349,7 +349,8 @@ void launch_pass(EpilogueArgs args, int64_t blocks, cudaStream_t stream) {
   check_launch("epilogue_kernel");
 }
 
-/// Vectors of 16 bytes of y; with every sum 8 bytes of a 16-bit type, so that 8 channels' sums need not fit into registers.
+/// Uses vectors of 16 bytes of y. With all sums it uses 4 channels, because the sums of 8 channels (16-bit types) would not fit
+/// in registers.
 template <typename Z, typename Y, int kMode, bool kStore>
 void launch_vectors(const EpilogueArgs& args, int64_t blocks, cudaStream_t stream) {
   constexpr int kVec = kMode == kEverySum ? 4 : kFullVector<Y>;

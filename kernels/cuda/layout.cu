@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// See layout.h. One thread writes one element; none of these is in the inner pass.
+// See layout.h. One thread writes one element. These kernels do not run for each layer, so their speed matters little.
 #include <algorithm>
 #include <string>
 
@@ -21,7 +21,7 @@ __global__ void __launch_bounds__(kBlockThreads)
   const T out = from_float<T>(value);
   static_cast<T*>(w.krsc)[index] = out;
   if (overflows != nullptr && fabsf(value) <= kLargestF32 && !(fabsf(to_float(out)) <= kLargestF32)) {
-    atomicAdd(reinterpret_cast<unsigned long long*>(overflows), 1ULL);  // an integer: the order does not matter
+    atomicAdd(reinterpret_cast<unsigned long long*>(overflows), 1ULL);  // integers: the result does not depend on the order
   }
 }
 
@@ -32,7 +32,7 @@ struct NchwArgs {
 
 template <typename T>
 __global__ void __launch_bounds__(kBlockThreads) to_nchw_kernel(NchwArgs args, float* __restrict__ out) {
-  const int64_t index = static_cast<int64_t>(blockIdx.x) * kBlockThreads + threadIdx.x;  // in NHWC without padding
+  const int64_t index = static_cast<int64_t>(blockIdx.x) * kBlockThreads + threadIdx.x;  // index in NHWC without padding
   if (index >= args.elements) return;                                                    // no barrier below
   const int64_t row = index / args.channels, c = index % args.channels;
   const int64_t n = row / args.positions, p = row % args.positions;
@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(kBlockThreads) to_nchw_kernel(NchwArgs args, f
 
 template <typename T>
 __global__ void __launch_bounds__(kBlockThreads) from_nchw_kernel(NchwArgs args, const float* __restrict__ nchw) {
-  const int64_t index = static_cast<int64_t>(blockIdx.x) * kBlockThreads + threadIdx.x;  // in NHWC with padding
+  const int64_t index = static_cast<int64_t>(blockIdx.x) * kBlockThreads + threadIdx.x;  // index in NHWC with padding
   if (index >= args.elements) return;                                                    // no barrier below
   const int64_t row = index / args.pitch, c = index % args.pitch;
   const int64_t n = row / args.positions, p = row % args.positions;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// See pool.h. Windows overlap in L1/L2: x is read from DRAM about once.
+// See pool.h. Overlapping parts of windows are read from the L1 or L2 cache, so x is read from DRAM about once.
 #include <algorithm>
 #include <string>
 
@@ -20,11 +20,12 @@ struct PoolArgs {
   void* y;
   int64_t x_pitch, y_pitch;
   int32_t channels, x_height, x_width;
-  unsigned y_height, y_width, vectors;  // vectors a pixel of y
+  unsigned y_height, y_width, vectors;  // vectors: number per pixel of y
   int32_t kernel, stride, padding;
 };
 
-/// Block.x = one image row of y; thread = kVec channels of one of its pixels. 32-bit inside the image, 64-bit across samples.
+/// blockIdx.x is one image row of y; a thread computes kVec channels of one pixel. Indices are 32-bit inside an image, 64-bit
+/// across samples.
 template <typename T, int kVec, int kKind>
 __global__ void __launch_bounds__(kBlockThreads) pool_kernel(PoolArgs args) {
   const unsigned n = blockIdx.x / args.y_height, p = blockIdx.x % args.y_height;
@@ -36,7 +37,7 @@ __global__ void __launch_bounds__(kBlockThreads) pool_kernel(PoolArgs args) {
 #pragma unroll
   for (int k = 0; k < kVec; ++k) value[k] = kKind == kMaximum ? -kInfinity : 0.0F;
   const int top = static_cast<int>(p) * args.stride - args.padding, left = static_cast<int>(q) * args.stride - args.padding;
-  for (int r = 0; r < args.kernel && c < args.channels; ++r) {  // x may have no lanes beyond its channels
+  for (int r = 0; r < args.kernel && c < args.channels; ++r) {  // x may have no lanes after its channels
     const int h = top + r;
     if (h < 0 || h >= args.x_height) continue;
     for (int s = 0; s < args.kernel; ++s) {
@@ -116,8 +117,8 @@ struct MeanArgs {
   int lanes;
 };
 
-/// Block (sample, tile of channels of x and y, whichever has more); thread = kVec channels, every `rows`-th pixel. No thread
-/// leaves before the barrier in reduce_tile.
+/// A block processes one sample and one tile of channels (of x or y, whichever has more); a thread kVec channels of every
+/// `rows`-th pixel. No thread returns before the barrier in reduce_tile.
 template <typename X, typename Y, int kVec>
 __global__ void __launch_bounds__(kBlockThreads) global_avg_pool_kernel(MeanArgs args) {
   ELEK_SHARED(double, shared, kReduceDoubles<1>);

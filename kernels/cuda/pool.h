@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pooling on the GPU, NHWC. One thread owns kVec channels of one output pixel; global average pooling gives a block a tile of
-// channels of one sample. With totals, launch_observe follows: a second read of the (4 times smaller, L2-warm) output.
+// Pooling on the GPU, NHWC. One thread computes kVec channels of one output pixel. In global average pooling, a block computes
+// a tile of channels of one sample. With totals, launch_observe reads the output again; it is 4 times smaller than the input
+// and still in the L2 cache.
 // Tests: tests/gpu/kernels/pool_test.cpp
 #pragma once
 
@@ -10,26 +11,26 @@
 
 namespace elek::kernels::cuda {
 
-/// The optional sums of y: totals null = none; workspace as epilogue_workspace_bytes(y.samples, y.shape, totals->sets).
+/// The optional sums of y; totals null = none. The workspace has epilogue_workspace_bytes(y.samples, y.shape, totals->sets).
 struct PoolSums {
   const ChannelTotals* totals = nullptr;
   void* workspace = nullptr;
   size_t workspace_bytes = 0;
 };
 
-/// y = maximum over the window, padding = -infinity; a NaN in the window wins (as PyTorch).
-/// Shapes    x, y: same type, samples and channels (pitches may differ) · Launches 1, or 3 with totals (kMoments left alone)
-/// Errors    ContractError: y's extent does not follow from x's and the window; padding * 2 > kernel; null data
+/// y = maximum over the window, padding = -infinity; a NaN in the window wins (as in PyTorch).
+/// Shapes    x, y: same type, samples and channels (pitches may differ) · Launches 1, or 3 with totals (kMoments unchanged)
+/// Errors    ContractError: y's size does not follow from x's size and the window; padding * 2 > kernel; null data
 void launch_max_pool(const CudaActivation& x, const CudaActivation& y, const PoolWindow& window, const PoolSums& sums,
                      cudaStream_t stream);
 
-/// y = sum over the window / kernel^2, rounded once: the divisor counts padding (torchvision's default). f32 sums in window
-/// order, rows first; exact on small integers.
+/// y = sum over the window / kernel^2, rounded once: padding counts in the divisor (PyTorch's default). f32 sums in window
+/// order, rows first; exact for small integers.
 void launch_avg_pool(const CudaActivation& x, const CudaActivation& y, const PoolWindow& window, const PoolSums& sums,
                      cudaStream_t stream);
 
-/// y[n,c] = mean over all positions: chains of 8 f32 terms, then double in a fixed order, rounded once to y's type. y is
-/// N x C x 1 x 1 of x's type or f32.
+/// y[n,c] = mean over all positions: chains of 8 f32 terms, then double in a fixed order, rounded once to y's type. y is N x C
+/// x 1 x 1, of x's type or f32.
 void launch_global_avg_pool(const CudaActivation& x, const CudaActivation& y, const PoolSums& sums, cudaStream_t stream);
 
 }  // namespace elek::kernels::cuda

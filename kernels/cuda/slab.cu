@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// See slab.h. Block (entry, 256 channels); one thread owns one channel of one entry: no atomics.
+// See slab.h. A block processes 256 channels of one entry, one thread per channel, so no atomics are needed.
 #include <string>
 
 #include "kernels/cuda/device/tiles.h"

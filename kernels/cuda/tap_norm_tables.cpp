@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The host's part of tap_norms.h, plain integers.
+// The host part of tap_norms.h: plain integers.
 #include "core/error.h"
 #include "kernels/cuda/tap_norms.h"
 
 namespace elek::kernels::cuda {
 namespace {
 
-/// The coordinates of each class, class by class: where each class begins in `members`, and the members.
+/// Sorts coordinates by class. begins: where each class begins in `members`; members: the coordinates.
 void sort_by_class(const std::vector<int32_t>& class_of, size_t classes, std::vector<int32_t>& begins,
                    std::vector<int32_t>& members) {
   for (size_t wanted = 0; wanted < classes; ++wanted) {

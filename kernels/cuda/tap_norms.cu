@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// See tap_norms.h. A block owns one (row class, column class) pair, one of `splits` shares of its pixels over all samples, and
-// a tile of channels; border pairs have few pixels, the inner pair nearly all. Partial sums [pair][split][channel] are added to
-// the accumulators in order by a second kernel.
+// See tap_norms.h. A block processes one (row class, column class) pair, one of `splits` shares of its pixels over all samples,
+// and one tile of channels. The inner pair has nearly all pixels, border pairs have few. A second kernel adds the partial sums
+// [pair][split][channel] to the accumulators, in order.
 #include <algorithm>
 #include <string>
 
@@ -13,8 +13,8 @@
 namespace elek::kernels::cuda {
 namespace {
 
-constexpr int kChain = 8;          // f32 squares between two flushes to double: the bound in tap_norms.h
-constexpr float kLarge = 0x1p40F;  // above it (or NaN), a square goes to double at once
+constexpr int kChain = 8;          // f32 squares per chain: gives the error bound of tap_norms.h
+constexpr float kLarge = 0x1p40F;  // larger values and NaN are squared in double
 
 struct TapArgs {
   const void* x;
@@ -25,7 +25,7 @@ struct TapArgs {
   int lanes;
 };
 
-/// One pair's pixels: sample by sample, row by row of the class, column by column.
+/// The pixels of one pair, ordered by sample, row of the row class, column of the column class.
 struct PairPixels {
   const int32_t* rows;
   const int32_t* columns;
@@ -42,7 +42,7 @@ __device__ inline PairPixels pair_pixels(const TapArgs& args, int pair) {
           static_cast<unsigned>(column_begins[column_class + 1] - column_begins[column_class])};
 }
 
-/// Block (pair * splits + split, tile of channels). No thread leaves before the barrier in reduce_tile.
+/// blockIdx.x = pair * splits + split, blockIdx.y = tile of channels. No thread returns before the barrier in reduce_tile.
 template <typename T, int kVec>
 __global__ void __launch_bounds__(kBlockThreads) tap_norms_kernel(TapArgs args) {
   ELEK_SHARED(double, shared, kReduceDoubles<1>);
@@ -87,7 +87,7 @@ __global__ void __launch_bounds__(kBlockThreads) tap_norms_kernel(TapArgs args) 
   });
 }
 
-/// One thread owns one accumulator: adds the splits in order.
+/// One thread per accumulator; adds the splits in order.
 __global__ void __launch_bounds__(kBlockThreads)
     add_tap_norms_kernel(const double* __restrict__ partial, int splits, int64_t channels, double* __restrict__ accumulators) {
   const int64_t c = static_cast<int64_t>(blockIdx.x) * kBlockThreads + threadIdx.x, pair = blockIdx.y;
@@ -98,7 +98,8 @@ __global__ void __launch_bounds__(kBlockThreads)
   accumulators[pair * channels + c] += sum;
 }
 
-/// Shares of each pair: kMostBlocks blocks of 64 channels at the inner pair, no share shorter than kSlotRows.
+/// Shares per pair. A quarter of kMostBlocks blocks (of 64 channels) per pair; no share of the inner pair is shorter than
+/// kSlotRows.
 int64_t split_count(const TapNormPlan& plan, int64_t samples) {
   const int64_t wanted = std::max<int64_t>(1, kMostBlocks / 4 / ceil_div(plan.input.channels, kMostTile));
   return std::min(wanted, ceil_div(samples * plan.input.positions(), kSlotRows));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Activation functions on vectors of f32, as elek/activation.h defines them. Compiled once a Highway target, hence the toggled
-// guard. Comparisons instead of Min and Max keep NaN.
+// Activation functions on vectors of f32, as defined in elek/activation.h. They use comparisons, not Min and Max, so that NaN
+// stays NaN. Compiled once per Highway target, hence the toggled guard.
 // Tests: tests/kernels/epilogue_test.cpp
 #if defined(ELEK_KERNELS_CPU_DETAIL_ACTIVATION_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ELEK_KERNELS_CPU_DETAIL_ACTIVATION_INL_H_
@@ -28,7 +28,7 @@ HWY_INLINE hn::Vec<D> clip(hn::Vec<D> v, hn::Vec<D> low, hn::Vec<D> high, D /*d*
   return hn::IfThenElse(hn::Lt(v, low), low, hn::IfThenElse(hn::Gt(v, high), high, v));
 }
 
-/// exp of -|v| only, which neither overflows nor leaves the range of Highway's Exp.
+/// Computes exp(-|v|) only, which cannot overflow and stays in the range of Highway's Exp.
 template <class D>
 HWY_INLINE hn::Vec<D> sigmoid(D d, hn::Vec<D> v) {
   using V = hn::Vec<D>;

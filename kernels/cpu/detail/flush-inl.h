@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From f32 partial sums in registers to double totals: the one place where the kernels that sum do it.
-// Compiled once per Highway target, hence the toggled guard. Tests: through epilogue, tap_norms, winograd and gemm_conv.
+// Adds f32 partial sums in registers to double totals. All kernels that sum use this function.
+// Compiled once per Highway target, hence the toggled guard. Tests: those of epilogue, tap_norms, winograd and gemm_conv.
 #if defined(ELEK_KERNELS_CPU_DETAIL_FLUSH_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ELEK_KERNELS_CPU_DETAIL_FLUSH_INL_H_
 #undef ELEK_KERNELS_CPU_DETAIL_FLUSH_INL_H_
@@ -14,13 +14,13 @@ HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// total[0 … Lanes(d)) += partial, in T: double for f32 sums, int64 for i32 counts.
+/// total[0 … Lanes(d)) += partial. T is double for f32 sums and int64 for i32 counts.
 template <class T, class D>
 HWY_INLINE void add_to([[maybe_unused]] D d, hn::Vec<D> partial, T* HWY_RESTRICT total) {
   if constexpr (hn::MaxLanes(D()) == 1) {
     *total += static_cast<T>(hn::GetLane(partial));
   } else {
-#if HWY_TARGET != HWY_SCALAR  // which has no halves
+#if HWY_TARGET != HWY_SCALAR  // its vectors have no halves
     const hn::Half<D> half;
     const hn::Rebind<T, decltype(half)> wide;
     const size_t n = hn::Lanes(half);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// For gemm_conv.cpp and gemm_conv_simd.cpp only: how the pixels of a sample are divided into panels.
+// Only for gemm_conv.cpp and gemm_conv_simd.cpp: how the pixels of a sample are divided into panels.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,10 @@
 
 namespace elek::kernels::cpu::detail {
 
-/// Panels of a block, at most.
+/// Largest number of panels in a block.
 inline constexpr int64_t kMaxBlockPanels = 128;
 
-/// Pixels [first, last) of panel `panel` of a sample: balanced, so that 49 pixels go as 12 + 12 + 12 + 13.
+/// Pixels [first, last) of panel `panel` of a sample: balanced, so 49 pixels are divided into 12 + 12 + 12 + 13.
 struct PixelRange {
   int64_t first, last;
 };

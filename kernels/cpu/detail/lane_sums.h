@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// LaneSums: the sums of one piece (at most 16 lanes), kept on the stack in double, between the f32 chains of the inner loop and
-// the arrays of a thread. Plain code without vectors: what runs once per piece, and the rare block that is redone in double.
+// LaneSums: the sums of one piece (at most 16 lanes), in double, on the stack. The inner loop adds its f32 chains to them; they
+// are then added to the arrays of a thread. Plain code without vectors, because it runs once per piece, or for the rare block
+// that is summed again in double.
 // Tests: tests/kernels/epilogue_test.cpp
 #pragma once
 
@@ -28,8 +29,8 @@ struct alignas(64) LaneSums {
   }
 };
 
-/// Redoes lanes [lane, lane + lanes) of a block in double: called when the f32 block sums are not finite, because a value is
-/// not, or because a square overflowed f32. y and z point at row 0 of lane `lane`; z null = no z.
+/// Sums lanes [lane, lane + lanes) of a block again, in double. Called if the f32 sums are not finite: a value is not finite,
+/// or a square overflowed. y and z point to row 0 of lane `lane`; z null = no z.
 template <typename T>
 void redo_block(const T* y, int64_t y_stride, const float* z, int64_t z_stride, int64_t rows, float threshold, int lane,
                 int lanes, LaneSums& out) noexcept {
@@ -51,12 +52,13 @@ void redo_block(const T* y, int64_t y_stride, const float* z, int64_t z_stride, 
   }
 }
 
-/// Adds the sums of a piece to a thread's arrays. With kPerSample the piece must be the whole task: `positions` of one sample.
+/// Adds the sums of a piece to a thread's arrays. With kPerSample the piece must be a whole task: all `positions` of one
+/// sample.
 inline void fold(const LaneSums& lanes, const Piece& piece, int64_t positions, const SumArrays& to) noexcept {
   LaneSums joined;
   const LaneSums* from = &lanes;
   int valid = piece.valid;
-  if (piece.one_channel) {  // all lanes are of one channel: add them in order
+  if (piece.one_channel) {  // all lanes belong to one channel: add them in order
     for (int l = 0; l < kLanes; ++l) {
       joined.sum[0] += lanes.sum[l];
       joined.sum_sq[0] += lanes.sum_sq[l];

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a kernel's epilogue sums of each value: a template parameter of the kernels, so that unobserved runs pay nothing.
-// Tests: through the kernels
+// Which sums a kernel's epilogue takes. It is a template parameter of the kernels, so that runs that watch nothing pay nothing.
+// Tests: those of the kernels
 #pragma once
 
 #include <cstdint>
@@ -9,10 +9,10 @@
 
 namespace elek::kernels::cpu {
 
-/// Nothing, the default set alone (kPerSample is made of its sums), or every sum of y and z.
+/// No sums; only the default set (kPerSample is computed from it); or all sums of y and z.
 enum class Observe : uint8_t { kNothing, kActivity, kAll };
 
-/// What takes these sets.
+/// The mode that takes these sets of sums.
 inline Observe observe_for(uint32_t sets) {
   return (sets & ~uint32_t{kActivity | kPerSample}) == 0 ? Observe::kActivity : Observe::kAll;
 }

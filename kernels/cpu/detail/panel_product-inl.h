@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// The micro-kernel of gemm_conv and winograd: a panel of rows (pixels of a convolution, tiles of a Winograd block) by a group
-// of two vectors of output channels, accumulated in registers. One step loads two vectors of weights and broadcasts one value
-// per row.
-// Rows lie like pixels in a blocked layout: planes of kBlock channels, the rows of a plane side by side. So every value of a
-// step is at a constant distance from one pointer. One pointer per row would need more general registers than there are, and
-// moving pointers takes the ports that multiply. Compiled once per Highway target, hence the toggled guard.
+// The micro-kernel of gemm_conv and winograd: multiplies a panel of rows (pixels of a convolution, or tiles of a Winograd
+// block) by two vectors of output channels and accumulates in registers. One step loads two vectors of weights and broadcasts
+// one value per row.
+// Rows are stored like pixels of a blocked layout: planes of kBlock channels, the rows of a plane side by side. So every value
+// of a step is at a constant distance from one pointer. One pointer per row would need more general registers than there are,
+// and the instructions that move pointers would use ports that multiply. Compiled once per Highway target, hence the toggled
+// guard.
 // Tests: tests/kernels/gemm_conv_test.cpp, tests/kernels/winograd_test.cpp
 #if defined(ELEK_KERNELS_CPU_DETAIL_PANEL_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ELEK_KERNELS_CPU_DETAIL_PANEL_PRODUCT_INL_H_
@@ -24,7 +25,7 @@ HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Rows of the micro-kernel: accumulators (2 a row) plus two weights and a broadcast must fit the registers: 32 or 16.
+// Rows of the micro-kernel. Accumulators (2 per row), two vectors of weights and one broadcast must fit in 32 or 16 registers.
 #if HWY_TARGET <= HWY_AVX3 || HWY_TARGET == HWY_NEON
 constexpr int kPanelRows = 14;
 #else
@@ -33,7 +34,7 @@ constexpr int kPanelRows = 6;
 
 constexpr int64_t kLineFloats = 16;
 
-/// body(std::integral_constant<int, n>()), n < kCount.
+/// Calls body(std::integral_constant<int, n>()); n must be less than kCount.
 template <int kCount, int kAt = 0, class Body>
 HWY_INLINE void with_constant(int64_t n, const Body& body) {
   if constexpr (kAt < kCount - 1) {
@@ -42,18 +43,18 @@ HWY_INLINE void with_constant(int64_t n, const Body& body) {
   body(std::integral_constant<int, kAt>());
 }
 
-/// What a panel multiplies: `count` planes of kBlock channels; every `blocks`-th has only `last` of them.
+/// The values of a panel: `count` planes of kBlock channels; every `blocks`-th plane has only `last` channels.
 struct Planes {
   const float* first;  // the panel's first row in plane 0
-  int64_t stride;      // floats from a plane to the next
+  int64_t stride;      // floats from one plane to the next
   int64_t count;
-  int64_t blocks;  // planes a tap
+  int64_t blocks;  // planes per tap
   int64_t last;    // channels in a tap's last plane
 };
 
-/// Where a panel's results will go, and the residuals that are added to them: one stream per vector, `rows` rows each. They are
-/// prefetched while the panel is multiplied, so that the epilogue waits neither for a residual nor for the line that it writes.
-/// That pays where the output is larger than the caches, as in a 1x1 convolution with more outputs than inputs.
+/// Where the results of a panel go, and the residuals to add: one stream per vector, `rows` rows each. They are prefetched
+/// while the panel is multiplied, so that the epilogue waits neither for a residual nor for the output's cache lines. It
+/// matters if the output is larger than the caches, as in a 1x1 convolution with more outputs than inputs.
 struct ResultLines {
   const float* streams[4];
   int count = 0;
@@ -61,8 +62,8 @@ struct ResultLines {
   int64_t rows_a_plane = 0;
 };
 
-/// What the micro-kernel reads, and what it prefetches meanwhile: the next panel, later lines of weights, and the lines of the
-/// results. A few lines per plane: all at once would arrive no earlier, and would stall the loads of x.
+/// The micro-kernel's inputs, and the data that it prefetches meanwhile: the next panel, later weights, and the results. It
+/// prefetches a few cache lines per plane. All at once they would not arrive earlier, and they would stall the loads of x.
 struct Operands {
   Planes x;
   const float* weights;  // [channels of all planes][2 vectors]
@@ -72,7 +73,7 @@ struct Operands {
   ResultLines results;
 };
 
-/// For data that is used much later, or does not fit the L1 cache.
+/// For data that is used much later, or does not fit in the L1 cache.
 HWY_INLINE void fetch_to_l2(const float* p) { __builtin_prefetch(p, 0, 2); }
 
 template <int kBlock>
@@ -82,8 +83,8 @@ HWY_INLINE void fetch_results(const ResultLines& results, int64_t plane) {
     for (int stream = 0; stream < results.count; ++stream) hwy::Prefetch(results.streams[stream] + row * kBlock);
 }
 
-/// acc[v][r] += x[r] u[v], of one channel. Meanwhile fetches the line at `ahead`.
-/// The pragmas unroll the loops over accumulators: an array that is indexed by a variable even once is kept in memory.
+/// acc[v][r] += x[r] u[v] for one channel. Meanwhile prefetches the cache line at `ahead`.
+/// The loops over accumulators must be unrolled: an array that is indexed by a variable is kept in memory, not in registers.
 template <int kRows, int kVectors, int kBlock, class V>
 HWY_INLINE void add_channel(const float* HWY_RESTRICT x, const float* HWY_RESTRICT u, const float* ahead,
                             V (&acc)[kVectors][kRows]) {
@@ -114,7 +115,7 @@ HWY_INLINE void accumulate(const Operands& o, V (&acc)[kVectors][kRows]) {
     if (tail) in_tap = 0;
     for (int64_t line = 0; line < o.lines_a_plane; ++line, lines += kLineFloats) fetch_to_l2(lines);
     fetch_results<kBlock>(o.results, i);
-    // Two at a time: the instructions that count the loop also take ports that multiply.
+    // Two channels per iteration, because the instructions that count the loop also use ports that multiply.
     int64_t c = 0;
     for (; c + 2 <= channels; c += 2, u += 4 * lanes) {
       add_channel<kRows, kVectors, kBlock>(plane + c, u, next + c * kBlock, acc);

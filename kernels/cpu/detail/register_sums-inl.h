@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Per-channel sums of values that are still in registers. All summing CPU kernels use this struct. A vector lane is a channel
-// (in NCHW, a position). A few values are added in f32 here; then the chain goes to double totals. The epilogue runs several
-// chains side by side. winograd and gemm_conv run one over at most 16 positions: |error| <= 15 * 2^-24 of the sum of absolute
-// terms (docs/statistics.md). NaN and infinity: finite() says whether there may be one. The caller then reads stored values
-// again, counts those that are not finite, and lets NaN win the maximum: the vector maximum may lose a NaN.
+// Per-channel sums of values that are still in registers. All CPU kernels that sum use this struct. A vector lane is a channel
+// (in NCHW, a position). A few values are added in f32 (a chain of additions); then the chain is added to double totals. The
+// epilogue runs several chains side by side. winograd and gemm_conv run one over at most 16 positions: |error| <= 15 * 2^-24 of
+// the sum of absolute terms (docs/statistics.md). finite() tells whether all values were finite. If not, the caller reads the
+// stored values again, counts those that are not finite, and takes a maximum in which NaN wins: the vector maximum may lose a
+// NaN.
 // Compiled once per Highway target, hence the toggled guard.
 // Tests: tests/kernels/epilogue_test.cpp, tests/kernels/winograd_test.cpp, tests/kernels/gemm_conv_test.cpp
 #if defined(ELEK_KERNELS_CPU_DETAIL_REGISTER_SUMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -28,7 +29,7 @@ HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// One chain of partial sums of one vector of channels. Members that kObserve does not use cost nothing.
+/// One chain of partial sums for one vector of channels. Members that kObserve does not use cost nothing.
 template <class D, Observe kObserve>
 struct RegisterSums {
   static constexpr Observe kTaken = kObserve;
@@ -46,7 +47,7 @@ struct RegisterSums {
         max(hn::Set(d, -std::numeric_limits<float>::infinity())),
         active(hn::Zero(DI())) {}
 
-  /// z before residual and activation, y as stored.
+  /// z: before residual and activation; y: as stored.
   HWY_INLINE void add([[maybe_unused]] D d, V z, V y, V threshold) {
     if constexpr (kObserve != Observe::kNothing) {
       const DI di;
@@ -54,7 +55,7 @@ struct RegisterSums {
       sum_sq = hn::MulAdd(y, y, sum_sq);
 #if HWY_TARGET <= HWY_AVX3  // one masked addition
       active = hn::IfThenElse(hn::RebindMask(di, hn::Gt(y, threshold)), hn::Add(active, hn::Set(di, 1)), active);
-#else  // a mask is -1 in its lanes
+#else  // a lane of the mask is -1 where it is set
       active = hn::Sub(active, hn::BitCast(di, hn::VecFromMask(d, hn::Gt(y, threshold))));
 #endif
     }
@@ -77,7 +78,7 @@ struct RegisterSums {
     active = hn::Add(active, o.active);
   }
 
-  /// Whether every value was finite, and no sum of squares left what f32 can hold.
+  /// Whether every value was finite and no sum of squares overflowed f32.
   [[nodiscard]] HWY_INLINE bool finite(D d) const {
     V squares = sum_sq;
     if constexpr (kObserve == Observe::kAll) squares = hn::Add(squares, z_sum_sq);
@@ -92,7 +93,7 @@ struct StoredPositions {
   int64_t row_pitch, pitch;  // floats
 };
 
-/// For the values of a chain that was not finite: counts those that are not, and takes the maximum, in which NaN wins.
+/// For a chain that was not finite: counts the values that are not finite, and takes the maximum, in which NaN wins.
 template <class D>
 HWY_NOINLINE void redo_nonfinite(D d, const StoredPositions& at, const SumArrays& s) {
   for (int i = 0; i < at.rows; ++i)
@@ -104,7 +105,7 @@ HWY_NOINLINE void redo_nonfinite(D d, const StoredPositions& at, const SumArrays
       }
 }
 
-/// The maxima of a finite chain.
+/// Takes the maxima of a finite chain.
 template <class D>
 HWY_INLINE void take_max(D d, hn::Vec<D> max, double* HWY_RESTRICT total) {
   HWY_ALIGN float lanes[HWY_MAX_BYTES / sizeof(float)];
@@ -112,8 +113,8 @@ HWY_INLINE void take_max(D d, hn::Vec<D> max, double* HWY_RESTRICT total) {
   for (size_t i = 0; i < hn::Lanes(d); ++i) total[i] = keep_larger(total[i], static_cast<double>(lanes[i]));
 }
 
-/// Adds a chain to a thread's arrays, which begin at the vector's channel. `at`: where its values were stored, read again only
-/// if one of them may not be finite.
+/// Adds a chain to a thread's arrays, which begin at the vector's channel. `at`: its stored values, which are read again only
+/// if the chain is not finite.
 template <class D, class Sums>
 HWY_INLINE void add_all_to(D d, const Sums& sums, const SumArrays& s, const StoredPositions& at) {
   if constexpr (Sums::kTaken != Observe::kNothing) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loads and stores vectors of f32 in every type that activations are stored in (stored_types.h). Rounding is to nearest, ties
-// to even; NaN stays NaN. Compiled once per Highway target, hence the toggled guard.
+// Loads and stores vectors of f32 in each type in which activations are stored (stored_types.h). Rounds to nearest, ties to
+// even; NaN stays NaN. Compiled once per Highway target, hence the toggled guard.
 // Tests: tests/kernels/pool_test.cpp, tests/kernels/epilogue_test.cpp
 #if defined(ELEK_KERNELS_CPU_DETAIL_STORED_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef ELEK_KERNELS_CPU_DETAIL_STORED_INL_H_
@@ -30,7 +30,7 @@ HWY_INLINE hn::Vec<D> load_stored(D d, const BFloat16* p) {
   return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(wide, hn::LoadU(narrow, &p->bits))));
 }
 
-/// v as T can hold it, still in f32: what store_rounded() stores and load_stored() gives back.
+/// v rounded to T, still as f32: the value that store_rounded() stores and load_stored() loads.
 template <class T, class D>
 HWY_INLINE hn::Vec<D> rounded_to([[maybe_unused]] D d, hn::Vec<D> v) {
   if constexpr (std::is_same_v<T, float>) {
@@ -47,7 +47,7 @@ HWY_INLINE hn::Vec<D> rounded_to([[maybe_unused]] D d, hn::Vec<D> v) {
   }
 }
 
-/// Stores what rounded_to() gave.
+/// Stores a result of rounded_to().
 template <class D>
 HWY_INLINE void store_rounded(hn::Vec<D> v, D d, float* p) {
   hn::StoreU(v, d, p);
@@ -55,7 +55,7 @@ HWY_INLINE void store_rounded(hn::Vec<D> v, D d, float* p) {
 template <class D>
 HWY_INLINE void store_rounded(hn::Vec<D> v, D, BFloat16* p) {
   const hn::RebindToUnsigned<D> du;
-  const hn::RebindToSigned<D> di;  // 16 bits in an int32: narrowing saturates none of them
+  const hn::RebindToSigned<D> di;  // 16 bits in an int32, so narrowing does not saturate
   const hn::Rebind<uint16_t, D> narrow;
   hn::StoreU(hn::DemoteTo(narrow, hn::BitCast(di, hn::ShiftRight<16>(hn::BitCast(du, v)))), narrow, &p->bits);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Include before Highway: the instruction sets that the kernels are compiled for. The program chooses one when it starts:
+// The instruction sets that the kernels are compiled for. Include it before Highway. The program chooses one when it starts:
 // AVX3 (AVX-512), AVX2, SSE4 and the scalar fallback on x86, NEON on ARM. SSSE3 and AVX3_DL cost compile time and add nothing
-// for f32. Scalable vectors (SVE, RVV) cannot be members of structs, and the kernels need that.
+// for f32. Scalable vectors (SVE, RVV) cannot be members of structs, as the kernels need.
 #pragma once
 
 #include <hwy/detect_compiler_arch.h>

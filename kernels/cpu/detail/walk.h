@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Walks an activation of any layout in memory order, as pieces of rows of at most 16 lanes, so that one inner loop serves all
-// layouts: in nChw16c, nChw8c and NHWC a row is one position and its lanes are channels; in NCHW a row is 16 positions of one
-// channel and `tail` is what is left of the plane.
-// Tests: through the kernels
+// Goes through an activation of any layout in memory order, in pieces whose rows have at most 16 lanes. So one inner loop
+// serves all layouts. In nChw16c, nChw8c and NHWC a row is one position and its lanes are channels. In NCHW a row is 16
+// positions of one channel, and `tail` counts the positions left over.
+// Tests: those of the kernels
 #pragma once
 
 #include <algorithm>
@@ -16,24 +16,24 @@ namespace elek::kernels::cpu {
 
 inline constexpr int kLanes = 16;
 
-/// A run of positions of one task, a task being one sample of one channel block (NCHW: of one channel).
+/// A run of positions of one task. A task is one channel block (NCHW: one channel) of one sample.
 struct Piece {
   int64_t sample = 0;
-  int64_t channel = 0;  // of lane 0
-  int valid = 0;        // lanes that are channels; the others are padding (may be <= 0: all padding)
+  int64_t channel = 0;  // channel of lane 0
+  int valid = 0;        // lanes that are channels; the others are padding (<= 0: all padding)
   bool one_channel = false;
   int64_t offset = 0;  // element of row 0, lane 0
   int64_t rows = 0;
   int64_t row_stride = 0;
-  int width = 0;  // lanes a row
+  int width = 0;  // lanes per row
   int tail = 0;   // elements after the last row (one_channel only)
 };
 
-/// What the layouts have in common. Tasks are numbered in memory order.
+/// The sizes of an activation, in the same form for every layout. Tasks are numbered in memory order.
 struct Geometry {
   int64_t samples, channels, positions;
-  int64_t block;       // channels a task (lanes of its rows)
-  int64_t blocks;      // tasks a sample
+  int64_t block;       // channels per task (lanes of its rows)
+  int64_t blocks;      // tasks per sample
   int64_t row_stride;  // elements between positions
   bool planes;         // NCHW with more than one position
   bool interleaved;    // NHWC: the blocks of a sample lie side by side in one row
@@ -64,18 +64,18 @@ struct Geometry {
   }
   [[nodiscard]] int64_t tasks() const noexcept { return samples * blocks; }
   [[nodiscard]] int64_t elements() const noexcept { return samples * sample_stride; }
-  /// Lanes that lie in memory for block `b` (the last one of an NHWC row may be narrower).
+  /// Lanes of block `b` in memory (the last block of an NHWC row may be narrower).
   [[nodiscard]] int width(int64_t b) const noexcept { return static_cast<int>(std::min(block, pitch - b * block)); }
   [[nodiscard]] int valid(int64_t b) const noexcept { return static_cast<int>(std::min(block, channels - b * block)); }
-  /// Element of position 0 of block b of sample n.
+  /// Offset of position 0 of block b of sample n, in elements.
   [[nodiscard]] int64_t base(int64_t n, int64_t b) const noexcept {
     return n * sample_stride + (interleaved ? b * block : b * block * positions);
   }
-  /// Element of position 0 of one channel (padding lanes included).
+  /// Offset of position 0 of a channel or padding lane, in elements.
   [[nodiscard]] int64_t channel_base(int64_t n, int64_t c) const noexcept { return base(n, c / block) + c % block; }
 };
 
-/// Pieces of positions [begin, end) of the numbering task * positions + position.
+/// The pieces of positions [begin, end), which are numbered task * positions + position.
 class PieceWalk {
  public:
   PieceWalk(const Geometry& geometry, int64_t begin, int64_t end) noexcept : g_(geometry), at_(begin), end_(end) {}
@@ -109,7 +109,7 @@ class PieceWalk {
   int64_t at_, end_;
 };
 
-/// ContractError unless `v` is something a kernel can walk.
+/// ContractError unless `v` has memory and its sizes are in range.
 template <typename T>
 void check_view(const ActivationView<T>& v, const char* op, const char* what) {
   ELEK_CHECK(v.data != nullptr, std::string(op) + ": " + what + " has no memory");
@@ -123,7 +123,7 @@ void check_view(const ActivationView<T>& v, const char* op, const char* what) {
                  ", expected at least its " + std::to_string(v.shape.channels) + " channels");
 }
 
-/// ContractError unless a and b lie in memory the same way.
+/// ContractError unless a and b have the same shape and memory layout.
 template <typename A, typename B>
 void check_same(const ActivationView<A>& a, const ActivationView<B>& b, const char* op, const char* what) {
   ELEK_CHECK(a.samples == b.samples && a.shape == b.shape && a.layout == b.layout &&

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Winograd's first step: the pixels that a tile reads, to its points in V.
+// Winograd's first step: transforms the pixels that a tile reads into its points in V.
 // Compiled once per Highway target, hence the toggled guard.
 // Tests: tests/kernels/winograd_test.cpp
 #if defined(ELEK_KERNELS_CPU_DETAIL_WINOGRAD_INPUT_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -22,8 +22,8 @@ HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// Transforms vectors [first, last) of the channels of a block's tile into V. Meanwhile fetches the pixels that the next tile
-/// to the right reads and this one does not.
+/// Transforms one tile of a block into V: vectors [first, last) of its channels. Meanwhile prefetches the pixels that the next
+/// tile to the right reads and this one does not.
 template <class Rows, class Columns, int kBlock>
 void transform_input(const WinogradPlan& plan, const ActivationView<const float>& x, const detail::TileBlock& block,
                      int64_t tile, int64_t first, int64_t last, float* HWY_RESTRICT v) {
@@ -48,7 +48,7 @@ void transform_input(const WinogradPlan& plan, const ActivationView<const float>
     V u[kHigh][kWide];
     const auto transform_column = [&](int j, const auto& pixel) HWY_ATTR {
       V c[kHigh];
-#pragma GCC unroll 6  // what is indexed by a variable, even once, lives in memory throughout
+#pragma GCC unroll 6  // an array that is indexed by a variable is kept in memory: unroll
       for (int i = 0; i < kHigh; ++i) c[i] = pixel(i, j);
       Rows::input(d, c, c);
 #pragma GCC unroll 6

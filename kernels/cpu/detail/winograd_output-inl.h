@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Winograd's last step: M to the outputs of a tile, with bias, residual, ReLU and the channel sums, all from registers.
+// Winograd's third step: transforms M to the outputs of a tile. Bias, residual, ReLU and the channel sums follow in registers.
 // Compiled once per Highway target, hence the toggled guard.
 // Tests: tests/kernels/winograd_test.cpp
 #if defined(ELEK_KERNELS_CPU_DETAIL_WINOGRAD_OUTPUT_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -26,9 +26,9 @@ namespace hn = hwy::HWY_NAMESPACE;
 /// What the epilogue of one vector of output channels needs, constant over a block of tiles.
 struct OutputVector {
   int64_t channel;  // first of its L channels
-  int64_t column;   // its first in M
+  int64_t column;   // column of that channel in M
   const float* bias;
-  SumArrays sums;  // this thread's, already moved to `channel`; nonfinite null = unobserved
+  SumArrays sums;  // of this thread, from `channel` on; nonfinite null = not watched
 };
 
 template <class Rows, class Columns, int kBlock, Observe kObserve>
@@ -56,7 +56,7 @@ void transform_output(const WinogradPlan& plan, const ConvArgs& args, const deta
   const int64_t row_floats = plan.out_width * kBlock, plane = plan.out_height * row_floats;
   const int64_t at = (place.sample * (args.y.channel_pitch / kBlock) + out.channel / kBlock) * plane + out.channel % kBlock +
                      place.row * row_floats + place.column * kBlock;
-  // Meanwhile fetch what the next tile to the right writes and adds.
+  // Prefetch the outputs and the residuals of the next tile to the right.
   const int64_t fetched_end = std::min<int64_t>(2 * Columns::kOutputs, plan.out_width - place.column);
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = Columns::kOutputs; j < fetched_end; ++j) {

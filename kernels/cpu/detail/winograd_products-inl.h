@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Winograd's second step: the weights to U, and M = V U, one small matrix product per transform point.
+// Winograd's second step: transforms the weights to U and computes M = V U, one small matrix product per transform point.
 // Compiled once per Highway target, hence the toggled guard.
 // Tests: tests/kernels/winograd_test.cpp
 #if defined(ELEK_KERNELS_CPU_DETAIL_WINOGRAD_PRODUCTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -23,28 +23,28 @@ HWY_BEFORE_NAMESPACE();
 namespace elek::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Up to kFewTiles tiles are multiplied by weights that are transformed in registers. The accumulators of a row of points and
-// four more must fit the registers, and 16 are too few.
+// With at most this many tiles, weights are transformed in registers and U is not stored. The accumulators of one row of points
+// and four more vectors must fit in the registers; 16 registers are too few.
 #if HWY_TARGET <= HWY_AVX3 || HWY_TARGET == HWY_NEON
 constexpr int kFewTiles = 4;
 #else
 constexpr int kFewTiles = 0;
 #endif
 
-/// Vectors of output channels in a group: two, but one in the last of an odd number.
+/// Vectors of output channels in a group: two; one in the last group if the number of vectors is odd.
 inline int64_t vectors_of(const WinogradPlan& plan, int64_t group) {
   return std::min<int64_t>(2, plan.out_vectors - 2 * group);
 }
 
 // ---- the weights to U
 
-/// Rows of points are handled in pairs: the first with the last, and p with -p, which differ by a sign only.
+/// Rows of points are processed in pairs: the first with the last, and p with -p, whose transforms differ only in one sign.
 template <int kGrid>
 constexpr int row_of(int pair, int i) {
   return pair == 0 ? i * (kGrid - 1) : 2 * pair - 1 + i;
 }
 
-/// t[i][0 … 3) = the rows of a pair of G w, of one input channel and one vector of output channels.
+/// t[i][0 … 3) = row i of a pair of rows of G w, for one input channel and one vector of output channels.
 /// w: nine taps, `stride` floats apart
 template <int kGrid, int kPair, class D, class V = Vec<D>>
 HWY_INLINE void transform_columns(D d, const float* HWY_RESTRICT w, int64_t stride, V (&t)[2][3]) {
@@ -63,9 +63,9 @@ HWY_INLINE void transform_columns(D d, const float* HWY_RESTRICT w, int64_t stri
   }
 }
 
-/// The same of `channels` input channels of one group, whose first `vectors` vectors of output channels are used, and then
-/// U = G w G^T of the pair's rows.
-/// w: [channels][9][2L] -> u[i], of a row: kGrid points u_stride floats apart, [channels][2L] each
+/// U = G w G^T at the two rows of points of a pair, for `channels` input channels and the first `vectors` vectors of a group of
+/// output channels.
+/// w: [channels][9][2L] -> u[i]: row i of the pair, kGrid points, u_stride floats apart, each [channels][2L]
 template <int kGrid, int kPair, class D>
 HWY_NOINLINE void transform_weights(D d, const float* HWY_RESTRICT w, int64_t channels, int64_t vectors, float* const (&u)[2],
                                     int64_t u_stride) {
@@ -83,7 +83,7 @@ HWY_NOINLINE void transform_weights(D d, const float* HWY_RESTRICT w, int64_t ch
     }
 }
 
-/// U as a whole: [group][kGrid * kGrid][channels][2L].
+/// The whole of U: [group][kGrid * kGrid][channels][2L].
 template <int kGrid, int kBlock>
 void transform_all_weights(const WinogradPlan& plan, const float* packed, float* u) {
   const hn::CappedTag<float, kBlock> d;
@@ -100,14 +100,14 @@ void transform_all_weights(const WinogradPlan& plan, const float* packed, float*
 
 // ---- M = V U
 
-/// The weights of a product, and what to prefetch meanwhile for the next one.
+/// The transformed weights of a product, and the weights to prefetch for the next one.
 struct Weights {
-  const float* u;     // where [channels][2L] of point 0 lies, or would lie
+  const float* u;     // [channels][2L] of point 0; not dereferenced if U does not contain point 0
   int64_t stride;     // floats between points
-  int64_t channels;   // of V that it goes over
-  int64_t vectors;    // of output channels: 1 or 2
-  const float* next;  // fetched from here on
-  int64_t next_step;  // floats a channel of a point
+  int64_t channels;   // input channels to sum over
+  int64_t vectors;    // vectors of output channels: 1 or 2
+  const float* next;  // first float to prefetch
+  int64_t next_step;  // floats to prefetch per channel and point
 };
 
 /// m[r][0 … kVectors L) (+)= sum over c of v[r][c] u[c][0 … kVectors L) for kRows rows.
@@ -117,7 +117,7 @@ HWY_NOINLINE void multiply_tiles(const Operands& o, float* HWY_RESTRICT m) {
   const hn::CappedTag<float, kBlock> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), out_lanes = 2 * lanes;
   Vec<decltype(d)> acc[kVectors][kRows];
-#pragma GCC unroll 2  // what is indexed by a variable, even once, lives in memory throughout
+#pragma GCC unroll 2  // an array that is indexed by a variable is kept in memory, not in registers: unroll
   for (int i = 0; i < kVectors; ++i)
 #pragma GCC unroll 14
     for (int r = 0; r < kRows; ++r) acc[i][r] = kAdds ? hn::Load(d, m + r * out_lanes + i * lanes) : hn::Zero(d);
@@ -128,8 +128,8 @@ HWY_NOINLINE void multiply_tiles(const Operands& o, float* HWY_RESTRICT m) {
     for (int r = 0; r < kRows; ++r) hn::Store(acc[i][r], d, m + r * out_lanes + i * lanes);
 }
 
-/// Points [first, last) of those that a block of tiles uses, for one group of output channels. Panels are balanced: 20
-/// rows go as 10 + 10, not 14 + 6.
+/// Points [first, last) of the points that a block of tiles uses, for one group of output channels. Panels are balanced: 20
+/// rows are divided into 10 + 10, not 14 + 6.
 template <int kBlock, int kVectors, bool kAdds>
 HWY_NOINLINE void multiply_points(const detail::TileBlock& block, int64_t first, int64_t last, const float* v, const Weights& w,
                                   float* m) {
@@ -145,8 +145,8 @@ HWY_NOINLINE void multiply_points(const detail::TileBlock& block, int64_t first,
     for (int64_t panel = 0, row = 0; panel < panels; ++panel) {
       const int64_t rows = (at.rows - row) / (panels - panel);
       const float* x = v_point + row * kBlock;
-      // Points follow each other in V, so that the next panel's rows always come after this one's. Each weight is fetched ahead
-      // once, by the first panel.
+      // Points lie one after the other in V, so the next panel's rows always follow this panel's. The first panel of a point
+      // prefetches the next weights, so each is prefetched once.
       const Operands o{.x = {x, block.v_plane, planes, planes, last_channels},
                        .weights = w.u + at.point * w.stride,
                        .x_ahead = x + rows * kBlock,
@@ -169,22 +169,22 @@ void multiply(const detail::TileBlock& block, int64_t first, int64_t last, const
   }
 }
 
-/// A point that some tiles of a block use: where the first of their rows begins in V and M.
+/// One point: the first row in V and in M of the tiles of a block that use it.
 struct FewRows {
   const float* v;
   float* m;
   int64_t rows;
 };
 
-/// m (+)= v U at one row of points, for one vector of output channels and few tiles: what is accumulated and the weights, as
-/// they are transformed, are all in registers. Meanwhile fetches `ahead`.
+/// m (+)= v U at one row of points, for one vector of output channels and few tiles. Accumulators and transformed weights are
+/// all in registers. Meanwhile prefetches from `ahead` on.
 template <int kGrid, int kRow, int kBlock, bool kAdds, class D>
 HWY_NOINLINE void multiply_few_tiles(D d, const float* HWY_RESTRICT w, int64_t channels, const FewRows (&at)[kGrid],
                                      int64_t v_plane, const float* ahead) {
   using V = Vec<D>;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), out_lanes = 2 * lanes, ahead_step = 9 * lanes / kGrid;
   V acc[kGrid][kFewTiles];
-#pragma GCC unroll 6  // what is indexed by a variable, even once, lives in memory throughout
+#pragma GCC unroll 6  // an array that is indexed by a variable is kept in memory, not in registers: unroll
   for (int j = 0; j < kGrid; ++j)
 #pragma GCC unroll 4
     for (int r = 0; r < kFewTiles; ++r)
@@ -209,14 +209,14 @@ HWY_NOINLINE void multiply_few_tiles(D d, const float* HWY_RESTRICT w, int64_t c
       if (r < at[j].rows) hn::Store(acc[j][r], d, at[j].m + r * out_lanes);
 }
 
-/// What a thread works on.
+/// The scratch memory of one thread.
 struct Scratch {
-  float* v;  // its own, or that of all threads
+  float* v;  // of this thread, or shared by all
   float* m;
-  float* u;  // of all groups, or of a chunk of channels of one, or of none
+  float* u;  // of all groups, or of one chunk of one group, or empty
 };
 
-/// One group of output channels, by U as a whole.
+/// M of one group of output channels, with the whole of U.
 template <int kBlock>
 void multiply_by_whole_u(const WinogradPlan& plan, const detail::TileBlock& block, int64_t group, const Scratch& scratch) {
   const float* u = scratch.u + group * plan.points * plan.u_stride;
@@ -226,16 +226,15 @@ void multiply_by_whole_u(const WinogradPlan& plan, const detail::TileBlock& bloc
                           scratch.m);
 }
 
-/// The same, for one pair of rows of points of one chunk of input channels at a time. The transformed weights are used while
-/// they are in the caches. So only the original weights are read from memory, and those are a quarter of the size of F(4x4)'s
-/// U.
+/// The same in chunks. Computes U at two rows of points of one chunk of input channels, and uses it at once while it is in the
+/// caches. So only the given weights are read from memory, for F(4x4) a quarter of U's bytes.
 template <int kGrid, int kBlock>
 void multiply_by_chunks(const WinogradPlan& plan, const float* packed, const detail::TileBlock& block, int64_t group,
                         const Scratch& scratch) {
   const hn::CappedTag<float, kBlock> d;
   const int64_t out_lanes = 2 * static_cast<int64_t>(hn::Lanes(d)), channels = plan.problem.channels;
   const int64_t vectors = vectors_of(plan, group), step = (9 * out_lanes + block.used_points - 1) / block.used_points;
-  int64_t ends[kGrid + 1] = {};  // of each row in the block's points, from 1 on
+  int64_t ends[kGrid + 1] = {};  // ends[i + 1]: end of row i in the block's list of points
   for (int64_t k = 0; k < block.used_points; ++k) ends[block.points[static_cast<size_t>(k)].point / kGrid + 1] = k + 1;
   for (int row = 1; row <= kGrid; ++row) ends[row] = std::max(ends[row], ends[row - 1]);
   const float* w = packed + group * channels * 9 * out_lanes;
@@ -260,8 +259,8 @@ void multiply_by_chunks(const WinogradPlan& plan, const float* packed, const det
   }
 }
 
-/// The same for few tiles, without U: it would take longer to transform, store and load a weight than to multiply by it. Chunks
-/// keep the weights in the L2 cache, because every row of points reads them again.
+/// The same for few tiles, without U, because storing a transformed weight and loading it again would take longer than
+/// multiplying by it. Every row of points reads the weights again; chunks keep them in the cache meanwhile.
 template <int kGrid, int kBlock>
 void multiply_in_registers(const WinogradPlan& plan, const float* packed, const detail::TileBlock& block, int64_t group,
                            const Scratch& scratch) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Winograd's 1-D transforms of vectors: of a tile's input (B^T), its output (A^T) and the weights (G).
-// The matrices, and how often each rounds: docs/winograd.md.
+// Winograd's 1-D transforms on vectors: of a tile's input (B^T), of its output (A^T) and of the weights (G).
+// The matrices, and the number of roundings of each: docs/winograd.md.
 // Compiled once per Highway target, hence the toggled guard.
 // Tests: tests/kernels/winograd_test.cpp
 #if defined(ELEK_KERNELS_CPU_DETAIL_WINOGRAD_TRANSFORMS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -23,8 +23,8 @@ using Vec = hn::Vec<D>;
 
 constexpr float kA = 0.70710678118654752F, kB = 1.41421356237309505F, k15A = 1.06066017177982129F;  // k15A: 3a/2, rounded once
 
-/// kTile outputs at kTile + 2 of a grid of points: F(4) and its edge tiles F(3) and F(2) at 0, +-a, +-b, infinity with
-/// a = 1/sqrt(2), b = sqrt(2); F(2) by itself at 0, +-1, infinity.
+/// Transforms for kTile outputs, which use kTile + 2 points of the grid. Grid of F(4) and of its edge tiles F(3) and F(2): 0,
+/// +-a, +-b, infinity with a = 1/sqrt(2), b = sqrt(2). Grid of F(2) used alone: 0, +-1, infinity.
 template <int kGrid, int kTile>
 struct Transform;
 
@@ -37,7 +37,7 @@ struct Transform<detail::kGrid4, 4> {
     const V first = hn::MulAdd(m25, x[2], hn::Add(x[0], x[4])), last = hn::MulAdd(m25, x[3], hn::Add(x[1], x[5]));
     const V even_a = hn::NegMulAdd(two, x[2], x[4]), odd_a = hn::NegMulAdd(two, x[1], x[3]);
     const V even_b = hn::NegMulAdd(half, x[2], x[4]), odd_b = hn::NegMulAdd(half, x[1], x[3]);
-    y[0] = first;  // x and y may be the same
+    y[0] = first;  // x and y may be the same array
     y[1] = hn::MulAdd(a, odd_a, even_a);
     y[2] = hn::NegMulAdd(a, odd_a, even_a);
     y[3] = hn::MulAdd(b, odd_b, even_b);
@@ -66,7 +66,7 @@ struct Transform<detail::kGrid4, 3> {  // at +-a, +-b, infinity
     const V last = hn::MulAdd(m25, x[2], hn::Add(x[0], x[4]));
     const V even_a = hn::MulSub(half, x[2], x[0]), odd_a = hn::NegMulAdd(two, x[1], x[3]);
     const V even_b = hn::MulSub(two, x[2], x[0]), odd_b = hn::NegMulAdd(half, x[1], x[3]);
-    y[0] = hn::MulAdd(a, odd_a, even_a);  // x and y may be the same
+    y[0] = hn::MulAdd(a, odd_a, even_a);  // x and y may be the same array
     y[1] = hn::NegMulAdd(a, odd_a, even_a);
     y[2] = hn::MulAdd(b, odd_b, even_b);
     y[3] = hn::NegMulAdd(b, odd_b, even_b);
@@ -91,7 +91,7 @@ struct Transform<detail::kGrid4, 2> {  // at 0, +-a, infinity
     const V m15 = hn::Set(d, -1.5F), m15a = hn::Set(d, -k15A), half = hn::Set(d, 0.5F), two = hn::Set(d, 2.0F);
     const V first = hn::NegMulAdd(two, x[2], x[0]), last = hn::NegMulAdd(half, x[1], x[3]);
     const V even = hn::Mul(m15, x[2]), odd = x[1];
-    y[0] = first;  // x and y may be the same
+    y[0] = first;  // x and y may be the same array
     y[1] = hn::MulAdd(m15a, odd, even);
     y[2] = hn::NegMulAdd(m15a, odd, even);
     y[3] = last;
@@ -121,7 +121,7 @@ struct Transform<detail::kGrid2, 2> {
   }
 };
 
-/// G of docs/winograd.md: one dimension of three weights to the points of a whole tile.
+/// G of docs/winograd.md: transforms three weights (one dimension) to the points of a whole tile.
 template <int kGrid>
 struct WeightTransform;
 
@@ -160,7 +160,7 @@ struct WeightTransform<detail::kGrid2> {
   }
 };
 
-/// Where point (i, j) of a tile lies in the grid of points.
+/// The place of point (i, j) of a tile in the grid of points.
 template <class Rows, class Columns>
 constexpr size_t place_in_grid(int i, int j) {
   const int row = detail::grid_point(Rows::kGrid, Rows::kOutputs, i);
@@ -168,7 +168,7 @@ constexpr size_t place_in_grid(int i, int j) {
   return static_cast<size_t>(point);
 }
 
-/// body(Rows(), Columns()) with the transforms of a tile.
+/// Calls body(Rows(), Columns()) with the transforms of a tile.
 template <int kGrid, class Body>
 HWY_INLINE void with_transforms(const detail::TilePlace& place, const Body& body) {
   if constexpr (kGrid == detail::kGrid2) {

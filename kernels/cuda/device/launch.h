@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA syntax that a host compiler does not know, behind two macros, so that the very same .cu files are compiled by g++
-// for the SIMT harness (tests/simt): its <cuda_runtime_api.h> defines ELEK_LAUNCH, ELEK_SHARED and ELEK_DEVICE_CHECK before we
-// do. Also the one error check that follows every launch. For .cu files only.
+// Macros for the CUDA syntax that a host compiler does not know, so that g++ can compile the same .cu files for the SIMT
+// harness (tests/simt). The harness's <cuda_runtime_api.h> defines ELEK_LAUNCH, ELEK_SHARED and ELEK_DEVICE_CHECK first. Also
+// the error check that follows every launch. Only for .cu files.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -15,13 +15,13 @@
 #define ELEK_LAUNCH(kernel, grid, block, shared, stream, ...) kernel<<<(grid), (block), (shared), (stream)>>>(__VA_ARGS__)
 /// An array of `count` elements shared by the block. Uninitialised.
 #define ELEK_SHARED(type, name, count) __shared__ type name[count]
-/// Checked in the harness, free on the device.
+/// Checked in the harness; no code on the device.
 #define ELEK_DEVICE_CHECK(condition)
 #endif
 
 namespace elek::kernels::cuda {
 
-/// Throws DeviceError if the launch before it was refused. An asynchronous fault of an earlier kernel may show here first.
+/// Throws DeviceError if the last launch was refused. An asynchronous error of an earlier kernel may also be reported here.
 inline void check_launch(const char* kernel) {
   const cudaError_t error = cudaPeekAtLastError();
   if (error == cudaSuccess) return;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a pass over an NHWC activation is cut, for kernels that sum per channel: a block owns a tile of channels (128 bytes wide)
-// and one *slot*, a run of pixels; inside, kBlockThreads threads are `lanes` threads across channels (kVec each) times the rest
-// down the pixels. Pixels come in groups (all of them, or one a sample) of `splits` slots. Nothing here depends on the device,
-// so that sums have the same order everywhere. For .cu files only.
+// How a pass over an NHWC activation is divided, for kernels that sum per channel. A block processes a tile of channels (128
+// bytes wide) and one *slot*, a run of pixels. Of its kBlockThreads threads, `lanes` threads lie side by side across the
+// channels (kVec each); the others take further pixels. Pixels form groups (one group of all pixels, or one per sample), and a
+// group has `splits` slots. Nothing here depends on the device, so the order of additions is the same on every GPU. Only for
+// .cu files.
 #pragma once
 
 #include <algorithm>
@@ -14,11 +15,11 @@
 
 namespace elek::kernels::cuda {
 
-inline constexpr int64_t kMostBlocks = 1024;  // of one launch, unless there are more samples: fills 132 SMs about twice
-inline constexpr int64_t kSlotRows = 64;      // no slot is shorter, but for the last
+inline constexpr int64_t kMostBlocks = 1024;  // of one launch, unless there are more samples; fills 132 SMs about twice
+inline constexpr int64_t kSlotRows = 64;      // shortest slot, except the last
 inline constexpr int kMostTile = 64;          // channels
 
-/// Pixels as slots. Slot s covers pixels [begin, end) of group s / splits.
+/// The division of pixels into slots. Slot s belongs to group s / splits.
 struct Slots {
   int64_t groups = 1;
   int64_t group_rows = 0;
@@ -29,7 +30,7 @@ struct Slots {
 
 __host__ __device__ inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// Slots of a whole group when at most kMostBlocks blocks of 64 channels are wanted.
+/// Chooses the slots so that a launch has at most kMostBlocks blocks (of 64 channels).
 inline Slots make_slots(int64_t groups, int64_t group_rows, int64_t channels) {
   const int64_t wanted = std::max<int64_t>(1, kMostBlocks / (ceil_div(channels, kMostTile) * groups));
   Slots s{groups, group_rows, 1, group_rows};
@@ -38,13 +39,13 @@ inline Slots make_slots(int64_t groups, int64_t group_rows, int64_t channels) {
   return s;
 }
 
-/// At least as many as make_slots() makes for up to `groups` groups and up to group_rows rows.
+/// An upper bound for the slots of make_slots(), for up to `groups` groups and up to group_rows rows.
 inline int64_t most_slots(int64_t groups, int64_t group_rows, int64_t channels) {
   const int64_t blocks = std::max<int64_t>(1, kMostBlocks / ceil_div(channels, kMostTile));
   return std::max(groups, std::min(blocks, groups * ceil_div(group_rows, kSlotRows)));
 }
 
-/// Threads across channels: a power of two, 128 bytes wide at most.
+/// Threads across channels: a power of two, together at most 128 bytes wide.
 inline int tile_lanes(int64_t pitch, int vec, size_t element_bytes) {
   const int most = static_cast<int>(128 / (static_cast<size_t>(vec) * element_bytes));
   int lanes = 1;
@@ -52,12 +53,12 @@ inline int tile_lanes(int64_t pitch, int vec, size_t element_bytes) {
   return lanes;
 }
 
-/// Where a thread stands. lanes is a power of two.
+/// The position of a thread in its tile. `lanes` must be a power of two.
 struct TileThread {
-  int64_t channel;  // first of its kVec
-  int lane;         // across channels
-  int row;          // down the pixels
-  int rows;         // threads down the pixels: the step
+  int64_t channel;  // first of its kVec channels
+  int lane;         // index across channels
+  int row;          // index of its first pixel in the slot
+  int rows;         // threads along the pixels: the step between its pixels
 };
 template <int kVec>
 __device__ inline TileThread tile_thread(int lanes, int64_t tile) {
@@ -79,13 +80,14 @@ __device__ inline RowRange slot_rows(const Slots& slots, int64_t slot) {
   return {first + begin, first + (end < slots.group_rows ? end : slots.group_rows)};
 }
 
-/// Shared doubles that reduce_tile needs: one row a warp and array.
+/// Shared doubles that reduce_tile needs: one row per warp and array.
 template <int kArrays>
 inline constexpr int kReduceDoubles = kArrays*(kBlockThreads / 32) * kMostTile;
 
-/// Adds the threads of a tile down the pixels, in a fixed order (a tree over a warp's rows, then warps 0, 1, …); array
-/// kMaxArray takes NaN-keeping maxima instead (-1: none). emit(array, channel in tile, value) is then called once each, by some
-/// thread. Barrier rule: every thread of the block calls this, once; it contains one __syncthreads().
+/// Adds the values of a tile's threads along the pixels, in a fixed order: a tree inside each warp, then warps 0, 1, …. For
+/// array kMaxArray it takes the maximum instead, in which NaN wins (-1: no such array). Then calls emit(array, channel in tile,
+/// value) once for each array and channel. Every thread of the block must call this function once, because it contains one
+/// __syncthreads().
 template <int kArrays, int kVec, int kMaxArray, typename Emit>
 __device__ inline void reduce_tile(double (&values)[kArrays][kVec], int lanes, double* shared, const Emit& emit) {
   const int tid = static_cast<int>(threadIdx.x), tile = lanes * kVec;
@@ -99,7 +101,7 @@ __device__ inline void reduce_tile(double (&values)[kArrays][kVec], int lanes, d
       }
     }
   }
-  // Lanes 0 … min(lanes, 32) - 1 of a warp hold its sums; a warp is part of one row where lanes > 32.
+  // Lanes 0 … min(lanes, 32) - 1 of a warp hold its sums. If lanes > 32, a warp is part of one row.
   const int row_threads = lanes < 32 ? 32 : lanes, rows = kBlockThreads / row_threads;
   const int row = tid / row_threads, lane = tid % row_threads;
   if (lane < lanes) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Element types and vector loads. A vector is kVec neighbouring channels of one pixel; loads of more than 16 bytes are several.
-// For .cu files only. Tests: through every kernel (tests/gpu/kernels/*_test.cpp)
+// Element types and vector loads. A vector is kVec neighbouring channels of one pixel; vectors of more than 16 bytes take
+// several loads. Only for .cu files. Tests: those of the kernels (tests/gpu/kernels/*_test.cpp)
 #pragma once
 
 #include <cuda_bf16.h>
@@ -17,7 +17,7 @@
 
 namespace elek::kernels::cuda {
 
-// Constants for device code, which may not call std::numeric_limits.
+// Constants for device code, which cannot call std::numeric_limits.
 inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
 inline constexpr float kLargestF32 = std::numeric_limits<float>::max();
 inline constexpr float kNanF32 = std::numeric_limits<float>::quiet_NaN();
@@ -26,7 +26,7 @@ __device__ inline float to_float(float v) { return v; }
 __device__ inline float to_float(__half v) { return __half2float(v); }
 __device__ inline float to_float(__nv_bfloat16 v) { return __bfloat162float(v); }
 
-/// Rounds to nearest even; NaN stays NaN, what is too large becomes infinity.
+/// Rounds to nearest even; NaN stays NaN, values that are too large become infinity.
 template <typename T>
 __device__ inline T from_float(float v);
 template <>
@@ -47,7 +47,7 @@ struct alignas(sizeof(T) * kVec < 16 ? sizeof(T) * kVec : 16) Vector {
   T at[kVec];
 };
 
-/// Loads kVec elements at p, which is aligned to the vector (or 16 bytes, whichever is less).
+/// Loads kVec elements at p, which must be aligned to the vector's size or to 16 bytes, whichever is less.
 template <int kVec, typename T>
 __device__ inline void load_vector(const T* p, float (&out)[kVec]) {
   ELEK_DEVICE_CHECK(reinterpret_cast<uintptr_t>(p) % alignof(Vector<T, kVec>) == 0);
@@ -80,7 +80,7 @@ struct Type {
   using type = T;
 };
 
-/// f(Type<T>()) for the element type of `dtype`; ContractError for a type that activations do not have.
+/// Calls f(Type<T>()) for the element type of `dtype`. ContractError if activations cannot have this type.
 template <typename F>
 void with_type(DType dtype, const char* op, const F& f) {
   switch (dtype) {
