@@ -51,8 +51,8 @@ enum class Combine : uint8_t { kAdd, kMax };
 enum class Tap : uint8_t { kRelu, kConv };
 
 /// Moments of one batch_norm node's input, averaged over batches like PyTorch's train mode with momentum=None: mean of the
-/// batches' means, mean of their unbiased variances. If a channel's variance is zero in a batch, the model's own variance
-/// counts.
+/// batches' means, mean of their unbiased variances. If a channel's variance is zero in a batch, the model's own mean
+/// and variance count instead.
 struct BatchMoments {
   std::string batch_norm;
   std::vector<double> mean, variance;  // [C]
