@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// CudaStreamOrder: the Pool's marks on a device are events, which are made once and reused. Tests:
-// tests/gpu/backend_pool_test.cpp.
+// CudaStreamOrder: the Pool's marks on a device are events, which are made once and reused.
+// Tests: tests/gpu/backend_pool_test.cpp.
 #pragma once
 
 #include <cuda_runtime_api.h>
