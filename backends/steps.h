@@ -66,7 +66,7 @@ enum class Place : uint8_t {
 
 struct CommonStep {
   Kind kind = Kind::kAlias;
-  int32_t input = -1;  // tensors
+  int32_t input = -1;  // index into Program::tensors, like the next two; -1: none
   int32_t residual = -1;
   int32_t output = -1;
   Activation activation;
@@ -126,7 +126,7 @@ struct WatchedMoments {
 struct CommonNotes {
   LowerOptions options;
   ImageShape input_shape;
-  int32_t output = -1;  // tensor
+  int32_t output = -1;  // index of the tensor that holds the logits
   std::vector<Watched> watched;
   std::vector<WatchedTaps> tap_norms;
   std::vector<WatchedMoments> batch_moments;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Work and roofs. Tests: tests/golden/profile_test.cpp
+// The work of a step, and its roof. Tests: tests/golden/profile_test.cpp
 #include "engine/profile.h"
 
 #include <algorithm>

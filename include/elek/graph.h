@@ -134,7 +134,7 @@ struct Preprocessing {
   std::vector<float> stddev;  // [C]
 };
 
-/// One group of channels (or one layer's weights) that a cut touched.
+/// One group of channels (or one layer's weights) that a cut changed.
 struct Cut {
   std::string name;            // the group's first value, or the layer
   int64_t before = 0;          // channels (or weights) before

@@ -308,7 +308,7 @@ struct CutReport {
   Equivalence equivalence;
   std::optional<Measured> dense;  // these three: if there are evaluation images
   std::optional<Measured> pruned;
-  std::optional<Measured> repaired;  // and a repair
+  std::optional<Measured> repaired;  // and if there was a repair
   int64_t watched_samples = 0;       // images whose sums were taken; 0 if the criterion needs none
   size_t statistics_bytes = 0;       // bytes of the sums
 };

@@ -62,7 +62,7 @@ struct BatchMoments {
 /// What a session watches. Empty = nothing, at no cost.
 struct Probes {
   std::map<std::string, uint32_t> values;  // value name -> Sums; the value must be stored (Tap::kConv: any name of its step)
-  std::vector<std::string> tap_norms;      // conv or linear nodes whose input column norms are wanted (Wanda)
+  std::vector<std::string> tap_norms;      // conv or linear nodes whose tap norms are watched (Wanda)
   float threshold = 0.0F;
   Tap tap = Tap::kRelu;
   [[nodiscard]] bool empty() const noexcept { return values.empty() && tap_norms.empty(); }

@@ -21,8 +21,8 @@ namespace elek {
 /// What kind of computation an operator is. Backends choose layouts, storages and kernels by it.
 enum class OpClass : uint8_t {
   kInput,       // the network's input
-  kConv,        // trained weights slide over an image; other operators can be fused behind it
-  kLinear,      // trained weights times a feature vector; other operators can be fused behind it
+  kConv,        // trained weights slide over an image; other operators can be fused after it
+  kLinear,      // trained weights times a feature vector; other operators can be fused after it
   kBatchNorm,   // scale and shift of each channel
   kAdd,         // sum of two values
   kActivation,  // a function of each element
