@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests: tests/unit/storages_test.cpp
+// Tests: tests/golden/storages_test.cpp
 #include "backends/storages.h"
 
 #include <algorithm>

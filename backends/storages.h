@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Decides which tensors share arena bytes, and how long each range is alive. The backend says what each kernel can overwrite;
-// this file checks whether a later step still reads it. A pure function. Tests: tests/unit/storages_test.cpp
+// this file checks whether a later step still reads it. A pure function. Tests: tests/golden/storages_test.cpp
 #pragma once
 
 #include <vector>
