@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The part of lowering that no library has a say in: fused nodes become steps and tensors, probes find the stored values that
-// they ask for, batch norm kept apart finds its step, tensors find their storage. A backend derives from it, says how its
-// tensors lie, and adds kernels and slabs. A template over the backend's Notes (derived from CommonNotes, with `steps` of a
-// type derived from CommonStep), so that each backend reads its own without casts.
+// The part of lowering that all backends share. It turns fused nodes into steps and tensors, finds the stored value of each
+// probe, finds the step of each batch norm that is kept apart, and gives each tensor its storage. A backend derives from it and
+// adds layouts, kernels and slabs. It is a template over the backend's Notes (derived from CommonNotes, with `steps` of a type
+// derived from CommonStep), so that each backend reads its own Notes without casts.
 // Tests: tests/golden/session_test.cpp, tests/golden/statistics_test.cpp, tests/deviceless/lower_test.cpp
 #pragma once
 
@@ -34,16 +34,17 @@ class GraphLowerer {
   ~GraphLowerer() = default;
   GraphLowerer(GraphLowerer&&) noexcept = default;
 
-  /// Completes type, layout, pitch and bytes of a tensor whose name and shape are there; `step` made it (null: the input).
+  /// Sets type, layout, pitch and bytes of a tensor whose name and shape are set. `node` makes it (null: the input).
   virtual void lay_out(ProgramTensor& tensor, const FusedNode* node, Kind kind) const = 0;
-  /// Whether a value lies in the order channel, row, column, so that flattening it is nothing.
+  /// Whether a value lies in the order channel, row, column. Then flattening it costs nothing.
   [[nodiscard]] virtual bool lies_flat(const ProgramTensor& tensor) const = 0;
 
   void check_options() const;
   void add_steps();
   void resolve_probes();
   void decide_batch_norm();
-  /// Gives tensors their storages and every step its place. `overwrites_residual(step)` is asked of convolutions that add one.
+  /// Gives each tensor its storage and each step its place. Asks `overwrites_residual(step)` for convolutions that add a
+  /// residual.
   template <typename OverwritesResidual>
   void share_storages(OverwritesResidual&& overwrites_residual);
 
@@ -112,7 +113,7 @@ void GraphLowerer<Notes>::add_step(const FusedNode& f) {
   if (f.residual) step.residual = index_of_.at(*f.residual);
   step.activation = f.activation.is_none() ? activation_of(f.node.attrs) : f.activation;
   step.output = add_tensor(f.output, &f, step.kind);
-  if (step.residual >= 0 && step.kind != Kind::kKernel) {  // it is added
+  if (step.residual >= 0 && step.kind != Kind::kKernel) {  // the residual is added
     const ProgramTensor& r = tensor(step.residual);
     const ProgramTensor& y = tensor(step.output);
     ELEK_CHECK(r.layout == y.layout && r.shape == y.shape,
@@ -130,7 +131,7 @@ void GraphLowerer<Notes>::add_step(const FusedNode& f) {
   made.residual = step.residual;
   made.output = step.output;
   made.alias = step.kind == Kind::kAlias;
-  made.kernel = made.alias ? "alias" : op_name(f.node);  // a convolution's and a linear layer's is chosen later
+  made.kernel = made.alias ? "alias" : op_name(f.node);  // the kernels of convolutions and linear layers are chosen later
   program.steps.push_back(std::move(made));
   notes.steps.push_back(std::move(step));
 }

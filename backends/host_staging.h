@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The host's part of a session's staging: two slots of pixels and labels that a loader fills while the other runs, and the
-// outputs of as many batches as may be under way. One buffer; where it comes from (plain or page-locked memory) is the
-// backend's. Tests: tests/golden/memory_test.cpp, tests/gpu/session_test.cpp
+// The host part of a session's staging: two slots for pixels and labels (a loader fills one while the session reads the other),
+// and the outputs of all batches under way. One buffer. The backend decides whether it is plain or page-locked memory.
+// Tests: tests/golden/memory_test.cpp, tests/gpu/session_test.cpp
 #pragma once
 
 #include <array>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model's parameters as the backends put them into their weights slabs: checked against the shapes that the graph expects,
-// and what batch norm needs computed in double. Host memory only. Tests: tests/golden/session_test.cpp, tests/models
+// A model's parameters in the form that backends copy into their weights slabs: checked against the graph's shapes, with scale
+// and shift of batch norm computed in double. Host memory only. Tests: tests/golden/session_test.cpp, tests/models
 #pragma once
 
 #include <span>
@@ -10,19 +10,19 @@
 
 namespace elek::backends {
 
-/// A parameter of so many elements; ContractError naming it and both counts if the model's has others.
+/// A parameter with this many elements. ContractError naming it and both counts if it has another number.
 [[nodiscard]] std::span<const float> parameter(const Model& model, const std::string& name, int64_t elements);
 
-/// ContractError unless there is a mean and a deviation for each of the input's channels.
+/// ContractError unless there is a mean and a standard deviation for each input channel.
 void check_preprocessing(const Preprocessing& preprocessing, int64_t channels);
 
-/// ContractError unless a layer's weights have the shape that its step's tensors ask for ([K, C / groups, R, R], or [K, C]).
+/// ContractError unless a layer's weights have the shape that its tensors need ([K, C / groups, R, R], or [K, C]).
 void check_weights(const Tensor& weight, const FusedNode& node, const ImageShape& x, const ImageShape& y);
 
 /// scale = gamma / sqrt(var + eps), shift = beta - mean * scale, [channels] each, computed in double.
 void normalisation(const Model& model, const std::string& batch_norm, int64_t channels, float* scale, float* shift);
 
-/// Fills m.parameter_bytes() at `block` (8-byte aligned) as WatchedMoments::parameters says.
+/// Fills m.parameter_bytes() bytes at `block` (8-byte aligned), in the order that WatchedMoments::parameters gives.
 void moment_parameters(const Model& model, const WatchedMoments& m, std::byte* block);
 
 }  // namespace elek::backends

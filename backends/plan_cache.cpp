@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Entries: "elekplan", version, hash of all that follows, then key, engine, time, plan, each with its length. Native byte
-// order: a cache belongs to one machine. Tests: tests/backends/plan_cache_test.cpp
+// An entry: "elekplan", version, hash of all that follows; then key, engine, time and plan. Key, engine and plan have their
+// length before them. Native byte order: a cache belongs to one machine. Tests: tests/backends/plan_cache_test.cpp
 #include "backends/plan_cache.h"
 
 #include <sys/utsname.h>
@@ -34,7 +34,7 @@ void put_sized(std::vector<uint8_t>& to, const void* data, uint64_t bytes) {
   put(to, data, bytes);
 }
 
-/// Takes the next `bytes` bytes, or nothing if there are not as many.
+/// Takes the next `bytes` bytes. False, and takes nothing, if there are fewer.
 bool take(std::span<const uint8_t>& from, void* to, size_t bytes) {
   if (from.size() < bytes) return false;
   if (bytes != 0) std::memcpy(to, from.data(), bytes);
@@ -134,7 +134,7 @@ Result<bool> PlanCache::store(const std::string& key, const CachedPlan& entry) c
   std::filesystem::create_directories(directory_, error);
   if (error) return No{directory_ + ": " + error.message()};
   const std::string path = path_of(key);
-  static std::atomic<uint64_t> turn{0};  // two sessions of one process may store the same key at once
+  static std::atomic<uint64_t> turn{0};  // two sessions of one process may store the same key at the same time
   const std::string temporary = path + ".tmp-" + std::to_string(getpid()) + "-" + std::to_string(turn++);
   const std::vector<uint8_t> bytes = encode(key, entry);
   std::ofstream file(temporary, std::ios::binary | std::ios::trunc);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tests: tests/unit/storages_test.cpp
+// Tests: tests/golden/storages_test.cpp
 #include "backends/storages.h"
 
 #include <algorithm>
@@ -26,7 +26,7 @@ bool is_free(const Program& program, int32_t answer, size_t i, int32_t operand) 
       if (read >= 0 && tensor(program, read).storage == storage) ++reads;
     }
   }
-  return reads == 1;  // its own, of the operand
+  return reads == 1;  // only this step's own read
 }
 
 }  // namespace

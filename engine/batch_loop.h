@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loop that feeds batches to a session: while the device computes one, the pixels of the next are copied and the loader
-// decodes the one after. What runs them is a template parameter, so that the order of things is tested without a device. Tests:
-// tests/golden/batch_loop_test.cpp
+// Feeds batches to a session. While the device computes one batch, the next batch's pixels are copied and the loader decodes
+// the one after. The runner is a template parameter, so the order is tested without a device.
+// Tests: tests/golden/batch_loop_test.cpp
 #pragma once
 
 #include <algorithm>
@@ -15,13 +15,13 @@
 
 namespace elek {
 
-/// Most batches that a runner may have under way.
+/// The most batches that a runner may have under way.
 inline constexpr int kMostBatchesUnderWay = 2;
 
-/// Batches begun and not ended, oldest first, with what is kept of their slots: these go back to the loader as soon as their
-/// pixels have been read. On the way out it waits for those left, so that nothing reads or writes memory that is gone.
-/// Runner: depth() = how many may be under way; begin(slot) returns once the pixels have been read; end() waits for the oldest
-/// and gives its logits, which hold until as many batches as depth() have been begun after it.
+/// Batches that are begun and not ended, oldest first. Keeps their labels, because a slot goes back to the loader as soon as
+/// its pixels have been read. The destructor waits for batches that are left, so nobody reads or writes freed memory.
+/// Runner: depth() = how many batches may be under way. begin(slot) returns once the pixels have been read. end() waits for the
+/// oldest batch and returns its logits; they are valid until depth() more batches have begun.
 template <typename Runner>
 class BatchesUnderWay {
  public:
@@ -32,7 +32,7 @@ class BatchesUnderWay {
     for (; begun_ > ended_; ++ended_) {
       try {
         (void)runner_.end();
-      } catch (const std::exception&) {  // another error is on its way, or the device's own shows at the next call
+      } catch (const std::exception&) {  // another error is being thrown, or the device's error shows at the next call
       }
     }
   }
@@ -50,7 +50,7 @@ class BatchesUnderWay {
     runner_.begin(slot);
     ++begun_;
   }
-  /// Calls visit(slot, logits) of the oldest.
+  /// Calls visit(slot, logits) for the oldest batch.
   template <typename Visit>
   int64_t end(Visit&& visit) {
     const Batch& batch = batches_[static_cast<size_t>(ended_++ % kMostBatchesUnderWay)];
@@ -70,8 +70,8 @@ class BatchesUnderWay {
   int64_t ended_ = 0;
 };
 
-/// Runs batches until the source or max_batches (< 1: no limit) ends them. `before` is called before each, `visit(slot,
-/// logits)` and then `progress(samples)` after each, in order. Returns samples.
+/// Runs batches until the source ends or max_batches is reached (< 1: no limit). Calls `before` before each batch; `visit(slot,
+/// logits)` and then `progress(samples)` after each, in order. Returns the number of samples.
 template <typename Runner>
 int64_t batch_loop(Runner& runner, BatchSource& source, int64_t max_batches, const std::function<void()>& before,
                    const std::function<void(const Slot&, std::span<const float>)>& visit,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a session would hold and what its device can do at most, without building a session: for `elek memory`, for budgets and
-// for rooflines. Tests: tests/golden/memory_test.cpp, tests/golden/profile_test.cpp
+// Estimates without building a session: the memory it would hold, and the most that its device can do. For `elek memory`, for
+// budgets and for rooflines. Tests: tests/golden/memory_test.cpp, tests/golden/profile_test.cpp
 #pragma once
 
 #include "core/step_times.h"
@@ -9,18 +9,18 @@
 
 namespace elek {
 
-/// What a session would hold, without building it.
+/// What a session would hold.
 struct SessionEstimate {
   SessionMemory memory;
-  size_t packing_bytes = 0;  // held for a moment in the arena's place while binding; 0 where packing finds room in the arena
+  size_t packing_bytes = 0;  // temporary memory while binding, in the arena's place; 0 if packing fits in the arena
   Program program;
   MemoryPlan plan;
 };
-/// Lowers and plans; packs nothing, runs nothing, needs no parameters. Errors as Session's, but for OutOfMemory.
+/// Lowers and plans. Packs nothing, runs nothing, needs no parameters. Errors as Session's, except OutOfMemory.
 [[nodiscard]] SessionEstimate estimate_memory(const Model& model, SessionOptions options);
 
-/// What options.device does at most in options.precision with options.threads, measured now: a few tenths of a second. Memory,
-/// up to 128 MiB, comes from options.memory. DeviceError if the device is not there.
+/// The most that options.device can do in options.precision with options.threads. Measured now; takes a few tenths of a second.
+/// Memory, up to 128 MiB, comes from options.memory. DeviceError if the device is missing.
 [[nodiscard]] Peaks measure_peaks(const SessionOptions& options);
 
 }  // namespace elek

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loops over data. The source is stopped on every way out, so that its threads never write into slots that are gone.
+// The loops over data. The source is stopped in any case, also after an error, so that its threads never write into freed
+// slots.
 // Tests: tests/golden/accuracy_test.cpp
 #include <algorithm>
 #include <cmath>
@@ -14,10 +15,10 @@
 namespace elek {
 namespace {
 
-/// Adds one sample's part to the sums of hits and losses. True if the label came first.
+/// Adds one sample to the sums of hits and losses. True if the label came first.
 bool judge(std::span<const float> logits, size_t label, Accuracy& sums) {
   const float own = logits[label];
-  int64_t ahead = 0;  // classes that beat the label's: a higher logit, or an equal one of a lower class; NaN beats nobody
+  int64_t ahead = 0;  // classes ahead of the label's: a higher logit, or an equal one of a lower class. NaN is ahead of nothing
   double top = -std::numeric_limits<double>::infinity();
   for (size_t c = 0; c < logits.size(); ++c) {
     top = std::max(top, static_cast<double>(logits[c]));

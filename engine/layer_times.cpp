@@ -21,7 +21,7 @@ constexpr int kFewestRuns = 7;
 constexpr int kMostRuns = 100;
 constexpr double kSeconds = 10e-3;
 
-/// input -> convolution -> ReLU, with weights that are no zeros.
+/// input -> convolution -> ReLU, with weights that are not zero.
 Model network_of(const ImageShape& input, const Conv2dAttrs& conv, MemoryResource& memory) {
   Model model;
   Graph& g = model.graph;
@@ -54,7 +54,7 @@ double LayerTimes::us(const ImageShape& input, const Conv2dAttrs& conv) {
   if (const auto found = known_.find(problem); found != known_.end()) return found->second;
   const bool on_host = options_.memory != nullptr && is_host(options_.memory->device());
   const Model model = network_of(input, conv, on_host ? *options_.memory : host_resource());
-  // The kernel's name says library and instruction set. On a GPU the name is known only once the network is lowered.
+  // The kernel's name contains library and instruction set. On a GPU the name is known only after lowering.
   const std::string key = "layer " + backends::processor_name() + " " + to_string(options_.device) + " " +
                           std::string(name_of(options_.precision)) + " threads " + std::to_string(options_.threads) + " | " +
                           problem + " | " + estimate_memory(model, options_).program.steps.at(1).kernel + " " +

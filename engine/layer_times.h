@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What single convolutions take on this machine, one image at a time, for choosing widths: a network of one layer is built, run
-// a few times and timed, and the time is kept on disk beside the kernels' (docs/cli.md). Tests:
-// tests/golden/layer_times_test.cpp
+// Times of single convolutions on this machine, one image at a time, for choosing widths. A network of one layer is built, run
+// a few times and timed. The time is stored on disk with those of the kernels (docs/cli.md).
+// Tests: tests/golden/layer_times_test.cpp
 #pragma once
 
 #include <map>
@@ -14,11 +14,11 @@ namespace elek {
 
 class LayerTimes {
  public:
-  /// Of `options`: device, precision, threads, determinism and memory.
+  /// Uses device, precision, threads, determinism and memory of `options`.
   explicit LayerTimes(SessionOptions options);
-  /// Microseconds of a run of conv with bias and ReLU over one such image; the least of a few runs. Errors as Session's.
+  /// Microseconds of one run of conv with bias and ReLU over one such image: the shortest of a few runs. Errors as Session's.
   [[nodiscard]] double us(const ImageShape& input, const Conv2dAttrs& conv);
-  /// Layers that were run, and not known before.
+  /// How many layers were run because their times were not known.
   [[nodiscard]] int64_t measured() const noexcept { return measured_; }
 
  private:

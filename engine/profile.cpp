@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Work and roofs. Tests: tests/golden/profile_test.cpp
+// The work of a step, and its roof. Tests: tests/golden/profile_test.cpp
 #include "engine/profile.h"
 
 #include <algorithm>
@@ -29,7 +29,7 @@ StepWork work_of(const Graph& graph, const Program& program, size_t step, int64_
     return static_cast<double>(program.tensors[static_cast<size_t>(tensor)].bytes) / static_cast<double>(program.micro_batch);
   };
   StepWork work;
-  if (step == 0) {  // from pixels, a byte a value
+  if (step == 0) {  // reads pixels, one byte per value
     work.activation_bytes = samples * (static_cast<double>(graph.input_shape().elements()) + bytes_of(s.output));
     return work;
   }

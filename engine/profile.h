@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The work of a program's steps and the least time that it must take on a device: the roofline model (Williams, Waterman &
-// Patterson 2009, doi 10.1145/1498765.1498785) with a memory roof for each size of what is gone through, because a step's
-// activations mostly lie in a cache. Pure functions of numbers. Tests: tests/golden/profile_test.cpp
+// The work of each step, and the shortest time it could take on a device: the roofline model (Williams, Waterman & Patterson
+// 2009, doi 10.1145/1498765.1498785). The memory roof depends on the size of the data, because a step's activations mostly lie
+// in a cache. Pure functions. Tests: tests/golden/profile_test.cpp
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,12 @@
 
 namespace elek {
 
-/// Of one run of `batch` samples, all slices together.
+/// For one run of `batch` samples, all micro-batches together.
 struct StepWork {
-  double flops = 0;             // by the definition: twice the multiply-adds of a direct convolution or a product
-  double kernel_flops = 0;      // what the kernel that runs must do of them: Winograd's are fewer
-  double activation_bytes = 0;  // input, residual and output as stored, each once; skipped pixels are not counted
-  double weight_bytes = 0;      // packed weights and bias, once a slice
+  double flops = 0;             // by the definition: twice the multiply-adds of a direct convolution or a matrix product
+  double kernel_flops = 0;      // those that the kernel does; fewer with Winograd
+  double activation_bytes = 0;  // input, residual and output as stored, each once; without pixels that the stride skips
+  double weight_bytes = 0;      // packed weights and bias, once per micro-batch
   [[nodiscard]] double bytes() const noexcept { return activation_bytes + weight_bytes; }
 };
 [[nodiscard]] StepWork work_of(const Graph& graph, const Program& program, size_t step, int64_t batch);
@@ -26,19 +26,19 @@ struct StepWork {
 enum class Bound : uint8_t { kNothing, kCompute, kMemory };
 [[nodiscard]] std::string_view name_of(Bound bound);  // "", "compute", "memory"
 
-/// The least time a step can take, and what it would then wait for.
+/// The shortest time that a step can take, and what limits it.
 struct Roof {
   double us = 0;
   Bound bound = Bound::kNothing;
 };
-/// The larger of two times: that of computing, kernel_flops / peak, and that of moving. Moving takes activations / the
-/// bandwidth of copying a set as large as one slice's activations and weights, plus weights / the bandwidth of reading a set of
-/// session_bytes: between two uses of a weight all other memory of the session passes through the caches.
-/// `slices` = slices that the work was done in.
+/// The longer of two times. Computing: kernel_flops / peak. Moving: activations / copy bandwidth, for a set as large as one
+/// micro-batch's activations and weights, plus weights / read bandwidth, for a set of session_bytes. Between two reads of a
+/// weight everything else of the session passes through the caches, so weights are charged with the larger set.
+/// `slices` = the number of micro-batches.
 [[nodiscard]] Roof roof_of(const StepWork& work, int64_t slices, double session_bytes, const Peaks& peaks);
 
-/// Bytes a second for a set of this size: between measured sizes by interpolation over the size's logarithm, beyond them the
-/// nearest. ContractError if nothing was measured.
+/// Bytes per second for a set of this size. Interpolates between measured sizes over the logarithm of the size; outside them
+/// takes the nearest. ContractError if nothing was measured.
 [[nodiscard]] Bandwidth bandwidth_at(const Peaks& peaks, double set_bytes);
 
 }  // namespace elek

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Session: fuse, lower, plan, bind, and then only forward. What runs where is the backend's.
+// Session: fuses, lowers, plans and binds once, and then only runs. The backend decides which kernels run.
 // Tests: tests/golden/session_test.cpp, tests/golden/memory_test.cpp
 #include "elek/session.h"
 
@@ -29,15 +29,15 @@ Lowered lower_and_plan(const Model& model, SessionOptions& options) {
   check_precision(options.device, options.precision);
   Lowered made;
   made.backend = backend_of(options.device.kind).make(options.device);
-  if (options.probes.tap == Tap::kConv) options.batch_norm = BatchNorm::kApart;  // folded, the raw convolution is nowhere
+  if (options.probes.tap == Tap::kConv) options.batch_norm = BatchNorm::kApart;  // folded, z would not be stored
   made.lowering = made.backend->lower(model, fuse(model.graph), options);
   made.plan = plan(made.lowering->program());
-  if (options.keep_values || options.batch_moments) return made;  // every value keeps its place: no order needs less
+  if (options.keep_values || options.batch_moments) return made;  // every value keeps its own storage: no order needs less
   const StepOrder found = search_order(made.lowering->program());
   if (!found.nodes.empty()) {
     std::unique_ptr<Lowering> other = made.backend->lower(model, fuse(model.graph, found.nodes), options);
     MemoryPlan planned = plan(other->program());
-    if (planned.arena_bytes < made.plan.arena_bytes) {  // in truth too: the backend may have chosen other kernels
+    if (planned.arena_bytes < made.plan.arena_bytes) {  // check again, because the backend may have chosen other kernels
       made.lowering = std::move(other);
       made.plan = std::move(planned);
     }
@@ -58,7 +58,7 @@ SessionMemory memory_of(const BoundMemory& bound, const Program& program, const 
   return m;
 }
 
-/// What was refused, with the plan that was: where the bytes would have gone.
+/// The error for refused memory, with the plan that was refused: it shows where the bytes would have gone.
 OutOfMemory refused(const OutOfMemory& error, const Lowered& lowered) {
   const BoundMemory bound = lowered.lowering->memory();
   const Program& program = lowered.lowering->program();
@@ -114,7 +114,7 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
   Impl& i = *impl_;
   i.model = std::move(model);
   i.options = std::move(options);
-  if (!i.options.probes.empty()) i.model_hash = hash(i.model);  // 0.1 s for 100 MB: only statistics carry it
+  if (!i.options.probes.empty()) i.model_hash = hash(i.model);  // takes 0.1 s for 100 MB; only statistics need it
   const bool may_slice = i.options.micro_batch == 0 && !i.options.batch_moments && !i.options.keep_values;
   const size_t parameters = i.model.parameters.size();
   for (SessionOptions tried = i.options;;) {
@@ -122,16 +122,16 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
     MemoryResource& memory = tried.memory != nullptr ? *tried.memory : lowered.backend->default_memory();
     i.program = lowered.lowering->program();
     if (tried.on_plan) tried.on_plan(lowered.plan);
-    (void)memory.trim();  // each attempt meets the same memory, whatever came before it: what --max-batch reckons with
+    (void)memory.trim();  // so all attempts start from the same memory; --max-batch relies on it
     try {
       i.executable = lowered.lowering->bind(i.model, lowered.plan, memory);
     } catch (const OutOfMemory& error) {
       if (i.model.parameters.size() != parameters) throw refused(error, lowered);
       if (!may_slice || i.program.micro_batch == 1) throw refused(error, lowered);
-      tried.micro_batch = i.program.micro_batch / 2;  // thinner slices, a smaller arena
+      tried.micro_batch = i.program.micro_batch / 2;  // smaller micro-batches need a smaller arena
       continue;
     }
-    i.model.parameters.clear();  // packed: what is left of them is the caller's
+    i.model.parameters.clear();  // packed; the caller may still hold some
     i.plan = std::move(lowered.plan);
     i.backend = std::move(lowered.backend);
     i.options.batch_norm = tried.batch_norm;
@@ -140,7 +140,7 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
 }
 
 SessionEstimate estimate_memory(const Model& model, SessionOptions options) {
-  if (options.kernels == KernelChoice::kMeasured) options.kernels = KernelChoice::kRemembered;  // nothing runs here
+  if (options.kernels == KernelChoice::kMeasured) options.kernels = KernelChoice::kRemembered;  // nothing may run here
   const Lowered lowered = lower_and_plan(model, options);
   SessionEstimate made;
   made.program = lowered.lowering->program();
@@ -182,7 +182,7 @@ void Session::begin(const Slot& slot) {
 
 std::span<const float> Session::end() {
   ELEK_CHECK(impl_->under_way > 0, "no batch is under way: begin() one first");
-  --impl_->under_way;  // its own failure ends it too
+  --impl_->under_way;  // a batch that fails has ended too
   return impl_->executable->end();
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Building a graph. Everything that can be wrong with a node is found when it is added, so that later code may rely on ranges
-// and shapes. Tests: tests/unit/graph_test.cpp
+// Building a graph. Every error in a node is found when it is added, so later code can rely on ranges and shapes.
+// Tests: tests/unit/graph_test.cpp
 #include "elek/graph.h"
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a graph needs in parameters, whether a model has it, its sizes and its content hash. Tests: tests/unit/model_test.cpp
+// The parameters that a graph needs, checks of a model's parameters, their sizes, and the content hash.
+// Tests: tests/unit/model_test.cpp
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -26,7 +27,7 @@ class Hasher {
   }
   void number(int64_t value) { number(static_cast<uint64_t>(value)); }
   void text(std::string_view text) {
-    number(static_cast<uint64_t>(text.size()));  // the length first: "ab","c" and "a","bc" differ
+    number(static_cast<uint64_t>(text.size()));  // with the length first, "ab","c" and "a","bc" differ
     hash_ = hash_bytes(text.data(), text.size(), hash_);
   }
   void floats(std::span<const float> values) {
@@ -63,8 +64,8 @@ class Hasher {
   uint64_t hash_ = kHashSeed;
 };
 
-/// Where the first value lies that is not finite; the size where all are. Sixteen at a time, which compilers turn into vectors:
-/// a ResNet-101 has 44 million, and is waited for.
+/// Index of the first value that is not finite, or the size. Works on sixteen values at a time, so that compilers use vectors:
+/// a ResNet-101 has 44 million.
 size_t first_nonfinite(std::span<const float> values) {
   constexpr size_t kStep = 16;
   constexpr uint32_t kExponent = 0x7F800000;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Asking an operator through the variant. What an operator need not have is asked for with `requires`.
+// Asks an operator through the variant. `requires` finds out whether it has an optional member.
 // Tests: tests/unit/op_test.cpp, tests/unit/graph_test.cpp
 #include <type_traits>
 #include <utility>
@@ -16,7 +16,7 @@ constexpr bool all_are_operators(const std::variant<Ops...>* /*set*/) {
 }
 static_assert(all_are_operators(static_cast<const Attrs*>(nullptr)), "an operator lacks something: see concept Operator");
 
-/// Visits the fields of an operator: numbers must lie in their ranges. Other fields are the operator's own to check.
+/// Visits the fields of an operator: numbers must lie in their ranges. The operator checks other fields itself.
 struct RangeCheck {
   const NodeInputs& inputs;
   void operator()(const char* name, int64_t value, IntRange range) const { inputs.check_range(name, value, range); }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fusion and folding. A convolution or linear layer is an anchor; what follows it is drawn in as long as nobody else reads the
-// value in between: batch norm, then a residual sum, then an activation. What is not drawn in is a step of its own.
-// Steps run in the order of the values they store. That order is legal (a step reads only values made before the node that it
-// stores) and it is "projection last": a block's sum belongs to the producer that can wait longest, so that its result can
-// overwrite the other producer's and the projection's never lies waiting beside the main path.
+// Fusion and folding. A convolution or linear layer is joined with the nodes after it, as long as no other node reads the value
+// in between: batch norm, then a residual sum, then an activation. A node that is not joined is a step of its own.
+// Steps run in the order of the values they store. This order is legal: a step reads only values made before the node that it
+// stores. A block's sum is joined to the producer that can run last (the projection), so its result can overwrite the other
+// producer's, and the projection's result never waits in memory beside the main path.
 // Tests: tests/unit/passes_test.cpp
 #include "graph/passes.h"
 
@@ -17,7 +17,7 @@
 namespace elek {
 namespace {
 
-/// The nodes that the output needs, and how often each value is read by them.
+/// The nodes that the output needs, and how often they read each value.
 class Liveness {
  public:
   explicit Liveness(const Graph& graph) : graph_(graph), reads_(graph.nodes().size(), 0) {
@@ -32,8 +32,8 @@ class Liveness {
   }
   [[nodiscard]] bool needed(ValueId value) const { return needed_[static_cast<size_t>(value)]; }
 
-  /// The one live node that reads the value, if there is exactly one and it reads it once; -1 otherwise. The output has none:
-  /// what reads it is not needed for it.
+  /// The only live node that reads the value, if there is exactly one and it reads it once; otherwise -1. The output has none:
+  /// nodes that read it are not needed.
   [[nodiscard]] ValueId only_reader(ValueId value) const {
     if (reads_[static_cast<size_t>(value)] != 1) {
       return -1;
@@ -46,7 +46,7 @@ class Liveness {
     return -1;
   }
 
-  /// Nodes that `value` is computed from, itself included.
+  /// The nodes from which `value` is computed, itself included.
   [[nodiscard]] std::vector<bool> ancestors(ValueId value) const {
     std::vector<bool> found(graph_.nodes().size(), false);
     found[static_cast<size_t>(value)] = true;
@@ -66,7 +66,7 @@ class Liveness {
   std::vector<int> reads_;
 };
 
-/// A step for node `value` alone. Its second input, if it has one, is the step's residual.
+/// A step for node `value` alone. If it has a second input, that is the step's residual.
 FusedNode single_step(const Graph& graph, ValueId value) {
   const Node& node = graph.node(value);
   FusedNode step;
@@ -78,11 +78,11 @@ FusedNode single_step(const Graph& graph, ValueId value) {
   return step;
 }
 
-using Ranks = std::map<std::string, size_t>;  // place in the order asked for, by node; empty if none was
+using Ranks = std::map<std::string, size_t>;  // position of each node in the order that was asked for; empty if none was
 
-/// Of the steps that end in an input of `add` nobody else reads, the one to run last: the later one of an order asked for, else
-/// the one with the shorter history (a projection reads the block's input, the main path a value made from it), the later one
-/// if both are as long.
+/// Among the steps that end in an input of `add` which nothing else reads: the one to run last. If an order was asked for, the
+/// later one in it. Otherwise the one with the fewest ancestors (a projection reads the block's input, the main path a value
+/// made from it); if equal, the later one.
 FusedNode* producer_to_draw_into(const Liveness& live, ValueId add, const Node& node, const Ranks& ranks,
                                  std::map<ValueId, FusedNode>& by_output) {
   FusedNode* chosen = nullptr;
@@ -105,7 +105,7 @@ FusedNode* producer_to_draw_into(const Liveness& live, ValueId add, const Node& 
   return chosen;
 }
 
-/// Draws node `value` into the step that makes its input; false if it must stay alone.
+/// Joins node `value` to the step that makes its input; false if it must stay alone.
 bool draw_in(const Graph& graph, const Liveness& live, ValueId value, const Ranks& ranks,
              std::map<ValueId, FusedNode>& by_output) {
   const Node& node = graph.node(value);
@@ -192,7 +192,7 @@ FusedGraph fuse(const Graph& graph, std::span<const std::string> order) {
     }
   }
   FusedGraph fused;
-  (void)graph.input_shape();  // there is an input, and it is value 0
+  (void)graph.input_shape();  // checks that there is an input, which is value 0
   fused.input = 0;
   fused.output = graph.output();
   for (auto& [output, step] : by_output) {

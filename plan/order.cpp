@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Searches over sets of finished steps, level by level: all sets of one step, of two, of three … Tests:
-// tests/unit/order_test.cpp
+// Searches over sets of finished steps, level by level: all sets of one step, of two, of three …
+// Tests: tests/unit/order_test.cpp
 #include "plan/order.h"
 
 #include <algorithm>
@@ -75,7 +75,7 @@ class Search {
   struct Way {
     size_t bound = 0;  // largest sum of bytes in the best order that ends in this set
     double orders = 1;
-    int32_t last = -1;  // its last step
+    int32_t last = -1;  // the last step of that order
   };
   using Level = std::map<Set, Way>;
 

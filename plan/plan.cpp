@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The arena planner: lifetimes in, offsets in one arena out. Pure integers. It must not know device memory or what a tensor
+// The arena planner: turns lifetimes into offsets in one arena. Pure integers. It must not know device memory or what a tensor
 // means.
 //
 // Placing ranges optimally is NP-hard. So three orders are tried, each placed by best fit, and the smallest arena is kept. If

@@ -43,7 +43,7 @@ struct ProgramStep {
   size_t weights_bytes = 0;    // packed weights that the kernel reads
   double arithmetic = 1;       // multiply-adds that the kernel does / those of the definition: less than 1 for Winograd
   bool observed = false;
-  bool alias = false;  // nothing runs: the output is the input, bytes and all
+  bool alias = false;  // nothing runs: the output is the input, byte for byte
   std::string kernel;  // "oneDNN jit:avx512_core", "winograd F(4x4) avx512", …
   std::string choice;  // why this kernel, with times if there was a choice; for `elek profile`
 };

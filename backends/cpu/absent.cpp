@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stands in for the CPU backend where it is not built: the entry is there, and making a backend says what to configure.
+// Replaces the CPU backend in a build without it. The entry exists; make() throws and says what to configure.
 // Tests: tests/deviceless/left_out.cmake
 #include "backends/backend.h"
 #include "core/error.h"
@@ -18,7 +18,7 @@ std::unique_ptr<Backend> not_built_in(const Device& device) {
 BackendEntry entry() noexcept {
   BackendEntry made;
   made.kind = DeviceKind::kCpu;
-  made.supports = [](Precision) { return Support{}; };  // what is missing is the backend: make() says so
+  made.supports = [](Precision) { return Support{}; };  // make() says that the backend is missing
   made.make = not_built_in;
   made.memory = [](const Device&) -> MemoryResource& { return host_resource(); };
   made.stream_order = [](const Device&) -> StreamOrder& { return host_order(); };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CPU backend's front: its entry in the table of backends, and lowering under the thread count that is asked for. The times
-// of kernels are kept here, so that every lowering of a session knows what the one before it has timed.
+// The CPU backend's entry in the table of backends, and lowering under the thread count that is asked for. The times of kernels
+// are kept here, so that each lowering of a session has the times of the lowerings before it.
 // Tests: tests/golden/session_test.cpp, tests/backends/backend_test.cpp
 #include "backends/backend.h"
 

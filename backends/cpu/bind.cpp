@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Binding: the four slabs are allocated, then parameters are packed into the weights slab, once, layer after layer, in the
-// arena's place: nothing runs yet. By then no memory can be refused any more, so each layer's weights are dropped from the
-// model as soon as they are packed: where the caller gave the model away, the two forms of a network are never there at once.
+// Binding: allocates the four slabs, then packs the parameters into the weights slab, layer by layer. Packing uses the arena's
+// memory, because nothing runs yet. All slabs are allocated first, so that each layer's weights can be dropped from the model
+// as soon as they are packed. If the caller gave the model away, a network is never in memory twice.
 // Tests: tests/golden/session_test.cpp, tests/golden/plan_bound_test.cpp
 #include <algorithm>
 
@@ -14,8 +14,8 @@
 namespace elek::backends::cpu {
 namespace {
 
-/// The room that packing one layer's weights takes, in a block that every layer uses again: what is reckoned beforehand
-/// (BoundMemory::packing_bytes) is then exactly what is asked of the memory, whatever pool lies under it.
+/// Memory for packing: one block that every layer uses again. So exactly the bytes computed beforehand
+/// (BoundMemory::packing_bytes) are asked of the memory, whatever pool lies below.
 class PackingRoom final : public MemoryResource {
  public:
   PackingRoom(const Buffer& block, Device device) : block_(block), device_(device) {}
@@ -42,7 +42,7 @@ CpuExecutable::CpuExecutable(Program program, Notes notes, Model& model, const M
     : program_(std::move(program)), notes_(std::move(notes)), plan_(plan) {
   const ThreadCount threads(notes_.threads);
   weights_ = Buffer(notes_.weights_bytes, memory, {"weights", Use::kWeights});
-  // Packing finds room in the arena, or in a larger block that the arena then replaces.
+  // Packing uses the arena's memory, or a larger block that the arena then replaces.
   const bool roomy = plan_.arena_bytes >= notes_.packing_bytes;
   arena_ = roomy ? Buffer(plan_.arena_bytes, memory, {"arena", Use::kActivations})
                  : Buffer(notes_.packing_bytes, memory, {"packing", Use::kWorkspace});

@@ -12,10 +12,10 @@ bool may_run(ConvAlgorithm algorithm, const ConvCase& conv, const LowerOptions& 
   return fits(algorithm, conv.problem, conv.threads);
 }
 
-/// Winograd where it fits and may be, F(4x4), which does fewest multiplications. Depthwise convolutions are computed by our own
-/// kernel. oneDNN for other grouped convolutions, the first
-/// layer (plain input), batch norm kept apart, activations other than clamps, and 3x3 without stride where Winograd is not
-/// wanted; the rest is computed by our direct kernel.
+/// Winograd F(4x4), which needs the fewest multiplications, if it fits and is allowed. Our own kernel for depthwise
+/// convolutions. oneDNN for other grouped convolutions, for the first layer (plain input), for batch norm kept apart, for
+/// activations that do not clamp, and for kernels larger than 1x1 with stride 1 if Winograd is off. Our direct kernel for the
+/// rest.
 ConvAlgorithm usual_algorithm(const ConvCase& conv, const LowerOptions& options) {
   const bool winograd = options.winograd != Winograd::kOff && !options.deterministic;
   if (winograd && may_run(ConvAlgorithm::kWinograd4, conv, options))

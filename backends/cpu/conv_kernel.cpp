@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One function a question, one branch a kernel. Tests: tests/backends/choose_test.cpp, tests/golden/session_test.cpp
+// One function per question, one branch per kernel. Tests: tests/backends/choose_test.cpp, tests/golden/session_test.cpp
 #include "backends/cpu/conv_kernel.h"
 
 #include <algorithm>
@@ -16,7 +16,7 @@ using kernels::cpu::DepthwisePlan;
 using kernels::cpu::GemmConvPlan;
 using kernels::cpu::WinogradPlan;
 
-/// f of the plan that stands behind a kernel, one overload a kind of plan.
+/// For std::visit: one function per kind of plan.
 template <typename... F>
 struct Overloaded : F... {
   using F::operator()...;
@@ -24,7 +24,7 @@ struct Overloaded : F... {
 template <typename... F>
 Overloaded(F...) -> Overloaded<F...>;
 
-/// Our kernels multiply f32, all channels with all, between values of one layout.
+/// Our kernels multiply f32, without convolution groups, between values of one layout.
 bool is_plain(const ConvProblem& p) {
   return p.src_type == DType::kF32 && p.dst_type == DType::kF32 && p.groups == 1 && p.src_layout == p.dst_layout;
 }
@@ -35,7 +35,7 @@ Result<GemmConvPlan> plan_direct(const ConvProblem& p, int threads) {
                                        p.padding, p.src_layout, threads});
 }
 
-/// Each channel with a filter of its own: the direct computation of such a problem.
+/// Each channel has its own filter. kDirect then means the depthwise kernel.
 bool is_depthwise(const ConvProblem& p) {
   return p.src_type == DType::kF32 && p.dst_type == DType::kF32 && p.groups > 1 && p.groups == p.src.channels &&
          p.groups == p.dst.channels && p.src_layout == p.dst_layout;
@@ -113,7 +113,7 @@ void SlicedPrimitive::make(Problem problem) {
   problem.samples = 1;
   one_ = Primitive::make(problem, many_.get());
   if (one_ != nullptr) return;
-  slice_ = 1;  // the packed weights of both do not agree: one by one, then
+  slice_ = 1;  // the two cannot share packed weights: so one sample at a time
   many_ = Primitive::make(problem);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a kernel of this backend computes, as plain numbers: a convolution or a linear layer. No library and no graph is known
-// here; a kernel that cannot compute a problem says so when it is made (conv_kernel.h).
+// What a kernel of this backend computes, as plain numbers: a convolution or a linear layer. Independent of libraries and
+// graphs. A kernel that cannot compute a problem says so when it is made (conv_kernel.h).
 // Tests: tests/backends/choose_test.cpp
 #pragma once
 
@@ -10,8 +10,8 @@
 
 namespace elek::backends::cpu {
 
-/// A convolution over `samples` samples. Channel counts are the network's; layouts decide how they are padded. Weights are of
-/// the source's type (kF32, kBF16), sums and bias f32; the destination is of the source's type or f32, rounded once.
+/// A convolution over `samples` samples. Channel counts are the network's; the layouts give the padding. Weights have the
+/// source's type (kF32, kBF16), sums and bias are f32. The destination has the source's type or f32, and is rounded once.
 struct ConvProblem {
   int64_t samples = 1;
   ImageShape src, dst;
@@ -24,7 +24,7 @@ struct ConvProblem {
   DType src_type = DType::kF32;
   DType dst_type = DType::kF32;
   bool sum = false;   // dst = conv + dst, before ReLU
-  bool relu = false;  // NaN becomes 0 in it
+  bool relu = false;  // turns NaN into 0
 };
 
 /// y = x W^T + bias: x [samples, in] with `src_pitch` elements between rows, y likewise. Types as ConvProblem's.

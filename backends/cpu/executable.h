@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A program bound to the CPU's memory: four slabs (weights, arena, statistics, staging) and the loop over micro-batches and
-// steps. Nothing here allocates from a memory resource once the constructor is done. Tests: tests/golden/session_test.cpp,
+// steps. After the constructor nothing here allocates from a memory resource. Tests: tests/golden/session_test.cpp,
 // tests/golden/statistics_test.cpp, tests/golden/memory_test.cpp
 #pragma once
 
@@ -57,9 +57,9 @@ class CpuExecutable final : public Executable {
   }
 
   [[nodiscard]] const ProgramTensor& tensor(int32_t index) const { return program_.tensors[static_cast<size_t>(index)]; }
-  /// Where sample `first` of a tensor lies.
+  /// Address of sample `first` of a tensor.
   [[nodiscard]] std::byte* data_of(int32_t index, int64_t first = 0) const;
-  /// T as the tensor is stored, or as `data` is if it is somewhere else.
+  /// T is the type in which the tensor is stored, or in which `data` is, if given.
   template <typename T>
   [[nodiscard]] ActivationView<T> view(int32_t index, int64_t samples, int64_t first = 0, std::byte* data = nullptr) const {
     const ProgramTensor& t = tensor(index);
@@ -83,7 +83,7 @@ class CpuExecutable final : public Executable {
   Buffer staging_;
   std::array<Slot, 2> slots_;
   std::span<float> output_;
-  std::vector<kernels::cpu::ChannelSums> sums_;  // one a watched value
+  std::vector<kernels::cpu::ChannelSums> sums_;  // one per watched value
   int64_t samples_ = 0;                          // since the last reset
   int64_t batches_ = 0;
   int64_t last_samples_ = 0;    // of the last run

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// On disk an entry's `plan` is one double for each of kConvAlgorithms, in their order. The key holds a hash of the kernels'
-// sources, made by the build (CMakeLists.txt): when they change, what was timed before is not found, and is timed again.
+// On disk an entry's `plan` is one double per algorithm of kConvAlgorithms, in their order. The key holds a hash of the
+// kernels' sources, made by the build (CMakeLists.txt). When the sources change, old times are not found, and kernels are timed
+// again.
 // Tests: tests/backends/kernel_times_test.cpp, tests/backends/hash_sources_check.cmake
 #include "backends/cpu/kernel_times.h"
 
@@ -20,7 +21,7 @@
 namespace elek::backends::cpu {
 namespace {
 
-/// Two timings of one kernel differ by as much; the usual kernel is not left for less.
+/// Two timings of one kernel can differ by this share. The rule's kernel is replaced only if another is faster by more.
 constexpr double kNoise = 0.03;
 
 }  // namespace

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How long the kernels that fit a convolution took on this machine, kept in memory and on disk, and which of them wins.
+// Measured times of the kernels that fit a convolution, in memory and on disk, and which kernel is the fastest.
 // Tests: tests/backends/kernel_times_test.cpp
 #pragma once
 
@@ -14,12 +14,12 @@
 
 namespace elek::backends::cpu {
 
-/// Microseconds a run of one slice, by algorithm; 0 where the algorithm does not fit or was not timed.
+/// Microseconds for one micro-batch, by algorithm; 0 if the algorithm does not fit or was not timed.
 class ConvTimes {
  public:
   [[nodiscard]] double of(ConvAlgorithm algorithm) const noexcept { return us_[static_cast<size_t>(algorithm)]; }
   void set(ConvAlgorithm algorithm, double us) noexcept { us_[static_cast<size_t>(algorithm)] = us; }
-  /// The fastest; `usual` unless that is slower by more than what two timings of one kernel differ by.
+  /// The fastest. `usual` is replaced only if another is faster by more than two timings of one kernel can differ.
   [[nodiscard]] ConvAlgorithm winner(ConvAlgorithm usual) const;
   /// "winograd F(4x4) 161.2 us, oneDNN 505.0 us": fastest first.
   [[nodiscard]] std::string text() const;
@@ -29,13 +29,13 @@ class ConvTimes {
   std::array<double, kConvAlgorithms.size()> us_{};
 };
 
-/// Times by key. What is not in memory is looked for on disk; what is added goes to both.
+/// Times by key. find() looks in memory, then on disk; add() writes to both.
 class KernelTimes {
  public:
   explicit KernelTimes(std::string directory) : cache_(std::move(directory)) {}
   /// Null if there are none.
   [[nodiscard]] const ConvTimes* find(const std::string& key);
-  /// One warning a process if the disk takes nothing.
+  /// Warns once per process if the disk cannot be written.
   void add(const std::string& key, const ConvTimes& times);
 
  private:
@@ -45,8 +45,8 @@ class KernelTimes {
 
 /// As BackendEntry::timed_sources.
 [[nodiscard]] std::string_view timed_sources() noexcept;
-/// What every key begins with: the processor, oneDNN's version and timed_sources(). Times of another machine or of other
-/// kernels have another key.
+/// The start of every key: processor, threads, oneDNN's version, timed_sources() and instruction set. Other machines and other
+/// kernels have other keys.
 [[nodiscard]] std::string machine_key(int threads);
 
 }  // namespace elek::backends::cpu

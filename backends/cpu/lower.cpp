@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lowering, first part: layouts, micro-batch and epilogues (the rest: graph_lowerer.h, lower_kernels.cpp, slabs.cpp).
-// Values keep one layout from the first convolution to the pooled features; only feature vectors, and where that layout is a
-// blocked one the network's input (few channels: as oneDNN's first-layer kernels want it), are plain.
+// Values have one layout from the first convolution to the pooled features. Only feature vectors are plain (kNchw), and the
+// network's input if it has few channels and that layout is blocked: oneDNN's first-layer kernels want it so.
 // Tests: tests/golden/session_test.cpp, tests/golden/memory_test.cpp
 #include "backends/cpu/lower.h"
 
@@ -14,8 +14,8 @@
 namespace elek::backends::cpu {
 namespace {
 
-/// A step's input and output for one micro-batch, at most. Each micro-batch reads all weights from memory once more, which
-/// shows where slices are thin, and the arena grows with the slices; measured in docs/decisions.md.
+/// Largest input plus output of one step, for one micro-batch. Every micro-batch reads all weights from memory again, which
+/// costs time if micro-batches are small; the arena grows with the micro-batch. Measurements: docs/decisions.md.
 constexpr size_t kMicroBatchBytes = size_t{64} << 20;
 constexpr int64_t kMaxMicroBatch = 16;
 
@@ -37,7 +37,7 @@ void Lowerer::lower() {
   resolve_probes();
   decide_batch_norm();
   choose_convolutions();
-  share_storages([](const Step& /*step*/) { return true; });  // what adds: the kernel, oneDNN's post-op, or the pass after it
+  share_storages([](const Step& /*step*/) { return true; });  // the kernel, oneDNN's post-op or our pass adds it
   decide_epilogues();
   build_kernels();
   reserve_slabs();
@@ -47,7 +47,7 @@ void Lowerer::choose_micro_batch() {
   const LowerOptions& o = notes.options;
   program.batch = o.batch;
   if (o.batch_moments || o.keep_values) {
-    program.micro_batch = o.batch;  // a layer's moments are the whole batch's; kept values too
+    program.micro_batch = o.batch;  // a layer's moments need the whole batch; so do kept values
     return;
   }
   if (o.micro_batch > 0) {
@@ -55,20 +55,20 @@ void Lowerer::choose_micro_batch() {
     return;
   }
   const size_t each = size_of(storage_of(o.precision));
-  size_t widest = 1;  // bytes a sample, input and output of one step
+  size_t widest = 1;  // bytes per sample: input plus output of one step
   for (const FusedNode& step : fused_.steps) {
     const int64_t elements = graph_.node(step.input).shape.elements() + graph_.node(step.output).shape.elements();
     widest = std::max(widest, static_cast<size_t>(elements) * each);
   }
   const int64_t most =
       std::clamp(static_cast<int64_t>(kMicroBatchBytes / widest), int64_t{1}, std::min(kMaxMicroBatch, o.batch));
-  program.micro_batch = most;  // of what fits, the one that leaves the fewest samples over; of those the largest
+  program.micro_batch = most;  // the size that leaves the fewest samples over; of several, the largest
   for (int64_t m = most; 2 * m > most; --m) {
     if (o.batch % m < o.batch % program.micro_batch) program.micro_batch = m;
   }
 }
 
-/// The network's answer keeps the f32 that the classifier was summed in; everything else is stored in the precision's type.
+/// The logits stay in f32, as the classifier sums them. All other values have the type of the precision.
 void Lowerer::lay_out(ProgramTensor& t, const FusedNode* node, Kind kind) const {
   const bool answer = kind == Kind::kLinear && node->output == fused_.output && !node->residual;
   t.dtype = answer ? DType::kF32 : storage_of(notes.options.precision);
@@ -101,10 +101,10 @@ Layout Lowerer::input_layout() const {
   return plain ? Layout::kNchw : notes.layout;
 }
 
-/// What does the epilogue of a convolution or linear layer: its kernel itself, oneDNN's post-ops, or a pass of ours after it.
-/// oneDNN adds only onto what already lies in the destination; elsewhere our pass adds.
-/// z, where our pass follows, lies in the output's own place if the output's type holds it: f32, or all that is left to do to
-/// it is ReLU, which commutes with rounding. Else it is f32 in the workspace.
+/// Who does the epilogue of a convolution or linear layer: its kernel, oneDNN's post-ops, or our pass after it. oneDNN can only
+/// add to what is already in the destination; elsewhere our pass adds.
+/// If our pass follows, the raw result z lies in the output's memory if that can hold it: the type is f32, or only ReLU is left
+/// to do, which gives the same before and after rounding. Otherwise z is f32 in the workspace.
 void Lowerer::decide_epilogues() {
   for (Step& step : notes.steps) {
     const bool narrow = tensor(step.output).dtype != DType::kF32;
@@ -114,8 +114,8 @@ void Lowerer::decide_epilogues() {
     }
     if (step.kind != Kind::kConv || does_epilogue(step.algorithm)) continue;
     const bool in_place = step.place == Place::kResidual;
-    const bool z_is_wanted = step.bn_apart || step.watch_raw || (sums_of(step) & kMoments) != 0;  // as it is before the sum
-    const bool other = !step.activation.is_plain();  // no post-op here, and not the same before and after rounding
+    const bool z_is_wanted = step.bn_apart || step.watch_raw || (sums_of(step) & kMoments) != 0;  // z before the sum
+    const bool other = !step.activation.is_plain();  // no post-op for it, and not the same before and after rounding
     step.epilogue = step.bn_apart || step.watched >= 0 || other || (step.residual >= 0 && !in_place);
     const bool rounds_twice = step.epilogue && narrow && (z_is_wanted || other || (step.residual >= 0 && !in_place));
     step.z_in_workspace = (in_place && z_is_wanted) || rounds_twice;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lowering for the CPU: from fused steps to a Program with the bytes that this backend really needs, and Notes on how to run
-// it. Tests: tests/golden/session_test.cpp
+// Lowering for the CPU: turns fused steps into a Program, with the bytes that this backend really needs, and Notes on how to
+// run it. Tests: tests/golden/session_test.cpp
 #pragma once
 
 #include "backends/cpu/choose.h"
@@ -10,10 +10,10 @@
 
 namespace elek::backends::cpu {
 
-/// What convolutions get their kernels by, beside the rule.
+/// How a convolution's kernel is chosen, besides the rule.
 struct Choosing {
-  KernelTimes* times = nullptr;        // what was timed so far; null: the rule alone decides
-  std::optional<ConvAlgorithm> tried;  // a convolution that was not timed gets this algorithm where it fits, to be timed
+  KernelTimes* times = nullptr;        // times measured so far; null: the rule alone decides
+  std::optional<ConvAlgorithm> tried;  // for convolutions without measured times, if it fits, so that it can be timed
 };
 
 class Lowerer final : public GraphLowerer<Notes> {
@@ -21,7 +21,7 @@ class Lowerer final : public GraphLowerer<Notes> {
   Lowerer(const Model& model, const FusedGraph& fused, const LowerOptions& options, const Choosing& choosing = {});
   /// ContractError as Backend::lower.
   void lower();
-  /// Whether a convolution step may be computed so.
+  /// Whether the algorithm may compute a convolution step.
   [[nodiscard]] bool may_run(size_t step, ConvAlgorithm algorithm) const;
 
  private:

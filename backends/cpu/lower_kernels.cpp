@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lowering, second part: the kernel of every step and its workspace. Which algorithm a convolution gets: choose.h.
+// Lowering, second part: the kernel of every step and its workspace. choose.h chooses the algorithm of a convolution.
 // Tests: tests/golden/session_test.cpp, tests/golden/memory_test.cpp
 #include <algorithm>
 
@@ -11,17 +11,17 @@
 namespace elek::backends::cpu {
 namespace {
 
-/// Where the epilogue follows, a convolution runs over so few samples at a time that its result is still in the caches.
+/// If our epilogue follows, a convolution runs over slices of this size, so that its result is still in the caches.
 constexpr size_t kSliceBytes = size_t{1} << 20;
 size_t sample_bytes(const ProgramTensor& t, int64_t micro_batch) { return t.bytes / static_cast<size_t>(micro_batch); }
-/// A sample of what goes to y before its epilogue, in f32.
+/// Bytes of one sample of z, which becomes y in the epilogue, in f32.
 size_t z_bytes(const ProgramTensor& y) {
   return checked_bytes(Shape{y.channel_pitch, y.shape.height, y.shape.width}, DType::kF32);
 }
 
 }  // namespace
 
-/// The largest divisor of the micro-batch whose results (and watched inputs) stay in the caches until they have been summed.
+/// The largest divisor of the micro-batch whose results (and watched inputs) stay in the caches until they are summed.
 int64_t Lowerer::slice_of(const Step& step) const {
   const int64_t m = program.micro_batch;
   if (step.by_batch_moments() || (!step.epilogue && step.tap_norm < 0)) return m;
@@ -73,7 +73,7 @@ void Lowerer::choose_convolution(size_t i) {
   if (const ConvTimes* times = choosing_.times->find(step.times_key)) {
     step.timed = true;
     const ConvAlgorithm winner = times->winner(step.algorithm);
-    step.algorithm = may_run(i, winner) ? winner : ConvAlgorithm::kLibrary;  // a file may say anything: the library always fits
+    step.algorithm = may_run(i, winner) ? winner : ConvAlgorithm::kLibrary;  // a file may say anything; the library always fits
     program.steps[i].choice = "timed: " + times->text();
   } else if (choosing_.tried && may_run(i, *choosing_.tried)) {
     step.algorithm = *choosing_.tried;
@@ -127,13 +127,13 @@ void Lowerer::build_kernels() {
   }
 }
 
-/// The step's workspace: the kernel's own first, then what our passes need.
+/// The step's workspace: first the kernel's own, then what our passes need.
 void Lowerer::reserve_workspace(size_t i) {
   Step& step = notes.steps[i];
   const ProgramTensor& y = tensor(step.output);
   size_t bytes = step.kernel ? step.kernel->scratch_bytes() : 0;
   if (step.z_in_workspace) {
-    // Moments are the whole batch's: then all of z must be there.
+    // Moments are those of the whole batch, so all of z must be there.
     const int64_t samples = step.by_batch_moments() ? program.micro_batch : step.kernel->slice();
     step.z_offset = reserve(bytes, z_bytes(y) * static_cast<size_t>(samples));
   }

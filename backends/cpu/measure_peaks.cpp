@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A peak is the best of a few short turns: what a loop reaches when nothing else disturbs it. Memory is measured for sets from
-// what fits a first-level cache to what fits none. Tests: tests/golden/profile_test.cpp
+// A peak is the best of a few short turns, so other work disturbs it least. Memory is measured for sets from the size of the L1
+// cache to larger than all caches. Tests: tests/golden/profile_test.cpp
 #include "backends/cpu/measure_peaks.h"
 
 #include <omp.h>
@@ -25,7 +25,7 @@ constexpr double kTurnSeconds = 4e-3;
 constexpr size_t kSmallestSet = size_t{128} << 10;
 constexpr size_t kLargestSet = size_t{128} << 20;
 
-/// The best rate of a few turns: work(n) does n rounds and gives what it did.
+/// The best rate of a few turns. work(n) does n rounds and returns the amount of work.
 template <typename Work>
 double best_rate(const Work& work) {
   using Clock = std::chrono::steady_clock;
@@ -36,7 +36,7 @@ double best_rate(const Work& work) {
     const Clock::time_point start = Clock::now();
     const double done = work(rounds);
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    if (seconds < kTurnSeconds / 2) {  // find how many rounds make a turn
+    if (seconds < kTurnSeconds / 2) {  // find the number of rounds that make a turn
       rounds *= 2;
       continue;
     }
@@ -46,7 +46,7 @@ double best_rate(const Work& work) {
   return best;
 }
 
-/// The largest block that is given, halving from kLargestSet.
+/// The largest block that can be allocated; starts with kLargestSet and halves.
 Buffer largest_set(MemoryResource& memory) {
   for (size_t bytes = kLargestSet;; bytes /= 2) {
     try {
@@ -57,7 +57,7 @@ Buffer largest_set(MemoryResource& memory) {
   }
 }
 
-/// What oneDNN reaches in a product of square bf16 matrices that fit the second-level caches.
+/// The speed of oneDNN in a product of square bf16 matrices that fit the L2 caches.
 double bf16_flops(MemoryResource& memory) {
   constexpr int64_t kSide = 512;
   LinearProblem p;
@@ -102,7 +102,7 @@ Peaks measure_peaks(const LowerOptions& options) {
   }
   const Buffer set = largest_set(*options.memory);
   auto* base = static_cast<char*>(set.data());
-  std::memset(base, 0, set.bytes());  // every page is there, and no denormal is ever added up
+  std::memset(base, 0, set.bytes());  // touches every page; and denormals are never added
   for (size_t bytes = kSmallestSet; bytes <= set.bytes(); bytes *= 4) {
     Bandwidth b;
     b.set_bytes = bytes;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CPU's peaks, timed. Tests: tests/golden/profile_test.cpp
+// Measures the CPU's peaks. Tests: tests/golden/profile_test.cpp
 #pragma once
 
 #include "backends/backend.h"
 
 namespace elek::backends::cpu {
 
-/// As Backend::measure_peaks.
+/// See Backend::measure_peaks.
 [[nodiscard]] Peaks measure_peaks(const LowerOptions& options);
 
 }  // namespace elek::backends::cpu

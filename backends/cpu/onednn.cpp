@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// oneDNN 2.x and 3.x behind onednn.h; the #if below are the only ones that know which.
+// oneDNN 2.x and 3.x behind onednn.h. Only the #if below know which version it is.
 // Tests: tests/golden/session_test.cpp
 #include "backends/cpu/onednn.h"
 
@@ -25,7 +25,7 @@ dnnl::engine& cpu_engine() {
   return engine;
 }
 
-/// Runs `f` and turns oneDNN's errors into ours, naming what was tried.
+/// Runs `f`. Turns oneDNN's errors into ours, which name what was tried.
 template <typename F>
 auto guarded(const std::string& what, F&& f) {
   try {
@@ -50,12 +50,12 @@ Tag tag_of(Layout layout) {
   return Tag::undef;
 }
 
-/// How the groups of a convolution are cut for oneDNN, whose fast kernels want whole channel blocks a group: neighbouring
-/// groups are merged into one with zero weights off the diagonal. That multiplies their (small) work by the number merged.
+/// How convolution groups are given to oneDNN, whose fast kernels want whole channel blocks per group. Neighbouring groups are
+/// merged into one, with zero weights off the diagonal. That multiplies their (small) work by the number merged.
 struct Grouping {
   int64_t groups = 1;  // as oneDNN sees them
-  int64_t in = 0;      // channels a group, padded
-  int64_t out = 0;     // channels a group, padded
+  int64_t in = 0;      // channels per group, padded
+  int64_t out = 0;     // channels per group, padded
 };
 
 Grouping grouping_of(const ConvProblem& p) {
@@ -88,7 +88,7 @@ using MatmulDesc = dnnl::matmul::primitive_desc;
 
 ConvDesc conv_desc(const ConvProblem& p, const Desc& src, const Desc& weights, const Desc& bias, const Desc& dst) {
   const Dims strides = {p.stride, p.stride};
-  const Dims padding = {p.padding, p.padding};  // what the strides leave over at the far side is dropped, as everywhere
+  const Dims padding = {p.padding, p.padding};  // pixels that the stride leaves over at the far side are dropped
   const auto prop = dnnl::prop_kind::forward_inference;
   const auto algorithm = dnnl::algorithm::convolution_direct;
 #if DNNL_VERSION_MAJOR >= 3
@@ -119,9 +119,9 @@ struct Primitive::Impl {
   mutable dnnl::memory src_memory, weights_memory, bias_memory, dst_memory, scratch_memory;
   size_t scratch_bytes = 0;
   std::string kernel;
-  // For pack(): blocks of [out, in, taps] a group of the network's inside those of oneDNN's.
+  // For pack(): blocks [out, in, taps] of the network's groups go into the blocks of oneDNN's groups.
   int64_t taps = 1;
-  int64_t groups = 1, out_channels = 0, in_channels = 0;  // the network's, a group
+  int64_t groups = 1, out_channels = 0, in_channels = 0;  // the network's; channels are per group
   Grouping grouping;
   [[nodiscard]] bool padded() const {
     return grouping.in != in_channels || grouping.out * grouping.groups != out_channels * groups;
@@ -249,7 +249,7 @@ void Primitive::run(const void* src, const void* packed, const float* bias, void
 
 namespace {
 
-/// Whether all of what `isa` stands for is there.
+/// Whether the machine has all instructions of `isa`.
 bool has(dnnl::cpu_isa isa) noexcept {
   const auto bits = [](dnnl::cpu_isa set) { return static_cast<unsigned>(set); };
   return (bits(dnnl::get_effective_cpu_isa()) & bits(isa)) == bits(isa);

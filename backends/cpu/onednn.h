@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two oneDNN primitives that elek uses, convolution and matrix product, behind a small interface. The only files that see
-// oneDNN's headers are this pair's, and only onednn.cpp knows that 2.x (descriptor + primitive descriptor) and 3.x
-// (primitive descriptor alone) differ.
+// The two oneDNN primitives that elek uses, convolution and matrix product, behind a small interface. Only onednn.cpp includes
+// oneDNN's headers, and only it knows the difference between 2.x (descriptor + primitive descriptor) and 3.x (primitive
+// descriptor alone).
 //
-// oneDNN is told padded channel counts (multiples of the layout's block) with zero weights in the padding, so that it never has
-// to clear padding lanes itself: that would cost it a pass over every tensor of a pruned network.
+// oneDNN gets padded channel counts (multiples of the layout's block) and zero weights in the padding. Otherwise it would clear
+// the padding itself, one more pass over every tensor of a pruned network.
 // Tests: tests/golden/session_test.cpp
 #pragma once
 
@@ -17,32 +17,32 @@
 
 namespace elek::backends::cpu {
 
-/// The layout that this machine's kernels are fastest in: nChw16c, nChw8c or plain nchw; for bf16 where there are tiles (AMX)
-/// nhwc, the only one that oneDNN's kernels for tiles read.
+/// The layout in which this machine's kernels are fastest: nChw16c, nChw8c or plain nchw. For bf16 on machines with tiles (AMX)
+/// it is nhwc, the only one that oneDNN's kernels for tiles read.
 [[nodiscard]] Layout preferred_layout(DType storage);
-/// Whether oneDNN multiplies bf16 in hardware here. (On AVX-512 without it, it would emulate, slower than f32.)
+/// Whether oneDNN multiplies bf16 in hardware here. (On AVX-512 without it, oneDNN would emulate it, slower than f32.)
 [[nodiscard]] bool has_bf16() noexcept;
 /// "oneDNN 2.6.3"
 [[nodiscard]] std::string library_name();
 
-/// A primitive, built once. Holds a little state of its own, so one thread at a time runs it.
+/// A primitive, built once. Holds some state: one run at a time.
 class Primitive {
  public:
-  /// With `like`, the same weights layout as that primitive's, so that both share one packed copy; nullptr where oneDNN has no
-  /// fast kernel for that. DeviceError if oneDNN refuses.
+  /// With `like`: uses that primitive's weights layout, so that both share one packed copy; nullptr if oneDNN has no fast
+  /// kernel for that. DeviceError if oneDNN refuses.
   [[nodiscard]] static std::unique_ptr<Primitive> make(const ConvProblem& problem, const Primitive* like = nullptr);
   [[nodiscard]] static std::unique_ptr<Primitive> make(const LinearProblem& problem, const Primitive* like = nullptr);
   Primitive(const Primitive&) = delete;
   Primitive& operator=(const Primitive&) = delete;
   ~Primitive();
 
-  [[nodiscard]] size_t packed_bytes() const noexcept;   // of the weights as run() wants them
-  [[nodiscard]] size_t staged_bytes() const noexcept;   // of the padded plain weights that pack() goes through; 0 if unneeded
+  [[nodiscard]] size_t packed_bytes() const noexcept;   // of the weights in the order of run()
+  [[nodiscard]] size_t staged_bytes() const noexcept;   // of the padded plain weights that pack() makes first; 0 if not needed
   [[nodiscard]] size_t scratch_bytes() const noexcept;  // run()'s workspace
   [[nodiscard]] const std::string& kernel() const noexcept;
-  /// From [K, C/groups, R, S] (linear: [out, in]) to the kernel's own order. `staged` is room for staged_bytes().
+  /// From [K, C/groups, R, S] (linear: [out, in]) to the kernel's own order. `staged` has room for staged_bytes().
   void pack(const float* weights, float* staged, void* packed) const;
-  /// bias: padded to the dst layout's block with zeros. Allocates from no memory resource.
+  /// bias: padded with zeros to the dst layout's block. Allocates from no memory resource.
   void run(const void* src, const void* packed, const float* bias, void* dst, void* scratch) const;
 
  private:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// PinnedCores: while it lives, each thread of OpenMP's team has a core of its own. For what is measured, not for what is used:
-// a session leaves its threads to the scheduler, as other work of the process may want it. Threads just started or woken may
-// share a core for tens of milliseconds where the scheduler packs them, and a short measurement then shows half the speed, or
-// the scheduler's tick. Tests: tests/backends/pinned_cores_test.cpp
+// While this object lives, each OpenMP thread runs on its own core. Used only while something is measured. A session leaves its
+// threads to the scheduler, because other work of the process may need the cores. Threads that have just started may share one
+// core for tens of milliseconds; a short measurement then shows half the speed, or the scheduler's tick.
+// Tests: tests/backends/pinned_cores_test.cpp
 #pragma once
 
 #include <sched.h>
@@ -13,12 +13,12 @@ namespace elek::backends::cpu {
 
 class PinnedCores {
  public:
-  /// Of the calling thread and the team's others, `threads` in all. Nothing is bound where OpenMP binds threads itself
-  /// (OMP_PROC_BIND), the process has fewer cores, or the system says no.
+  /// For the calling thread and the rest of its team, `threads` in all. Binds nothing if OpenMP binds threads itself
+  /// (OMP_PROC_BIND), the process has fewer cores, or the system refuses.
   explicit PinnedCores(int threads);
   PinnedCores(const PinnedCores&) = delete;
   PinnedCores& operator=(const PinnedCores&) = delete;
-  /// Each thread may go again wherever it was allowed before.
+  /// Each thread may run again on all cores that it was allowed before.
   ~PinnedCores();
 
  private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the statistics slab to Statistics and BatchMoments: threads added in order, counts from the samples run.
+// Turns the statistics slab into Statistics and BatchMoments. Adds the threads in order; counts follow from the samples run.
 // Tests: tests/golden/statistics_test.cpp
 #include "backends/read_statistics.h"
 

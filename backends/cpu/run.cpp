@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Running: micro-batches, steps, and inside an observed step slices small enough that what the convolution has written is still
-// in the caches when the epilogue normalises, adds, rectifies and sums it. Tests: tests/golden/session_test.cpp,
+// Runs the micro-batches, and in each the steps. A watched step runs over slices of a few samples, so that the convolution's
+// result is still in the caches when the epilogue reads it. Tests: tests/golden/session_test.cpp,
 // tests/golden/statistics_test.cpp
 #include <algorithm>
 #include <cstring>
@@ -26,11 +26,11 @@ namespace elek::backends::cpu {
 using kernels::cpu::with_stored;
 namespace {
 
-/// The CPU's kernel of every operator that has one of its own (Kind::kKernel). An operator that is not here does not compile.
+/// The CPU's kernel of every operator that has its own (Kind::kKernel). An operator that is missing here does not compile.
 template <typename T>
 struct KernelOf {
   const ActivationView<T>& x;
-  const ActivationView<T>& second;  // input, of an operator that has two
+  const ActivationView<T>& second;  // second input, if the operator has two
   const ActivationView<T>& y;
   const kernels::cpu::ChannelSums* sums;
   int threads;
@@ -115,7 +115,7 @@ std::span<const float> CpuExecutable::run_values(std::span<const float> x, int64
   return end();
 }
 
-/// fill_input(first, view) writes samples first … of the batch into the first step's output.
+/// fill_input(first, view) writes the samples from `first` on into the first step's output.
 template <typename FillInput>
 void CpuExecutable::run_batch(int64_t count, const FillInput& fill_input) {
   for (int64_t first = 0; first < count; first += program_.micro_batch) {
@@ -146,8 +146,8 @@ void CpuExecutable::run_step(size_t index, int64_t samples) {
   }
 }
 
-/// The whole micro-batch at once where the kernel does the epilogue. Else whole slices, then what is left over one sample at a
-/// time: no kernel is ever made while running.
+/// If the kernel does the epilogue: the whole micro-batch at once. Otherwise whole slices, then the rest one sample at a time,
+/// because no kernel is made during a run.
 void CpuExecutable::run_kernel(size_t index, int64_t samples) {
   const Step& step = notes_.steps[index];
   if (step.kernel->does_epilogue()) return run_with_epilogue(index, samples);
@@ -174,7 +174,7 @@ void CpuExecutable::watch_taps(const Step& step, int64_t samples, int64_t first)
   });
 }
 
-/// The kernel cuts the micro-batch into blocks that stay in the cache, sums included.
+/// The kernel divides the micro-batch into blocks that stay in the cache, sums included.
 void CpuExecutable::run_with_epilogue(size_t index, int64_t samples) {
   const Step& step = notes_.steps[index];
   watch_taps(step, samples, 0);
@@ -199,7 +199,7 @@ void CpuExecutable::run_slice(size_t index, int64_t first, int64_t samples) {
   const Step& step = notes_.steps[index];
   watch_taps(step, samples, first);
   std::byte* z_data = data_of(step.output, first);
-  if (step.z_in_workspace) {  // slice after slice in one place, unless all are wanted in the end
+  if (step.z_in_workspace) {  // all slices use one place, unless all of z is needed in the end
     const ProgramTensor& y = tensor(step.output);
     const int64_t before = step.by_batch_moments() ? first * y.channel_pitch * y.shape.positions() : 0;
     z_data = workspace(index) + step.z_offset + before * static_cast<int64_t>(sizeof(float));
@@ -240,7 +240,7 @@ void CpuExecutable::finish(const Step& step, const ActivationView<Z>& z, const A
   kernels::cpu::run_epilogue(epilogue, notes_.threads);
 }
 
-/// Batch-norm re-estimation: normalise by the moments of this batch, and add them to the average.
+/// Batch-norm re-estimation: normalises with the moments of this batch, and adds them to the average.
 template <typename Z, typename Y>
 void CpuExecutable::normalise_by_batch_moments(size_t index, const ActivationView<Z>& z, const ActivationView<Y>& y,
                                                const Y* residual) {
@@ -286,7 +286,7 @@ void CpuExecutable::run_simple(size_t index, int64_t samples) {
   if (sums != nullptr) kernels::cpu::observe(y, *sums, notes_.threads);
 }
 
-/// A tensor's samples, channel after channel as [samples, elements].
+/// A tensor's samples as [samples, elements], in the order channel, row, column.
 void CpuExecutable::read_out(int32_t index, int64_t samples, float* to) const {
   with_stored(tensor(index).dtype,
               [&](auto type) { kernels::cpu::to_nchw(view<decltype(type)>(index, samples), to, notes_.threads); });

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lowering, last part: where every parameter and every sum lies in the weights and statistics slabs.
+// Lowering, last part: the place of every parameter and every sum in the weights and statistics slabs.
 // Tests: tests/golden/memory_test.cpp, tests/golden/plan_bound_test.cpp
 #include <algorithm>
 
@@ -10,8 +10,8 @@
 
 namespace elek::backends::cpu {
 
-/// What packing this step's weights holds for a moment: weights and bias with batch norm folded in, each a block, and the
-/// layout that oneDNN packs from.
+/// Temporary memory for packing this step's weights: weights and bias with batch norm folded in (one block each), and the
+/// layout from which oneDNN packs.
 size_t Lowerer::packing_bytes(size_t i) const {
   const Step& step = notes.steps[i];
   const Shape weight = op_parameters(graph_, program.steps[i].node.node).front().shape;

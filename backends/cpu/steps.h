@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the CPU backend notes down about each step beside what every backend does: which kernel, and what the epilogue does.
+// What the CPU backend records about a step, besides what every backend does: the kernel, and what the epilogue does.
 // Tests: tests/golden/session_test.cpp
 #pragma once
 
@@ -17,18 +17,18 @@ namespace elek::backends::cpu {
 struct Step : CommonStep {
   // Convolution and linear.
   ConvAlgorithm algorithm = ConvAlgorithm::kLibrary;
-  std::optional<ConvKernel> kernel;  // made when everything below is decided
-  std::string times_key;             // of a convolution whose algorithm times may decide; else empty
-  bool timed = false;                // times are known under that key, and decided
-  // Where the kernel does not do the epilogue:
-  bool epilogue = false;        // our pass after it does; else oneDNN's post-ops do residual and ReLU
-  bool sum_in_place = false;    // oneDNN adds onto the residual, whose storage is the output's
-  bool z_in_workspace = false;  // z may not be written over the residual, or be rounded before its epilogue
+  std::optional<ConvKernel> kernel;  // made after everything below is decided
+  std::string times_key;             // of a convolution for which times may decide; else empty
+  bool timed = false;                // there are times under that key, and they decided
+  // If the kernel does not do the epilogue:
+  bool epilogue = false;        // our pass does it; else oneDNN's post-ops do residual and ReLU
+  bool sum_in_place = false;    // oneDNN adds to the residual, which has the output's storage
+  bool z_in_workspace = false;  // z must not overwrite the residual, or must not be rounded before the epilogue
   size_t z_offset = 0;          // in the workspace, after the kernel's own scratch
-  size_t moments_offset = 0;    // likewise, of batch_moments
+  size_t moments_offset = 0;    // likewise, for batch_moments
 };
 
-/// Everything lowering decided beside the program.
+/// What lowering decided besides the program.
 struct Notes : CommonNotes {
   int threads = 1;
   Layout layout = Layout::kNchw;  // of activations
@@ -39,7 +39,7 @@ struct Notes : CommonNotes {
   return padded_channels(tensor.layout, tensor.shape.channels);
 }
 
-/// kernels[…] as statistics files record them: library, layout, slices and the kernels' own names, hashed.
+/// `kernels` as statistics files record it: library, layout, and a hash of slices and kernel names.
 [[nodiscard]] std::string describe_kernels(const Program& program, const Notes& notes);
 
 }  // namespace elek::backends::cpu

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ThreadCount: OpenMP's thread count for the length of a scope. oneDNN fixes a primitive's thread count when it is made and
-// asks OpenMP again when it runs, so both happen under the same count.
+// ThreadCount sets OpenMP's thread count for a scope. oneDNN fixes a primitive's thread count when the primitive is made, and
+// asks OpenMP again when it runs, so both must happen under the same count.
 #pragma once
 
 #include <omp.h>

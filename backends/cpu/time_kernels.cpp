@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Passes of the whole network, a kernel at a time. The least time of a few passes counts: what is more was somebody else's.
+// Runs the whole network a few times with each kernel. The shortest time counts: longer times include other work on the
+// machine.
 // Tests: tests/backends/kernel_times_test.cpp
 #include "backends/cpu/time_kernels.h"
 
@@ -19,7 +20,7 @@ namespace {
 
 constexpr int kFewestPasses = 3;
 constexpr int kMostPasses = 12;
-constexpr double kSeconds = 0.15;  // a kernel, where so many passes do not take longer
+constexpr double kSeconds = 0.15;  // per kernel, after the first kFewestPasses
 
 void fill(Slot& slot) {
   Random random(1);
@@ -28,7 +29,7 @@ void fill(Slot& slot) {
   std::fill_n(slot.labels, slot.count, -1);
 }
 
-/// The least time of each step.
+/// The shortest time of each step.
 std::vector<double> least_us(Executable& executable) {
   using Clock = std::chrono::steady_clock;
   Slot& slot = executable.slots()[0];
@@ -46,7 +47,7 @@ std::vector<double> least_us(Executable& executable) {
   return least;
 }
 
-/// Layers of one key are timed together.
+/// Layers with the same key are timed together.
 struct Sum {
   std::array<double, kConvAlgorithms.size()> us{};
   std::array<int, kConvAlgorithms.size()> layers{};
@@ -78,7 +79,7 @@ void time_kernels(const Model& model, const FusedGraph& fused, const LowerOption
     if (std::all_of(keys.begin(), keys.end(), [](const std::string& key) { return key.empty(); })) continue;
     try {
       const MemoryPlan planned = plan(lowerer.program);
-      Model lent = model;  // shares the tensors, which binding drops
+      Model lent = model;  // shares the tensors; binding drops them from this copy
       CpuExecutable executable(std::move(lowerer.program), std::move(lowerer.notes), lent, planned, memory);
       const std::vector<double> us = least_us(executable);
       for (size_t i = 0; i < keys.size(); ++i) {
@@ -87,7 +88,7 @@ void time_kernels(const Model& model, const FusedGraph& fused, const LowerOption
         sum.us[k] += us[i];
         sum.layers[k] += 1;
       }
-    } catch (const OutOfMemory&) {  // NOLINT(bugprone-empty-catch): it is no candidate where its weights find no room
+    } catch (const OutOfMemory&) {  // NOLINT(bugprone-empty-catch): a kernel whose weights do not fit in memory is no candidate
     }
   }
   for (const auto& [key, sum] : missing) {

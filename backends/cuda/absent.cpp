@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stands in for the CUDA backend where it is not built: the entry is there, and making a backend says what to configure.
+// Replaces the CUDA backend in a build without it. The entry exists; make(), memory() and stream_order() throw and say what to
+// configure.
 // Tests: tests/golden/session_test.cpp, tests/cli/usage_test.cpp
 #include "backends/backend.h"
 #include "core/hint.h"
@@ -20,7 +21,7 @@ namespace {
 BackendEntry entry() noexcept {
   BackendEntry made;
   made.kind = DeviceKind::kCuda;
-  made.supports = [](Precision) { return Support{}; };  // what is missing is the backend: make() says so
+  made.supports = [](Precision) { return Support{}; };  // make() says that the backend is missing
   made.make = [](const Device& device) -> std::unique_ptr<Backend> { not_built_in(device); };
   made.memory = [](const Device& device) -> MemoryResource& { not_built_in(device); };
   made.stream_order = [](const Device& device) -> StreamOrder& { not_built_in(device); };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA backend's front: finds device, driver and cuDNN (each with its own words when missing), lowers on a handle of its
-// own. Tests: tests/deviceless/device_test.cpp, tests/gpu/session_errors_test.cpp
+// The CUDA backend's entry in the table of backends. It finds device, driver and cuDNN (each with its own message if missing),
+// and lowers on a cuDNN handle of its own.
+// Tests: tests/deviceless/device_test.cpp, tests/gpu/session_errors_test.cpp
 #include "backends/backend.h"
 
 #include <memory>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Binding: the four device slabs and the pinned slots are allocated, parameters are converted into the weights slab on the
-// device, one pass is run to load every kernel, and the pass is recorded. Each slab is one allocation, made in an order that
-// leaves nothing behind when one fails: buffers free themselves. Tests: tests/gpu/session_*_test.cpp.
+// Binding: allocates the four device slabs and the pinned slots, converts the parameters into the weights slab on the device,
+// runs one pass to load every kernel, and records the pass. Each slab is one allocation. If one fails, nothing is left behind:
+// buffers free themselves. Tests: tests/gpu/session_*_test.cpp.
 #include <algorithm>
 #include <cstdlib>
 #include <string_view>
@@ -24,7 +24,8 @@ namespace {
 
 namespace k = kernels::cuda;
 
-/// ELEK_CUDA_GRAPH=0 runs every pass step by step: for debuggers and compute-sanitizer, and to tell a graph's faults from ours.
+/// ELEK_CUDA_GRAPH=0 runs every pass step by step: for debuggers, for compute-sanitizer, and to find out whether an error comes
+/// from the graph.
 bool graphs_wanted() {
   const char* value = std::getenv("ELEK_CUDA_GRAPH");
   return value == nullptr || std::string_view(value) != "0";
@@ -46,13 +47,13 @@ CudaExecutable::CudaExecutable(int device, Program program, Notes notes, const M
   const Stream order{stream_->get()};
   weights_ = Buffer(notes_.weights_bytes, memory, {"weights", Use::kWeights}, order);
   ELEK_CUDA_CALL(cudaMemsetAsync(weights_.data(), 0, weights_.bytes(), stream_->get()));
-  load_weights(model, memory);  // before the arena: the room that packing needs is given back first
+  load_weights(model, memory);  // before the arena, so that the memory for packing is freed first
   arena_ = Buffer(plan_.arena_bytes, memory, {"arena", Use::kActivations}, order);
   statistics_ = Buffer(notes_.statistics_bytes, memory, {"statistics", Use::kStatistics}, order);
   staged_ = lay_out_staging(program_, notes_);
   staging_ = Buffer(staged_.bytes, memory, {"staging", Use::kStaging}, order);
-  // A partial batch computes what lies beyond its samples too, and ignores it: it should not be what another process left
-  // there.
+  // A partial batch also computes what lies after its samples, and ignores it. So clear it: another process may have left
+  // values there.
   ELEK_CUDA_CALL(cudaMemsetAsync(arena_.data(), 0, arena_.bytes(), stream_->get()));
   ELEK_CUDA_CALL(cudaMemsetAsync(staging_.data(), 0, staging_.bytes(), stream_->get()));
   const HostStaging host(program_, notes_, kDepth);
@@ -73,11 +74,11 @@ CudaExecutable::~CudaExecutable() {
       report_cuda(cudaStreamSynchronize(stream->get()), "ending a session");
     }
     handle_.reset();
-  } catch (const DeviceError&) {  // after a fault nothing works; what is left is freed as far as it can be
+  } catch (const DeviceError&) {  // after a fault nothing works; free what can be freed
   }
 }
 
-/// Copies in the stream's order and waits, so that `from` may be anything.
+/// Copies in stream order and waits, so that `from` may be any host memory.
 void CudaExecutable::upload(const Buffer& slab, size_t offset, const void* from, size_t bytes) const {
   if (bytes == 0) return;
   ELEK_CUDA_CALL(cudaMemcpyAsync(at(slab, offset), from, bytes, cudaMemcpyHostToDevice, stream_->get()));
@@ -121,7 +122,7 @@ void CudaExecutable::tie_fused_sums() {
   upload(statistics_, notes_.slab_entries_offset, entries.data(), entries.size() * sizeof(k::SlabEntry));
 }
 
-/// Kernels are compiled and loaded when they first run, which must not happen while a graph is recorded, nor in a timed run.
+/// Kernels are compiled and loaded at their first run. That must not happen while a graph is recorded, or in a timed run.
 void CudaExecutable::warm_up_and_record() {
   for (const Pass pass : {Pass::kPartial, Pass::kFull}) {
     enqueue_pass(0, program_.micro_batch, pass);
@@ -132,7 +133,7 @@ void CudaExecutable::warm_up_and_record() {
     for (size_t buffer = 0; buffer < graphs_.size(); ++buffer) {
       graphs_[buffer].record(stream_->get(), [&] { enqueue_pass(buffer, program_.micro_batch, Pass::kFull); });
     }
-  } catch (const DeviceError& error) {  // a kernel that cannot be recorded; a fault would show again at the next call
+  } catch (const DeviceError& error) {  // a kernel cannot be recorded; a fault would show again at the next call
     for (CudaGraph& graph : graphs_) graph.clear();
     warn(std::string("the pass cannot be recorded as a CUDA graph and runs kernel by kernel, which is slower: ") +
          error.what());

@@ -75,12 +75,12 @@ void CudaGraph::clear() noexcept {
   executable_ = nullptr;
 }
 
-// Thread-local: what other threads of the process do meanwhile (loaders allocating pinned memory) is theirs.
+// Thread-local, because other threads of the process may make CUDA calls meanwhile (loaders allocate pinned memory).
 void CudaGraph::begin(cudaStream_t stream) { ELEK_CUDA_CALL(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal)); }
 
 void CudaGraph::abandon(cudaStream_t stream) noexcept {
   cudaGraph_t graph = nullptr;
-  (void)cudaStreamEndCapture(stream, &graph);  // it fails: that is why it is abandoned
+  (void)cudaStreamEndCapture(stream, &graph);  // it fails: the capture is being abandoned because of an error
   if (graph != nullptr) report_cuda(cudaGraphDestroy(graph), "cudaGraphDestroy");
   (void)cudaGetLastError();
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Devices, streams and events, each owned by exactly one object. Several devices in one process do not disturb each other:
-// whoever talks to a device holds a DeviceGuard, which puts the thread's current device back. Tests:
-// tests/deviceless/device_test.cpp, tests/gpu/backend_memory_test.cpp
+// Devices, streams and events, each owned by exactly one object. Several devices in one process do not disturb each other: code
+// that uses a device holds a DeviceGuard, which restores the thread's current device.
+// Tests: tests/deviceless/device_test.cpp, tests/gpu/backend_memory_test.cpp
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -13,7 +13,7 @@
 
 namespace elek::backends::cuda {
 
-/// Makes `index` the thread's device until the end of the scope.
+/// Makes `index` the thread's current device until the end of the scope.
 class DeviceGuard {
  public:
   explicit DeviceGuard(int index);
@@ -35,11 +35,11 @@ struct DeviceFacts {
   int driver_version = 0;   // 13000 = 13.0
   int runtime_version = 0;  // of this build
 };
-/// The device's facts, or why it cannot be used (no driver, driver too old, no such device).
+/// The device's facts, or the reason why it cannot be used (no driver, driver too old, no such device).
 [[nodiscard]] Result<DeviceFacts> find_device(int index);
 [[nodiscard]] std::string cuda_version_name(int version);  // 13000 -> "13.0"
 
-/// A non-blocking stream of its own.
+/// Owns a non-blocking stream.
 class CudaStream {
  public:
   CudaStream();  // on the current device
@@ -62,21 +62,21 @@ class CudaEvent {
   ~CudaEvent();
   [[nodiscard]] cudaEvent_t get() const noexcept { return event_; }
   void record(cudaStream_t stream);
-  /// Work enqueued on `stream` from now on waits for what was recorded.
+  /// Work enqueued on `stream` from now on waits for the recorded work.
   void make_wait(cudaStream_t stream) const;
 
  private:
   cudaEvent_t event_ = nullptr;
 };
 
-/// What a stream was made to do between begin() and end(), ready to be launched again and again.
+/// A recording of what a stream was asked to do between begin() and end(). It can be launched many times.
 class CudaGraph {
  public:
   CudaGraph() = default;
   CudaGraph(const CudaGraph&) = delete;
   CudaGraph& operator=(const CudaGraph&) = delete;
   ~CudaGraph() { clear(); }
-  void clear() noexcept;  // nothing is recorded any more
+  void clear() noexcept;  // drops the recording
   /// Records what `enqueue` puts on the stream. Nothing runs.
   template <typename Enqueue>
   void record(cudaStream_t stream, Enqueue&& enqueue) {

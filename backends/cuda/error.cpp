@@ -53,7 +53,7 @@ std::string explain(cudaError_t status, const std::string& what) {
 }
 
 void throw_cuda(cudaError_t status, const char* call, const char* file, int line) {
-  (void)cudaGetLastError();  // the recorded error is ours now; a sticky one stays whatever is done
+  (void)cudaGetLastError();  // the recorded error is now ours; a sticky error cannot be cleared
   throw DeviceError(explain(status, std::string(call) + " at " + file + ":" + std::to_string(line)));
 }
 
@@ -64,7 +64,7 @@ void report_cuda(cudaError_t status, const char* call) noexcept {
   if (is_sticky(status) && told.exchange(true)) return;
   try {
     warn(explain(status, call));
-  } catch (...) {  // no memory for the words: nothing left to do in a destructor
+  } catch (...) {  // no memory for the message: nothing left to do in a destructor
   }
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A program bound to a GPU: weights, arena, statistics and staging on the device, two pinned slots on the host, and the pass
-// over the steps: recorded once as a CUDA graph for a full micro-batch and replayed; run step by step for fewer samples, where
-// no sum may be taken inside a convolution (it would count what lies beyond them). The same function enqueues both. Nothing
-// here allocates from a memory resource once the constructor is done. Tests: tests/gpu/session_*_test.cpp. HAS NOT RUN ON A GPU
-// YET.
+// over the steps. The pass of a full micro-batch is recorded once as a CUDA graph and replayed. With fewer samples it runs step
+// by step, and no sums are taken inside a convolution: they would count what lies after the samples. The same function enqueues
+// both. After the constructor nothing here allocates from a memory resource.
+// Tests: tests/gpu/session_*_test.cpp.
 #pragma once
 
 #include <array>
@@ -81,7 +81,7 @@ class CudaExecutable final : public Executable {
   Program program_;
   Notes notes_;
   MemoryPlan plan_;
-  // Made on the device that the session runs on. The slabs are given back on stream_, so it outlives them.
+  // Made on the device that the session runs on. The slabs are freed on stream_, so it outlives them.
   std::unique_ptr<CudaStream> stream_;
   std::unique_ptr<CudaStream> copies_;
   Buffer weights_;
@@ -91,26 +91,26 @@ class CudaExecutable final : public Executable {
   Buffer pinned_;
   Staging staged_;
   std::array<Slot, 2> slots_;
-  std::array<std::span<float>, kDepth> outputs_;      // pinned, a whole batch each
-  std::array<int64_t, kDepth> counts_{};              // samples of the batch whose output that is
-  std::vector<kernels::cuda::ChannelTotals> totals_;  // one a watched value
-  std::vector<std::byte> nothing_seen_;               // the totals' first state, as it is uploaded
+  std::array<std::span<float>, kDepth> outputs_;      // pinned, one whole batch each
+  std::array<int64_t, kDepth> counts_{};              // samples in each output
+  std::vector<kernels::cuda::ChannelTotals> totals_;  // one per watched value
+  std::vector<std::byte> nothing_seen_;               // the totals' first state, ready to upload
   int64_t most_fused_channels_ = 0;
   int64_t tied_sums_ = 0;
   int64_t samples_ = 0;  // since the last reset
   int64_t batches_ = 0;
   int64_t last_samples_ = 0;  // of the last run
-  size_t turn_ = 0;           // slices so far: which pixel buffer is next
-  size_t begun_ = 0;          // batches so far: which output is next
+  size_t turn_ = 0;           // micro-batches so far: selects the next pixel buffer
+  size_t begun_ = 0;          // batches so far: selects the next output
   size_t ended_ = 0;
   std::unique_ptr<CudnnHandle> handle_;
   std::array<std::unique_ptr<CudaEvent>, 2> copied_;
   std::array<std::unique_ptr<CudaEvent>, 2> consumed_;
-  std::unique_ptr<CudaEvent> pixels_read_;  // of the batch begun last
+  std::unique_ptr<CudaEvent> pixels_read_;  // of the batch that was begun last
   std::array<std::unique_ptr<CudaEvent>, kDepth> outputs_there_;
   std::array<CudaGraph, 2> graphs_;
-  StepTimes* times_ = nullptr;  // of the run under way, if it is timed
-  // Timed runs: before the first step, after each, after the pass. Made by the first of them.
+  StepTimes* times_ = nullptr;  // of the current run, if it is timed
+  // For timed runs: before the first step, after each step, after the pass. The first timed run makes them.
   std::vector<std::unique_ptr<CudaEvent>> marks_;
 };
 

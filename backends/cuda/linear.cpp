@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// cuBLASLt is column-major: W [out, in] row-major is its [in, out], x [samples, in] its [in, samples], y its [out, samples]; so
+// cuBLASLt is column-major. W [out, in] row-major is its [in, out], x [samples, in] its [in, samples], y its [out, samples]. So
 // y = op(W) x with op = transpose. Tests: tests/gpu/backend_linear_test.cpp
 #include "backends/cuda/linear.h"
 

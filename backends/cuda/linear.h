@@ -12,10 +12,10 @@
 
 namespace elek::backends::cuda {
 
-/// y[n,o] = sum over i of w[o,i] x[n,i] [+ bias[o]]; y and bias are f32, x and w of the precision's storage.
+/// y[n,o] = sum over i of w[o,i] x[n,i] [+ bias[o]]. y and bias are f32, x and w have the precision's storage type.
 struct LinearProblem {
   int64_t samples = 1;
-  int64_t in_features = 0;  // = x's pitch: padding is multiplied by zero weights
+  int64_t in_features = 0;  // also x's pitch: padding is multiplied by zero weights
   int64_t out_features = 0;
   int64_t y_pitch = 0;
   Precision precision = Precision::kF32;
@@ -26,7 +26,7 @@ struct LinearProblem {
 /// Plans once, runs often. Not thread-safe.
 class Linear {
  public:
-  /// "no" if cuBLASLt proposes nothing. DeviceError if the library fails. On the current device.
+  /// No{reason} if cuBLASLt proposes nothing. DeviceError if the library fails. Uses the current device.
   [[nodiscard]] static Result<std::shared_ptr<Linear>> make(const LinearProblem& problem);
   Linear(const Linear&) = delete;
   Linear& operator=(const Linear&) = delete;

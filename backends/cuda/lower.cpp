@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lowering, first part: layouts and epilogues (the rest: graph_lowerer.h, lower_kernels.cpp, slabs.cpp). Every value is NHWC
-// with its channels padded to 16 bytes; a whole batch runs at once unless a micro-batch is asked for. Tests:
-// tests/deviceless/lower_test.cpp
+// with its channels padded to 16 bytes. A whole batch runs at once unless a micro-batch is asked for.
+// Tests: tests/deviceless/lower_test.cpp
 #include "backends/cuda/lower.h"
 
 #include <algorithm>
@@ -31,7 +31,7 @@ void Lowerer::lower() {
   reserve_slabs();
 }
 
-/// The network's answer keeps the f32 that cuBLASLt accumulated in; everything else is stored in the precision's type.
+/// The logits stay in f32, as cuBLASLt accumulates them. All other values have the type of the precision.
 void Lowerer::lay_out(ProgramTensor& t, const FusedNode* node, Kind kind) const {
   const bool answer = kind == Kind::kLinear && node->output == fused_.output && !node->residual;
   t.dtype = answer ? DType::kF32 : storage_of(notes.options.precision);
@@ -41,7 +41,7 @@ void Lowerer::lay_out(ProgramTensor& t, const FusedNode* node, Kind kind) const 
   t.bytes = checked_bytes(Shape{program.micro_batch, t.shape.height, t.shape.width, t.channel_pitch}, t.dtype);
 }
 
-/// cuBLASLt alone leaves the padding channels of its result as they are: only where nothing reads them.
+/// cuBLASLt does not write the padding channels of its result. So it runs without our epilogue only if nothing reads them.
 void Lowerer::decide_epilogues() {
   for (Step& step : notes.steps) {
     if (step.kind != Kind::kLinear) continue;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lowering for a GPU: from fused steps to a Program with the bytes that this backend really needs, and Notes on how to run it.
-// Tests: tests/deviceless/lower_test.cpp
+// Lowering for a GPU: turns fused steps into a Program, with the bytes that this backend really needs, and Notes on how to run
+// it. Tests: tests/deviceless/lower_test.cpp
 #pragma once
 
 #include <map>
@@ -17,14 +17,14 @@ namespace elek::backends::cuda {
 class Lowerer final : public GraphLowerer<Notes> {
  public:
   Lowerer(const Model& model, const FusedGraph& fused, const LowerOptions& options, const Target& target);
-  /// ContractError as Backend::lower, DeviceError naming the layer if a convolution has no kernel at all.
+  /// ContractError as Backend::lower. DeviceError naming the layer if a convolution has no kernel at all.
   void lower();
 
  private:
-  /// The problems that a convolution step may be run as.
+  /// The problems as which a convolution step may run.
   struct Wanted {
     std::optional<ConvProblem> fused;  // sums inside
-    std::string no_fused;              // why not, where sums were asked for
+    std::string no_fused;              // the reason, if sums were asked for and there is none
     std::optional<ConvProblem> tail;   // everything but the sums
     ConvProblem raw;
   };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lowering, second part: the kernels of every step and their workspace.
-// A convolution is asked for in up to three forms (conv_problem.h); which of those that can be had runs is decided by the
-// device's own times (choose.h) and written into ProgramStep::kernel and ::choice. Tests: tests/deviceless/lower_test.cpp
+// A convolution is asked for in up to three forms (conv_problem.h). Times on the device decide which of the available ones runs
+// (choose.h). The choice is written into ProgramStep::kernel and ::choice. Tests: tests/deviceless/lower_test.cpp
 #include <algorithm>
 
 #include "backends/cuda/error.h"
@@ -31,11 +31,11 @@ Lowerer::Wanted Lowerer::wanted_of(size_t i) const {
   Wanted wanted;
   wanted.raw = problem_of(graph_, f, program.micro_batch, o.precision);
   wanted.raw.deterministic = o.deterministic;
-  // A grouped convolution computes no padding channels, so somebody else has to write their zeros.
+  // A grouped convolution computes no padding channels, so our epilogue has to write their zeros.
   const bool pads = wanted.raw.groups > 1 && y.channel_pitch != y.shape.channels;
   const bool other = !step.activation.is_plain();
   if (step.bn_apart || step.watch_raw || pads || other) {
-    // A convolution's own bias belongs to what is watched and normalised: it comes with the raw convolution then.
+    // What is watched and normalised includes the convolution's own bias, so the raw convolution adds it then.
     const bool bias = f.node.as<Conv2dAttrs>().bias && (step.bn_apart || step.watch_raw);
     if (bias) wanted.raw.tail = Tail::kFull;
     wanted.no_fused = "the raw convolution is needed";
@@ -43,7 +43,7 @@ Lowerer::Wanted Lowerer::wanted_of(size_t i) const {
     if (other) wanted.no_fused = std::string(elek::name_of(step.activation.kind)) + " is not in the convolution's kernel";
     return wanted;
   }
-  // Sums of z need z: then the split way starts from the raw convolution.
+  // Sums of z need z, so the split way then starts from the raw convolution.
   if ((sums & kMoments) == 0) wanted.tail = with_tail(wanted.raw, f, 0);
   if (step.watched < 0) return wanted;
   const auto fused = fused_sums_for(sums, step.activation.is_relu(), program.micro_batch * y.shape.positions());
@@ -84,7 +84,8 @@ void Lowerer::build_convolutions() {
   }
 }
 
-/// The best way without sums inside: the tail in the convolution's kernel, else the raw convolution and the epilogue.
+/// The best way without sums inside: the epilogue in the convolution's kernel; if there is none, the raw convolution and our
+/// epilogue.
 WayOption Lowerer::split_option(size_t i, const Wanted& wanted, const Planned** plan) {
   const Step& step = notes.steps[i];
   WayOption option;
@@ -119,7 +120,7 @@ void Lowerer::choose_way(size_t i, const Wanted& wanted) {
     fused.kernel_us = fused_plan->time_us;
   }
   const auto choice = choose(fused, split);
-  // Even where sums fuse, partial batches need the split way.
+  // Partial batches need the split way, even if sums are fused.
   if (!choice || !split_plan->plan.valid()) {
     throw Hinted<DeviceError>(Hint::kOtherPrecision,
                               "convolution '" + made.node.node.name + "' (" + key(wanted.raw) + "): cuDNN " +
@@ -139,7 +140,7 @@ void Lowerer::choose_way(size_t i, const Wanted& wanted) {
   if (!kept.rivals.empty()) made.choice += (made.choice.empty() ? "timed: " : "; timed: ") + kept.rivals;
 }
 
-/// Behind a raw convolution the residual is still to be added when its result is written; otherwise the plans are tried.
+/// After a raw convolution the residual must still be there for the epilogue. For other plans it is tried.
 void Lowerer::choose_place(size_t i) {
   Step& step = notes.steps[i];
   if (step.residual < 0 || notes.options.keep_values || notes.options.batch_moments) return;
@@ -153,7 +154,8 @@ void Lowerer::choose_place(size_t i) {
   choice += (choice.empty() ? "residual " : "; residual ") + (no.empty() ? "overwritten" : "apart: " + no);
 }
 
-/// Time of our own pass behind a convolution: over an output of this shape, warm, as timing the convolution was.
+/// Time of our own pass after a convolution, over an output of this shape, with warm caches as in the timing of the
+/// convolution.
 double Lowerer::pass_us(size_t i, Way way) {
   if (target_.handle == nullptr) return 0;
   const Step& step = notes.steps[i];
@@ -205,7 +207,7 @@ void Lowerer::build_linear(size_t i) {
   p.out_features = y.shape.channels;
   p.y_pitch = y.channel_pitch;
   p.precision = notes.options.precision;
-  p.bias = !step.linear_epilogue;  // else the epilogue adds it
+  p.bias = !step.linear_epilogue;  // otherwise the epilogue adds it
   p.deterministic = notes.options.deterministic;
   ProgramStep& made = program.steps[i];
   if (target_.handle == nullptr) {  // lowering for a device that is not there
@@ -231,7 +233,7 @@ void Lowerer::build_rest() {
   }
 }
 
-/// The step's workspace: the library's own first, then what our kernels need.
+/// The step's workspace: first the library's own, then what our kernels need.
 void Lowerer::reserve_workspace(size_t i, size_t library_bytes) {
   namespace k = kernels::cuda;
   Step& step = notes.steps[i];

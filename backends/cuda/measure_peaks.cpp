@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The product is cuBLASLt's, as the classifier's is; the copies are the driver's own, which go through the same memory as any
-// kernel. A copy inside the L2 cache is bounded by the cache.
+// The matrix product is cuBLASLt's, like the classifier's. The copies are the driver's; they use the same memory as any kernel.
+// A copy inside the L2 cache is limited by the cache.
 #include "backends/cuda/measure_peaks.h"
 
 #include <cuda_runtime_api.h>
@@ -17,7 +17,7 @@
 namespace elek::backends::cuda {
 namespace {
 
-constexpr int64_t kSide = 8192;  // of the product: tens of milliseconds of f32, a millisecond of f16 on the largest
+constexpr int64_t kSide = 8192;  // of the product: takes tens of milliseconds in f32, a millisecond in f16, on the largest GPUs
 constexpr size_t kSmallestSet = size_t{2} << 20;
 constexpr size_t kLargestSet = size_t{512} << 20;
 
@@ -33,7 +33,7 @@ double best_flops(Precision precision, MemoryResource& memory, CUstream_st* stre
   const Buffer w(operand, memory, "measuring the peak", {stream});
   const Buffer y(checked_bytes(Shape{kSide, kSide}, DType::kF32), memory, "measuring the peak", {stream});
   const Buffer workspace(std::max<size_t>(product.workspace_bytes(), 1), memory, "measuring the peak", {stream});
-  // 0x3c3c is 1.06 in f16, 0.011 in f32 and bf16: ordinary numbers, for zeros would draw less power and run faster.
+  // 0x3c3c is 1.06 in f16, 0.011 in f32 and bf16: ordinary numbers. Zeros would draw less power and run faster.
   ELEK_CUDA_CALL(cudaMemsetAsync(x.data(), 0x3c, operand, stream));
   ELEK_CUDA_CALL(cudaMemsetAsync(w.data(), 0x3c, operand, stream));
   const double us = time_us(
@@ -53,7 +53,7 @@ Peaks measure_peaks(Precision precision, MemoryResource& memory, CUstream_st* st
     const double us = time_us(
         stream, [&] { ELEK_CUDA_CALL(cudaMemcpyAsync(base + bytes / 2, base, bytes / 2, cudaMemcpyDeviceToDevice, stream)); });
     const double rate = 1e6 * static_cast<double>(bytes) / us;
-    peaks.bandwidths.push_back({bytes, rate, rate});  // reading alone is not measured: no faster than this on such memory
+    peaks.bandwidths.push_back({bytes, rate, rate});  // reading alone is not measured; on such memory it is no faster
   }
   return peaks;
 }

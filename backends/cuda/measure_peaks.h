@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A GPU's peaks, timed.
+// Measures a GPU's peaks.
 #pragma once
 
 #include "core/step_times.h"
@@ -10,8 +10,8 @@ struct CUstream_st;
 
 namespace elek::backends::cuda {
 
-/// The best of a few turns of a large matrix product and of copies of several sizes, on the current device. OutOfMemory if not
-/// even the product's operands are given.
+/// The best of a few turns of a large matrix product, and of copies of several sizes, on the current device. OutOfMemory if not
+/// even the operands of the product fit.
 [[nodiscard]] Peaks measure_peaks(Precision precision, MemoryResource& memory, CUstream_st* stream);
 
 }  // namespace elek::backends::cuda

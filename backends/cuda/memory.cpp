@@ -19,7 +19,7 @@ struct MemoryInfo {
   size_t free_bytes = 0;
   size_t total_bytes = 0;
 };
-/// Of the current device; zeros where the driver does not say.
+/// Of the current device; zeros if the driver does not say.
 MemoryInfo memory_info() noexcept {
   MemoryInfo info;
   if (cudaMemGetInfo(&info.free_bytes, &info.total_bytes) == cudaSuccess) return info;
@@ -27,7 +27,7 @@ MemoryInfo memory_info() noexcept {
   return {};
 }
 
-/// What a refused allocation is explained with: the device's own figures beside ours.
+/// Throws OutOfMemory with the device's figures and ours.
 [[noreturn]] void throw_out_of_memory(const std::string& where, std::string_view label, size_t bytes, const ByteCount& count) {
   (void)cudaGetLastError();
   const auto [free_bytes, total_bytes] = memory_info();
@@ -36,7 +36,7 @@ MemoryInfo memory_info() noexcept {
   figures.in_use_bytes = count.live();
   figures.peak_bytes = count.peak();
   figures.limit_bytes = total_bytes;
-  figures.largest_free_bytes = free_bytes;  // an upper bound: the driver does not tell its largest hole
+  figures.largest_free_bytes = free_bytes;  // an upper bound: the driver does not report its largest hole
   throw OutOfMemory(
       "'" + std::string(label) + "' on " + where + " (use a smaller batch, or free what else runs there: nvidia-smi)", figures);
 }
@@ -71,7 +71,7 @@ size_t CudaResource::system_bytes() const noexcept {
     const DeviceGuard guard(index_);
     const MemoryInfo info = memory_info();
     return info.total_bytes - info.free_bytes;
-  } catch (const DeviceError&) {  // after a fault nobody says
+  } catch (const DeviceError&) {  // after a fault the driver does not answer
     return 0;
   }
 }
@@ -87,7 +87,7 @@ void* CudaResource::do_allocate(size_t bytes, const BlockLabel& label, Stream /*
 }
 
 void CudaResource::do_deallocate(void* block, size_t bytes, Stream /*stream*/) noexcept {
-  report_cuda(cudaFree(block), "cudaFree");  // waits for the device: nothing that still runs loses its memory
+  report_cuda(cudaFree(block), "cudaFree");  // waits for the device, so nothing that still runs loses its memory
   count_.subtract(bytes);
 }
 
@@ -114,7 +114,7 @@ void* CudaAsyncResource::do_allocate(size_t bytes, const BlockLabel& label, Stre
 
 void CudaAsyncResource::do_deallocate(void* block, size_t bytes, Stream stream) noexcept {
   try {
-    const DeviceGuard guard(index_);  // the null stream is the current device's
+    const DeviceGuard guard(index_);  // the null stream belongs to the current device
     report_cuda(cudaFreeAsync(block, static_cast<cudaStream_t>(stream.handle)), "cudaFreeAsync");
   } catch (const DeviceError&) {  // after a fault even the guard fails; the block is lost with the context
   }

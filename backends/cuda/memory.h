@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where device and pinned bytes come from: the upstreams of design.md for CUDA. Pool, Tracker and Limit (core/memory) go on
-// top. Each knows what it has given out, so that running out can be explained. They live here and not in core/memory, which
-// knows no CUDA header. Tests: tests/gpu/backend_memory_test.cpp (the contract of tests/contract needs a device)
+// Sources of device memory and pinned memory: the upstreams for CUDA (docs/memory.md). Pool, Tracker and Limit (core/memory)
+// can lie above them. Each knows what it has given out, so that OutOfMemory can report it. They are not in core/memory because
+// core includes no CUDA header. Tests: tests/gpu/backend_memory_test.cpp (the contract of tests/contract needs a device)
 #pragma once
 
 #include <mutex>
@@ -25,7 +25,8 @@ class ByteCount {
   size_t peak_bytes_ = 0;
 };
 
-/// cudaMalloc: each block its own, 256-byte aligned or better. Slow (it synchronises the device), so: once a session.
+/// cudaMalloc: each block is a separate allocation, aligned to 256 bytes or better. Slow (it synchronises the device), so use
+/// it once per session.
 class CudaResource final : public MemoryResource {
  public:
   explicit CudaResource(int index) : index_(index) {}
@@ -40,10 +41,10 @@ class CudaResource final : public MemoryResource {
   ByteCount count_;
 };
 
-/// cudaMallocAsync on the device's default pool: stream-ordered, reuses what was given back.
+/// cudaMallocAsync on the device's default pool: in stream order, reuses freed memory.
 class CudaAsyncResource final : public MemoryResource {
  public:
-  /// `kept_bytes`: what the driver may keep for reuse when everything has been given back.
+  /// `kept_bytes`: how much the driver may keep for reuse after everything has been freed.
   /// DeviceError if the device has no memory pools.
   explicit CudaAsyncResource(int index, size_t kept_bytes = 0);
   [[nodiscard]] Device device() const noexcept override { return {DeviceKind::kCuda, index_}; }
@@ -56,7 +57,7 @@ class CudaAsyncResource final : public MemoryResource {
   ByteCount count_;
 };
 
-/// Page-locked host memory, visible to every device: what copies to and from a GPU run at full speed from.
+/// Page-locked host memory, visible to every device. Copies to and from a GPU need it to run at full speed.
 class PinnedResource final : public MemoryResource {
  public:
   [[nodiscard]] Device device() const noexcept override { return {}; }
@@ -68,7 +69,7 @@ class PinnedResource final : public MemoryResource {
   ByteCount count_;
 };
 
-/// The process's own, one a device, made when first asked for and never destroyed (sessions may outlive main's statics).
+/// The process's own, one per device, made at first use and never destroyed (sessions may outlive main's statics).
 [[nodiscard]] CudaResource& cuda_resource(int index);
 [[nodiscard]] PinnedResource& pinned_resource();
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the statistics slab to Statistics and BatchMoments: one copy to the host, then plain arithmetic; counts from the samples
-// run. Tests: tests/gpu/session_test.cpp.
+// Turns the statistics slab into Statistics and BatchMoments: one copy to the host, then plain arithmetic. Counts follow from
+// the samples run. Tests: tests/gpu/session_test.cpp.
 #include "backends/read_statistics.h"
 
 #include "backends/cuda/error.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Running: pixels on the copy stream into one of two device buffers, the pass on the session's stream, logits back into pinned
-// memory. Tests: tests/gpu/session_*_test.cpp.
+// Runs batches: copies pixels on the copy stream into one of two device buffers, runs the pass on the session's stream, and
+// copies the logits back into pinned memory. Tests: tests/gpu/session_*_test.cpp.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
@@ -25,10 +25,10 @@ namespace elek::backends::cuda {
 namespace k = kernels::cuda;
 namespace {
 
-/// The GPU's kernel of every operator that has one of its own (Kind::kKernel). An operator that is not here does not compile.
+/// The GPU's kernel of every operator that has its own (Kind::kKernel). An operator that is missing here does not compile.
 struct KernelOf {
   const k::CudaActivation& x;
-  const k::CudaActivation& second;  // input, of an operator that has two
+  const k::CudaActivation& second;  // second input, if the operator has two
   const k::CudaActivation& y;
   const k::PoolSums& sums;
   const int32_t* table;  // of a channel map
@@ -54,7 +54,8 @@ CudaExecutable::View CudaExecutable::view(int32_t tensor, int64_t samples) const
   return {at(arena_, plan_.storage_offsets[static_cast<size_t>(t.storage)]), t.dtype, samples, t.shape, t.channel_pitch};
 }
 
-/// Where the epilogue adds its sums; null if nothing is watched, or the raw convolution is (then they are taken before).
+/// The sums to which the epilogue adds. Null if nothing is watched, or if the raw convolution is watched (its sums are taken
+/// before).
 const k::ChannelTotals* CudaExecutable::totals_of(const Step& step) const {
   return step.watched < 0 || step.watch_raw ? nullptr : &totals_[static_cast<size_t>(step.watched)];
 }
@@ -64,7 +65,7 @@ k::PoolSums CudaExecutable::pool_sums(size_t index) const {
   return {totals_of(step), workspace(index, step.sums_offset), step.sums_bytes};
 }
 
-/// While a batch computes, the next one's pixels are copied: two pixel buffers, two outputs, all passes on one stream.
+/// While one batch is computed, the pixels of the next are copied: two pixel buffers, two outputs, all passes on one stream.
 void CudaExecutable::begin(const Slot& slot) {
   check_slot(slot, program_, notes_);
   const DeviceGuard guard(device_);
@@ -96,10 +97,11 @@ std::span<const float> CudaExecutable::end() {
   return outputs_[batch].first(outputs_each * static_cast<size_t>(counts_[batch]));
 }
 
-/// Copies one slice while the one before it still computes, then enqueues its pass and the way back of its output.
+/// Copies the pixels of one micro-batch while the one before is still computed, then enqueues its pass and the copy of its
+/// output.
 void CudaExecutable::run_slice(const uint8_t* pixels, int64_t samples, float* output) {
   const size_t buffer = turn_++ % 2;
-  consumed_[buffer]->make_wait(copies_->get());  // the pass before last has read this buffer
+  consumed_[buffer]->make_wait(copies_->get());  // waits until the pass before last has read this buffer
   const size_t pixel_bytes = static_cast<size_t>(notes_.input_shape.elements() * samples);
   ELEK_CUDA_CALL(
       cudaMemcpyAsync(at(staging_, staged_.pixels[buffer]), pixels, pixel_bytes, cudaMemcpyHostToDevice, copies_->get()));
@@ -116,8 +118,8 @@ void CudaExecutable::run_slice(const uint8_t* pixels, int64_t samples, float* ou
   ELEK_CUDA_CALL(cudaMemcpyAsync(output, at(staging_, staged_.output), output_bytes, cudaMemcpyDeviceToHost, stream_->get()));
 }
 
-/// Everything between the pixels and the output of one micro-batch, on the session's stream. Allocates nothing, so that it can
-/// be recorded.
+/// Everything between the pixels and the output of one micro-batch, on the session's stream. Allocates nothing, so it can be
+/// recorded.
 void CudaExecutable::enqueue_pass(size_t buffer, int64_t samples, Pass pass) {
   const bool fused = pass == Pass::kFull && tied_sums_ > 0;
   mark(0);
@@ -139,13 +141,13 @@ void CudaExecutable::enqueue_pass(size_t buffer, int64_t samples, Pass pass) {
   mark(notes_.steps.size() + 1);
 }
 
-/// Event `at` of a timed run: 0 before the first step, i + 1 after step i, the last after the pass.
+/// Records event `at` of a timed run: 0 before the first step, i + 1 after step i, the last one after the pass.
 void CudaExecutable::mark(size_t at) {
   if (times_ != nullptr) marks_[at]->record(stream_->get());
 }
 
-/// Waits for the pass and adds what lies between its marks. What is launched between the first steps (clearing the slab of
-/// sums) counts with preprocessing.
+/// Waits for the pass and adds the times between its marks. What is launched between the first marks (clearing the slab of
+/// sums) counts as preprocessing.
 void CudaExecutable::add_laps() {
   check(cudaEventSynchronize(marks_.back()->get()), "timing a pass");
   for (size_t i = 0; i + 1 < marks_.size(); ++i) {
@@ -210,13 +212,13 @@ void CudaExecutable::run_convolution(size_t index, int64_t samples, Pass pass) {
   if (step.by_batch_moments()) {
     normalise_by_batch_moments(index, y, y);
   } else {
-    const float* bias = plan.problem().tail == Tail::kFull ? nullptr : p.bias;  // not twice
+    const float* bias = plan.problem().tail == Tail::kFull ? nullptr : p.bias;  // the plan has already added it
     finish(index, y, y, typed<const float>(weights_, step.scale),
            step.bn_apart ? typed<const float>(weights_, step.shift) : bias);
   }
 }
 
-/// y = act(scale * z + shift + residual) and its sums.
+/// y = act(scale * z + shift + residual), and its sums.
 void CudaExecutable::finish(size_t index, const View& z, const View& y, const float* scale, const float* shift) {
   const Step& step = notes_.steps[index];
   k::Epilogue e;
@@ -256,7 +258,7 @@ void CudaExecutable::run_linear(size_t index, int64_t samples) {
   finish(index, z, y, nullptr, bias);
 }
 
-/// Sums of a value that is there already.
+/// Takes the sums of a value that is already stored.
 void CudaExecutable::observe(size_t index, const View& y) {
   const Step& step = notes_.steps[index];
   const k::ChannelTotals* totals = totals_of(step);
@@ -289,7 +291,7 @@ void CudaExecutable::run_simple(size_t index, int64_t samples) {
   }
 }
 
-/// Features in the order C, H, W, as the graph's flatten has them; memory has H, W, C.
+/// The graph's flatten has features in the order C, H, W; memory has H, W, C.
 void CudaExecutable::run_relayout(size_t index, const View& x, const View& y) {
   auto* flat = reinterpret_cast<float*>(workspace(index, notes_.steps[index].z_offset));
   k::launch_to_nchw(x, flat, stream_->get());

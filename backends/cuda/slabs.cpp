@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lowering, last part: where every parameter, every sum and every staged value lies in the slabs.
+// Lowering, last part: the place of every parameter, every sum and every staged value in the slabs.
 // Tests: tests/deviceless/lower_test.cpp
 #include <algorithm>
 
@@ -41,7 +41,7 @@ void Lowerer::reserve_parameters(size_t i) {
   Step& step = notes.steps[i];
   size_t& weights = notes.weights_bytes;
   const ProgramTensor& y = tensor(step.output);
-  size_t as_stored = 0;  // bytes of the f32 weights as the model has them: uploaded, then converted into the slab
+  size_t as_stored = 0;  // bytes of the model's f32 weights: they are uploaded, then converted into the slab
   const Node& node = program.steps[i].node.node;
   if (has_weights(node)) as_stored = floats(op_parameters(graph_, node).front().shape.elements());
   if (step.kind == Kind::kConv) {
@@ -57,7 +57,7 @@ void Lowerer::reserve_parameters(size_t i) {
     program.steps[i].weights_bytes = weights - step.weights;
     size_t packing = 0;
     (void)reserve(packing, as_stored);
-    (void)reserve(packing, sizeof(int64_t));  // weights that overflow
+    (void)reserve(packing, sizeof(int64_t));  // the number of weights that overflow
     notes.packing_bytes = std::max(notes.packing_bytes, packing);
   }
   if (!step.batch_norm.empty() && !step.by_batch_moments()) {
@@ -83,7 +83,7 @@ void Lowerer::reserve_statistics() {
   for (WatchedTaps& t : notes.tap_norms) t.offset = reserve(bytes, kernels::cuda::tap_norm_bytes(t.plan));
   for (WatchedMoments& m : notes.batch_moments) m.statistics = reserve(bytes, m.statistics_bytes());
   notes.totals_bytes = bytes;
-  for (const Step& step : notes.steps) {  // at most: every fused sum, the absolute sum, what is not finite
+  for (const Step& step : notes.steps) {  // at most: every fused sum, the absolute sum, the count of values that are not finite
     if (step.fused_sums != 0) notes.slab_entries += kFusedSumKinds + 2;
   }
   notes.slab_entries_offset = reserve(bytes, static_cast<size_t>(notes.slab_entries) * sizeof(kernels::cuda::SlabEntry));

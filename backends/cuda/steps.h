@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the CUDA backend notes down about each step beside what every backend does: which kernels, and where in its workspace
-// and in the statistics slab they put what they need. Tests: tests/deviceless/lower_test.cpp
+// What the CUDA backend records about a step, besides what every backend does: its kernels, and the places of their data in the
+// workspace and in the statistics slab. Tests: tests/deviceless/lower_test.cpp
 #pragma once
 
 #include <array>
@@ -18,20 +18,20 @@
 namespace elek::backends::cuda {
 
 struct Step : CommonStep {
-  // Convolution. Plans are made for a whole micro-batch; fewer samples run through the same plan, and what lies beyond them is
-  // computed and ignored, except that sums taken inside it would count it: then `partial` is another way.
+  // Convolution. Plans are made for a whole micro-batch. Fewer samples run through the same plan; what lies after them is
+  // computed and ignored. But sums inside the plan would count it, so then partial_way and partial_plan differ.
   Way way = Way::kWhole;
   ConvPlan plan;
   Way partial_way = Way::kWhole;
   ConvPlan partial_plan;
-  bool adds_in_place = false;                          // both write over their residual and are right
+  bool adds_in_place = false;                          // both may write over their residual
   uint32_t fused_sums = 0;                             // FusedSums that `plan` takes itself
   std::array<size_t, kFusedSumKinds> fused_offsets{};  // statistics slab
 
   std::shared_ptr<Linear> linear;
-  bool linear_epilogue = false;  // z in the workspace, then the epilogue; else cuBLASLt writes y with its bias
+  bool linear_epilogue = false;  // z goes to the workspace, then the epilogue runs; else cuBLASLt writes y with its bias
 
-  // Offsets in the step's workspace, after the library's own.
+  // Offsets in the step's workspace, after the library's own part.
   size_t z_offset = kNone;
   size_t sums_offset = kNone;
   size_t sums_bytes = 0;
@@ -43,19 +43,19 @@ struct Step : CommonStep {
   size_t table = kNone;  // channel map: source channels, in the weights slab
 };
 
-/// Everything lowering decided beside the program. The statistics slab begins with the f32 sums that kernels add to
-/// (fused_bytes, zeroed before every pass), then the totals (to the end: reset on request), then the table that ties the two
-/// together.
+/// What lowering decided besides the program. The statistics slab begins with the f32 sums that kernels add to (fused_bytes,
+/// zeroed before every pass). Then come the totals (up to totals_bytes, reset on request), then the table that says which sums
+/// are added to which totals.
 struct Notes : CommonNotes {
   std::vector<Step> steps;
   size_t fused_bytes = 0;
-  size_t totals_bytes = 0;         // fused_bytes … totals_bytes: what is reset and read
+  size_t totals_bytes = 0;         // fused_bytes … totals_bytes is reset and read
   size_t slab_entries_offset = 0;  // in the statistics slab
   int64_t slab_entries = 0;
   std::string library;  // "cuDNN 9.19.0, NVIDIA H200 sm90"
 };
 
-/// Device staging of a session: pixels of two micro-batches, then the logits of one. Offsets in that order.
+/// Staging of a session on the device: pixels of two micro-batches, then the logits of one. Offsets in that order.
 struct Staging {
   std::array<size_t, 2> pixels{};
   size_t output = 0;
@@ -63,7 +63,7 @@ struct Staging {
 };
 [[nodiscard]] Staging lay_out_staging(const Program& program, const Notes& notes);
 
-/// kernels[…] as statistics files record them: library, precision and the kernels' own names, hashed.
+/// `kernels` as statistics files record it: library, precision, batch, and a hash of the kernels' names.
 [[nodiscard]] std::string describe_kernels(const Program& program, const Notes& notes);
 
 }  // namespace elek::backends::cuda

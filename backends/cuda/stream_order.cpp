@@ -30,12 +30,12 @@ StreamOrder::Mark CudaStreamOrder::mark(Stream stream) noexcept {
   const auto queue = static_cast<cudaStream_t>(stream.handle);
   try {
     const DeviceGuard guard(index_);
-    // An idle stream needs no mark, and what was given back on it can be used again at once: a session's blocks by the next
-    // one.
+    // An idle stream needs no mark: what was given back on it can be used again at once, such as a session's blocks by the next
+    // session.
     if (cudaStreamQuery(queue) == cudaSuccess) return kPassed;
     (void)cudaGetLastError();
     const std::lock_guard lock(mutex_);
-    idle_.reserve(idle_.size() + marks_.size() + 2);  // forget() must find room
+    idle_.reserve(idle_.size() + marks_.size() + 2);  // so that forget() never allocates
     const cudaEvent_t event = take_event();
     if (const cudaError_t status = cudaEventRecord(event, queue); status != cudaSuccess) {
       idle_.push_back(event);
@@ -43,7 +43,7 @@ StreamOrder::Mark CudaStreamOrder::mark(Stream stream) noexcept {
     }
     marks_[++last_] = event;
     return last_;
-  } catch (const std::exception&) {  // no event to be had: wait here instead
+  } catch (const std::exception&) {  // no event is available: wait here instead
     report_cuda(cudaStreamSynchronize(queue), "waiting for a stream");
     return kPassed;
   }
@@ -76,7 +76,7 @@ void CudaStreamOrder::forget(Mark mark) noexcept {
   const std::lock_guard lock(mutex_);
   const auto found = marks_.find(mark);
   if (found == marks_.end()) return;
-  idle_.push_back(found->second);  // reserved when it was made
+  idle_.push_back(found->second);  // mark() reserved the place
   marks_.erase(found);
 }
 

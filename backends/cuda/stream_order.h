@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// CudaStreamOrder: the Pool's marks on a device are events, made once and used again. Tests: tests/gpu/backend_pool_test.cpp.
+// CudaStreamOrder: the Pool's marks on a device are events, which are made once and reused.
+// Tests: tests/gpu/backend_pool_test.cpp.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -12,7 +13,7 @@
 
 namespace elek::backends::cuda {
 
-/// Marks on the streams of one device. What waits for a mark after the device has failed goes on: the failure shows elsewhere.
+/// Marks on the streams of one device. After the device has failed, waiting ends at once; the failure shows elsewhere.
 class CudaStreamOrder final : public StreamOrder {
  public:
   explicit CudaStreamOrder(int index) : index_(index) {}
@@ -32,7 +33,7 @@ class CudaStreamOrder final : public StreamOrder {
   Mark last_ = kPassed;
 };
 
-/// The process's own, one a device, made when first asked for and never destroyed.
+/// The process's own, one per device, made at first use and never destroyed.
 [[nodiscard]] CudaStreamOrder& stream_order(int index);
 
 }  // namespace elek::backends::cuda

@@ -26,7 +26,7 @@ std::vector<OpParameter> Conv2dAttrs::parameters(std::span<const ImageShape> inp
 }
 
 int64_t Conv2dAttrs::macs(std::span<const ImageShape> inputs, const ImageShape& output) const {
-  return Shape{output.elements(), inputs[0].channels / groups, kernel, kernel}.elements();  // refuses a product beyond 2^63
+  return Shape{output.elements(), inputs[0].channels / groups, kernel, kernel}.elements();  // ContractError above 2^63
 }
 
 Conv2dAttrs Conv2dAttrs::cut(std::span<const ImageShape> inputs, const KeptChannels& kept) const {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Activation functions as plain numbers: what graphs say, backends pass on and kernels compute. All of them keep NaN.
+// Activation functions as plain data. Graphs name them, backends pass them on, kernels compute them. All of them keep NaN.
 // Tests: tests/kernels/epilogue_test.cpp, tests/gpu/kernels/epilogue_test.cpp
 #pragma once
 
@@ -28,14 +28,14 @@ struct Activation {
 
   [[nodiscard]] constexpr bool is_none() const noexcept { return kind == Kind::kNone; }
   [[nodiscard]] constexpr bool is_relu() const noexcept { return kind == Kind::kRelu; }
-  /// None and ReLU: libraries have these in their kernels, and they give the same before and after rounding.
+  /// None or ReLU. Libraries have these in their kernels. Applied before or after rounding they give the same result.
   [[nodiscard]] constexpr bool is_plain() const noexcept { return is_none() || is_relu(); }
-  /// Only cuts off at bounds around 0: none, ReLU and most clips.
+  /// Only clamps to a range that contains 0: none, ReLU and most clips.
   [[nodiscard]] constexpr bool is_clamp() const noexcept {
     return is_plain() || (kind == Kind::kClip && low <= 0 && high >= 0);
   }
   [[nodiscard]] constexpr float lowest() const noexcept {
-    return is_none() ? -std::numeric_limits<float>::infinity() : low;  // of a clamp; ReLU's is 0
+    return is_none() ? -std::numeric_limits<float>::infinity() : low;  // for a clamp only; 0 for ReLU
   }
   [[nodiscard]] constexpr float highest() const noexcept { return is_plain() ? std::numeric_limits<float>::infinity() : high; }
   friend constexpr bool operator==(const Activation&, const Activation&) = default;

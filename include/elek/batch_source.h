@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// BatchSource: who fills a session's staging slots with pixels. data/ implements it with readers and a prefetching loader;
-// tests with arrays. Slots are lent by the session, so that pixels are decoded straight into the memory the device reads from.
+// BatchSource fills a session's staging slots with pixels. data/ implements it with readers and a loader that decodes ahead,
+// tests implement it with arrays. The session lends its slots, so pixels are decoded straight into the memory that the device
+// reads.
 // Tests: tests/data/loader_test.cpp
 #pragma once
 
@@ -13,12 +14,12 @@
 
 namespace elek {
 
-/// Room for one batch of uint8 pixels, sample after sample, each H x W x C (channels last).
+/// Memory for one batch of uint8 pixels, sample after sample, each H x W x C (channels last).
 struct Slot {
   uint8_t* pixels = nullptr;
-  int32_t* labels = nullptr;  // -1 where a sample has none
+  int32_t* labels = nullptr;  // -1 if a sample has none
   int64_t capacity = 0;       // samples
-  int64_t count = 0;          // samples filled, the first of them at pixels
+  int64_t count = 0;          // samples filled; the first lies at pixels
   ImageShape shape;
 };
 
@@ -31,17 +32,17 @@ class ELEK_API BatchSource {
   [[nodiscard]] virtual int64_t samples() const = 0;          // in one pass
   [[nodiscard]] virtual int64_t classes() const = 0;          // 0 if unlabelled
   [[nodiscard]] virtual std::string description() const = 0;  // DATA as given
-  /// Starts a pass from the first sample, filling the lent slots ahead and in order. Slots must live until stop(). Calling it
-  /// again starts a new pass with the same samples in the same order.
+  /// Starts a pass from the first sample. Fills the lent slots in order, ahead of next(). The slots must live until stop().
+  /// Calling it again starts a new pass over the same samples in the same order.
   virtual void start(std::span<Slot> slots) = 0;
-  /// The next filled slot (count >= 1), or nullptr after the last. The slot returned before goes back to the source.
-  /// InputError names the file that could not be read: nothing is skipped.
+  /// The next filled slot (count >= 1), or nullptr after the last one. The slot that the call before returned goes back to the
+  /// source. InputError names a file that cannot be read; no sample is skipped.
   [[nodiscard]] virtual const Slot* next() = 0;
-  /// Ends the pass; the slots are the session's again. Safe to call twice.
+  /// Ends the pass; the source no longer uses the slots. Safe to call twice.
   virtual void stop() noexcept = 0;
 };
 
-/// One pass over a source, ended on every way out, so that no thread writes into slots that are gone.
+/// One pass over a source. The destructor ends it, also after an exception, so that no thread writes into slots that are gone.
 class ELEK_API SourcePass {
  public:
   SourcePass(BatchSource& source, std::span<Slot> slots) : source_(source) { source_.start(slots); }

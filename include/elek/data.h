@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Data: datasets of images by index (IDX, CIFAR, image folders, synthetic), and a loader that decodes ahead on threads into a
-// session's slots, in a fixed order. Tests: tests/data
+// Data: datasets of images by index (IDX, CIFAR, image folders, synthetic), and a loader. The loader's threads decode ahead
+// into a session's slots, in a fixed order. Tests: tests/data
 #pragma once
 
 #include <cstdint>
@@ -27,22 +27,22 @@ class ELEK_API Dataset {
   [[nodiscard]] virtual const std::vector<std::string>& labels() const = 0;  // class names, may be empty
   [[nodiscard]] virtual int32_t label(int64_t index) const = 0;              // -1 if unlabelled
   [[nodiscard]] virtual std::string name(int64_t index) const = 0;           // for errors: file and index
-  /// Decodes a sample to `shape` (H x W x C uint8). A sample of that size is not changed. Another one is resized (antialiased
-  /// bilinear, the same bits as Pillow) so that its shorter side is the shape's / 0.875, and the centre is cut out. Grey
-  /// becomes three equal channels, colour becomes stb_image's luma, alpha is dropped. InputError naming the sample if it cannot
+  /// Decodes a sample to `shape` (H x W x C uint8). A sample of that size is not changed. Any other is resized (antialiased
+  /// bilinear, the same bits as Pillow) so that its shorter side is the shape's / 0.875; then the centre is cut out. Grey
+  /// becomes three equal channels, colour becomes stb_image's luma, alpha is dropped. InputError names the sample if it cannot
   /// be read or its channels do not fit. Thread-safe.
   virtual void decode(int64_t index, const ImageShape& shape, std::span<uint8_t> pixels) const = 0;
   /// A hash of the sample's content, to find calibration images among evaluation images. Thread-safe.
   [[nodiscard]] virtual uint64_t content_hash(int64_t index) const = 0;
 };
 
-/// DATA: idx:DIR[:train|test], images:DIR, cifar10:DIR[:train|test], synthetic:N[:seed], each with an optional slice [a:b] in
-/// the data's order, where a or b may be left out. Without a split it is the test split; without a seed it is 0. UsageError for
-/// another word, or a slice that is empty or exceeds the data. InputError for files that are missing, broken, empty or
-/// unlabelled. `shape` is the network's input; synthetic data has this shape.
+/// DATA: idx:DIR[:train|test], images:DIR, cifar10:DIR[:train|test], synthetic:N[:seed], each with an optional range [a:b] in
+/// the data's order; a or b may be left out. The default split is test, the default seed is 0. UsageError for another word, or
+/// a range that is empty or exceeds the data. InputError for files that are missing, broken, empty or unlabelled. `shape` is
+/// the network's input; synthetic data has this shape.
 [[nodiscard]] ELEK_API std::shared_ptr<const Dataset> parse_data(const std::string& data, const ImageShape& shape);
 
-/// Image files given one by one, without labels (elek run photo.jpg …).
+/// Single image files, without labels (elek run photo.jpg …).
 [[nodiscard]] ELEK_API std::shared_ptr<const Dataset> image_files(const std::vector<std::string>& paths);
 
 /// A hash over the contents and labels of all samples, in order.

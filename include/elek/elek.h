@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// All of elek's C++ interface. docs/library.md is the way in; elek/c.h is the C interface.
+// All of elek's C++ interface. Start with docs/library.md. elek/c.h is the C interface.
 #pragma once
 
 // IWYU pragma: begin_exports

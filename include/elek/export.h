@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * ELEK_API marks what a program outside elek may call. elek compiles with hidden symbols, so libelek.so exports these and
- * nothing else. The same text serves C and C++, the shared library and the static one.
+ * ELEK_API marks what a program outside elek may call. elek compiles with hidden symbols, so libelek.so exports only these. The
+ * same text works for C and C++, for the shared and the static library.
  * Tests: tests/api/check_symbols.cmake
  */
 #ifndef ELEK_EXPORT_H

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Graph: named values and the nodes that make them, in execution order. It says what is computed, never where or how. A node
-// makes exactly one value and shares its name, so that "layer1.0.conv2" names the node, its output and, with a suffix
-// (".weight"), its parameters. Statistics, groups and prune plans speak of these names.
-// Attrs is the closed set of operators (elek/ops, one file each). To add one: docs/architecture.md.
-// Model: a graph, its parameters (batch norm kept apart), how images become its input, what its outputs are called, and what
-// was done to it (History). A value: copying shares the parameter tensors, which never change once in a model.
+// Graph: named values and the nodes that make them, in execution order. A graph says what is computed, not where or how. A node
+// makes exactly one value and has the same name. So "layer1.0.conv2" names the node, its output and, with a suffix (".weight"),
+// its parameters. Statistics, groups and prune plans use these names.
+// Attrs is the closed set of operators (elek/ops, one file each). How to add one: docs/architecture.md.
+// Model: a graph, its parameters (batch norm kept apart), preprocessing, class names and history. A model is a value: copies
+// share the parameter tensors, which never change.
 // Tests: tests/unit/op_test.cpp, tests/unit/graph_test.cpp, tests/unit/model_test.cpp
 #pragma once
 
@@ -45,31 +45,31 @@ using Attrs = std::variant<InputAttrs, Conv2dAttrs, BatchNormAttrs, ReluAttrs, A
 
 [[nodiscard]] ELEK_API std::string_view op_name(const Attrs& attrs);  // "conv2d", "batch_norm", … as in model files
 [[nodiscard]] ELEK_API OpClass op_class(const Attrs& attrs);
-/// Default attributes of the operator called so; nothing if elek has none of that name.
+/// Default attributes of the operator with this name; nothing if there is no such operator.
 [[nodiscard]] ELEK_API std::optional<Attrs> attrs_of(std::string_view op_name);
 
-/// Shape of one sample of what `attrs` makes from inputs of these shapes. ContractError (operator, name, got, expected) if
-/// their number or shapes do not fit, or an attribute is out of range.
+/// Shape of the output, one sample, for these attributes and input shapes. ContractError (operator, name, got, expected) if the
+/// number or shapes of inputs do not fit, or an attribute is out of range.
 [[nodiscard]] ELEK_API ImageShape infer_shape(const std::string& name, const Attrs& attrs,
                                               const std::vector<ImageShape>& inputs);
 
 [[nodiscard]] ELEK_API ChannelFlow channel_flow(const Attrs& attrs, std::span<const ImageShape> inputs);
-/// None unless the operator says so.
+/// Empty if the operator declares none.
 [[nodiscard]] ELEK_API std::vector<OpParameter> op_parameters(const Attrs& attrs, std::span<const ImageShape> inputs,
                                                               const ImageShape& output);
-/// 0 unless the operator says so.
+/// 0 if the operator does not declare it.
 [[nodiscard]] ELEK_API int64_t op_macs(const Attrs& attrs, std::span<const ImageShape> inputs, const ImageShape& output);
-/// The attributes after a cut; unchanged unless the operator says so.
+/// The attributes after a cut; unchanged if the operator does not declare cut().
 [[nodiscard]] ELEK_API Attrs cut_attrs(const Attrs& attrs, std::span<const ImageShape> inputs, const KeptChannels& kept);
-/// 1x1 without stride unless the operator says so.
+/// 1x1 with stride 1 if the operator does not declare it.
 [[nodiscard]] ELEK_API OpWindow window_of(const Attrs& attrs);
 
 /// None unless the operator is an activation.
 [[nodiscard]] ELEK_API Activation activation_of(const Attrs& attrs);
 
-/// A convolution, or a linear layer: trained weights multiply its input.
+/// A convolution or a linear layer: trained weights multiply its input.
 [[nodiscard]] ELEK_API bool has_weights(const Attrs& attrs);
-/// The layer as a convolution: a linear layer is one of 1x1 over one position. ContractError if it has no weights.
+/// The layer as a convolution. A linear layer is a 1x1 convolution over one position. ContractError if it has no weights.
 [[nodiscard]] ELEK_API Conv2dAttrs as_convolution(const Attrs& attrs);
 
 /// Calls visit(name, member[, IntRange or RealRange]) for each attribute, in the order of model files.
@@ -78,13 +78,13 @@ ELEK_API void visit_fields(AttrsOrConst& attrs, Visit&& visit) {
   std::visit([&](auto& op) { op.fields(op, visit); }, attrs);
 }
 
-using ValueId = int32_t;  // index into Graph::nodes(): value i is what node i makes
+using ValueId = int32_t;  // index into Graph::nodes(); node i makes value i
 
 struct Node {
   std::string name;
   Attrs attrs;
   std::vector<ValueId> inputs;
-  ImageShape shape;  // of the value it makes, one sample; filled by Graph::add
+  ImageShape shape;  // of the node's value, one sample; set by Graph::add
 
   template <typename A>
   [[nodiscard]] bool is() const noexcept {
@@ -104,7 +104,7 @@ class ELEK_API Graph {
   /// Appends a node, infers its shape and returns its value. ContractError (operator, name, got, expected) if the inputs do not
   /// fit, the name is taken or empty, or an attribute is out of range.
   ValueId add(std::string name, Attrs attrs, std::vector<ValueId> inputs);
-  /// The value that is the network's answer; the last one added unless set.
+  /// The value that is the network's output (the logits). By default the one added last.
   void set_output(ValueId value);
   [[nodiscard]] ValueId output() const;
   [[nodiscard]] const std::vector<Node>& nodes() const noexcept { return nodes_; }
@@ -120,11 +120,11 @@ class ELEK_API Graph {
   ValueId output_ = -1;
 };
 
-/// What the operator of one of the graph's nodes says (elek/graph.h), for the shapes that it has there.
+/// The same for one node of the graph, with the shapes it has there.
 [[nodiscard]] ELEK_API ChannelFlow channel_flow(const Graph& graph, const Node& node);
 [[nodiscard]] ELEK_API std::vector<OpParameter> op_parameters(const Graph& graph, const Node& node);
 
-/// Multiply-accumulates for one sample: of convolutions and linear layers; the other operators count as none.
+/// Multiply-accumulates for one sample. Only convolutions and linear layers count.
 [[nodiscard]] ELEK_API int64_t macs(const Graph& graph);
 [[nodiscard]] ELEK_API int64_t macs(const Graph& graph, const Node& node);
 
@@ -134,57 +134,57 @@ struct Preprocessing {
   std::vector<float> stddev;  // [C]
 };
 
-/// One group of channels (or one layer's weights) that a cut touched.
+/// One group of channels (or one layer's weights) that a cut changed.
 struct Cut {
   std::string name;            // the group's first value, or the layer
   int64_t before = 0;          // channels (or weights) before
   std::vector<int64_t> kept;   // channel indices kept, ascending; empty for weight masks
   int64_t removed = 0;         // channels or weights removed
-  std::vector<double> scores;  // one a channel; empty for weight masks
+  std::vector<double> scores;  // one per channel; empty for weight masks
 };
 
-/// Top-1 of the networks of one entry, as fractions of the same images.
+/// Top-1 accuracies of the networks of one history entry, as fractions, on the same images.
 struct Evaluation {
   std::string data;  // DATA, as given
-  std::string hash;  // of its images and labels, in order, hex
+  std::string hash;  // of the images and labels, in order, in hex
   int64_t samples = 0;
-  double dense = 0;                // before the entry's action; of an imported network its own
-  std::optional<double> pruned;    // just after it
-  std::optional<double> repaired;  // as saved, where it was repaired
+  double dense = 0;                // before the action; of an imported network, its own
+  std::optional<double> pruned;    // right after the action
+  std::optional<double> repaired;  // after the repair, if there was one
   [[nodiscard]] double saved() const { return repaired.value_or(pruned.value_or(dense)); }
 };
 
-/// One thing done to the network, in the order done.
+/// One action on the network. Entries are in the order of the actions.
 struct HistoryEntry {
   std::string action;       // "prune channels", "prune weights", "repair", …
   std::string criterion;    // "std-consumer", "wanda", …
   std::string target;       // "channels=0.3 scope=layer round-to=auto"
   std::string repair;       // "bn", "refit", "none"
   std::string source_hash;  // model hash before, hex
-  std::string replayed;     // hash of the cut network whose choice was repeated; empty where this one's own scores chose
-  std::string calibration;  // DATA that was watched, as given; empty where the criterion watches nothing
+  std::string replayed;     // hash of the cut network whose choice was repeated; empty if this one's own scores chose
+  std::string calibration;  // DATA that was watched, as given; empty if the criterion watches nothing
   int64_t calibration_samples = 0;
-  std::string tap;          // "relu" or "conv", of what was watched
-  std::string kernels;      // that took the sums
-  std::string repair_data;  // DATA that the repair saw
+  std::string tap;          // "relu" or "conv": what was watched
+  std::string kernels;      // the choice of kernels that took the sums
+  std::string repair_data;  // DATA that the repair used
   int64_t repair_samples = 0;
   uint64_t seed = 0;
   std::string version;                   // of elek
-  std::optional<Evaluation> evaluation;  // where it was measured
+  std::optional<Evaluation> evaluation;  // if it was measured
   std::vector<Cut> cuts;
 };
 using History = std::vector<HistoryEntry>;
 
-/// Parameter name ("layer1.0.conv2.weight") to tensor: f32 on the host. Convolution weights [K, C/groups, R, S], linear
-/// [out, in], the rest [C].
+/// Parameter names ("layer1.0.conv2.weight") and their tensors: f32 on the host. Shapes: convolution weights [K, C/groups, R,
+/// S], linear weights [out, in], all others [C].
 using Parameters = std::map<std::string, std::shared_ptr<const Tensor>>;
 
 struct ELEK_API Model {
-  std::string architecture;  // "resnet50", "cifar_resnet20", …: for people; the graph is what counts
+  std::string architecture;  // "resnet50", "cifar_resnet20", …: for people only; code uses the graph
   Graph graph;
   Parameters parameters;
   Preprocessing preprocessing;
-  std::vector<std::string> labels;  // one a class, or empty
+  std::vector<std::string> labels;  // one per class, or empty
   History history;
 
   /// The named parameter; ContractError naming it if there is none.
@@ -199,20 +199,20 @@ struct ParameterSpec {
 };
 [[nodiscard]] ELEK_API std::vector<ParameterSpec> required_parameters(const Graph& graph);
 
-/// Every required parameter there, of the right shape, f32 and finite (running_var >= 0), none too many; else InputError that
-/// names tensor, expected and found. `where` names the file for the message.
+/// Checks that every required parameter is there, with the right shape, f32 and finite (running_var >= 0), and that there are
+/// no others. Otherwise InputError names tensor, expected and found. `where` names the file in the message.
 ELEK_API void validate(const Model& model, const std::string& where);
 
 [[nodiscard]] ELEK_API int64_t
-parameter_count(const Model& model);  // elements that training would learn: no running statistics
+parameter_count(const Model& model);  // elements that training would change: no running statistics
 [[nodiscard]] ELEK_API int64_t nonzero_parameter_count(const Model& model);
-[[nodiscard]] ELEK_API size_t parameter_bytes(const Model& model);  // all tensors
-/// Names the contents: graph and parameters, not history, labels or file. The same on every machine.
+[[nodiscard]] ELEK_API size_t parameter_bytes(const Model& model);  // of all tensors
+/// Identifies the contents: graph and parameters, not history, labels or file. The same on every machine.
 [[nodiscard]] ELEK_API uint64_t hash(const Model& model);
 
 enum class BatchNorm : uint8_t {
-  kFold,   // into the convolution's weights and bias
-  kApart,  // conv makes its raw output; normalisation is part of the node's last step (re-estimation, tap `conv`)
+  kFold,   // folded into the convolution's weights and bias
+  kApart,  // the epilogue normalises the convolution's raw output (needed for re-estimation and tap `conv`)
 };
 
 }  // namespace elek

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory: where bytes come from, and what owns them. A MemoryResource is an upstream (host, page-locked host, a GPU) or a
-// policy over one: Tracker counts, Limit refuses beyond a budget, Pool reuses. Sessions, models and pruning take every tensor
-// from the resource that they are given; a program's own resource is a class with two functions (examples/allocator.cpp).
-// Buffer owns bytes; Tensor is a buffer with a shape and an element type. Both move, and neither copies: clone() does.
+// Memory: sources of bytes, and owners of bytes. A MemoryResource is an upstream (host, page-locked host, a GPU) or a policy
+// over one: Tracker counts, Limit refuses requests beyond a budget, Pool reuses blocks. Sessions, models and pruning allocate
+// every tensor from the resource that they are given. A program can write its own: a class with two functions
+// (examples/allocator.cpp). Buffer owns bytes. Tensor is a buffer with a shape and an element type. Both can be moved but not
+// copied; use clone() for a copy.
 // docs/memory.md explains the pool. Tests: tests/contract, tests/unit/tensor_test.cpp
 #pragma once
 
@@ -21,12 +22,12 @@
 
 namespace elek {
 
-/// The order in which device work happens; null = the host, where allocation is immediate. For CUDA a cudaStream_t.
+/// Device work in one stream runs in order. Null = the host, where an allocation is ready at once. For CUDA a cudaStream_t.
 struct Stream {
   void* handle = nullptr;
 };
 
-/// What a block of memory is for. The ledger (ledger.h) sums live bytes by use.
+/// What a block of memory is for. The ledger (core/memory/ledger.h) sums live bytes by use.
 enum class Use : uint8_t {
   kModel,  // parameters, as read
   kWeights,
@@ -40,8 +41,8 @@ enum class Use : uint8_t {
 };
 [[nodiscard]] ELEK_API std::string_view name_of(Use use);  // "model", "weights", …
 
-/// Says what a block is: its name, for errors, traces and maps, and its use, for accounts. A name alone means Use::kOther.
-/// Holds no copy of the name.
+/// Describes a block: its name, for errors, traces and maps, and its use, for the ledger. A name alone means Use::kOther. The
+/// name is not copied.
 struct BlockLabel {
   std::string_view name;
   Use use = Use::kOther;
@@ -53,10 +54,10 @@ struct BlockLabel {
       : name(block_name), use(block_use) {}
 };
 
-/// Every block starts on this boundary, so that a plan made for one address is valid for all.
+/// Every block starts at a multiple of this, so the offsets of a plan are valid at any address.
 inline constexpr size_t kAlignment = 256;
 
-/// A source of memory. Thread-safe. allocate() throws OutOfMemory and leaves the resource as it was.
+/// A source of memory. Thread-safe. If allocate() throws OutOfMemory, the resource is unchanged.
 class ELEK_API MemoryResource {
  public:
   MemoryResource() = default;
@@ -64,17 +65,18 @@ class ELEK_API MemoryResource {
   MemoryResource& operator=(const MemoryResource&) = delete;
   virtual ~MemoryResource() = default;
 
-  /// At least `bytes` bytes, aligned to kAlignment, uninitialised, usable by work enqueued on `stream` after this call.
-  /// Zero bytes give nullptr and count as no allocation. `label` names the block and its use in errors, traces and the ledger.
+  /// Returns at least `bytes` bytes, aligned to kAlignment, uninitialised. Work enqueued on `stream` after this call may use
+  /// them. Zero bytes give nullptr and count as no allocation. `label` names the block and its use in errors, traces and the
+  /// ledger.
   [[nodiscard]] void* allocate(size_t bytes, const BlockLabel& label, Stream stream = {});
-  /// Gives a block back, with the size it was asked with; nullptr is ignored.
+  /// Gives a block back; `bytes` is the size that was asked for. nullptr is ignored.
   void deallocate(void* block, size_t bytes, Stream stream = {}) noexcept;
   [[nodiscard]] virtual Device device() const noexcept = 0;
-  /// Gives free memory that is kept for later back to its source; returns the bytes. Call it before placing large, long-lived
-  /// blocks. Otherwise they may be placed between the remains of earlier work.
+  /// Gives cached free memory back to its source, and returns its bytes. Call it before large, long-lived allocations:
+  /// otherwise they may be placed between the remains of earlier work.
   virtual size_t trim() { return 0; }
-  /// What the system counts as occupied there: the process's resident bytes on the host, the bytes in use on a device (all
-  /// processes together, as its driver says). 0 if the system does not say.
+  /// Bytes that the system counts as in use: on the host the resident bytes of the process, on a device the bytes of all
+  /// processes together, as its driver reports. 0 if the system does not report it.
   [[nodiscard]] virtual size_t system_bytes() const noexcept { return 0; }
 
  private:
@@ -94,7 +96,7 @@ class ELEK_API HostResource final : public MemoryResource {
 };
 [[nodiscard]] ELEK_API MemoryResource& host_resource();
 
-/// A resource over another one, which must outlive it. What it does not change itself it passes on.
+/// A resource over another one, which must outlive it. Passes on what it does not change.
 class ELEK_API Policy : public MemoryResource {
  public:
   explicit Policy(MemoryResource& upstream) : upstream_(upstream) {}
@@ -123,7 +125,7 @@ class ELEK_API Tracker final : public Policy {
   };
   using Policy::Policy;
   [[nodiscard]] Figures figures() const;
-  void reset_peak();            // sets the peak to the live bytes of now
+  void reset_peak();            // sets the peak to the current live bytes
   void record_events(bool on);  // off by default: events cost memory
   [[nodiscard]] std::vector<Event> events() const;
 
@@ -136,7 +138,7 @@ class ELEK_API Tracker final : public Policy {
   std::vector<Event> events_;
 };
 
-/// Refuses a request that would take the live bytes beyond `limit_bytes` (MB = 10^6 on the command line).
+/// Refuses a request that would raise the live bytes above `limit_bytes` (on the command line MB = 10^6).
 class ELEK_API Limit final : public Policy {
  public:
   Limit(MemoryResource& upstream, size_t limit_bytes) : Policy(upstream), limit_bytes_(limit_bytes) {}
@@ -152,7 +154,8 @@ class ELEK_API Limit final : public Policy {
   size_t peak_bytes_ = 0;
 };
 
-/// Thread-safe. A later mark is larger, and marks of one stream pass in the order in which they were made.
+/// Tells when work on streams is done. A mark is a point in the work of one stream. A later mark is larger. The marks of one
+/// stream pass in the order in which they were made. Thread-safe.
 class ELEK_API StreamOrder {
  public:
   using Mark = uint64_t;
@@ -161,8 +164,8 @@ class ELEK_API StreamOrder {
   StreamOrder(const StreamOrder&) = delete;
   StreamOrder& operator=(const StreamOrder&) = delete;
   virtual ~StreamOrder() = default;
-  /// A mark behind everything enqueued on `stream` so far, or kPassed if all of that is over. If no mark can be made, waits for
-  /// the stream and returns kPassed.
+  /// A mark after all work enqueued on `stream` so far, or kPassed if all of it is done. If no mark can be made, waits for the
+  /// stream and returns kPassed.
   [[nodiscard]] virtual Mark mark(Stream stream) noexcept = 0;
   [[nodiscard]] virtual bool passed(Mark mark) noexcept = 0;
   /// Blocks the host until the mark has passed.
@@ -171,7 +174,7 @@ class ELEK_API StreamOrder {
   virtual void forget(Mark mark) noexcept = 0;
 };
 
-/// The host's order: work is over when the call returns.
+/// The host's order: work is done when the call returns.
 class ELEK_API HostOrder final : public StreamOrder {
  public:
   [[nodiscard]] Mark mark(Stream /*stream*/) noexcept override { return kPassed; }
@@ -181,7 +184,7 @@ class ELEK_API HostOrder final : public StreamOrder {
 };
 [[nodiscard]] ELEK_API StreamOrder& host_order();
 
-// Pool: takes large segments from its upstream, hands out parts of them, and takes them back. Once it is warm, nobody asks the
+// Pool: takes large segments from its upstream, hands out parts of them, and takes them back. A warm pool no longer asks its
 // upstream.
 //
 // Best fit: it takes the smallest free block that holds the request, found through size classes. The rest of that block stays
@@ -197,8 +200,7 @@ class ELEK_API HostOrder final : public StreamOrder {
 struct PoolOptions {
   /// Size of a segment for blocks smaller than this; a larger block gets a segment of its own size.
   size_t segment_bytes = size_t{2} << 20;
-  /// Bytes of completely free segments to keep. More than that goes back at once. With all of them kept, a warm pool never asks
-  /// the upstream.
+  /// Bytes of completely free segments to keep; more than that goes back at once. By default all are kept.
   size_t keep_bytes = std::numeric_limits<size_t>::max();
 };
 
@@ -233,8 +235,8 @@ class ELEK_API Pool final : public Policy {
   };
   static constexpr size_t kLabelBytes = 48;
 
-  /// Upstream and order must outlive the pool. The upstream is asked on the host's stream: its memory must be usable on all
-  /// streams.
+  /// Upstream and order must outlive the pool. The pool asks the upstream on the host's stream, so the memory must be usable on
+  /// all streams.
   explicit Pool(MemoryResource& upstream, PoolOptions options = {}, StreamOrder& order = host_order());
   /// Warns with the names of the blocks still in use, and gives them back to the upstream with their segments.
   ~Pool() override;
@@ -253,7 +255,7 @@ class ELEK_API Pool final : public Policy {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Owns one block of a MemoryResource, which must outlive it. Uninitialised.
+/// Owns one block of a MemoryResource, which must outlive it. The block is uninitialised.
 class ELEK_API Buffer {
  public:
   Buffer() = default;

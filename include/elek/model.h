@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Models as files and as builders: load and save elek's model files, build ResNets, make random parameters, write ONNX; and the
-// files that hold statistics. A model file is one .safetensors with torchvision's parameter names; its metadata holds graph,
-// preprocessing, labels and history, so that a pruned network describes itself and Python's tools still read it. A weights
-// file becomes a model with `elek prepare`.
+// Models: load and save elek's model files, build ResNets, make random parameters, write ONNX; load and save statistics. A
+// model file is one .safetensors file with torchvision's parameter names. Its metadata holds graph, preprocessing, labels and
+// history. So a pruned network describes itself, and Python's tools can read it. `elek prepare` makes a model from a file that
+// has weights only.
 // Tests: tests/models
 #pragma once
 
@@ -17,10 +17,10 @@
 
 namespace elek {
 
-/// Reads a model that save_model wrote. Anything else is an InputError (file, tensor, expected, found, what to do); for a plain
-/// weights file the message names `elek prepare`.
+/// Reads a model that save_model wrote. For any other file InputError (file, tensor, expected, found, what to do); if the file
+/// has weights only, the message names `elek prepare`.
 [[nodiscard]] ELEK_API Model load_model(const std::string& path, MemoryResource& resource);
-/// Writes the whole file, or leaves nothing behind.
+/// Writes the whole file, or leaves no file behind.
 ELEK_API void save_model(const Model& model, const std::string& path);
 
 [[nodiscard]] ELEK_API Statistics load_statistics(const std::string& path);
@@ -38,7 +38,7 @@ struct ResNetSpec {
   std::vector<int64_t> blocks;   // per stage: {3, 4, 6, 3}
   std::vector<int64_t> widths;   // planes per stage: {64, 128, 256, 512}
   int64_t expansion = 1;         // 4 for bottlenecks
-  int64_t groups = 1;            // of the 3x3 in a bottleneck
+  int64_t groups = 1;            // of the bottleneck's 3x3 convolution
   int64_t width_per_group = 64;  // inner width = planes * width_per_group / 64 * groups
   Stem stem = Stem::kImageNet;
   Shortcut shortcut = Shortcut::kB;
@@ -49,20 +49,21 @@ struct ResNetSpec {
 /// The spec of an --arch name: resnet18/34/50/101/152, wide_resnet50_2, wide_resnet101_2, resnext50_32x4d, resnext101_32x8d,
 /// resnext101_64x4d, cifar_resnet20/32/44/56/110 (also spelled resnet20 …). UsageError listing the names for any other name.
 [[nodiscard]] ELEK_API ResNetSpec resnet_spec(const std::string& arch);
-/// CIFAR networks have by default: input 3x32x32, 10 classes, CIFAR stem, widths 16/32/64, shortcut A.
+/// Builds the network. CIFAR specs have by default: input 3x32x32, 10 classes, CIFAR stem, widths 16/32/64, shortcut A.
 [[nodiscard]] ELEK_API Graph build_resnet(const ResNetSpec& spec);
 
-/// Seeded parameters, the same on every machine: He-normal convolutions; batch norm with weight, bias, mean and variance drawn
-/// around (1, 0, 0, 1), so that folding and order matter; the last batch norm of a block has small weights.
+/// Random parameters from a seed, the same on every machine. Convolutions are He-normal. Weight, bias, mean and variance of
+/// batch norm are drawn around (1, 0, 0, 1), so that folding and order matter. The last batch norm of a block has small
+/// weights.
 [[nodiscard]] ELEK_API Parameters random_parameters(const Graph& graph, uint64_t seed, MemoryResource& resource);
 
 /// ImageNet's mean and std for three channels; {0.5},{0.5} for any other count.
 [[nodiscard]] ELEK_API Preprocessing default_preprocessing(int64_t channels);
 
-/// Writes the network whole or not at all: f32, batch norm kept apart. Its input is the graph's, [batch, C, H, W]: pixels that
-/// are normalised already; batch 0 leaves that dimension open. Mean, std, labels and the model's hash go along as metadata,
-/// the history does not. InputError where the file would pass the 2 GB that protobuf allows, where two values would have one
-/// name, and as write_safetensors().
+/// Writes the network as ONNX: f32, batch norm kept apart. Writes the whole file or nothing. The input is the graph's, [batch,
+/// C, H, W]: pixels that are already normalised. Batch 0 leaves that dimension open. Mean, std, labels and the model's hash are
+/// stored as metadata, the history is not. InputError if the file would exceed the 2 GB of protobuf, if two values would have
+/// one name, or as write_safetensors().
 ELEK_API void save_onnx(const Model& model, const std::string& path, int64_t batch);
 
 }  // namespace elek

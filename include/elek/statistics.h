@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Statistics: what a session sums per channel while it runs. Probes say which values to watch and what to sum; Statistics are
-// plain sums, keyed by the names of the graph's values, and merge() is all that they do. Sums are taken from values as stored;
-// no activation is kept. ELEK_SUMS is the one list of sums: fields, layout in memory, merging and files follow from it.
+// Statistics: what a session sums per channel while it runs. Probes say which values to watch and what to sum. Statistics are
+// plain sums, keyed by the names of the graph's values; the only operation is merge(). Sums are taken from values as stored; no
+// activation is kept. ELEK_SUMS is the only list of sums: fields, memory layout, merging and files follow from it.
 // Definitions and accuracy: docs/statistics.md.
 // Tests: tests/unit/sums_test.cpp, tests/golden/statistics_test.cpp, tests/models/statistics_merge_test.cpp
 #pragma once
@@ -25,13 +25,13 @@ enum Sums : uint32_t {
   kRange = 8,
   kPerSample = 16,
 };
-/// As a restriction to some sets: none.
+/// Every set; for functions that can be restricted to some sets.
 inline constexpr uint32_t kAllSums = ~uint32_t{0};
 
-/// How two partial results of one sum become one. NaN wins every maximum; before the first value it is -infinity.
+/// How two partial results of one sum are combined. NaN wins every maximum. A maximum starts at -infinity.
 enum class Combine : uint8_t { kAdd, kMax };
 
-/// X(name, set, element type, Combine) for every sum, in the order in which they lie in memory and in files.
+/// X(name, set, element type, Combine) for every sum, in the order of memory and files.
 /// m_n = the spatial mean of y of sample n.
 #define ELEK_SUMS(X)                                                                      \
   X(sum, kActivity, double, kAdd)          /* sum of y */                                 \
@@ -46,41 +46,42 @@ enum class Combine : uint8_t { kAdd, kMax };
   X(mean_sum, kPerSample, double, kAdd)    /* sum over samples of m_n */                  \
   X(mean_sum_sq, kPerSample, double, kAdd) /* sum over samples of m_n^2 */
 
-/// Which of a convolution's values is watched: the stored one, or the raw convolution as the seed hooked it (batch norm is then
-/// kept apart; a value that no convolution makes is watched as stored).
+/// Which value of a convolution is watched: the stored one, or the raw convolution, as a hook on the convolution sees it. For
+/// kConv batch norm is kept apart; a value that no convolution makes is watched as stored.
 enum class Tap : uint8_t { kRelu, kConv };
 
-/// Moments of one batch_norm node's input, averaged over batches as PyTorch's train mode with momentum=None does: mean of the
-/// batches' means, mean of their unbiased variances. A channel whose variance is zero in a batch counts with the model's own.
+/// Moments of one batch_norm node's input, averaged over batches like PyTorch's train mode with momentum=None: mean of the
+/// batches' means, mean of their unbiased variances. If a channel's variance is zero in a batch, the model's own mean
+/// and variance count instead.
 struct BatchMoments {
   std::string batch_norm;
   std::vector<double> mean, variance;  // [C]
   int64_t batches = 0;
 };
 
-/// What a session is asked to watch. Empty = nothing, which costs nothing.
+/// What a session watches. Empty = nothing, at no cost.
 struct Probes {
-  std::map<std::string, uint32_t> values;  // value name -> Sums; a value that is stored (Tap::kConv: any name of its step)
-  std::vector<std::string> tap_norms;      // conv or linear nodes whose input column norms are wanted (Wanda)
+  std::map<std::string, uint32_t> values;  // value name -> Sums; the value must be stored (Tap::kConv: any name of its step)
+  std::vector<std::string> tap_norms;      // conv or linear nodes whose tap norms are watched (Wanda)
   float threshold = 0.0F;
   Tap tap = Tap::kRelu;
   [[nodiscard]] bool empty() const noexcept { return values.empty() && tap_norms.empty(); }
 };
 
-/// Sums of one value with C channels: a vector for each sum of ELEK_SUMS (`sum`, `sum_sq`, `active`, …), [C], or empty where
-/// its set was not asked for.
+/// Sums of one value with C channels: one vector [C] per sum of ELEK_SUMS (`sum`, `sum_sq`, `active`, …), empty if its set was
+/// not asked for.
 struct ValueSums {
   int64_t channels = 0;
   int64_t samples = 0;
   int64_t count = 0;      // samples * positions, NaN and infinity included
-  int64_t nonfinite = 0;  // NaN and infinite values among them, all channels together
+  int64_t nonfinite = 0;  // NaN and infinite values, all channels together
 #define ELEK_VECTOR(name, set, type, combine) std::vector<type> name;
   ELEK_SUMS(ELEK_VECTOR)
 #undef ELEK_VECTOR
 };
 
-/// norm_sq[(c*R + r)*S + s] = sum of x^2 over the inputs that tap (r, s) of input channel c really meets: the squared norm of
-/// the im2col column, padding and stride included. Grouped convolutions: c counts all input channels. Linear: R = S = 1.
+/// norm_sq[(c*R + r)*S + s] = sum of x^2 over the inputs that tap (r, s) of input channel c meets: the squared norm of the
+/// im2col column, padding and stride included. Grouped convolutions: c counts all input channels. Linear: R = S = 1.
 struct TapNorms {
   int64_t channels = 0;
   int64_t kernel = 1;
@@ -89,13 +90,13 @@ struct TapNorms {
 };
 
 struct ELEK_API Statistics {
-  // What the sums are of; merge refuses to mix.
+  // What the sums belong to; merge() refuses to mix.
   uint64_t model_hash = 0;
   Tap tap = Tap::kRelu;
   float threshold = 0.0F;
   std::string precision = "f32";
-  std::string kernels;  // choice of kernels that took them: other choices agree but for rounding
-  std::string data;     // what the samples were, in the words of whoever took them; a merge lists all
+  std::string kernels;  // choice of kernels that took them; other choices differ only by rounding
+  std::string data;     // what the samples were, as described by the caller; a merge lists all
   int64_t samples = 0;
   std::map<std::string, ValueSums> values;
   std::map<std::string, TapNorms> tap_norms;

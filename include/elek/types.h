@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The small vocabulary: element types, devices, shapes, layouts and views; and the errors that elek throws. Sizes are in bytes,
-// counts in elements, both 64-bit. A view says where values lie and how; it owns nothing. Each type of error fixes the exit
-// code of the command (docs/cli.md) and tells a program what kind of thing went wrong; the message says the rest.
+// Basic types: element types, devices, shapes, layouts and views; and the errors that elek throws. Sizes are in bytes, counts
+// in elements, both 64-bit. A view says where values lie and how; it owns nothing. The type of an error fixes the exit code of
+// the command (docs/cli.md) and tells a program what kind of problem it is; the message says the rest.
 // Tests: tests/unit/base_test.cpp
 #pragma once
 
@@ -22,7 +22,7 @@ enum class DType : uint8_t { kF32, kF16, kBF16, kF64, kI64, kI32, kU8 };
 [[nodiscard]] ELEK_API size_t size_of(DType dtype);
 [[nodiscard]] ELEK_API std::string_view name_of(DType dtype);  // "F32", … as safetensors spells them
 
-/// How a session computes and stores activations. kTf32 stores f32 and lets convolutions round their operands to TF32; sums are
+/// How a session computes and stores activations. kTf32 stores f32; convolutions may round their operands to TF32. Sums are
 /// always accumulated in f32 or better.
 enum class Precision : uint8_t { kF32, kTf32, kBf16, kF16 };
 [[nodiscard]] ELEK_API std::string_view name_of(Precision precision);  // "f32", "tf32", "bf16", "f16"
@@ -35,8 +35,8 @@ struct Device {
   friend bool operator==(const Device&, const Device&) = default;
 };
 [[nodiscard]] ELEK_API std::string to_string(const Device& device);  // "cpu", "cuda:0"
-/// Whether it is the host itself: its memory is the process's, its cores are the machine's. What else a device can do, its
-/// backend says (elek/session.h).
+/// Whether it is the host: its memory is the process's, its cores are the machine's. The backend answers other questions about
+/// a device (elek/session.h).
 [[nodiscard]] constexpr bool is_host(const Device& device) { return device.kind == DeviceKind::kCpu; }
 
 /// Up to four dimensions, each > 0 (rank 0 = scalar).
@@ -72,8 +72,8 @@ struct ImageShape {
 };
 [[nodiscard]] ELEK_API std::string to_string(const ImageShape& shape);  // "64x56x56"
 
-/// How the N,C,H,W of an activation lie in memory. Blocked layouts keep 8 or 16 channels together (nChw16c); their last
-/// block is padded, and padding lanes are always zero.
+/// How the N,C,H,W of an activation lie in memory. Blocked layouts keep 8 or 16 channels together (nChw16c). Their last block
+/// is padded; padding lanes are always zero.
 enum class Layout : uint8_t { kNchw, kNhwc, kNChw8c, kNChw16c };
 [[nodiscard]] ELEK_API int64_t channel_block(Layout layout);                      // 1, 1, 8, 16
 [[nodiscard]] ELEK_API int64_t padded_channels(Layout layout, int64_t channels);  // rounded up to the block
@@ -110,19 +110,19 @@ class ELEK_API Error : public std::runtime_error {
   int exit_code_;
 };
 
-/// A caller broke a function's contract, or a self-check failed: a defect in the program, never in its input.
+/// A caller broke a function's contract, or a self-check failed: a defect in the program, not in its input.
 class ELEK_API ContractError : public Error {
  public:
   explicit ContractError(const std::string& message) : Error(1, message) {}
 };
 
-/// The command line asks for something that cannot be asked for (a target that removes nothing included).
+/// The command line asks for something impossible, for example a target that removes nothing.
 class ELEK_API UsageError : public Error {
  public:
   explicit UsageError(const std::string& message) : Error(2, message) {}
 };
 
-/// A file, a data set or a disk is not what it should be.
+/// A file, a data set or a disk is missing, damaged or not usable.
 class ELEK_API InputError : public Error {
  public:
   explicit InputError(const std::string& message) : Error(3, message) {}
@@ -152,7 +152,7 @@ class ELEK_API OutOfMemory : public Error {
   };
   OutOfMemory(const std::string& what, const Figures& figures);
   [[nodiscard]] const Figures& figures() const noexcept { return figures_; }
-  /// The message without the figures, to be told again with more before it.
+  /// The message without the figures, to be used in a longer message.
   [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
 
  private:

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Building and running cuDNN operation graphs. The only file that sees cudnn_frontend, which opens cuDNN, the CUDA runtime and
-// the driver by name (NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING) and may throw where one is missing: every call is made under
-// guard(). Tests: tests/deviceless/fusion_test.cpp, tests/gpu/backend_conv_test.cpp
+// Builds and runs cuDNN operation graphs. The only file that sees cudnn_frontend. The frontend opens cuDNN, the CUDA runtime
+// and the driver by name (NV_CUDNN_FRONTEND_USE_DYNAMIC_LOADING) and may throw if one is missing, so every call is made under
+// guard().
+// Tests: tests/deviceless/fusion_test.cpp, tests/gpu/backend_conv_test.cpp
 #include "backends/cuda/cudnn/conv_graph.h"
 
 #include <cudnn_frontend.h>
@@ -16,7 +17,7 @@
 #include "core/error.h"
 
 namespace cudnn_frontend {
-void* cudnn_dlhandle = nullptr;  // what the frontend resolves cuDNN's functions in; set once, by load_cudnn()
+void* cudnn_dlhandle = nullptr;  // the library in which the frontend finds cuDNN's functions; load_cudnn() sets it once
 }
 
 namespace elek::backends::cuda {
@@ -26,12 +27,12 @@ namespace fe = cudnn_frontend;
 using Attributes = fe::graph::Tensor_attributes;
 using TensorRef = std::shared_ptr<Attributes>;
 
-constexpr int64_t kOldestCudnn = 91100;  // builds plans from a description of the device
+constexpr int64_t kOldestCudnn = 91100;  // the oldest that builds plans from a description of the device
 
-/// The tensors of every graph have the same names, so that a plan read from the cache can be run.
+/// Tensors have the same ids in every graph, so that a plan read from the cache can be run.
 enum Uid : int64_t { kX = 1, kW, kBias, kResidual, kY, kThreshold, kFirstSum = 16 };
 
-/// Runs `work`, which returns cudnn_frontend's error_t; empty if good, else the reason on one line.
+/// Runs `work`, which returns cudnn_frontend's error_t. Returns an empty text if it is good, else the reason on one line.
 template <typename Work>
 std::string guard(Work&& work) {
   std::string reason;
@@ -69,7 +70,7 @@ fe::graph::Pointwise_attributes pointwise(fe::PointwiseMode_t mode) {
   return fe::graph::Pointwise_attributes().set_mode(mode).set_compute_data_type(fe::DataType_t::FLOAT);
 }
 
-/// Adds the reductions that the problem asks for. y is reduced as it is stored: it has the storage's type.
+/// Adds the reductions that the problem asks for. y is reduced as it is stored, in the storage's type.
 void add_sums(fe::graph::Graph& graph, const ConvProblem& p, const TensorRef& y, const TensorRef& z) {
   const auto reduce = [&](const TensorRef& of, fe::ReductionMode_t mode, int place) {
     auto sum =
@@ -110,7 +111,7 @@ void describe(fe::graph::Graph& graph, const ConvProblem& p) {
       const auto residual = tensor(graph, "residual", kResidual, dims, p.y_pitch);
       y = graph.pointwise(y, residual, pointwise(fe::PointwiseMode_t::ADD));
     }
-    // Without a ReLU the stored value still needs a node of its own, for z is reduced in f32 and y as stored.
+    // z is reduced in f32 and y as stored, so the stored value needs a node of its own even without a ReLU.
     y = graph.pointwise(y, pointwise(p.relu ? fe::PointwiseMode_t::RELU_FWD : fe::PointwiseMode_t::IDENTITY));
   }
   y->set_output(true).set_data_type(type_of(p.precision)).set_uid(kY);
@@ -119,7 +120,7 @@ void describe(fe::graph::Graph& graph, const ConvProblem& p) {
   if (p.sums != 0) add_sums(graph, p, y, z);
 }
 
-/// Numerical notes of kernels that the problem does not allow.
+/// Numerical notes of the kernels that the problem does not allow.
 std::vector<fe::NumericalNote_t> unwanted(const ConvProblem& p) {
   std::vector<fe::NumericalNote_t> notes{fe::NumericalNote_t::REDUCED_PRECISION_REDUCTION};
   if (p.precision == Precision::kF32) {
@@ -147,7 +148,7 @@ Result<int64_t> open_cudnn() {
       "install cuDNN 9.11 or newer (Debian and Ubuntu: libcudnn9, from NVIDIA's packages) or name its file in "
       "ELEK_CUDNN";
   if (fe::cudnn_dlhandle == nullptr) return No{"cuDNN could not be opened (" + errors + "): " + cure};
-  // Of several CUDA runtimes on a machine the frontend would warn and take the oldest; ours is the one we were built with.
+  // If a machine has several CUDA runtimes, the frontend would warn and take the oldest. Name the one that elek was built with.
   setenv("CUDNN_FRONTEND_CUDART_LIB_NAME", ("libcudart.so." + std::to_string(CUDART_VERSION / 1000)).c_str(), 0);
   int64_t version = 0;
   try {
@@ -225,7 +226,7 @@ ConvPlan::ConvPlan(std::shared_ptr<fe::graph::Graph> graph, int64_t index, const
 Result<std::vector<uint8_t>> ConvPlan::serialise() const {
   std::vector<uint8_t> bytes;
   const std::string no = guard([&] {
-    auto status = graph_->build_plan_at_index(index_);  // built already: makes it the graph's choice, which is what is written
+    auto status = graph_->build_plan_at_index(index_);  // built already; this makes it the graph's choice, which is written
     return status.is_good() ? graph_->serialize(bytes, false) : status;
   });
   if (!no.empty()) return No{no};

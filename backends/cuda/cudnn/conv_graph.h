@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one door to cudnn_frontend: a convolution problem becomes an operation graph, the graph a list of candidates, a candidate
-// a plan that runs. Graphs are built from a description of the device, not from a handle: so builds run in parallel threads,
-// and tests build them where there is no device at all. "Not supported" is a Result; nothing here throws for it. Tests:
-// tests/deviceless/fusion_test.cpp (building), tests/gpu/backend_conv_test.cpp (values)
+// The only access to cudnn_frontend. A convolution problem becomes an operation graph, the graph a list of candidates, and a
+// candidate a plan that runs. Graphs are built from a description of the device, not from a handle. So several threads can
+// build in parallel, and tests can build without a device. "Not supported" is a Result; nothing here throws for it.
+// Tests: tests/deviceless/fusion_test.cpp (building), tests/gpu/backend_conv_test.cpp (values)
 #pragma once
 
 #include <array>
@@ -28,17 +28,17 @@ class Graph;
 
 namespace elek::backends::cuda {
 
-/// Opens libcudnn once a process: $ELEK_CUDNN (a file), then libcudnn.so.9, then the one elek was built with. The version
-/// (91900 = 9.19.0), or why there is none. Thread-safe.
+/// Opens libcudnn once per process: $ELEK_CUDNN (a file), then libcudnn.so.9, then the one that elek was built with. Returns
+/// its version (91900 = 9.19.0), or the reason why there is none. Thread-safe.
 [[nodiscard]] Result<int64_t> load_cudnn();
 /// "9.19.0"
 [[nodiscard]] std::string version_name(int64_t version);
 
-/// What cuDNN needs to know of a device to build for it.
+/// What cuDNN must know about a device to build for it.
 class DeviceModel {
  public:
   [[nodiscard]] static Result<DeviceModel> of_device(int index);
-  /// From the JSON that to_json() gave on some machine, or that was filled in by hand.
+  /// From the JSON of to_json() on some machine, or written by hand.
   [[nodiscard]] static Result<DeviceModel> from_json(std::span<const uint8_t> json);
   [[nodiscard]] Result<std::vector<uint8_t>> to_json() const;
   [[nodiscard]] const std::shared_ptr<const cudnn_frontend::DeviceProperties>& properties() const noexcept {
@@ -62,18 +62,18 @@ class CudnnHandle {
   cudnnContext* handle_ = nullptr;
 };
 
-/// The device's addresses for one execution. Those that the problem has no use for may be null.
+/// Device addresses for one execution. Those that the problem does not use may be null.
 struct ConvPointers {
   const void* x = nullptr;
   const void* w = nullptr;      // [filters, kernel, kernel, channels / groups]
   const float* bias = nullptr;  // [filters]
   const void* residual = nullptr;
   void* y = nullptr;
-  std::array<float*, kFusedSumKinds> sums{};  // [filters] each, in the order of FusedSums; zero before the launch: it adds
+  std::array<float*, kFusedSumKinds> sums{};  // [filters] each, in the order of FusedSums; zero before the launch, which adds
   float threshold = 0.0F;                     // read when execute() is called; a CUDA graph keeps that value
 };
 
-/// A plan that can run. Movable, cheap to copy (shares the plan).
+/// A plan that can run. Movable. Copies share the plan, so they are cheap.
 class ConvPlan {
  public:
   ConvPlan() = default;
@@ -83,7 +83,7 @@ class ConvPlan {
   [[nodiscard]] const ConvProblem& problem() const noexcept { return problem_; }
   [[nodiscard]] size_t workspace_bytes() const noexcept { return workspace_bytes_; }
   [[nodiscard]] Result<std::vector<uint8_t>> serialise() const;
-  /// Enqueues it on the handle's stream. DeviceError with cuDNN's own words if that is refused.
+  /// Enqueues it on the handle's stream. DeviceError with cuDNN's message if cuDNN refuses.
   void execute(cudnnContext* handle, const ConvPointers& pointers, void* workspace) const;
 
  private:
@@ -94,19 +94,19 @@ class ConvPlan {
   size_t workspace_bytes_ = 0;
 };
 
-/// A plan that serialise() gave for the same problem, device and cuDNN; "no" if cuDNN does not take it.
+/// Loads a plan that serialise() made for the same problem, device and cuDNN; No{reason} if cuDNN does not take it.
 [[nodiscard]] Result<ConvPlan> load_plan(const ConvProblem& problem, const DeviceModel& device, std::span<const uint8_t> bytes,
                                          const std::string& engine);
 
-/// The operation graph of one problem and the ways cuDNN proposes to run it: by heuristics first, then every engine by number
-/// with its default knobs. One thread at a time.
+/// The operation graph of one problem, and the ways that cuDNN proposes to run it: first by heuristics, then every engine by
+/// number with its default knobs. One thread at a time.
 class ConvGraph {
  public:
   [[nodiscard]] static Result<ConvGraph> make(const ConvProblem& problem, const DeviceModel& device);
   [[nodiscard]] size_t candidates() const noexcept { return names_.size(); }
   [[nodiscard]] const std::string& name(size_t candidate) const { return names_.at(candidate); }
-  [[nodiscard]] const std::string& refusals() const noexcept { return refusals_; }  // of those that are no candidates
-  /// Compiles one. Costs 0.4 to 4 s for a kernel made at run time.
+  [[nodiscard]] const std::string& refusals() const noexcept { return refusals_; }  // of those that are not candidates
+  /// Compiles one candidate. Takes 0.4 to 4 s if cuDNN generates the kernel at run time.
   [[nodiscard]] Result<ConvPlan> build(size_t candidate) const;
 
  private:

@@ -48,10 +48,10 @@ Result<uint32_t> fused_sums_for(uint32_t sets, bool relu, int64_t positions) {
   }
   uint32_t fused = 0;
   if ((sets & kActivity) != 0) fused |= kSumY | kSumYSquared | kCountActive;
-  if ((sets & kAbsolute) != 0) fused |= kSumY;  // |y| = y after a ReLU
+  if ((sets & kAbsolute) != 0) fused |= kSumY;  // after a ReLU |y| = y
   if ((sets & kRange) != 0) fused |= kMaxY | kSumY;
   if ((sets & kMoments) != 0) fused |= kSumZ | kSumZSquared | kSumY;
-  return fused;  // sum y is always there: it shows what is not finite
+  return fused;  // sum y is always taken: it shows values that are not finite
 }
 
 int64_t pitch_of(int64_t channels, Precision precision) {

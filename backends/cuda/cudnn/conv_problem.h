@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One convolution as cuDNN is asked for it: plain numbers, no library. Its key names it in the plan cache, so everything that
-// changes the generated kernel is in it and nothing else. Tests: tests/deviceless/conv_problem_test.cpp
+// One convolution in the form in which cuDNN is asked for it: plain numbers, no library. Its key names it in the plan cache, so
+// the key holds exactly what changes the generated kernel. Tests: tests/deviceless/conv_problem_test.cpp
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace elek::backends::cuda {
 
-/// Per-channel sums that the convolution's own kernel takes, combined with |. Order = place in the slab.
+/// Per-channel sums that the convolution's own kernel takes, combined with |. Their order is their order in the slab.
 enum FusedSums : uint32_t {
   kSumY = 1,
   kSumYSquared = 2,
@@ -24,13 +24,13 @@ enum FusedSums : uint32_t {
 inline constexpr int kFusedSumKinds = 6;
 inline constexpr uint32_t kEveryFusedSum = 63;
 
-/// What follows the convolution in the same kernel.
+/// The epilogue in the convolution's kernel.
 enum class Tail : uint8_t {
   kNone,  // the raw convolution is stored
   kFull,  // + bias, [+ residual], [ReLU], store, [sums]
 };
 
-/// NHWC throughout. Channels and filters are those that are computed, padding channels included (their weights are zero).
+/// Always NHWC. Channels and filters are those that are computed, with padding channels (their weights are zero).
 struct ConvProblem {
   int64_t samples = 1;
   int64_t channels = 0;
@@ -41,13 +41,13 @@ struct ConvProblem {
   int64_t stride = 1;
   int64_t padding = 0;
   int64_t groups = 1;
-  int64_t x_pitch = 0;  // elements from pixel to pixel; >= channels
+  int64_t x_pitch = 0;  // elements between neighbouring pixels; >= channels
   int64_t y_pitch = 0;
   Precision precision = Precision::kF16;
   Tail tail = Tail::kNone;
   bool residual = false;
   bool relu = false;
-  bool deterministic = false;  // refuse kernels whose order of summation may change from run to run
+  bool deterministic = false;  // refuse kernels whose order of summation may change between runs
   uint32_t sums = 0;           // FusedSums; needs Tail::kFull
 
   [[nodiscard]] int64_t out_height() const noexcept { return (height + 2 * padding - kernel) / stride + 1; }
@@ -60,20 +60,20 @@ struct ConvProblem {
 /// "n32 c64 h56 w56 k64 r3 s1 p1 g1 xp64 yp64 f16 full+residual+relu sums63"
 [[nodiscard]] std::string key(const ConvProblem& problem);
 
-/// Most positions whose count an f32 still holds exactly.
+/// The largest count that an f32 holds exactly.
 inline constexpr int64_t kExactCount = int64_t{1} << 24;
 
-/// The fused sums that give the sets `sets` (elek::Sums) of a value, or why the convolution's kernel cannot take them.
-/// `positions` = samples * height * width of the output.
+/// The fused sums that give the sets `sets` (elek::Sums) of a value, or the reason why the convolution's kernel cannot take
+/// them. `positions` = samples * height * width of the output.
 [[nodiscard]] Result<uint32_t> fused_sums_for(uint32_t sets, bool relu, int64_t positions);
 
-/// Channels that an activation of this precision is padded to: 16-byte pixels, so that loads are whole.
+/// The channel count to which an activation is padded: pixels of a multiple of 16 bytes, so that loads are whole.
 [[nodiscard]] int64_t pitch_of(int64_t channels, Precision precision);
 
-/// The raw convolution of a fused step (a conv2d). Values are padded to pitch_of their channels; padding channels are computed
-/// along (their weights are zero), except in grouped convolutions, which compute exactly theirs.
+/// The raw convolution of a fused step (a conv2d). Values are padded to pitch_of their channels. Padding channels are computed
+/// too (their weights are zero). Grouped convolutions compute only their own channels.
 [[nodiscard]] ConvProblem problem_of(const Graph& graph, const FusedNode& step, int64_t samples, Precision precision);
-/// The same with all that follows it in the network: bias, residual, ReLU.
+/// The same with its epilogue: bias, residual, ReLU, and the fused sums `sums`.
 [[nodiscard]] ConvProblem with_tail(ConvProblem problem, const FusedNode& step, uint32_t sums);
 
 }  // namespace elek::backends::cuda

@@ -15,12 +15,12 @@ namespace {
 
 namespace k = kernels::cuda;
 
-/// A race may go well once.
+/// One try is not enough: a race can give the right result by chance.
 constexpr int kRounds = 8;
 
 enum class Where : uint8_t { kApart, kInPlace };
 
-/// Runs the plan kRounds times and adds up the sums of what it stored; the totals' bytes on the host.
+/// Runs the plan kRounds times and adds up the sums of what it stored. Returns the totals' bytes on the host.
 std::vector<std::byte> sums_of_result(const ConvPlan& plan, const Target& target, Where where) {
   const ConvProblem& p = plan.problem();
   const ProblemScratch at(p, plan.workspace_bytes());

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// May a plan write its result over its residual? cuDNN does not promise it (its graphs may not even say so: an output that is
-// an input is refused as a cycle), and nearly every kernel can: it reads an element of the residual just before it writes that
-// one. So each plan is tried on the device, several times, against itself with a residual apart. Tests:
-// tests/gpu/backend_conv_test.cpp.
+// May a plan write its result over its residual? cuDNN does not promise it. Its graphs cannot even express it: an output that
+// is also an input is refused as a cycle. Nearly every kernel can do it, because it reads an element of the residual just
+// before it writes that element. So each plan is tried on the device, several times, and compared with itself with the residual
+// in its own memory.
+// Tests: tests/gpu/backend_conv_test.cpp.
 #pragma once
 
 #include <string>
@@ -11,8 +12,9 @@
 
 namespace elek::backends::cuda {
 
-/// Why the plan must not write over its residual; empty if it may: every channel's sums of the stored values are bit for bit
-/// the same both ways. (An element that was read after it was written would count its sum twice.) Waits for the stream.
+/// The reason why the plan must not write over its residual; empty if it may. It may if every channel's sums of the stored
+/// values are bit for bit the same both ways. (An element that is read after it was written would count its sum twice.) Waits
+/// for the stream.
 [[nodiscard]] std::string why_not_in_place(const ConvPlan& plan, const Target& target);
 
 }  // namespace elek::backends::cuda

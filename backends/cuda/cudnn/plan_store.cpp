@@ -21,8 +21,8 @@
 namespace elek::backends::cuda {
 namespace {
 
-/// More than these are never timed: heuristics put the good ones first, and every build costs a second or two.
-/// ELEK_CUDNN_CANDIDATES=n (1 to 8) takes fewer: a faster first start, perhaps with slower kernels.
+/// At most this many are timed: heuristics put the good ones first, and every build takes a second or two.
+/// ELEK_CUDNN_CANDIDATES=n (1 to 8) takes fewer: a faster first start, but perhaps slower kernels.
 size_t most_candidates() {
   constexpr size_t kMost = 8;
   const char* fewer = std::getenv("ELEK_CUDNN_CANDIDATES");
@@ -34,14 +34,14 @@ size_t most_candidates() {
   }
   return static_cast<size_t>(count);
 }
-/// A plan that wants more workspace than this is not worth its place in the arena.
+/// A plan that needs more workspace than this is not used: it would make the arena too large.
 constexpr size_t kMostWorkspaceBytes = size_t{256} << 20;
 
 }  // namespace
 
 double time_us(CUstream_st* stream, const std::function<void()>& enqueue) {
   constexpr int kWarm = 3;
-  constexpr int kCalls = 10;  // a sample: what starting costs is spread over as many as a real pass overlaps
+  constexpr int kCalls = 10;  // per sample; spreads the cost of starting over as many calls as overlap in a real pass
   constexpr int kSamples = 7;
   for (int i = 0; i < kWarm; ++i) enqueue();
   CudaEvent start(Timing::kOn);
@@ -89,7 +89,7 @@ void PlanStore::build(const std::vector<ConvProblem>& problems) {
   for (Job& job : jobs) keep(job);
 }
 
-/// From the cache, or every candidate that compiles.
+/// Loads the plan from the cache, or builds every candidate that compiles.
 void PlanStore::build_one(Job& job) const {
   if (const auto entry = cache_.load(cache_key(job.problem))) {
     auto plan = load_plan(job.problem, target_.model, entry.value().plan, entry.value().engine);
@@ -116,7 +116,7 @@ void PlanStore::build_one(Job& job) const {
       reasons += graph.value().name(i) + ": needs " + std::to_string(plan.value().workspace_bytes()) + " bytes of workspace; ";
     } else {
       job.candidates.push_back(std::move(plan).value());
-      if (target_.handle == nullptr) break;  // nothing will be timed: the first is the one
+      if (target_.handle == nullptr) break;  // nothing will be timed, so take the first
     }
   }
   if (job.candidates.empty()) job.planned.no = "no engine takes it: " + reasons;
@@ -162,7 +162,7 @@ void PlanStore::time_all(std::vector<Job>& jobs) {
       try {
         us = time_us(target_.stream, [&] { plan.execute(target_.handle, p, base + at.workspace); });
       } catch (const DeviceError& error) {
-        // Builds but refuses to run: not a candidate. A fault is sticky and shows again at once, in the synchronisation below.
+        // It builds but refuses to run: not a candidate. A fault is sticky and shows again in the synchronisation below.
         ELEK_CUDA_CALL(cudaStreamSynchronize(target_.stream));
         job.planned.rivals += plan.engine() + " (" + error.what() + ") ";
         continue;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// From problems to the best plan of each: read from the on-disk cache, or else every candidate built (in parallel threads),
-// timed on the device (one after another) and the fastest kept and cached. Equal problems are built once. Tests:
-// tests/deviceless/lower_test.cpp, tests/gpu/backend_conv_test.cpp
+// Finds the best plan of each problem. It is read from the cache on disk. If it is not there, all candidates are built (in
+// parallel threads) and timed on the device (one after another); the fastest is kept and cached. Equal problems are built once.
+// Tests: tests/deviceless/lower_test.cpp, tests/gpu/backend_conv_test.cpp
 #pragma once
 
 #include <functional>
@@ -17,17 +17,17 @@
 
 namespace elek::backends::cuda {
 
-/// What plans are made for. Without a handle nothing is timed and the first candidate that builds is taken: how tests lower
+/// What plans are made for. Without a handle nothing is timed, and the first candidate that builds is taken: so tests can lower
 /// programs for devices that are not there.
 struct Target {
   DeviceFacts facts;
   DeviceModel model;
   int64_t cudnn_version = 0;
   cudnnContext* handle = nullptr;
-  CUstream_st* stream = nullptr;      // the handle's
+  CUstream_st* stream = nullptr;      // of the handle
   MemoryResource* scratch = nullptr;  // for timing
   std::string cache_directory;        // empty = no cache
-  /// Why a plan must not write over its residual (in_place.h); none = it is not tried, and none does.
+  /// The reason why a plan must not write over its residual (in_place.h). If not set, it is not tried and no plan does.
   std::function<std::string(const ConvPlan&)> why_not_in_place;
 };
 
@@ -35,27 +35,27 @@ struct Target {
 [[nodiscard]] double time_us(CUstream_st* stream, const std::function<void()>& enqueue);
 
 struct Planned {
-  ConvPlan plan;                           // valid, or
-  std::string no;                          // why there is none
+  ConvPlan plan;                           // valid, or see `no`
+  std::string no;                          // the reason why there is no plan
   double time_us = 0;                      // 0 = not timed
-  std::string rivals;                      // what else was timed
-  std::optional<std::string> no_in_place;  // once asked for
+  std::string rivals;                      // all that were timed
+  std::optional<std::string> no_in_place;  // set once it was asked for
 };
 
 class PlanStore {
  public:
   explicit PlanStore(const Target& target) : target_(target), cache_(target.cache_directory) {}
-  /// Makes an entry for each. DeviceError if the device fails, OutOfMemory if there is no room to time in.
+  /// Makes a plan for each problem. DeviceError if the device fails, OutOfMemory if there is no memory for timing.
   void build(const std::vector<ConvProblem>& problems);
   [[nodiscard]] const Planned& at(const ConvProblem& problem) const;
-  /// Why the problem's plan must not write over its residual; empty if it may. Tried once.
+  /// The reason why the problem's plan must not write over its residual; empty if it may. Tried once.
   [[nodiscard]] const std::string& no_in_place(const ConvProblem& problem);
 
  private:
   struct Job {
     ConvProblem problem;
     Planned planned;
-    std::vector<ConvPlan> candidates;  // to be timed
+    std::vector<ConvPlan> candidates;  // to time
   };
   [[nodiscard]] std::string cache_key(const ConvProblem& problem) const;
   void build_one(Job& job) const;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One buffer in which a convolution problem can be tried on the device: where its tensors lie. Tests:
-// tests/gpu/backend_conv_test.cpp
+// The layout of one buffer in which a convolution problem can be tried on the device.
+// Tests: tests/gpu/backend_conv_test.cpp
 #pragma once
 
 #include "backends/cuda/cudnn/conv_graph.h"
@@ -8,7 +8,7 @@
 
 namespace elek::backends::cuda {
 
-/// What scratch memory is filled with: small positive numbers in every type, no zeros (which draw less power), no NaN.
+/// Scratch memory is filled with this byte: small positive numbers in every type. Zeros would draw less power; no NaN.
 inline constexpr int kScratchFill = 0x3c;
 
 struct ProblemScratch {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Batch normalisation by running statistics, as in inference. Tests: tests/unit/graph_test.cpp, tests/unit/op_test.cpp
+// Batch normalisation with running statistics, as in inference. Tests: tests/unit/graph_test.cpp, tests/unit/op_test.cpp
 #pragma once
 
 #include "elek/export.h"

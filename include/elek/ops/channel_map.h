@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each output channel is a copy of an input channel or zero, every stride-th pixel: shortcuts without weights (He et al. 2015,
-// option A), and masks. It ties nothing: a removed source reads as zero, a removed output leaves the list.
+// Each output channel is zero or a copy of an input channel, of which it takes every stride-th pixel. Used for shortcuts
+// without weights (He et al. 2015, option A) and for masks. It ties nothing: a removed input channel reads as zero, a removed
+// output channel leaves the list.
 // Tests: tests/unit/graph_test.cpp, tests/unit/op_test.cpp
 #pragma once
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every channel times a number of its own, as in squeeze-and-excitation (Hu et al. 2018, arXiv 1709.01507): the second input
-// has one position. Tests: tests/unit/op_test.cpp, tests/golden/operators_test.cpp
+// Multiplies each channel by a number of its own, as in squeeze-and-excitation (Hu et al. 2018, arXiv 1709.01507). The second
+// input has one position. Tests: tests/unit/op_test.cpp, tests/golden/operators_test.cpp
 #pragma once
 
 #include "elek/export.h"

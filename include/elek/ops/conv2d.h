@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Convolution of an image, with or without groups. Square kernel, the same stride and zero padding on all sides.
-// A depthwise convolution (one input and one output channel a group) keeps channels apart: pruning cuts its input and its
-// output together. Tests: tests/unit/graph_test.cpp, tests/unit/op_test.cpp
+// A depthwise convolution (one input and one output channel per convolution group) keeps channels apart: pruning cuts its input
+// and its output together. Tests: tests/unit/graph_test.cpp, tests/unit/op_test.cpp
 #pragma once
 
 #include "elek/export.h"
@@ -30,7 +30,7 @@ struct ELEK_API Conv2dAttrs {
     visit("groups", self.groups, kChannelRange);
     visit("bias", self.bias);
   }
-  /// One filter a channel, and as many outputs as inputs.
+  /// One filter per channel, and as many outputs as inputs.
   [[nodiscard]] bool is_depthwise(int64_t in_channels) const noexcept {
     return groups > 1 && groups == out_channels && groups == in_channels;
   }

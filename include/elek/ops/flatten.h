@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// An image as a feature vector, in the order channel, row, column. It ties channels: channel c of the image is elements
+// Turns an image into a feature vector, in the order channel, row, column. It ties channels: channel c of the image is elements
 // [c*H*W, (c+1)*H*W) of the vector. Tests: tests/unit/graph_test.cpp
 #pragma once
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The network's input: its shape, nothing computed. A graph has one, its first node. Tests: tests/unit/graph_test.cpp
+// The network's input: has a shape, computes nothing. A graph has one, its first node. Tests: tests/unit/graph_test.cpp
 #pragma once
 
 #include "elek/export.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an operator says of itself. Every operator is one struct in graph/ops: its attributes, its name in model files, its
-// shape inference, its parameters, its work and how channels pass it. elek/graph.h puts the structs into one variant and asks
-// them; the rest of elek asks elek/graph.h. An operator knows no backend, no memory and no other operator.
+// What an operator declares. Every operator is one struct in elek/ops: its attributes, its name in model files, its shape
+// inference, its parameters, its multiply-accumulates, and how channels pass it. elek/graph.h puts the structs into one variant
+// and asks them; the rest of elek asks elek/graph.h. An operator knows no backend, no memory and no other operator.
 // Tests: tests/unit/op_test.cpp, tests/unit/graph_test.cpp
 #pragma once
 
@@ -18,27 +18,28 @@
 
 namespace elek {
 
-/// What kind of computation an operator is. Backends choose layouts, places and kernels by it.
+/// What kind of computation an operator is. Backends choose layouts, storages and kernels by it.
 enum class OpClass : uint8_t {
   kInput,       // the network's input
-  kConv,        // trained weights slide over an image; other operators can be fused behind it
-  kLinear,      // trained weights times a feature vector; other operators can be fused behind it
+  kConv,        // trained weights slide over an image; other operators can be fused after it
+  kLinear,      // trained weights times a feature vector; other operators can be fused after it
   kBatchNorm,   // scale and shift of each channel
   kAdd,         // sum of two values
   kActivation,  // a function of each element
   kWindow,      // a window slides over each channel
   kReduction,   // each channel becomes one number
-  kScale,       // each channel times a number of its own, the second input
+  kScale,       // multiplies each channel by a number of its own, the second input
   kGather,      // each output channel is a copy of an input channel, or zero
-  kReshape,     // the same elements, in the order channel, row, column, as a feature vector
+  kReshape,     // the same elements as a feature vector, in the order channel, row, column
 };
 
-/// An output element depends on the same element of each input: one epilogue kernel runs it, over its input if it may.
+/// True if an output element depends only on the same element of each input. One epilogue kernel runs these, in place if
+/// allowed.
 [[nodiscard]] constexpr bool is_elementwise(OpClass of) noexcept {
   return of == OpClass::kBatchNorm || of == OpClass::kAdd || of == OpClass::kActivation;
 }
 
-/// How channels pass an operator: what pruning must know to cut a network.
+/// How channels pass an operator. Pruning needs it to cut a network.
 struct ChannelFlow {
   enum class How : uint8_t {
     kSeparates,  // an output channel may depend on every input channel of its group: inputs and outputs are cut independently
@@ -46,21 +47,21 @@ struct ChannelFlow {
     kMaps,       // a removed input channel reads as zero, a removed output channel leaves the operator
   };
   How how = How::kTies;
-  int64_t groups = 1;  // kSeparates: so many equal groups of channels, of which equally many must stay
+  int64_t groups = 1;  // kSeparates: number of convolution groups; equal numbers of channels must stay in each
 };
 
 /// What a parameter is. The shape's axis 0 counts output channels.
 enum class ParameterRole : uint8_t {
   kWeight,           // multiplies the input; axis 1 counts the input channels of one group; trained
-  kVector,           // one number a channel; trained
-  kRunningMean,      // one number a channel; measured, not trained
-  kRunningVariance,  // one number a channel, at least 0; measured, not trained
+  kVector,           // one number per channel; trained
+  kRunningMean,      // one number per channel; measured, not trained
+  kRunningVariance,  // one number per channel, at least 0; measured, not trained
 };
 [[nodiscard]] constexpr bool is_trained(ParameterRole role) noexcept {
   return role == ParameterRole::kWeight || role == ParameterRole::kVector;
 }
 struct OpParameter {
-  std::string_view suffix;  // ".weight": the parameter is called as its node, then this
+  std::string_view suffix;  // ".weight": the parameter's name is the node's name, then this
   Shape shape;
   ParameterRole role = ParameterRole::kVector;
 };
@@ -71,7 +72,7 @@ struct OpWindow {
   int64_t stride = 1;
 };
 
-/// Channels that a cut leaves, ascending, of a node's first input and of its output.
+/// The channels of a node's first input and of its output that stay after a cut, ascending.
 struct KeptChannels {
   std::span<const int64_t> input;
   std::span<const int64_t> output;
@@ -83,15 +84,15 @@ struct IntRange {
   int64_t high = 0;
 };
 inline constexpr IntRange kChannelRange{1, int64_t{1} << 31};  // channel indices are int32
-inline constexpr IntRange kWindowRange{1, 1 << 16};            // kernel, stride: far beyond use, far below overflow
+inline constexpr IntRange kWindowRange{1, 1 << 16};  // kernel, stride: larger than any real one, small enough not to overflow
 inline constexpr IntRange kPaddingRange{0, 1 << 16};
 
-/// What a real attribute may be.
+/// Range of a real attribute.
 enum class RealRange : uint8_t { kFinite, kPositive };  // kPositive: finite and above 0
 [[nodiscard]] bool fits(RealRange which, double value);
 [[nodiscard]] std::string_view text_of(RealRange which);  // "finite", "positive and finite"
 
-/// A node's inputs as shape inference sees them, with the words for its errors.
+/// A node's inputs for shape inference, and its name for error messages.
 class ELEK_API NodeInputs {
  public:
   NodeInputs(std::string_view op, const std::string& name, std::span<const ImageShape> shapes)
@@ -99,7 +100,7 @@ class ELEK_API NodeInputs {
   [[nodiscard]] const ImageShape& operator[](size_t input) const { return shapes_[input]; }
   [[nodiscard]] std::span<const ImageShape> shapes() const noexcept { return shapes_; }
   [[nodiscard]] std::string who() const;  // "conv2d 'layer1.0.conv2': "
-  /// Shape of what a window with zero or -infinity around the image makes; ContractError if it does not fit.
+  /// Output shape of a sliding window with padding (zero or -infinity); ContractError if the window does not fit.
   [[nodiscard]] ImageShape slide(int64_t channels, OpWindow window, int64_t padding) const;
   /// ContractError naming operator, node and attribute unless the value is in the range.
   void check_range(std::string_view attribute, int64_t value, IntRange range) const;
@@ -111,16 +112,16 @@ class ELEK_API NodeInputs {
   std::span<const ImageShape> shapes_;
 };
 
-/// What every operator must have. Those with trained weights must also have macs(), parameters() and cut(); for the others
-/// these are optional, as is window(): see elek/graph.h for what is assumed where one is missing.
-///   static fields(self, visit)   calls visit(name, member[, IntRange or RealRange]) for each attribute, in the order of model
-///   files infer(inputs)                shape of the output; ContractError if the inputs or attributes do not fit
-///   channel_flow(inputs)         how channels pass
-///   parameters(inputs, output)   names and shapes of its parameters
-///   macs(inputs, output)         multiply-accumulates of one sample
-///   cut(inputs, kept)            the attributes after a cut
-///   window()                     what it reads of the image at each position
-///   activation()                 the function, of an operator of class kActivation (required there)
+/// What every operator must have. An operator with trained weights must also have macs(), parameters() and cut(). For others
+/// these are optional, and so is window(); elek/graph.h gives the defaults.
+/// * fields(self, visit), static: calls visit(name, member[, IntRange or RealRange]) per attribute, in the order of model files
+/// * infer(inputs): shape of the output; ContractError if the inputs or attributes do not fit
+/// * channel_flow(inputs): how channels pass
+/// * parameters(inputs, output): names and shapes of its parameters
+/// * macs(inputs, output): multiply-accumulates of one sample
+/// * cut(inputs, kept): the attributes after a cut
+/// * window(): the window that it reads at each position
+/// * activation(): the function; required for class kActivation
 template <typename T>
 concept Operator = std::equality_comparable<T> && std::default_initializable<T> &&
     requires(const T& op, const NodeInputs& node, std::span<const ImageShape> inputs) {

@@ -7,7 +7,7 @@
 
 namespace elek {
 
-/// The padding of a max pool is -infinity; an average pool's divisor counts it (torchvision's default).
+/// Max pool pads with -infinity. Average pool pads with zeros and counts them in the divisor (torchvision's default).
 struct ELEK_API PoolAttrs {
   int64_t kernel = 1;
   int64_t stride = 1;
