@@ -428,7 +428,7 @@ void SafetensorsFile::forget(const Entry& entry) const noexcept {
   if (impl_->map == nullptr || entry.bytes.empty()) return;
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto begin =
-      reinterpret_cast<uintptr_t>(entry.bytes.data()) / page * page;  // bytes of a neighbour in it are read again
+      reinterpret_cast<uintptr_t>(entry.bytes.data()) / page * page;  // a neighbour's bytes on the page are read again
   const uintptr_t end = reinterpret_cast<uintptr_t>(entry.bytes.data()) + entry.bytes.size();
   (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // NOLINT(performance-no-int-to-ptr)
 }
