@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek bench: steady throughput and latency of one model on random pixels in memory, without decoding and without disk. Latency
 // is the time of one session.run() of a whole batch. For another precision than f32 it also shows how far the logits are from
-// f32's on the same pixels. Comparisons with other programs are in bench/. Tests: tests/cli/bench_test.cpp
+// f32's on the same pixels. Comparisons with other programs are in bench/. Tests: tests/cli/flow_test.cpp
 #include <algorithm>
 #include <chrono>
 #include <cmath>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of the C interface share: a small model file, handles that go away, a caller's allocator that fails on demand.
+// Shared by the tests of the C interface: a small model file, handles that free themselves, a caller's allocator that fails on
+// demand.
 #pragma once
 
 #include <gmock/gmock.h>

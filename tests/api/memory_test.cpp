@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The session's memory: foretold, given as a block, given by two functions, limited; and every call of an allocator failing in
-// turn.
+// The session's memory: predicted, given as a block, given by two functions, limited; and with each call of an allocator
+// failing in turn.
 #include "tests/api/c_api.h"
 
 namespace elek::test {

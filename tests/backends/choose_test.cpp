@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The rule that gives a convolution its algorithm, when times may decide instead, and what such a time is filed under.
+// The rule that chooses a convolution's kernel, when measured times may decide instead, and the key that a time is stored
+// under.
 #include "backends/cpu/choose.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels chosen by what they took: times decide and nothing else, they are kept and found again, what is on disk is not
-// trusted, and whatever is chosen computes the same. Which kernel is the fastest here is not asked.
+// Kernels chosen by measured times: only times decide, they are stored and found again, damaged files are ignored, and every
+// choice computes the same. The tests do not ask which kernel is the fastest.
 #include "backends/cpu/kernel_times.h"
 
 #include <gtest/gtest.h>

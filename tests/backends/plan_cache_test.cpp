@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The plan cache: what was stored comes back, and nothing else does.
+// The plan cache returns what was stored, and nothing else.
 #include "backends/plan_cache.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who gives advice: no text of the library names an option or a command of elek, and what the library only hints at reaches the
-// user of the command as words.
+// Only the command gives advice: no text of the library names an option or a command of elek. Hints of the library become
+// advice in the command's words.
 #include <filesystem>
 #include <fstream>
 #include <regex>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bad files, full disks, small budgets and Ctrl-C: each a sentence that names the file, the right exit code, nothing left
-// behind.
+// Bad files, full disks, small budgets and Ctrl-C: each gives a message that names the file and the right exit code, and leaves
+// nothing behind.
 #include <algorithm>
 #include <filesystem>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// --steps and --replay through the command: rounds end at the same counts, watch again in between and change the choice; a
+// --steps and --replay through the command: rounds end at the same counts, watch again in between and change the choice. A
 // replay keeps the same channels in another checkpoint and refuses another graph.
 #include <map>
 

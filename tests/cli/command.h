@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs the built `elek` as a child process, as a user's shell or script would, and shows what came back.
+// Runs the built `elek` as a child process, like a shell or script, and returns its output and exit code.
 #pragma once
 
 #include <gmock/gmock.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek compare: rows are what the files themselves say, differences are to the first, and files that share nothing are refused.
+// elek compare: rows contain the figures of the files, differences are to the first file, and files without a common metric are
+// refused.
 #include <array>
 #include <cstdio>
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek convert: byte for byte the files with which ONNX Runtime and OpenVINO gave elek's logits and that ONNX's own checker
-// accepted, when tests/fixtures/scripts/make_onnx.py showed them (tests/fixtures/onnx.txt). Every operator is in one of them.
+// elek convert writes the same bytes as the recorded files (tests/fixtures/onnx.txt). For those,
+// tests/fixtures/scripts/make_onnx.py has shown that ONNX Runtime and OpenVINO compute elek's logits and that ONNX's own
+// checker accepts them. Together they contain every operator.
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>

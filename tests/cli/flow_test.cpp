@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole way on small networks and on the shipped one: prepare, eval, run, coverage, wanda, info, bench; what scripts rely
-// on in the JSON.
+// The whole flow on small networks and on the shipped one: prepare, eval, run, coverage, wanda, info, bench; and the JSON
+// fields that scripts rely on.
 #include <cmath>
 #include <cstring>
 #include <filesystem>

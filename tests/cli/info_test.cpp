@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek info --groups and --history: what is told before a cut and after it, to people in 100 columns and to scripts.
+// elek info --groups and --history before and after a cut: in 100 columns for readers, and as JSON for scripts.
 #include <algorithm>
 #include <sstream>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek memory as a user runs it: the table's figures are those of a real session, the largest batch runs and the next does not,
-// the map is written, and the runs that go wrong on purpose go wrong.
+// elek memory as a user runs it: the table's figures are those of a real session, the largest batch runs and the next one does
+// not, the map is written, and the lessons that must fail do fail.
 #include <algorithm>
 #include <cstdlib>
 #include <set>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shards: a calibration watched by several processes and merged chooses exactly the channels and weights that one run does;
-// in other batch sizes it may differ only where scores nearly tie. And what elek merge refuses.
+// A calibration watched by several processes and merged chooses exactly the channels and weights that one run chooses. With
+// other batch sizes the choice may differ only if scores nearly tie. Also tests what elek merge refuses.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>

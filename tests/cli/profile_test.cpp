@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek profile: what it says is all there and hangs together. How fast anything is, is no test's business.
+// elek profile: its output is complete and consistent. No test asks how fast anything is.
 #include <algorithm>
 #include <cstdlib>
 #include <map>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the command says of itself, and what it answers to a command line that cannot be meant: exit code 2 and a sentence.
+// The command's help, and its answer to an impossible command line: exit code 2 and a message.
 #include "elek/session.h"
 #include "tests/cli/command.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// --why: the numbers told for a group are those of the statistics file, their ranks are the order of the scores, and the fate
-// is what the cut with the same words does.
+// --why: the numbers of a group are those of the statistics file, ranks follow the scores, and the channels that stay are those
+// that the cut with the same options keeps.
 #include <algorithm>
 #include <cmath>
 #include <numeric>

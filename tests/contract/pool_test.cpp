@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What Pool promises beyond MemoryResource: best fit, coalescing, no upstream call in steady state, trimming, figures, what it
-// says when memory runs out, and the reuse rule between streams (against streams played on the host). The suite that every
+// What Pool promises beyond MemoryResource: best fit, coalescing, no upstream call in steady state, trimming, figures, its
+// message when memory runs out, and the reuse rule between streams (with streams simulated on the host). The tests that every
 // resource passes: memory_resource_test.cpp.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

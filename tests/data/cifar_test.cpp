@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// CIFAR-10's binary version: planes become channels last, files follow one another, broken ones are told apart.
+// CIFAR-10's binary version: planes become channels last, several files follow one another, broken files are refused with
+// different messages.
 #include "tests/data/files.h"
 
 namespace elek::test {

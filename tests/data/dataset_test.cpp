@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The command's DATA words: what they mean, which are refused and how; slices; synthetic data; overlap.
+// The command's DATA arguments: what they mean, which are refused and with which message; ranges; synthetic data; overlap.
 #include <limits>
 #include <set>
 

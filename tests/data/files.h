@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of data/ share: a folder that goes away, and writers of small files in every format, broken ones included.
+// Shared by the tests of data/: a temporary folder, and writers of small files in every format, broken ones included.
 #pragma once
 
 #include <gmock/gmock.h>

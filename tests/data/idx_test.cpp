@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// IDX: what is read from sound files, and what each kind of broken one is told.
+// IDX: the contents of correct files, and the message for each kind of broken file.
 #include "data/idx.h"
 
 #include "tests/data/files.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Resize, crop, channels and the codecs, against Pillow and torchvision (tests/fixtures/scripts/make_resize.py) and by hand.
+// Resize, crop, channels and codecs, compared with Pillow and torchvision (tests/fixtures/scripts/make_resize.py) and with
+// values computed by hand.
 #include "data/image.h"
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loader: the same batches in the same order for any number of threads, errors where they belong, and an end at any time.
+// Loader: the same batches in the same order for any number of threads, errors at the right batch, and a clean stop at any
+// time.
 #include <algorithm>
 #include <atomic>
 #include <chrono>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Does cuDNN build the kernels that the CUDA backend asks for? Every distinct convolution of ResNet-18 and 50, dense and
-// pruned, plain and with all fused sums, for devices that are not there: from their descriptions (devices/*.json), with a
-// stand-in for the driver (CMakeLists.txt). Counts the layers that build and fails when they are fewer than expected.txt says.
-// Says nothing about values or speed: tests/gpu does. Sample: a few shapes a case (minutes on two cores); Full: all of them.
+// Does cuDNN build the kernels that the CUDA backend asks for? Tests every distinct convolution of ResNet-18 and 50, dense and
+// pruned, plain and with all fused sums, for devices that are not present: from their descriptions (devices/*.json), with a
+// stand-in for the driver (CMakeLists.txt). Counts the layers that build and fails if there are fewer than in expected.txt. It
+// tests neither values nor speed; tests/gpu does. Sample: a few shapes per case (minutes on two cores); Full: all of them.
 #include <gtest/gtest.h>
 
 #include <algorithm>

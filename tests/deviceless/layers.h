@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the deviceless tests ask cuDNN for: every distinct convolution of a ResNet, as the CUDA backend itself would ask.
+// The kernels that the deviceless tests ask cuDNN for: every distinct convolution of a ResNet, as the CUDA backend would ask.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lowering for a device that is not there: cuDNN builds the kernels, nothing is timed or run. What is decided, reserved and
-// written down is all the same. The kernels are built once: later lowerings read them from the plan cache, which is tested
-// along.
+// Lowering for a device that is not present: cuDNN builds the kernels, but nothing is timed or run. All choices, reservations
+// and records are the same as on a device. The kernels are built once; later lowerings read them from the plan cache, so that
+// is tested too.
 #include "backends/cuda/lower.h"
 
 #include <gmock/gmock.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes are a container, a model's JSON or an InputError; nothing else. The first byte chooses the way in: raw bytes as a
-// file, a header whose length is made to fit (so that mutations get past the first check), or a model's JSON alone.
-// Whatever is accepted is read to its last byte, and a graph that is accepted must survive being written and read again.
+// Any bytes must be read as a container or a model's JSON, or refused with an InputError. The first byte chooses how: raw bytes
+// as a file, a header with a corrected length (so that mutations pass the first check), or a model's JSON alone. Accepted input
+// is read to its last byte, and an accepted graph must survive being written and read again.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>

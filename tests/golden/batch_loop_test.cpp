@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The order in which batches are begun and ended, on a device that is played: it keeps what it was given and answers later. The
-// source writes over a slot as soon as it has it back, as a loader does.
+// The order in which batches are begun and ended, on a simulated device that keeps its input and answers later. The source
+// overwrites a slot as soon as it gets it back, as a loader does.
 #include "engine/batch_loop.h"
 
 #include <gmock/gmock.h>

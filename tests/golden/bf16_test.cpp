@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sessions in bf16 on the CPU. Step by step against the double oracle over the values that the step really read, within a bound
-// derived from the roundings (bf16: u = 2^-8, of weights and of what is stored; sums in f32); exactly, where every value is an
-// integer that bf16 holds; whole networks within what independent roundings add up to; bytes halved. The kernels:
-// tests/kernels/bf16_test.cpp; sums of what is stored: tests/golden/statistics_test.cpp.
+// Sessions in bf16 on the CPU. Each step is compared with the double reference on the values that it really read, within a
+// bound derived from the roundings (bf16: u = 2^-8, of weights and stored values; sums in f32). If every value is an integer
+// that bf16 holds, results must be exact. Whole networks must stay within the sum of independent roundings. Bytes are halved.
+// The kernels: tests/kernels/bf16_test.cpp; sums of stored values: tests/golden/statistics_test.cpp.
 #include <gtest/gtest.h>
 
 #include <cstdio>

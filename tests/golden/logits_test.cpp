@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole networks against PyTorch: logits equal within 2e-5 of their largest magnitude, for whole, partial and single-sample
-// batches, and with each kind of 3x3 convolution wherever it fits. The fixtures hold PyTorch's answers (f32, and f64 of the
-// same weights); weights and pixels are generated on both sides (tests/fixtures/generated.h). The tolerance is the project's;
-// f32 rounding alone is under 1e-6 (make_logits.py prints it). What was reached is in each test's properties, and in
-// docs/winograd.md.
+// Whole networks compared with PyTorch: logits equal within 2e-5 of their largest magnitude, for whole, partial and
+// single-sample batches, and with each kind of 3x3 convolution wherever it fits. The fixtures hold PyTorch's logits (f32, and
+// f64 of the same weights); weights and pixels are generated on both sides (tests/fixtures/generated.h). The project demands
+// this tolerance; f32 rounding alone is below 1e-6 (make_logits.py prints it). The differences measured are in each test's
+// properties and in docs/winograd.md.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a session may ask of its memory resource: four allocations that stay, none while running, at most 2 MB more with
-// statistics than without, and the same whatever the number of batches. And the arena of ResNets meets the lower bound.
+// statistics than without, and no more for more batches. Also: the arena of ResNets meets the lower bound.
 #include <gtest/gtest.h>
 
 #include <algorithm>

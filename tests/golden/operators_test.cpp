@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operators beyond ResNet's, in sessions against the double oracle: every stored value, whole and partial batches, watched and
-// not, batch norm folded, apart and measured anew. Tolerance as in session_test.cpp: f32 rounding through the depth of the
-// network, 2e-5 of the value's largest element.
+// Operators that ResNets do not have, in sessions, compared with the double reference: every stored value, whole and partial
+// batches, watched and not, batch norm folded, unfused and re-estimated. Tolerance as in session_test.cpp: f32 rounding through
+// the depth of the network, 2e-5 of the value's largest element.
 #include <gtest/gtest.h>
 
 #include "tests/golden/session_support.h"

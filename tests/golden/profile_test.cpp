@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `elek profile` rests on: timed runs compute what others do and time every step; work and roofs are what the definitions
-// say, worked out by hand here. No test asks how fast anything is.
+// The basis of `elek profile`: timed runs compute the same as others and time every step. Work and roofs equal values that were
+// computed by hand from the definitions. No test asks how fast anything is.
 #include "engine/profile.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of sessions share: networks, running pixels through a session in batches, and the double oracle's answer.
+// Shared by the tests of sessions: networks, running pixels through a session in batches, and the logits of the double
+// reference.
 #pragma once
 
 #include <algorithm>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sessions against the double oracle (tests/support/reference.h): every kind of node and block, whole and partial batches,
-// forced micro-batches, one and more threads, batch norm folded and apart, re-estimated moments; and that a session which
-// cannot be built leaves nothing behind. Tolerance: f32 rounding through the depth of these networks, 2e-5 of the largest logit
-// (the project's bound for whole networks); integer networks are exact, so there it is 0.
+// Sessions compared with the double reference (tests/support/reference.h): every kind of node and block, whole and partial
+// batches, forced micro-batches, one and more threads, batch norm folded and unfused, re-estimated moments. Also: a session
+// that cannot be built leaves nothing behind. Tolerance: f32 rounding through the depth of these networks, 2e-5 of the largest
+// logit (the project's bound for whole networks). Integer networks are exact, so there it is 0.
 #include <gtest/gtest.h>
 
 #include "core/error.h"

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Statistics of running sessions. Two kinds of evidence:
-// - as stored: a session that keeps its values; the double oracle sums those very values. Counts are equal, sums within
-//   1e-6 of the sum of absolute terms (docs/statistics.md), NaN and infinity counted.
-// - exact: networks whose every value is a small integer, against the double interpreter. Here the kernels' in-place paths,
-//   micro-batches, partial batches and batch 1 must all give the very same counts, and sums to the last integer.
+// - as stored: a session keeps its values, and the double reference sums exactly these. Counts are equal, sums agree within
+//   1e-6 of the sum of absolute terms (docs/statistics.md), NaN and infinity are counted.
+// - exact: networks whose values are all small integers, compared with the double interpreter. Here the kernels' in-place
+//   paths, micro-batches, partial batches and batch 1 must all give the same counts, and exact sums.
 #include <gtest/gtest.h>
 
 #include "core/error.h"

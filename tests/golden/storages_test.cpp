@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which results may be written over what they are computed from: the rule itself, on programs of a few steps made by hand.
+// Which results may overwrite the values that they are computed from: the rule itself, on small hand-made programs.
 #include "backends/storages.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Device and pinned memory: blocks are aligned, disjoint and counted, running out is explained, everything is given back.
-// HAS NOT RUN ON A GPU YET.
+// Device and pinned memory: blocks are aligned, disjoint and counted, the error for no memory explains itself, everything is
+// given back.
 #include <cuda_runtime_api.h>
 #include <gmock/gmock.h>
 

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests that need a GPU share. Where there is none they skip and say why; the GPU lane counts a skip as a failure.
-// HAS NOT RUN ON A GPU YET (2026-11-22).
+// Shared by the tests that need a GPU. Without a GPU they skip and say why; the GPU lane counts a skip as a failure.
 #pragma once
 
 #include <gtest/gtest.h>

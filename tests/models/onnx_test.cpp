@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What cannot be an ONNX file is refused before a byte is written. What can: tests/cli/convert_test.cpp.
+// Networks that cannot be an ONNX file are refused before a byte is written. The others: tests/cli/convert_test.cpp.
 #include <gmock/gmock.h>
 
 #include <memory>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plain weights files: names, element types, what a file tells about its network, and what is refused. The files are written
-// here from a built network's parameters, renamed and changed.
+// Plain weights files: names, element types, what a file says about its network, and what is refused. The files are written
+// here from a built network's parameters, with changed names and contents.
 #include <gmock/gmock.h>
 
 #include <bit>

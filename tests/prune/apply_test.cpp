@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Surgery. Three networks must agree to the last bit in the double-precision interpreter, which adds up in a fixed order in
-// which zeros change nothing: the compact one, masked(), and the dense one whose readers' weights for removed channels were
-// set to zero here. Then: what is shared, what is refused, and that nothing is half-cut.
+// Cutting. Three networks must agree to the last bit in the double-precision interpreter: the compact one, masked(), and the
+// dense one in which this test set the readers' weights for removed channels to zero. (The interpreter adds in a fixed order in
+// which zeros change nothing.) Also: what is shared, what is refused, and that nothing is left half-cut.
 #include "prune/apply.h"
 
 #include <gmock/gmock.h>

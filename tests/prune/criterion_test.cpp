@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The registry of criteria: names, the scope each wants, and that every one of them can be asked without knowing which it is.
+// The registry of criteria: names, default scopes, and that all criteria work through the common interface.
 #include <gmock/gmock.h>
 
 #include "core/error.h"

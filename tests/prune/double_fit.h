@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Least squares in double for the oracles of the refit and its costs: Gaussian elimination with partial pivoting on stored
-// moments. No Cholesky, no BLAS, nothing of prune/, so that an error there cannot hide here.
+// Least squares in double, as a reference for the refit and its costs: Gaussian elimination with partial pivoting on stored
+// moments. It uses no Cholesky, no BLAS and nothing of prune/, so it cannot share an error with them.
 #pragma once
 
 #include <cmath>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elimination against exhaustive least squares in double: at every step each remaining channel is tried by solving the fit
-// without it from the stored columns, and the costs and the order must be those. Costs add over readers.
+// Elimination compared with exhaustive least squares in double: at every step each remaining channel is tried by solving the
+// fit without it from the stored columns. Costs and order must be the same. Costs add over readers.
 #include "prune/elimination.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The check that every run makes, through real sessions: it passes for every exact cut and fails for a cut that is not.
+// The check that every cut makes, with real sessions: it passes for every exact cut and fails for a wrong one.
 #include <gmock/gmock.h>
 
 #include <cmath>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Groups, listed by hand for the networks people prune, and the rules at the edges.
+// Groups, listed by hand for the networks that are commonly pruned, and special cases.
 #include "prune/groups.h"
 
 #include <gmock/gmock.h>

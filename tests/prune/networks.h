@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small networks that the pruning tests share: hand-made ones, seeded random residual graphs, plans drawn at random, and
-// statistics that the double-precision interpreter takes. Nothing here comes from prune/ but what a plan is.
+// Small networks that the pruning tests share: hand-made ones, seeded random residual graphs, random plans, and statistics from
+// the double-precision interpreter. From prune/ it uses only the type of a plan.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scores against the definitions of docs/criteria.md written out over whole activations, in double: no sums, no statistics
-// file. The statistics themselves come from the interpreter, so that only prune/ is judged here.
+// Scores compared with the definitions of docs/criteria.md, computed in double from whole activations: without sums and without
+// a statistics file. The statistics come from the interpreter, so only prune/ is tested here.
 #include "prune/score.h"
 
 #include <gmock/gmock.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The seed's four metrics, its Wanda and L1 magnitude from a session's sums, against the definitions written out over whole
-// stored activations: spatial means a sample, the layer's largest of them, samples in which a channel fires.
+// The seed's four metrics, its Wanda and L1 magnitude from a session's sums, compared with the definitions computed from whole
+// stored activations: spatial means per sample, the layer's largest of them, samples in which a channel fires.
 #include <gmock/gmock.h>
 
 #include <algorithm>

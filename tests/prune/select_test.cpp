@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Selection of channels: counts by table, choices by property, refusals by message.
+// Selection of channels: counts from a table, properties of the choice, messages of refusals.
 #include "prune/select.h"
 
 #include <gmock/gmock.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rounds: what each is asked for, that their composition is the two cuts one after the other, and that n rounds end where one
-// cut does.
+// Rounds: the target of each, that their composition is the two cuts one after the other, and that n rounds end at the counts
+// of one cut.
 #include "prune/steps.h"
 
 #include <gmock/gmock.h>

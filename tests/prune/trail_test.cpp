@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A trail against whole networks run from the images: every value from every narrow one, kept activations that grow and shrink
-// in place, odd last batches; and that it allocates once, refuses what does not fit and stops the source.
+// A trail compared with whole networks run from the images: every value from every narrow value, kept activations that grow and
+// shrink in place, odd last batches. Also: it allocates once, refuses what does not fit, and stops the source.
 #include "prune/trail.h"
 
 #include <gtest/gtest.h>

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The stand-in for CUDA's runtime: devices whose memory is the host's, and streams that do nothing until they must or chance
-// has it. What is put on a stream waits there; a synchronisation, or now and then any other call, runs what is ready, the next
-// stream drawn at random, in the order that streams and events allow. So a missing wait between two streams, a buffer filled
-// again too early or read too soon show as wrong values, and host code that believes the device has finished is found out.
-// Memory starts as NaN; copies and fills outside live allocations, work on a stream of another device and handles used after
-// their end are errors. Time is a count of what was enqueued, not real. It cannot find  what needs two kernels at the same
-// time, or what only the real driver knows. The default stream (null) runs at once. Thread-safe: one call at a time. Tests:
-// tests/simt/runtime_test.cpp, tests/simt/engine
+// The stand-in for CUDA's runtime: devices whose memory is the host's, and streams whose work is delayed. Work that is put on a
+// stream waits there. A synchronisation, or sometimes any other call, runs what is ready: the next stream is chosen at random,
+// in an order that streams and events allow. So errors show as wrong values: a missing wait between two streams, a buffer
+// filled or read too early, host code that believes the device has finished.
+// Memory starts as NaN. Copies and fills outside live allocations, work on a stream of another device and the use of destroyed
+// handles are errors. Time is computed from the enqueued work, not measured. It cannot find errors that need two kernels at the
+// same time, or that depend on the real driver. The default stream (null) runs at once. Thread-safe: one call at a time.
+// Tests: tests/simt/runtime_test.cpp, tests/simt/engine
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The stand-in device keeps the rules that the backend relies on, and shows when they are broken.
+// The stand-in device follows the rules that the backend relies on, and shows when they are broken.
 #include "tests/simt/runtime.h"
 
 #include <gmock/gmock.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The inside of the stand-in for CUDA's runtime, shared by its parts (runtime_*.cpp) and by nobody else: what a stream holds,
-// and the one world that every call works on, under its one lock. runtime.cpp has the order in which things happen.
+// The internals of the stand-in for CUDA's runtime, for its parts (runtime_*.cpp) only: the contents of a stream, and the one
+// state that every call works on, under one lock. runtime.cpp defines the order of events.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ledger tells blocks apart, keeps what each use held at the peak of all, and its account adds up to what the system says.
+// The ledger distinguishes blocks and keeps what each use held at the peak of all. Its account adds up to the system's figure.
 #include "core/memory/ledger.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Model: what parameters it needs, what validate() refuses and how it says so, sizes, and what the hash sees.
+// Model: the parameters it needs, what validate() refuses and with which message, sizes, and what the hash covers.
 #include <gtest/gtest.h>
 
 #include <functional>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// search_order() against every order of small random programs, one by one, judged by a simulation of its own: values live from
-// their step to their last reader, a sum of two producers belongs to the one that runs last, whoever reads a value last may
-// write over it where the backend does. The number of orders must come out too.
+// search_order() compared with every order of small random programs, judged by the test's own simulation: values live from
+// their step to their last reader, a sum of two producers belongs to the one that runs last, and the last reader of a value may
+// overwrite it if the backend does so. The number of orders must agree too.
 #include "plan/order.h"
 
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// plan() against the true optimum on small random lifetimes, found by trying every order. Why that is the optimum: in the best
-// packing push every range down until it rests on another or on the floor; placing the ranges by their offsets there, each at
-// the lowest place that is free, gives an arena that is no larger, and that order is among those tried.
+// plan() compared with the true optimum on small random lifetimes, found by trying every order. Why that is the optimum: in the
+// best packing, push every range down until it rests on another or on the floor. Sort the ranges by these offsets and place
+// each at the lowest free place: the arena is no larger, and this order is among those tried.
 #include <gtest/gtest.h>
 
 #include <algorithm>

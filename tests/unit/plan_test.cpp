@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// plan(): on random lifetimes, no two ranges that live at the same step overlap, every offset is aligned, the arena holds them
-// all and is never below the bound; on the lifetimes of residual blocks the arena meets the bound.
+// plan(): on random lifetimes, no two ranges that live at the same step overlap, every offset is aligned, and the arena holds
+// them all and is never below the bound. On the lifetimes of residual blocks the arena meets the bound.
 #include "plan/plan.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of sums (core/sums.h): what its lines promise to the code that follows from them.
+// The table of sums (core/sums.h): the promises of its lines to the code that is generated from them.
 #include "core/sums.h"
 
 #include <gtest/gtest.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every network that elek builds: 30 % of every group's channels go, the compact network equals the masked dense one within
-// the derived bound, is saved, loaded and run, and gives the same answers to the bit. Small images: channels are what is cut.
-// The large ones are labelled slow.
+// Every network that elek builds: 30 % of every group's channels are removed. The compact network equals the masked dense one
+// within the derived bound; it is saved, loaded and run, and gives the same logits to the bit. Images are small, because
+// channels are what is cut. The large networks are labelled slow.
 #include <gtest/gtest.h>
 #include <unistd.h>
 

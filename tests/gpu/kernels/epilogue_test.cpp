@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The epilogue and the read-only sums against double: y exactly on small integers and within its rounding else; every sum
-// within the bound that kernels/cuda/epilogue.h states, 9 * 2^-24 of the sum of absolute terms, taken from y as stored; counts
-// exactly.
+// The epilogue and the read-only sums compared with double. y is exact on small integers and otherwise within its rounding.
+// Every sum is within the bound of kernels/cuda/epilogue.h: 9 * 2^-24 of the sum of absolute terms, computed from y as stored.
+// Counts are exact.
 #include "kernels/cuda/epilogue.h"
 
 #include <numeric>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of kernels/cuda share. They are compiled twice from one source: for the GPU (test_gpu, label gpu; skipped with
-// a reason where there is none) and for the SIMT harness (test_simt, label simt), whose <cuda_runtime_api.h> maps the runtime
-// calls to host memory. Buffers start as NaN between two guards; under AddressSanitizer the harness may not touch the guards.
-// Rounding to f16 and bf16 is done here by arithmetic, independent of the code under test.
+// Shared by the tests of kernels/cuda. They are compiled twice from one source: for the GPU (test_gpu_kernels, label gpu;
+// skipped with a reason if there is none) and for the SIMT harness (test_simt, label simt), whose <cuda_runtime_api.h> maps the
+// runtime calls to host memory. Buffers start as NaN between two guards; under AddressSanitizer the harness may not touch the
+// guards. Rounding to f16 and bf16 is done here with arithmetic, independent of the code under test.
 #pragma once
 
 #include <cuda_runtime_api.h>

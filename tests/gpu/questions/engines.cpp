@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the sums inside a convolution cost, engine by engine, on six of ResNet-50's layers; and what cuDNN does not say: must
-// the sums start at zero, does a NaN pass the ReLU, is a value counted before or after it is rounded to what is stored. Kernels
-// are built in parallel first (seconds each), then run one after another. HAS NOT RUN ON A GPU YET.
+// The cost of sums inside a convolution, engine by engine, on six of ResNet-50's layers. Also three facts that cuDNN does not
+// document: must the sums start at zero, does a NaN pass the ReLU, is a value counted before or after it is rounded for
+// storing? Kernels are built in parallel first (seconds each), then run one after another.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>

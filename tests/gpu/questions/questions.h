@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The questions of gpu_questions (main.cpp), each answered as JSON on standard output, one object a line.
+// The questions of gpu_questions (main.cpp). Each prints its answer as JSON on standard output, one object per line.
 #pragma once
 
 #include <cstdint>

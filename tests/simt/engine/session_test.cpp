@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sessions on the stand-in device, where what a GPU would not let us arrange can be arranged: engines that are slow, refuse or
-// are wrong in place; every order of copies and passes; a fault or a refusal at any point; two devices. Values are those of
-// tests/gpu/session_test.cpp, which runs here, too.
+// Sessions on the stand-in device, for situations that cannot be arranged on a GPU: engines that are slow, refuse or compute
+// wrong results in place; every order of copies and passes; a fault or a refusal at any point; two devices. Values are tested
+// by tests/gpu/session_test.cpp, which runs here too.
 #include "elek/session.h"
 
 #include <gmock/gmock.h>

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the SIMT harness shows to kernels/cuda and to the CUDA backend instead of NVIDIA's header: the CUDA language's words for
-// g++ and clang++, the runtime calls that elek uses, over host memory, and the launch and shared-memory macros of
-// kernels/cuda/device/launch.h. Nothing of the CUDA toolkit is needed. See harness.h for how a grid runs, runtime.h for what
-// stands in for devices, streams and events.
+// Replaces NVIDIA's header for kernels/cuda and the CUDA backend: the CUDA language's words for g++ and clang++, the runtime
+// calls that elek uses, on host memory, and the launch and shared-memory macros of kernels/cuda/device/launch.h. It needs
+// nothing of the CUDA toolkit. See harness.h for how a grid runs, runtime.h for the stand-ins of devices, streams and events.
 #pragma once
 
 #include <math.h>

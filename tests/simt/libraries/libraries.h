@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What stands in for cuDNN and cuBLASLt on the stand-in device (../runtime.h): naive loops over the problem's definition,
-// enqueued on the stream as the libraries enqueue theirs. cuDNN's engines are a table that tests may fill: which build, which
-// refuse to run, what they cost. Workspaces are overwritten with NaN by whoever asked for them. Says nothing about what the
-// real libraries offer (tests/deviceless) or compute (tests/gpu on a GPU); it is there so that all that lies around them runs.
+// Stand-ins for cuDNN and cuBLASLt on the stand-in device (../runtime.h): naive loops over the problem's definition, enqueued
+// on the stream as the libraries do. cuDNN's engines are a table that tests may fill: which engines build, which refuse to run,
+// and what they cost. Each call overwrites its workspace with NaN. This tests the code around the libraries. It says nothing
+// about what the real libraries offer (tests/deviceless) or compute (tests/gpu on a GPU).
 #pragma once
 
 #include <cstdint>
