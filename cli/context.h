@@ -125,7 +125,7 @@ class Context {
     }
   }
   [[nodiscard]] const std::vector<Phase>& phases() const noexcept { return phases_; }
-  /// phase() in two halves, for callers that are told of phases by an observer.
+  /// phase() in two halves, for callers that learn of phases from an observer.
   void begin_phase(const std::string& name);
   void end_phase();
   void print_phases() const;

@@ -45,7 +45,7 @@ class Output {
   Output(bool json, bool quiet) : json_(json), quiet_(quiet) {}
   void note(const std::string& line) const;    // standard error, unless quiet
   void result(const std::string& text) const;  // standard output; with --json standard error, and not at all when quiet
-  void json(const Json& object) const;         // standard output with --json, else nowhere
+  void json(const Json& object) const;         // standard output with --json, otherwise nowhere
   /// Adds fields to every object before it is printed (the ledger).
   void add_to_json(std::function<void(Json&)> add) { add_to_json_ = std::move(add); }
   [[nodiscard]] bool is_json() const noexcept { return json_; }

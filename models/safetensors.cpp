@@ -268,7 +268,7 @@ void check_coverage(const std::string& where, const std::map<std::string, Claim>
   }
 }
 
-/// The format that the file really has, if its first bytes are known; else empty.
+/// The file's real format, if its first bytes are known; otherwise empty.
 std::string looks_like(std::span<const std::byte> bytes) {
   const auto starts = [&](std::string_view magic) {
     return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;

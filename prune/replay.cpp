@@ -61,7 +61,7 @@ PrunePlan weight_plan(const HistoryEntry& entry, const Model& cut, const std::st
   return plan;
 }
 
-/// What is a defect of the program for resolve() is here a file that does not fit the model.
+/// Reports misfits as InputError: resolve() treats them as defects of the program, but here the file is wrong.
 void check_fits(const PrunePlan& plan, const Model& model, const std::string& where) {
   const std::vector<Group> groups = find_groups(model.graph);
   for (const GroupCut& cut : plan.groups) {

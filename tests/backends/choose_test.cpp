@@ -80,7 +80,7 @@ TEST_F(ChooseTest, ActivationsThatAreNoClampsAreLeftToThePassAfterTheLibrary) {
   EXPECT_EQ(usual_algorithm(sigmoid, options_), kLibrary);
 }
 
-/// Groups, two layouts, 16 bits, and batch norm that is kept apart: each is more than our kernels do.
+/// Convolution groups, two layouts, 16 bits, and unfused batch norm: our kernels support none of these.
 TEST_F(ChooseTest, WhatOurKernelsCannotDoIsTheLibrarys) {
   for (const int64_t kernel : {1, 3}) {
     ConvCase grouped = conv(kernel, 1), plain = grouped, narrow = grouped;

@@ -40,7 +40,7 @@ Graph small_resnet(const std::string& arch, Shortcut shortcut) {
   ResNetSpec spec = resnet_spec(arch);
   spec.shortcut = shortcut;
   for (int64_t& width : spec.widths) width /= 4;
-  spec.classes = 10;  // synthetic DATA has so many
+  spec.classes = 10;  // synthetic DATA has this many
   spec.input = {3, 49, 35};
   return build_resnet(spec);
 }

@@ -44,7 +44,7 @@ TEST(Flow, EvalCountsEverySampleOnce) {
   EXPECT_GT(all.at("loss").get<double>(), 0);
   EXPECT_GT(all.at("peak_rss_bytes").get<int64_t>(), 1'000'000);
   EXPECT_EQ(run_json({"eval", "--model", model, "--data", "synthetic:53:1", "--limit", "7"}).at("samples"), 7);
-  // Other batch sizes and slices give the same accuracy: 53 = 20 + 33.
+  // Other batch sizes and micro-batches give the same accuracy: 53 = 20 + 33.
   const auto first = run_json({"eval", "--model", model, "--data", "synthetic:53:1[0:20]", "--batch", "7"});
   const auto rest = run_json({"eval", "--model", model, "--data", "synthetic:53:1[20:53]", "--batch", "50"});
   EXPECT_NEAR(20 * first.at("top1").get<double>() + 33 * rest.at("top1").get<double>(), 53 * all.at("top1").get<double>(),

@@ -31,7 +31,7 @@ std::string slice(int first, int last) {
   return "synthetic:" + std::to_string(kImages) + ":1[" + std::to_string(first) + ":" + std::to_string(last) + "]";
 }
 
-/// Watches one slice and writes its sums; one process.
+/// Watches one part of the images in one process, and writes its sums.
 Outcome watch(const Words& what, const std::string& model, const std::string& data, const std::string& sums,
               const std::string& batch = "20") {
   return elek_command(joined(what, {"--model", model, "--calibrate", data, "--max-batches", "0", "--batch", batch,
@@ -65,7 +65,7 @@ Choice cut(const Words& what, const std::string& model, const std::string& out, 
   return choice;
 }
 
-/// Watches the slices between the bounds, each in a process of its own and all at once, and merges them.
+/// Watches the parts between the bounds, each in its own process and all at once, and merges them.
 std::string sharded(const Folder& folder, const Words& what, const std::string& model, const std::vector<int>& bounds) {
   std::vector<std::future<Outcome>> shards;
   Words merge{"merge"};
@@ -82,7 +82,7 @@ std::string sharded(const Folder& folder, const Words& what, const std::string& 
   EXPECT_EQ(merged.exit_code, 0) << merged.err;
   EXPECT_EQ(merged.json().at("samples"), kImages);
   EXPECT_EQ(merged.json().at("inputs").size(), bounds.size() - 1);
-  EXPECT_EQ(merged.json().at("data"), slice(0, kImages));  // neighbouring slices read as one
+  EXPECT_EQ(merged.json().at("data"), slice(0, kImages));  // neighbouring shards become one
   return all;
 }
 

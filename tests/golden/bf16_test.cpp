@@ -99,7 +99,7 @@ Expected expected(const Model& model, const FusedNode& step, int64_t samples, co
   }
   const bool answer = step.node.is<LinearAttrs>() && step.output == fuse(model.graph).output;
   for (size_t i = 0; i < e.value.size(); ++i) {
-    if (step.activation.is_relu()) e.value[i] = std::max(e.value[i], 0.0);  // brings nothing further apart
+    if (step.activation.is_relu()) e.value[i] = std::max(e.value[i], 0.0);  // does not increase differences
     if (!answer) e.bound[i] += kU16 * (std::fabs(e.value[i]) + e.bound[i]);
   }
   return e;

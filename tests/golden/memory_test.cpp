@@ -129,8 +129,8 @@ TEST(Memory, APrunedModelSharesWhatTheCutDoesNotTouch) {
   EXPECT_EQ(tracker.figures().live_bytes, 0U);
 }
 
-/// A budget is honoured by thinner slices where the session may choose them, and refused with figures where it may not, with
-/// nothing left behind.
+/// Under a budget a session uses smaller micro-batches if it may choose them. Otherwise it is refused, with figures, and leaves
+/// nothing behind.
 TEST(Memory, ABudgetIsHonouredOrRefused) {
   const Model model = test::tiny_resnet();
   Tracker tracker(host_resource());

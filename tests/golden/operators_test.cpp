@@ -19,7 +19,7 @@ std::string text_of(const Attrs& attrs) {
   return std::string(op_name(attrs)) + " " + std::to_string(a.low) + " " + std::to_string(a.high);
 }
 
-/// Every stored value equals the oracle's; its sums are those of the stored value.
+/// Every stored value equals the reference's; its sums are those of the stored value.
 void expect_values(const Model& model, SessionOptions options, bool watched) {
   const auto pixels = test::tiny_pixels(model.graph.input_shape(), kSamples, 5);
   const auto want = test::run_reference(model, pixels, kSamples);

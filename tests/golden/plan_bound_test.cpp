@@ -276,7 +276,8 @@ TEST(PlanBoundFigures, LoweringKnowsWhatBindingTakes) {
   EXPECT_EQ(tracker.figures().peak_bytes, at_rest);
 }
 
-// A refused session tries thinner slices with the same parameters: none may be gone before all memory has been got.
+// A refused session tries smaller micro-batches with the same parameters: no parameter may be dropped before all memory is
+// allocated.
 TEST(Binding, DropsParametersOnlyOnceNothingCanBeRefused) {
   ResNetSpec spec = resnet_spec("resnet18");
   spec.input = {3, 32, 32};

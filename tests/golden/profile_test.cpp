@@ -24,7 +24,7 @@ TEST(RunTimed, ComputesAndSumsWhatARunDoesAndTimesEveryStep) {
   const Model model = test::tiny_resnet({});
   SessionOptions options;
   options.batch = 5;
-  options.micro_batch = 2;  // slices of 2, 2 and 1
+  options.micro_batch = 2;  // micro-batches of 2, 2 and 1
   options.threads = 1;
   options.probes = probes_for(find_criterion("std-consumer"), model.graph);
   Session plain(model, options), timed(model, options);
@@ -135,7 +135,7 @@ TEST(Roofs, TheLargerOfComputingAndMoving) {
   roof = roof_of(work, 1, 1e9, peaks);
   EXPECT_EQ(roof.bound, Bound::kCompute);
   EXPECT_DOUBLE_EQ(roof.us, 80);
-  work = {0, 0, 200000, 4000};  // two slices of 102,000 bytes each: beyond the largest set; weights from behind everything
+  work = {0, 0, 200000, 4000};  // two micro-batches of 102,000 bytes each exceed the largest set; weights come from memory
   roof = roof_of(work, 2, 1e9, peaks);
   EXPECT_DOUBLE_EQ(roof.us, 200000.0 + 1000.0);
   EXPECT_EQ(roof_of({}, 1, 1e9, peaks).bound, Bound::kNothing);

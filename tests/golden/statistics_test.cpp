@@ -163,7 +163,7 @@ struct Slicing {
   int threads;
 };
 
-/// Networks of integers: whatever the batch, the slices and the paths, the very same numbers, pre-activations included.
+/// Networks of integers: the same numbers for any batch, micro-batch and path, pre-activations included.
 TEST(Statistics, IntegerNetworksAreExactOnEveryPath) {
   const TinyOptions tiny = test::tiny_integer_options();
   const Model model = test::tiny_resnet(tiny);

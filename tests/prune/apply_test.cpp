@@ -148,7 +148,7 @@ void expect_exact(const Model& dense, const PrunePlan& plan, const std::string& 
   const PrunePlan least = shrunk(plan, [&](const PrunePlan& smaller) {
     try {
       return !difference(dense, smaller).empty();
-    } catch (const ContractError&) {  // uneven slices: no plan
+    } catch (const ContractError&) {  // unequal convolution groups: no plan
       return false;
     }
   });

@@ -101,7 +101,7 @@ TEST(Elimination, IsExhaustiveLeastSquaresAtEveryStep) {
       {problem(0, 7, 1, 3, 1)},
       {problem(0, 6, 4, 5, 2)},
       {problem(0, 5, 9, 2, 3), problem(0, 5, 1, 4, 4)},                           // two readers of one group
-      {problem(0, 3, 4, 2, 5), problem(3, 3, 4, 2, 6), problem(0, 6, 1, 3, 7)}};  // a grouped convolution's slices, and a whole
+      {problem(0, 3, 4, 2, 5), problem(3, 3, 4, 2, 6), problem(0, 6, 1, 3, 7)}};  // two convolution groups, and a whole
   for (const std::vector<Problem>& problems : cases) {
     const int64_t channels = problems.back().first + problems.back().channels;
     std::vector<ReaderFit> fits = fits_of(problems);

@@ -24,7 +24,7 @@ namespace elek::test {
 [[nodiscard]] Model tiny_basic(uint64_t seed);       // two stages of basic blocks, 1x1 projection
 [[nodiscard]] Model tiny_bottleneck(uint64_t seed);  // ImageNet stem with max pool, bottlenecks
 [[nodiscard]] Model tiny_option_a(uint64_t seed);    // channel_map shortcut
-[[nodiscard]] Model tiny_resnext(uint64_t seed);     // grouped 3x3: 12 channels in 3 slices
+[[nodiscard]] Model tiny_resnext(uint64_t seed);     // grouped 3x3: 12 channels in 3 convolution groups
 /// conv 6 -> depthwise 3x3 -> conv 4 -> flatten of 4x4 positions -> linear 5 -> relu -> linear 3.
 [[nodiscard]] Model depthwise_and_flatten(uint64_t seed);
 /// conv1 (3x3, 4 channels of 8x8, batch norm, ReLU) -> conv2 (3x3, 3 channels, batch norm) -> pool -> fc, on small fractions:
@@ -38,7 +38,7 @@ namespace elek::test {
 /// channel maps, ending in pooling or flattening and one or two linear layers.
 [[nodiscard]] Graph random_graph(uint64_t seed);
 
-/// Cuts every prunable group at random (equal counts a slice), and some weights.
+/// Cuts every prunable group at random (equally many channels per convolution group), and some weights.
 [[nodiscard]] PrunePlan random_plan(const Model& model, uint64_t seed);
 
 /// Small integers, [samples, C, H, W].

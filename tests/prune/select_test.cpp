@@ -33,7 +33,7 @@ TEST(KeptCount, RoundingTable) {
       {16, 5, 1, 8, 8},      {16, 4, 1, 8, 16},      // 11 -> 8; 12 is a tie and goes up
       {16, 15, 1, 8, 8},     {4, 2, 1, 8, 4},        // at least one multiple; a group smaller than that stays whole
       {128, 38, 32, 0, 96},  {128, 115, 32, 0, 32},  // ResNeXt: 90 -> a multiple of 32 = lcm(8, 32)
-      {12, 4, 3, 0, 9},      {12, 11, 3, 0, 3},      // 8 -> 9 in three slices; each keeps one
+      {12, 4, 3, 0, 9},      {12, 11, 3, 0, 3},      // 8 -> 9 in three convolution groups; each keeps one
       {66, 30, 3, 0, 48},    {12, 4, 3, 4, 12},      // 36 -> lcm(8, 3) = 24, tie up; lcm(4, 3) = 12 keeps all
       {65, 10, 13, 0, 52},                           // lcm(8, 13) > 65: auto gives up on 8, 55 -> 52
   };
@@ -102,7 +102,7 @@ TEST(SelectChannels, PropertiesHoldOnEveryNetworkAndShare) {
           std::vector<int64_t> in_slice(static_cast<size_t>(group.conv_groups), 0);
           for (const int64_t c : cut.keep) ++in_slice[static_cast<size_t>(c / width)];
           EXPECT_THAT(in_slice, testing::Each(kept / group.conv_groups)) << cut.group;
-          // In a slice no channel that went scores higher than one that stayed.
+          // In a convolution group no removed channel scores higher than a kept one.
           const std::set<int64_t> keep(cut.keep.begin(), cut.keep.end());
           for (int64_t slice = 0; slice < group.conv_groups; ++slice) {
             double lowest_kept = std::numeric_limits<double>::infinity(), highest_gone = -1;

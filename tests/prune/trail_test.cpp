@@ -83,7 +83,7 @@ TEST(Trail, EveryValueIsTheSameFromWhereverItStarts) {
                                  for (size_t i = 0; i < 2; ++i) got[i].insert(got[i].end(), values[i].begin(), values[i].end());
                                }),
                     kSamples);
-          // Other slices and layouts may add up in another order: f32 through the depth of these networks, as in
+          // Other micro-batches and layouts may add in another order: f32 through the depth of these networks, as in
           // tests/golden/session_test.cpp.
           for (const auto& [values, expected] : {std::pair(&got[0], to == from ? &want : &logits), std::pair(&got[1], &want)}) {
             double scale = 0;

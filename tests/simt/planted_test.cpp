@@ -122,7 +122,7 @@ TEST(SimtPlanted, DivergenceIsAnError) {
   EXPECT_THAT(error_of(misaligned, 1), testing::HasSubstr("device check failed"));
 }
 
-/// The shipped reduction without its barrier: the oracle must notice.
+/// The shipped reduction without its barrier: the comparison with the reference must fail.
 TEST(SimtPlanted, TheShippedKernelWithoutItsBarrierIsWrong) {
   const ImageShape shape{16, 6, 6};
   const auto values = small_integers(static_cast<size_t>(2 * shape.elements()), 3);

@@ -19,8 +19,8 @@
 namespace elek {
 namespace {
 
-/// A step of the oracle: reads, the bytes it makes, and whether it may overwrite its last operand. `sum`: steps with one number
-/// (>= 0) are the two halves of a sum.
+/// A step of the reference: the values it reads, the bytes it writes, and whether it may overwrite its last operand. `sum`: two
+/// steps with the same number (>= 0) are the two halves of a sum.
 struct Toy {
   std::vector<size_t> reads;
   size_t bytes = 0;

@@ -298,7 +298,7 @@ TEST_F(SimtSession, BeginsABatchWhileTheOneBeforeComputes) {
 }
 
 TEST_F(SimtSession, ARefusedAllocationLeavesNothingBehindWherverItComes) {
-  options_.micro_batch = options_.batch;  // no second try with smaller slices
+  options_.micro_batch = options_.batch;  // no second attempt with smaller micro-batches
   const int64_t before = simt::counts().allocations;
   { const Session session(model_, options_); }
   const int64_t needed = simt::counts().allocations - before;
@@ -308,7 +308,7 @@ TEST_F(SimtSession, ARefusedAllocationLeavesNothingBehindWherverItComes) {
     simt::reboot();
     simt::refuse_allocation(k);
     try {
-      const Session session(model_, options_);  // where a residual could not be tried in place it stays apart
+      const Session session(model_, options_);  // if a residual could not be tried in place, it stays in its own memory
     } catch (const OutOfMemory& error) {
       ++refused;
       EXPECT_EQ(error.exit_code(), 4);
