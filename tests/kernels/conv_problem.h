@@ -64,7 +64,7 @@ struct Problem {
       return integers ? static_cast<float>(random.below(7)) - 3.0F : static_cast<float>(random.normal());
     };
     for (float& value : w) value = draw();
-    for (int64_t k = 0; k < c.out_channels; ++k) bias.data[k] = draw() + static_cast<float>(k % 5);  // a swap of channels shows
+    for (int64_t k = 0; k < c.out_channels; ++k) bias.data[k] = draw() + static_cast<float>(k % 5);  // finds swapped channels
     for (int64_t n = 0; n < c.samples; ++n)
       for (int64_t ch = 0; ch < c.channels; ++ch)
         for (int64_t i = 0; i < c.height * c.width; ++i) x.data[index_of(x_view(), n, ch, i / c.width, i % c.width)] = draw();

@@ -17,7 +17,7 @@
 
 namespace elek::test {
 
-/// The graph with weights and batch norms drawn from a seed: small integers (x 1/4 for variances' sake), never all alike.
+/// The graph with seeded weights and batch norms: small integers (variances: quarters), never all equal.
 [[nodiscard]] Model with_parameters(Graph graph, uint64_t seed);
 
 /// ResNets of a few channels on an 8x8 image.
@@ -31,7 +31,7 @@ namespace elek::test {
 /// two groups with one reader each.
 [[nodiscard]] Model two_layer_chain(int64_t stride);
 
-/// How the refit's tests run them: two threads, batches of six.
+/// Session options of the refit's tests: two threads, batches of six.
 [[nodiscard]] SessionOptions six_at_a_time(MemoryResource* memory = nullptr);
 
 /// A random graph of convolutions (plain, grouped, depthwise), batch norms, ReLUs, pools, residual sums, projections and

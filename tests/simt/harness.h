@@ -16,7 +16,7 @@
 
 namespace elek::simt {
 
-/// A rule of the programming model was broken by the kernel that ran. Device memory is then what it is at that point.
+/// The running kernel broke a rule of the programming model. Device memory keeps its state at that point.
 class SimtError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -25,7 +25,7 @@ class SimtError : public std::runtime_error {
 /// Restarts the order of threads and blocks.
 void set_seed(uint64_t seed);
 
-/// Blocks run since the process started; what a test uses to see that something ran.
+/// Number of blocks run since the process started, so that tests can check that something ran.
 [[nodiscard]] int64_t blocks_run();
 
 }  // namespace elek::simt

@@ -16,26 +16,26 @@ namespace elek::simt {
 struct Engine {
   std::string name;
   double cost_us = 10;      // without sums
-  double sums_cost_us = 1;  // more, with them
+  double sums_cost_us = 1;  // additional cost with sums
   size_t workspace_bytes = 0;
-  std::string no_build;  // why it does not build; empty = it does
-  std::string no_run;    // why it builds and refuses to run
+  std::string no_build;  // why it does not build; empty = it builds
+  std::string no_run;    // why it refuses to run after it was built; empty = it runs
   bool takes_sums = true;
   bool safe_in_place = true;  // reads an element of the residual before it writes that one
   bool relu_keeps_nan = true;
 };
-/// Three ordinary ones, one that does not build, one that does not run, one that asks for too much workspace.
+/// Three ordinary engines, one that does not build, one that does not run, one that needs too much workspace.
 [[nodiscard]] std::vector<Engine> usual_engines();
-/// What cuDNN proposes from now on.
+/// Sets the engines that cuDNN offers from now on.
 void set_engines(std::vector<Engine> engines);
-/// What opening cuDNN answers from now on instead of its version; empty = it opens.
+/// From now on opening cuDNN fails with this text; empty = it opens.
 void lose_cudnn(const std::string& why);
 [[nodiscard]] int64_t kernels_built();  // by cuDNN, since the process started
 
-/// One value of a storage type, and back, rounded to nearest even.
+/// Loads one value of a storage type; the store rounds to nearest even.
 [[nodiscard]] float load_element(const void* data, int64_t index, DType dtype);
 void store_element(void* data, int64_t index, DType dtype, float value);
-/// What TF32 keeps of an operand (the last 13 bits cut off).
+/// The part of an operand that TF32 keeps (the last 13 bits are cut off).
 [[nodiscard]] float tf32(float value);
 
 }  // namespace elek::simt
