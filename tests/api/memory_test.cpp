@@ -136,7 +136,7 @@ TEST(CApiMemory, EveryCallOfTheAllocatorMayFail) {
     EXPECT_EQ(books.blocks(), 0U) << "call " << k;
     EXPECT_EQ(books.misuses, 0) << "call " << k;
     books.fail_at = -1;
-    (void)run(open(model.get(), options).get());  // the model is as it was
+    (void)run(open(model.get(), options).get());  // the model is unchanged
   }
   EXPECT_GE(k, 3);  // weights, arena, staging at least
 }

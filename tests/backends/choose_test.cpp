@@ -124,7 +124,7 @@ TEST_F(ChooseTest, TimesDecideOnlyWhereNothingElseWasAskedFor) {
   EXPECT_FALSE(times_may_decide(grouped, free)) << "nothing to choose from";
 }
 
-/// A time stands for everything that it depends on: change one thing, and another key is looked for.
+/// A time belongs to everything that it depends on: if one thing changes, the key changes.
 TEST_F(ChooseTest, EveryThingThatCostsTimeIsInTheKey) {
   std::set<std::string> keys{times_key("machine", conv(3, 1)), times_key("another", conv(3, 1))};
   size_t expected = 2;

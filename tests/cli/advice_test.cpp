@@ -31,7 +31,7 @@ std::vector<std::string> literals_of(const std::string& line) {
   return found;
 }
 
-/// An option, or a command of elek. The name alone ("elek reads F32") is no advice.
+/// An option or a command of elek. The name alone ("elek reads F32") is not advice.
 bool names_an_option(const std::string& literal) {
   static const std::regex kAdvice(
       "(^|[^-])--[a-z]|elek (prepare|eval|run|coverage|wanda|merge|sweep|compare|convert|info|memory|bench|profile|demo)\\b");

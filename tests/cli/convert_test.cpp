@@ -45,7 +45,7 @@ Graph small_resnet(const std::string& arch, Shortcut shortcut) {
   return build_resnet(spec);
 }
 
-/// What no ResNet has: average pooling, biases, sums and norms of vectors, a vector read as an image.
+/// Operators that no ResNet has: average pooling, biases, sums and norms of vectors, a vector read as an image.
 Graph every_other_operator() {
   Graph graph;
   const ValueId input = graph.add("input", InputAttrs{{3, 17, 15}}, {});

@@ -38,7 +38,7 @@ Outcome watch(const Words& what, const std::string& model, const std::string& da
                                     "--save-statistics", sums, "--quiet"}));
 }
 
-/// What a cut with these words chose: the kept channels of each group, or the places of the zeros in each weight.
+/// The choice of a cut with these options: the kept channels of each group, or the positions of the zeros in each weight.
 struct Choice {
   std::map<std::string, std::vector<int64_t>> kept;
   std::map<std::string, std::vector<double>> scores;
@@ -103,8 +103,8 @@ TEST(Merge, ShardsChooseWhatOneRunChooses) {
   }
 }
 
-/// Other batches mean other kernels and orders of f32 sums: scores move in the last digits, and a channel may change its place
-/// only with one that scores the same but for those.
+/// Other batches mean other kernels and other orders of f32 sums: scores change in the last digits. A channel may only change
+/// places with one whose score is the same except for those digits.
 TEST(Merge, OtherBatchSizesChooseTheSameButForNearTies) {
   const Folder folder;
   const std::string model = tiny_model(folder);
@@ -146,7 +146,7 @@ TEST(Merge, WatchingAloneCutsNothing) {
   EXPECT_EQ(outcome.json().at("samples").at("calibration"), 30);
   EXPECT_TRUE(outcome.json().at("out").is_null());
   EXPECT_THAT(folder.files(), ::testing::ElementsAre("sums.safetensors", "tiny.safetensors"));
-  // Neither a place for the sums nor for the network; a cut without data to judge it.
+  // Missing: a file for the sums or the network; evaluation data for a cut.
   EXPECT_EQ(elek_command({"coverage", "--model", model, "--calibrate", "synthetic:30:1"}).exit_code, 2);
   const Outcome blind =
       elek_command({"coverage", "--model", model, "--calibrate", "synthetic:30:1", "--out", folder / "o.safetensors"});

@@ -51,7 +51,7 @@ TEST(Why, AGroupsSumsScoresRanksAndFates) {
   EXPECT_EQ(told.at("name"), "layer2.0");
   EXPECT_EQ(report.at("why").at(1).at("name"), "layer3.1.relu1");
   expect_ranks(told);
-  // The sums are the file's; std-consumer follows from them and the weights told.
+  // The sums are those of the file; std-consumer follows from them and the printed weights.
   const Statistics sums = load_statistics(folder / "sums");
   std::vector<double> squares(16, 0.0);
   ASSERT_EQ(told.at("sources").size(), 3U);  // the three blocks' outputs

@@ -8,7 +8,7 @@ namespace {
 
 const ImageShape kShape{3, 32, 32};
 
-// A record whose pixel value tells plane and place: r = p, g = p + 1, b = p + 2 (mod 251), offset by `mark`.
+// A record whose pixel values show plane and place: r = p, g = p + 1, b = p + 2 (mod 251), offset by `mark`.
 Bytes record(uint8_t label, size_t mark) {
   Bytes bytes{label};
   for (size_t plane = 0; plane < 3; ++plane) {

@@ -103,7 +103,7 @@ TEST_F(LowerTest, FusesEveryObservedConvolutionAndKeepsAWayForPartialBatches) {
   EXPECT_EQ(plan(l.program).arena_bytes, plan(l.program).lower_bound_bytes);
 }
 
-// The f32 sums come first and together (one memset), the totals after them, and nothing overlaps.
+// The f32 sums lie first and together (one memset), then the totals; nothing overlaps.
 TEST_F(LowerTest, LaysOutTheStatisticsSlabWithoutOverlap) {
   options_.probes.tap_norms = {"conv1", "fc"};
   const Lowerer l = lower();
@@ -151,7 +151,7 @@ TEST_F(LowerTest, TakesTheSplitWayWhereSumsMustNotOrCannotFuse) {
   }
 }
 
-// A block's last convolution writes over the residual that it adds, where the device has shown that its plans can.
+// A block's last convolution overwrites the residual that it adds, if the device has shown that its plans can.
 TEST_F(LowerTest, AddsResidualsInPlaceWhereThePlansCan) {
   options_.batch = 8;
   const auto over_residual = [](const Lowerer& l) {

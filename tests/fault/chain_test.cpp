@@ -27,7 +27,7 @@ std::string contents(const std::string& path) {
   return text.str();
 }
 
-/// What a chain leaves behind that a user can see.
+/// The results of a chain that a user can see.
 struct Result {
   std::vector<float> logits;
   std::string saved;
@@ -63,7 +63,7 @@ class Chain : public ::testing::TestWithParam<Kind> {
   [[nodiscard]] std::string in() const { return (folder_ / "dense.safetensors").string(); }
   [[nodiscard]] std::string out() const { return (folder_ / "pruned.safetensors").string(); }
 
-  /// Everything that `elek coverage` does but for measuring accuracy, on this memory.
+  /// All steps of `elek coverage` except measuring accuracy, with this memory.
   [[nodiscard]] Result run(MemoryResource& memory) const {
     Result result;
     const Model dense = load_model(in(), memory);

@@ -14,7 +14,7 @@
 
 namespace {
 
-/// Stops the fuzzer with the input that did it.
+/// Stops the fuzzer and keeps the input that caused it.
 void require(bool holds) {
   if (!holds) std::abort();
 }
@@ -37,7 +37,7 @@ void read_container(const std::string& bytes) {
   require(total <= bytes.size() && sum <= 255 * total);
   if (const auto json = file.metadata().find("elek"); json != file.metadata().end()) {
     const elek::Model model = elek::model_from_json(json->second, "fuzz");
-    // Nothing lets a tensor take more than its bytes in the file: at most twice them, where halves are widened.
+    // A tensor may take at most twice its bytes in the file (if halves are widened).
     (void)elek::load_weights(file, model.graph, elek::host_resource());
   }
 }
@@ -59,7 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       read_container(text);
     }
   } catch (const elek::InputError&) {
-    // The answer that a wrong file is promised.
+    // The error that a wrong file must give.
   }
   return 0;
 }

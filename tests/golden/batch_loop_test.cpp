@@ -33,7 +33,7 @@ class NumberSource final : public BatchSource {
   void start(std::span<Slot> /*slots*/) override {}
   void stop() noexcept override {}
   const Slot* next() override {
-    if (delivered_ > 0) {  // the loader has it again
+    if (delivered_ > 0) {  // the loader has the slot again
       pixels_[static_cast<size_t>(delivered_ - 1) % 2].fill(255);
       labels_[static_cast<size_t>(delivered_ - 1) % 2].fill(-7);
     }
@@ -58,7 +58,7 @@ class NumberSource final : public BatchSource {
   std::array<Slot, 2> slots_;
 };
 
-/// "Computes" only when asked for the answer: the latest moment at which a device may have read what it was given.
+/// "Computes" only when asked for the logits: the latest moment at which a device may read its input.
 class PlayedDevice {
  public:
   explicit PlayedDevice(int depth) : depth_(depth) {}

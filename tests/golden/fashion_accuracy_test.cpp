@@ -56,7 +56,7 @@ TEST(FashionAccuracy, EqualsPyTorchToTheImage) {
   EXPECT_EQ(differing, 0);
   EXPECT_EQ(correct, kCorrect);
 
-  // evaluate() counts the same on a slice, in another batch size.
+  // evaluate() counts the same on a part of the data, with another batch size.
   options.batch = 50;
   Session other(test::shipped_model(), options);
   const auto slice =

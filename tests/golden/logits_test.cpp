@@ -64,7 +64,7 @@ std::vector<float> run_all(Session& session, const std::vector<uint8_t>& pixels,
   return out;
 }
 
-/// Every logit within the tolerance of both of PyTorch's answers; the message names the worst.
+/// Every logit is within the tolerance of both of PyTorch's results; the message names the worst.
 void expect_equal_logits(const std::vector<float>& got, const SafetensorsFile& torch, const std::string& what) {
   const auto single = values<float>(torch, "logits");
   const auto twice = values<double>(torch, "logits_f64");
@@ -162,7 +162,7 @@ TEST(Logits, OfTheShippedNetworkEqualPyTorch) {
     expect_equal_logits(run_all(session, pixels, batch), torch, "batch " + std::to_string(batch));
 }
 
-// The twins of the generator give the same bits: a difference here explains every other failure in this file.
+// The C++ and the Python generator give the same bits. A difference here explains all other failures in this file.
 TEST(Generator, GivesTheBitsOfItsPythonTwin) {
   const SafetensorsFile twin = fixture("generator");
   const generated::Bits bits("check");

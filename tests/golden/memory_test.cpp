@@ -98,7 +98,7 @@ TEST(Memory, TheArenaMeetsTheLowerBound) {
   }
 }
 
-/// Dense and pruned side by side: only what the cut changed is there twice, to the byte.
+/// Dense and pruned network together: only what the cut changed is in memory twice, to the byte.
 TEST(Memory, APrunedModelSharesWhatTheCutDoesNotTouch) {
   Tracker tracker(host_resource());
   {
@@ -160,8 +160,8 @@ TEST(Memory, ABudgetIsHonouredOrRefused) {
   EXPECT_EQ(tracker.figures().live_bytes, 0U);
 }
 
-/// What lies unused in a pool is given back before a session asks for its slabs, so that none of its attempts, nor --max-batch,
-/// has to reckon with what others left there.
+/// A pool returns its unused memory before a session asks for its slabs. So neither the session's attempts nor --max-batch
+/// depend on what others left in the pool.
 TEST(Memory, ASessionMeetsATrimmedPool) {
   const Model model = test::tiny_resnet();
   constexpr size_t kLeft = size_t{64} << 20;

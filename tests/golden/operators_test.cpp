@@ -82,7 +82,7 @@ TEST(Operators, SqueezeAndExcitationEqualsTheOracle) {
   }
 }
 
-/// In place, in micro-batches and partial batches: the arena's plan must know what overwrites what.
+/// In place, in micro-batches and partial batches: the arena's plan must know which value overwrites which.
 TEST(Operators, LogitsDoNotDependOnTheBatch) {
   for (const Attrs& act : test::other_activations()) {
     SCOPED_TRACE(text_of(act));
@@ -124,7 +124,7 @@ TEST(Operators, MomentsAreMeasuredBeforeTheActivation) {
   }
 }
 
-/// Stored in 16 bits: an element of the largest layer's sum is rounded to 2^-8, and activations are rounded once, not twice.
+/// Stored in 16 bits: an element of the largest layer's sum is rounded to 2^-8, and an activation is rounded once, not twice.
 TEST(Operators, ActivationsInBf16) {
   if (const std::string why = test::why_no_bf16(); !why.empty()) GTEST_SKIP() << why;
   for (const Attrs& act : test::other_activations()) {

@@ -119,7 +119,7 @@ TEST(Work, BytesAreWhatMustMove) {
   }
   EXPECT_EQ(work_of(model.graph, program, 4, 6).weight_bytes, 0);
   Program changed = program;
-  changed.steps[3].kernel = "alias";  // a name for people to read: nothing depends on it
+  changed.steps[3].kernel = "alias";  // the name is for readers: nothing depends on it
   EXPECT_EQ(work_of(model.graph, changed, 3, 6).bytes(), work_of(model.graph, program, 3, 6).bytes());
   changed.steps[3].alias = true;
   EXPECT_EQ(work_of(model.graph, changed, 3, 6).bytes(), 0);

@@ -67,10 +67,10 @@ void expect_equal(const ValueSums& got, const test::ChannelSums& want, const std
   expect_sums(got.mean_peak, want.mean_peak, want.abs_sum, name + " peak mean");
 }
 
-/// The direct convolution, and the Winograd kernels that take the sums from registers.
+/// The direct convolution, and the Winograd kernels that sum values in registers.
 constexpr Winograd kKernels[] = {Winograd::kOff, Winograd::k2x2, Winograd::k4x4};
 
-/// Runs a session that keeps its values over one (partial) batch and holds all its sums against those values.
+/// Runs a session that keeps its values over one (partial) batch and compares all its sums with those values.
 void expect_as_stored(const Model& model, int64_t batch, int64_t samples, const std::vector<uint8_t>& pixels, Winograd winograd,
                       Precision precision = Precision::kF32) {
   SessionOptions options;
@@ -116,7 +116,7 @@ TEST(Statistics, EqualTheOracleOverTheStoredValues) {
   }
 }
 
-/// bf16: the sums are of what is stored, rounded, and of nothing else.
+/// bf16: the sums are those of the stored, rounded values.
 TEST(Statistics, OfBf16EqualTheOracleOverTheStoredValues) {
   if (const std::string why = test::why_no_bf16(); !why.empty()) GTEST_SKIP() << why;
   for (const TinyOptions& tiny : {odd_network(), test::tiny_bottleneck_options()}) {
@@ -211,7 +211,7 @@ TEST(Statistics, IntegerNetworksAreExactOnEveryPath) {
   }
 }
 
-/// The tap `conv` watches the raw convolution, before batch norm, under any of its step's names.
+/// The tap `conv` watches the raw convolution, before batch norm, by any of its step's names.
 TEST(Statistics, TheConvTapWatchesTheRawConvolution) {
   const TinyOptions tiny = test::tiny_integer_options();
   const Model model = test::tiny_resnet(tiny);

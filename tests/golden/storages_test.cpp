@@ -90,7 +90,7 @@ TEST_F(StoragesTest, OtherTypesAreNotOverwritten) {
 
 TEST_F(StoragesTest, NothingIsReusedWhereEverythingIsKept) {
   const int32_t x = add(-1, -1, kNothing);
-  const int32_t a = add(x, -1, {true, false, false});  // an alias stays one
+  const int32_t a = add(x, -1, {true, false, false});  // an alias stays an alias
   const int32_t y = add(a, -1, kElementwise);
   const auto places = share(y, Reuse::kNever, true);
   EXPECT_EQ(places, (std::vector{Place::kNew, Place::kInput, Place::kNew}));

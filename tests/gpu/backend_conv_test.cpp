@@ -55,7 +55,7 @@ std::vector<double> integers(int64_t count, int64_t most, uint64_t seed) {
   return values;
 }
 
-/// What the definition says, from NHWC x and KRSC w: NHWC y and the six sums.
+/// The result of the definition, from NHWC x and KRSC w: NHWC y and the six sums.
 struct Want {
   std::vector<double> y;
   std::array<std::vector<double>, kFusedSumKinds> sums;

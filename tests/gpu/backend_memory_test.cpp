@@ -67,7 +67,8 @@ TEST_P(DeviceMemory, RunningOutIsExplainedAndLeavesNothingBehind) {
   memory_->deallocate(block, 1024);
 }
 
-// Stream order: what one thread gives back on its stream is another's only when the stream has come that far.
+// Stream order: a block that one thread gives back on its stream may be used elsewhere only when the stream has reached that
+// point.
 TEST_P(DeviceMemory, ThreadsOnStreamsOfTheirOwnDoNotDisturbEachOther) {
   constexpr size_t kBytes = 1 << 16;
   std::vector<int> bad(4, 0);

@@ -23,7 +23,7 @@ using test::read_all;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-/// Every operator, odd sizes, and a history with all there is to a history.
+/// A model with every operator, odd sizes, and a history with all possible fields.
 Model every_operator() {
   Model model;
   Graph& g = model.graph;

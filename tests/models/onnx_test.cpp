@@ -19,7 +19,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-/// Parameters as the system gives them: nobody writes them, so that 2 GB of them take none.
+/// Parameters in memory that nobody writes to, so that 2 GB of them take no physical memory.
 Model with_blank_parameters(Graph graph) {
   Model model;
   model.architecture = "test";

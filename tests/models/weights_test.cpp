@@ -128,7 +128,7 @@ TEST(LoadWeights, ConvertsHalvesAndDoubles) {
 
 TEST(LoadWeights, EveryHalfIsExact) {
   const Folder folder;
-  Graph graph;  // one batch norm of 65,536 channels holds every half there is
+  Graph graph;  // one batch norm of 65,536 channels holds every half
   graph.add("bn", BatchNormAttrs{}, {graph.add("input", InputAttrs{{65536, 1, 1}}, {})});
   Weights weights(graph);
   std::vector<uint16_t> halves(65536);

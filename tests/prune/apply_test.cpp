@@ -73,7 +73,7 @@ Model with_zeroed_readers(const Model& dense, const PrunePlan& plan) {
   return model;
 }
 
-/// The kept channels of a value of the dense network, as the compact one has them.
+/// The kept channels of a value of the dense network, laid out as in the compact one.
 std::vector<double> kept_channels(const std::vector<double>& values, const ImageShape& shape, const std::set<int64_t>& gone) {
   std::vector<double> kept;
   for (int64_t i = 0; i < std::ssize(values); ++i) {
@@ -117,7 +117,7 @@ std::string drawn(const Model& dense, const PrunePlan& plan) {
   return text;
 }
 
-/// Leaves out cuts, and gives channels back, one by one, as long as `fails` still holds: what is left is all needed to fail.
+/// Removes cuts and gives channels back, one by one, while `fails` still holds. What is left is all needed for the failure.
 template <typename Fails>
 PrunePlan shrunk(PrunePlan plan, const Fails& fails) {
   const auto try_without = [&](auto& list) {
@@ -142,7 +142,8 @@ PrunePlan shrunk(PrunePlan plan, const Fails& fails) {
   return plan;
 }
 
-/// Compact, masked and zeroed networks agree, in every value and exactly; else the smallest plan that shows the difference.
+/// Compact, masked and zeroed networks agree exactly in every value. Otherwise the message shows the smallest plan with a
+/// difference.
 void expect_exact(const Model& dense, const PrunePlan& plan, const std::string& what) {
   if (difference(dense, plan).empty()) return;
   const PrunePlan least = shrunk(plan, [&](const PrunePlan& smaller) {

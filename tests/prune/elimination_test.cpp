@@ -54,7 +54,7 @@ Matrix moments(const Problem& p) {
   return a;
 }
 
-/// What the best fit without the channels that are gone loses, over all outputs.
+/// The loss of the best fit without the removed channels, over all outputs.
 double loss_without(const Problem& p, const std::vector<bool>& gone) {
   const Matrix a = moments(p);
   std::vector<size_t> stay;

@@ -89,7 +89,7 @@ double read_weight(const Model& model, const Node& reader, int64_t c, const Fact
 
 double one(int64_t /*tap*/) { return 1.0; }
 
-/// What std-consumer, wanda and magnitude say of one channel of a group, from the definitions.
+/// The scores of std-consumer, wanda and magnitude for one channel of a group, from the definitions.
 double expected(const Scored& s, const Group& group, const std::string& criterion, int64_t channel_index) {
   const Graph& graph = s.model.graph;
   double total = 0;

@@ -62,7 +62,7 @@ double by_definition(const std::string& criterion, const std::vector<double>& va
   return std::sqrt(std::max(0.0, normalized * fired));
 }
 
-/// What is looked at of a tap: the stored value, or the raw output of the convolution whose step stores it.
+/// The watched numbers of a tap: the stored value, or the raw output of the convolution whose step stores it.
 std::string looked_at(const Graph& graph, ValueId value, Tap tap) {
   if (tap == Tap::kRelu) return graph.node(value).name;
   for (const FusedNode& step : fuse(graph).steps) {

@@ -14,7 +14,7 @@
 namespace elek {
 namespace {
 
-/// Whole vectors of 16 channels take time.
+/// Time grows with whole vectors of 16 channels.
 double stairs(int64_t width) { return 10.0 * std::ceil(static_cast<double>(width) / 16); }
 
 TEST(NearestEdge, IsTheLastCountBeforeAStep) {

@@ -51,7 +51,7 @@ TEST(Parameter, IsFoundByNameOrRefused) {
   EXPECT_THROW((void)model.parameter("fc.scale"), ContractError);
 }
 
-/// What validate() says after `change`.
+/// validate()'s message after `change`.
 std::string complaint(const std::function<void(Model&)>& change) {
   Model model = small_model();
   change(model);

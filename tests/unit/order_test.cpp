@@ -52,7 +52,7 @@ std::vector<Toy> toy_network(uint64_t seed) {
     }
     readable.push_back(made.size() - 1);
   }
-  // The answer reads everything that nobody reads: the network has no dead ends.
+  // The output reads all values without a reader, so the network has no dead ends.
   std::set<size_t> unread(readable.begin(), readable.end());
   for (const Toy& t : made) {
     for (const size_t r : t.reads) unread.erase(r);
@@ -86,7 +86,7 @@ Program program_of(const std::vector<Toy>& toys) {
   return program;
 }
 
-/// Peak of one order; the steps read the values of `toys`, a sum's value being there once both halves have run.
+/// Peak of one order. The steps read the values of `toys`; the value of a sum exists once both halves have run.
 size_t peak_of(const std::vector<Toy>& toys, const std::vector<size_t>& order) {
   std::map<size_t, size_t> blocks;  // value (first half of a sum) -> bytes alive
   const auto key = [&](size_t v) { return toys[v].sum >= 0 && toys[v - 1].sum == toys[v].sum ? v - 1 : v; };

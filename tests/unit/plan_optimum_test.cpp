@@ -32,7 +32,7 @@ Program small_program(uint64_t seed) {
 
 bool meet(const Storage& a, const Storage& b) { return a.first_step <= b.last_step && b.first_step <= a.last_step; }
 
-/// Arena of these storages, each placed as low as it goes, in this order.
+/// Arena size if these storages are placed in this order, each as low as possible.
 size_t arena_in_order(const std::vector<Storage>& storages, const std::vector<size_t>& order) {
   std::vector<size_t> offsets(storages.size());
   size_t arena = 0;

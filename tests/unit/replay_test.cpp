@@ -71,7 +71,7 @@ TEST(Replay, NoStrategyLetsLiveBlocksOverlap) {
   }
 }
 
-/// The judge above must see an overlap.
+/// The check above must find an overlap.
 TEST(Replay, TheJudgeSeesAnOverlap) {
   const Trace trace = trace_of(two_blocks());
   Replay r = replay(trace, Strategy::kArena);

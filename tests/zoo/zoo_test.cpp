@@ -46,7 +46,7 @@ std::vector<float> answers(const Model& model, const std::vector<uint8_t>& pixel
   return run_all(session, pixels, kSamples, kSamples);
 }
 
-/// A file that is gone after the test.
+/// A file that is removed after the test.
 struct TemporaryFile {
   std::string path = (std::filesystem::temp_directory_path() / ("elek-zoo-" + std::to_string(::getpid()))).string();
   TemporaryFile() = default;
@@ -73,7 +73,7 @@ void cut_save_load_run(const Net& net) {
                 std::max(0.5, 0.5 * static_cast<double>(group->conv_groups)) + 1e-9)
         << cut.group;
   }
-  // The cut holds no more than the pruned network beside the dense one: what it does not change is shared.
+  // The cut needs no more memory than the pruned network beside the dense one: unchanged tensors are shared.
   Tracker tracker(host_resource());
   const Model compact = apply(dense, plan, tracker);
   const auto dense_bytes = static_cast<double>(parameter_bytes(dense));

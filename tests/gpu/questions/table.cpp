@@ -44,7 +44,7 @@ double median_run_ms(Session& session) {
   return samples[kRuns / 2];
 }
 
-/// A batch of a long row of them, each begun before the one before it is waited for.
+/// Time per batch of a long row of batches; each is begun before the previous one is waited for.
 double overlapped_ms(Session& session) {
   session.begin(session.slots()[0]);
   const auto started = Clock::now();

@@ -22,7 +22,7 @@ using ::testing::Not;
 class SimtCommand : public ::testing::Test {
  protected:
   void SetUp() override { setenv("ELEK_CACHE_DIR", "off", 1); }
-  /// The words of a command on the small model.
+  /// The arguments of a command on the small model.
   [[nodiscard]] Outcome run(std::vector<std::string> words, const std::vector<std::string>& more) const {
     words.insert(words.end(), {"--model", model_});
     words.insert(words.end(), more.begin(), more.end());

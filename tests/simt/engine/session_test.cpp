@@ -30,7 +30,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-/// Plans of the stand-in are nobody's business.
+/// Keeps the stand-in's plans out of the user's cache.
 class NoCache : public ::testing::Environment {
  public:
   void SetUp() override { setenv("ELEK_CACHE_DIR", "off", 1); }
@@ -60,7 +60,7 @@ class SimtSession : public ::testing::Test {
     simt::reboot();
   }
 
-  /// The choices of all convolutions that `of` is part of the kernel's name of, one a line.
+  /// The choices of all convolutions whose kernel's name contains `of`, one per line.
   static std::string choices(const Session& session) {
     std::string text;
     for (const ProgramStep& step : session.program().steps) {
@@ -172,7 +172,7 @@ class SimtCache : public SimtSession {
     std::filesystem::remove_all(directory_);
     SimtSession::TearDown();
   }
-  /// Kernels that cuDNN builds for one more session.
+  /// Number of kernels that cuDNN builds for one more session.
   [[nodiscard]] int64_t built() {
     const int64_t before = simt::kernels_built();
     Session session(model_, options_);
