@@ -12,7 +12,7 @@
 namespace elek {
 namespace {
 
-/// Two timings of one kernel differ by less than this; a real step is far larger.
+/// Two timings of one kernel differ by less than this; where steps matter they are far larger.
 constexpr double kStep = 1.05;
 /// A step counts only if this many counts on either side agree, because a single timing may be wrong by as much.
 constexpr int64_t kCounts = 3;

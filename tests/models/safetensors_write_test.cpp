@@ -161,7 +161,7 @@ std::string in_child_with_file_limit(const std::string& report, rlim_t limit, co
       message = "another type of error";
     }
     message.resize(std::min<size_t>(message.size(), 400));
-    test::write_all(report, message);  // missing if the signal arrives late
+    test::write_all(report, message);  // missing if the signal is only delayed
     ::_exit(0);
   }
   int status = -1;

@@ -129,8 +129,8 @@ TEST(SelectChannels, GlobalScopeComparesAcrossGroups) {
   for (size_t g = 0; g < f.groups.size(); ++g) {
     if (!f.groups[g].prunable) continue;
     total += f.groups[g].channels;
-    // All channels of a group have the same score, except that channel 1 (and in the last group also 2) is lower by a tenth of
-    // the mean. The scale of each group differs by a factor of a thousand and must not matter.
+    // All channels of a group have the same score, except that channel 1 (and in the last group also 2) has a tenth of it. The
+    // scale of each group differs by a factor of a thousand and must not matter.
     f.scores[g].assign(f.scores[g].size(), std::pow(1000.0, static_cast<double>(g)));
     f.scores[g][1] /= 10;
     if (f.groups[g].name == "layer2.0.relu1") f.scores[g][2] /= 10;
