@@ -85,7 +85,7 @@ struct Filling {
 };
 
 /// Reads the values of all parameters with several threads, because touching new memory takes most of the time and one core
-/// reaches only a part of the memory's speed. The 178 MB of a ResNet-101 take 0.25 s on a virtual machine that must map each
+/// reaches only a part of the memory's speed. The 178 MB of a ResNet-101 take 0.25 s on a rented machine that must map each
 /// page first.
 /// Errors    InputError of the first parameter whose values do not fit
 void fill(const SafetensorsFile& file, const std::vector<Filling>& all) {
