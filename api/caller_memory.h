@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The memory that a C caller gives a session: one block, or two functions; over either, or over the device's own memory, a
-// limit and a count of what is held. Only the session uses it; the loaded model lies elsewhere. Tests:
-// tests/api/memory_test.cpp
+// The memory that a C caller gives a session: one block, or two functions. A limit and a count of the held bytes lie on top of
+// it, or of the device's own memory. Only the session uses it; the loaded model lies elsewhere.
+// Tests: tests/api/memory_test.cpp
 #pragma once
 
 #include <cstddef>
@@ -13,10 +13,10 @@
 
 namespace elek::api {
 
-/// One block of the caller's, handed out whole. A pool over it hands out its parts.
+/// One block of the caller's, allocated as a whole. A pool on top of it divides it.
 class CallerBlock final : public MemoryResource {
  public:
-  /// The part of the block that begins and ends on kAlignment.
+  /// Uses the largest part of the block that begins and ends at a multiple of kAlignment.
   CallerBlock(void* block, size_t bytes);
   [[nodiscard]] Device device() const noexcept override { return {}; }
   [[nodiscard]] size_t usable_bytes() const noexcept { return bytes_; }
@@ -29,7 +29,7 @@ class CallerBlock final : public MemoryResource {
   bool taken_ = false;
 };
 
-/// The caller's two functions.
+/// Calls the caller's two functions.
 class CallerFunctions final : public MemoryResource {
  public:
   explicit CallerFunctions(const elek_options& options)
@@ -44,10 +44,10 @@ class CallerFunctions final : public MemoryResource {
   void* context_;
 };
 
-/// What one session allocates from. Outlives it.
+/// The memory that one session allocates from. Must outlive it.
 class CallerMemory {
  public:
-  /// Errors    UsageError (both ways given, half of one, or a device that takes neither), DeviceError
+  /// Errors    UsageError (block and functions given, only one of a pair, or a device that takes neither), DeviceError
   explicit CallerMemory(const elek_options& options);
   [[nodiscard]] MemoryResource& resource() noexcept { return *tracker_; }
   [[nodiscard]] Tracker::Figures figures() const { return tracker_->figures(); }

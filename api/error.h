@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// From exceptions to codes: every function of the C interface runs its work inside guarded(), so no exception passes a C
-// caller. The text of an error is kept in a fixed buffer: telling that memory ran out must not need memory. Tests:
-// tests/api/errors_test.cpp
+// Turns exceptions into codes: every function of the C interface runs its work inside guarded(), so no exception reaches a C
+// caller. The text of an error is kept in a fixed buffer, because reporting that memory ran out must not need memory.
+// Tests: tests/api/errors_test.cpp
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@ namespace elek::api {
 
 class ErrorText {
  public:
-  /// Cut to the buffer, at the end of a whole UTF-8 character.
+  /// Cuts a long text to the buffer, at the end of a whole UTF-8 character.
   void set(const char* text) noexcept;
   [[nodiscard]] const char* get() const noexcept { return text_.data(); }
 
@@ -23,13 +23,13 @@ class ErrorText {
   std::array<char, 1024> text_{};
 };
 
-/// Of the last call that failed on this thread.
+/// The text of the last call that failed on this thread.
 [[nodiscard]] ErrorText& thread_error() noexcept;
 
-/// Keeps the text, for the thread and (where there is one) for the session, and returns the code.
+/// Keeps the text for the thread, and for the session if there is one. Returns the code.
 elek_status failed(ErrorText* session, int code, const char* text) noexcept;
 
-/// Throws UsageError unless the condition holds: what a C caller passed is checked before the engine sees it.
+/// Throws UsageError unless the condition holds: checks a C caller's arguments before the engine sees them.
 inline void require(bool condition, const char* message) {
   if (!condition) throw UsageError(message);
 }

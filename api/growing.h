@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Structs that grow from version to version. The caller's struct begins with its own size, which may be that of an older or a
-// newer header than the library was built with; only the part that both know is read or written.
+// newer header than the library's. Only the part that both know is read or written.
 // Tests: tests/api/options_test.cpp
 #pragma once
 
@@ -22,8 +22,8 @@ inline void check_struct_size(size_t size, size_t least, const char* name) {
   }
 }
 
-/// The caller's struct as this library knows it; what an older header lacks is zero. UsageError if a newer header's extra
-/// fields are set: this library would not do what they ask for.
+/// The caller's struct in this library's form; fields that an older header lacks are zero. UsageError if fields that only a
+/// newer header has are set, because this library would ignore them.
 template <typename T>
 T read_growing(const T& given, size_t least, const char* name) {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -42,7 +42,8 @@ T read_growing(const T& given, size_t least, const char* name) {
   return known;
 }
 
-/// Writes what the caller's struct has room for; struct_size stays the caller's, and fields that only it knows become zero.
+/// Writes as many fields as the caller's struct has. struct_size stays the caller's, and fields that only the caller knows
+/// become zero.
 template <typename T>
 void write_growing(T* to, const T& from, size_t least, const char* name) {
   static_assert(std::is_trivially_copyable_v<T>);

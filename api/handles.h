@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the C interface's two handles hold. Members are destroyed last to first: a session before its memory.
+// The contents of the C interface's two handles. Members are destroyed last to first: the session before its memory.
 // Tests: tests/api
 #pragma once
 
@@ -18,10 +18,10 @@ struct elek_model {  // NOLINT(readability-identifier-naming)
 };
 
 struct elek_session {  // NOLINT(readability-identifier-naming)
-  /// `given` goes into the session: where nobody else holds its tensors, each is freed as soon as it is packed.
+  /// `given` is moved into the session: if nobody else holds its tensors, each is freed as soon as it is packed.
   elek_session(elek::Model given, const elek_options& options);
 
-  mutable elek::api::ErrorText error;  // of the last call that failed, those that only read included
+  mutable elek::api::ErrorText error;  // of the last failed call, also of calls that only read
   elek_model model;                    // without parameters
   elek::api::CallerMemory memory;
   std::optional<elek::Session> session;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The C interface's functions on models. What they do is the C++ library's; here arguments are checked and errors become codes.
+// The C interface's functions on models. The C++ library does the work; this file checks arguments and turns errors into codes.
 // Tests: tests/api/model_test.cpp
 #include <algorithm>
 #include <memory>

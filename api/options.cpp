@@ -13,12 +13,12 @@
 namespace elek::api {
 namespace {
 
-// What version 0.1 had: sizes may grow from here, never shrink.
+// The sizes of version 0.1. Structs may grow, but never shrink.
 constexpr size_t kFirstOptionsBytes = offsetof(elek_options, memory_context) + sizeof(void*);
 constexpr size_t kFirstMemoryBytes = offsetof(elek_memory, peak_bytes) + sizeof(size_t);
 
 constexpr std::array kPrecisions = {Precision::kF32, Precision::kTf32, Precision::kBf16,
-                                    Precision::kF16};  // by ELEK_PRECISION_
+                                    Precision::kF16};  // index: ELEK_PRECISION_
 
 constexpr int64_t kMostBatch = 65536;
 constexpr int32_t kMostThreads = 1024;
@@ -30,7 +30,7 @@ Precision precision_of(int32_t precision) {
   return kPrecisions[static_cast<size_t>(precision)];
 }
 
-/// What every ReLU makes. These values are stored whichever way the steps are ordered.
+/// Watches the output of every ReLU. These values are stored in any order of the steps.
 Probes relu_probes(const Graph& graph) {
   Probes probes;
   for (const FusedNode& step : fuse(graph).steps) {
@@ -80,7 +80,7 @@ elek_memory memory_figures(const SessionMemory& memory, size_t packing_bytes, co
   made.arena_bytes = memory.arena_bytes;
   made.statistics_bytes = memory.statistics_bytes;
   made.staging_bytes = memory.staging_bytes;
-  // Weights are packed in the arena's place before the arena takes it.
+  // Weights are packed in the arena's memory before the arena is needed.
   made.needed_bytes = kAlignment - 1 + rounded_up(memory.weights_bytes) +
                       rounded_up(std::max(memory.arena_bytes, packing_bytes)) + rounded_up(memory.statistics_bytes) +
                       rounded_up(memory.staging_bytes);

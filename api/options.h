@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the C interface's options and numbers to the engine's. Whatever cannot be is a UsageError that names the field.
+// Turns the C interface's options and numbers into the engine's. A value that is not possible is a UsageError naming the field.
 // Tests: tests/api/options_test.cpp
 #pragma once
 
@@ -12,18 +12,18 @@
 
 namespace elek::api {
 
-/// What the caller gave, as this library knows it; null = every default.
+/// The caller's options in this library's form; null: all defaults.
 [[nodiscard]] elek_options known_options(const elek_options* given);
 
 [[nodiscard]] Device device_of(int32_t device, int32_t index);
 
-/// Everything but the memory, which CallerMemory makes. With `watch`, the graph's ReLUs are watched.
+/// All options except the memory, which CallerMemory makes. With `watch`, the graph's ReLUs are watched.
 [[nodiscard]] SessionOptions session_options(const elek_options& options, const Graph& graph);
 
-/// `needed_bytes`, `slice` and the four parts; held_bytes and peak_bytes are 0.
+/// Sets `needed_bytes`, `slice` and the four parts; held_bytes and peak_bytes are 0.
 [[nodiscard]] elek_memory memory_figures(const SessionMemory& memory, size_t packing_bytes, const Program& program);
 
-/// Copies to the caller's struct as far as it goes. UsageError if it is null or has no struct_size.
+/// Copies as many fields as the caller's struct has. UsageError if it is null or has no struct_size.
 void write_memory(elek_memory* to, const elek_memory& from);
 
 }  // namespace elek::api

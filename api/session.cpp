@@ -65,7 +65,7 @@ void run_values(Session& session, const float* values, size_t samples, float* lo
 /// Where the session keeps the text of its last error.
 ErrorText* text_of(const elek_session* session) { return session == nullptr ? nullptr : &session->error; }
 
-/// One channel's shares of the sums.
+/// One channel's figures from the sums.
 elek_channel channel_of(const ValueSums& sums, size_t channel) {
   if (sums.count == 0) return {};
   const auto count = static_cast<double>(sums.count);

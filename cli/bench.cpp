@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek bench: steady throughput and latency of one model on random pixels that are in memory already: no decoding, no disk.
-// Latency is that of one session.run() of a whole batch. Beside another precision's speed stands what it costs: how far its
-// logits are from f32's on the same pixels. Comparisons with others belong to bench/. Tests: tests/cli/bench_test.cpp
+// elek bench: steady throughput and latency of one model on random pixels in memory, without decoding and without disk. Latency
+// is the time of one session.run() of a whole batch. For another precision than f32 it also shows how far the logits are from
+// f32's on the same pixels. Comparisons with other programs are in bench/. Tests: tests/cli/flow_test.cpp
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -67,8 +67,8 @@ struct Agreement {
   double same_top1 = 0;   // share of the images whose best class is the same
 };
 
-/// Of `logits`, [samples, classes], of what fill_with_random_pixels gives for this seed. Loads the model once more and runs it
-/// in f32, once; nothing if the memory limit leaves no room for that.
+/// Compares `logits` [samples, classes] with f32's for the pixels of fill_with_random_pixels with this seed. Loads the model
+/// again and runs it once in f32. Returns nothing if it does not fit the memory limit.
 std::optional<Agreement> against_f32(std::span<const float> logits, const BenchOptions& options, Context& context) {
   try {
     SessionOptions f32 = context.session_options(options.batch);
@@ -105,7 +105,7 @@ std::string threads_text(int threads, const Device& device) {
   return threads == 1 ? ", 1 thread" : ", " + (threads == 0 ? "all" : std::to_string(threads)) + " threads";
 }
 
-/// Once all is measured, for it would count in the memory.
+/// Called after all measurements, because its memory would count in them.
 void add_agreement(Session session, const BenchOptions& options, Context& context, Table& table, Json& json) {
   std::vector<float> logits;
   {

@@ -16,7 +16,7 @@
 namespace elek::cli {
 namespace {
 
-/// A pipe whose ends close themselves.
+/// A pipe that closes its ends.
 class Pipe {
  public:
   Pipe() {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The subcommands. Each add_… declares its options and help, and on parsing leaves in `run` what is to be done, so that
-// parsing is over before any work begins. Tests: tests/cli
+// The subcommands. Each add_… declares its options and help. Parsing stores the work in `run`, so all options are parsed before
+// any work begins. Tests: tests/cli
 #pragma once
 
 #include <CLI/CLI.hpp>

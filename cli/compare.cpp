@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek compare: results side by side, one column a file, one row a metric, with the difference to the first file. A file is a
-// model, or what a command printed with --json; of a model's accuracy the file's history tells. Rows are what at least two
-// files tell. Tests: tests/cli/compare_test.cpp
+// elek compare: results side by side: one column per file, one row per metric, each with the difference to the first file. A
+// file is a model, or the --json output of a command. A model's accuracy is taken from its history. Rows are the metrics that
+// at least two files have. Tests: tests/cli/compare_test.cpp
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -31,7 +31,7 @@ struct Metric {
   std::string name;
   Unit unit = Unit::kPlain;
   double value = 0;
-  double standard_error = NAN;  // of an accuracy, where the number of images is known
+  double standard_error = NAN;  // of an accuracy, if the number of images is known
 };
 
 /// One column.
@@ -39,14 +39,14 @@ struct Source {
   std::string path;
   std::string kind;  // "model", or the command that printed it
   std::vector<Metric> metrics;
-  std::optional<Evaluation> evaluation = std::nullopt;  // of a model file: what its history says of its accuracy
+  std::optional<Evaluation> evaluation = std::nullopt;  // of a model file: from its last history entry
   [[nodiscard]] const Metric* find(const std::string& name) const {
     const auto found = std::find_if(metrics.begin(), metrics.end(), [&](const Metric& m) { return m.name == name; });
     return found == metrics.end() ? nullptr : &*found;
   }
 };
 
-/// A number in the JSON under `pointer` ("/latency_ms/p50") becomes a metric; what is missing or null does not.
+/// Makes a metric of the number in the JSON under `pointer` ("/latency_ms/p50"), unless it is missing or null.
 void take(Source& source, const Json& json, const std::string& pointer, const std::string& name, Unit unit) {
   const Json::json_pointer at(pointer);
   if (json.contains(at) && json.at(at).is_number()) source.metrics.push_back({name, unit, json.at(at).get<double>(), NAN});
@@ -139,7 +139,7 @@ void read_sweep(Source& source, const Json& json) {
 
 void read_info(Source& source, const Json& json) { take_sizes(source, json, ""); }
 
-/// What was measured of it when it was made, where its last change was measured.
+/// The accuracy from the model's history, if it was measured after the last change.
 void take_history(Source& source, const History& history) {
   if (history.empty() || !history.back().evaluation) return;
   const Evaluation& e = *(source.evaluation = history.back().evaluation);
@@ -225,7 +225,8 @@ std::string text_of(const Metric& metric) {
 
 std::string with_sign(double value, int digits) { return (value >= 0 ? "+" : "") + decimal(value, digits); }
 
-/// Two accuracies that differ by less than two standard errors, as if they were of different images: the cautious way.
+/// Whether two accuracies differ by less than two standard errors. They are treated as measured on different images, the
+/// cautious way.
 bool is_noise(const Metric& a, const Metric& b) {
   return std::fabs(a.value - b.value) <= 2 * std::hypot(a.standard_error, b.standard_error);
 }
@@ -238,7 +239,7 @@ std::string difference_of(const Metric& metric, const Metric& first) {
   return "(" + with_sign(100 * difference / first.value, 1) + " %)";
 }
 
-/// In the order of first appearance; those that two files or more tell.
+/// The metrics that at least two files have, in the order of first appearance.
 std::vector<std::string> shared_names(const std::vector<Source>& sources) {
   std::vector<std::string> names;
   for (const Source& source : sources) {
@@ -253,7 +254,7 @@ std::vector<std::string> shared_names(const std::vector<Source>& sources) {
   return names;
 }
 
-/// File names alone where that is enough to tell them apart.
+/// File names without directories, if these differ.
 std::vector<std::string> headings(const std::vector<Source>& sources) {
   std::map<std::string, int> uses;
   for (const Source& source : sources) ++uses[std::filesystem::path(source.path).filename().string()];
@@ -265,7 +266,7 @@ std::vector<std::string> headings(const std::vector<Source>& sources) {
   return made;
 }
 
-/// A warning where model files were measured on different images; empty where not.
+/// A warning if the model files were measured on different images, otherwise empty.
 std::string other_images(const std::vector<Source>& sources) {
   const Source* first = nullptr;
   for (const Source& source : sources) {
@@ -285,7 +286,8 @@ std::optional<Latency> latency_of(const Source& source) {
   return Latency{p10->value, p50->value, p90->value};
 }
 
-/// What is no faster than the first, where both were timed over equal batches: a cut network should be seen for it.
+/// Lists networks that are not faster than the first, if both were timed with equal batches: the user should notice if a cut
+/// network is not faster.
 std::string slower_text(const std::vector<Source>& sources) {
   const std::vector<std::string> names = headings(sources);
   const std::optional<Latency> first = latency_of(sources.front());

@@ -110,7 +110,7 @@ Json uses_json(const UseBytes& bytes) {
   return json;
 }
 
-/// What a peak's tensors leave of the system's figure of the same moment; the pool's free bytes are among it.
+/// The system's figure at a peak minus the tensors: libraries, the pool's free bytes and the rest.
 int64_t library_and_rest_bytes(const Ledger::Peak& peak) {
   return static_cast<int64_t>(peak.system_bytes) - static_cast<int64_t>(total(peak.uses));
 }
@@ -122,7 +122,7 @@ Json peak_json(const Ledger::Peak& peak, const char* system = "resident_bytes") 
   return json;
 }
 
-/// Of a GPU: what was in use there before our first byte, and what has come since beside our tensors.
+/// Of a GPU: the bytes in use before our first allocation, and the bytes used since then by anything but our tensors.
 Json device_account_json(const Account& account) {
   Json json = uses_json(account.uses);
   json["pool_bytes"] = account.pool_bytes;
@@ -172,7 +172,7 @@ Context::Context(const Common& common)
 Device Context::device() {
   if (device_) return *device_;
   device_ = Device{DeviceKind::kCpu, 0};
-  // A build without CUDA has nothing to fall back from, so it speaks up only where auto was asked for.
+  // A build without CUDA always uses the CPU. It prints a reason only if the user wrote --device auto.
   if (!built_with(DeviceKind::kCuda) && common_.device.empty()) return *device_;
   const Device gpu{DeviceKind::kCuda, 0};
   const std::string why = why_not(gpu);
@@ -286,8 +286,8 @@ void Context::print_phases() const {
   print_ledger();
 }
 
-/// One column a phase, what each use held when the tensors held most, and the process at that moment. A phase that came before
-/// (inference) adds nothing new; a use that nobody had is left out.
+/// One column per phase: the bytes of each use when the tensors held most, and of the process at that moment. A phase that
+/// occurs again (inference) is shown once; a use without bytes is left out.
 void Context::print_ledger() const {
   std::vector<const Phase*> shown;
   std::vector<std::string> header{"at its peak (MB)"};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Context: what every command shares. The common options, the memory all tensors come from (a tracker, over a pool, over a
-// limit where --memory-limit asks for one, over the host), where words go, and the memory peaks of each phase. Tests:
-// tests/cli/usage_test.cpp
+// Context: what all commands share: the common options, the memory of all tensors (a tracker over a pool, over a limit if
+// --memory-limit is given, over the host), the output, and the memory peaks of each phase.
+// Tests: tests/cli/usage_test.cpp
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -23,7 +23,7 @@
 namespace elek::cli {
 
 struct Common {
-  std::string device;  // empty: not said, which is auto
+  std::string device;  // empty: not given, the same as auto
   std::string precision = "f32";
   std::string memory_limit;
   int threads = 0;
@@ -37,12 +37,12 @@ void add_common(CLI::App& command, Common& common);
 
 /// "64MB", "1.5GiB", "4096": bytes. MB = 10^6, MiB = 2^20. UsageError unless it is a positive size.
 [[nodiscard]] size_t parse_bytes(const std::string& text);
-/// "cpu", "cuda", "cuda:1"; nothing for "auto" and "". UsageError for anything else.
+/// "cpu", "cuda", "cuda:1" as a device; nothing for "auto" and "". UsageError for anything else.
 [[nodiscard]] std::optional<Device> parse_device(const std::string& text);
 /// "f32", "tf32", "bf16", "f16". UsageError for anything else.
 [[nodiscard]] Precision parse_precision(const std::string& text);
 
-/// Memory of one phase: of the process as the system counts it, and of the tensors as our resources count them.
+/// Memory of one phase: of the process as the system counts it, and of the tensors as our resources count it.
 struct Phase {
   std::string name;
   size_t rss_before_bytes = 0;
@@ -56,17 +56,17 @@ struct Phase {
   size_t device_peak_bytes = 0;
   Account before, after;
   Ledger::Peak peak;                    // when the tensors held most
-  Account device_before, device_after;  // of a GPU, once one is used
+  Account device_before, device_after;  // of a GPU, if one is used
   Ledger::Peak device_peak;
   double time_ms = 0;
 };
 
-/// The command's pool keeps little: large blocks go back to the system as soon as they are free, small ones are reused. Under a
-/// limit its segments are a 64th of it at most, so that what lies free in a begun segment refuses nobody who would fit.
+/// Options of the command's pool. It keeps little: large blocks go back to the system when they are freed, small ones are
+/// reused. Under a limit a segment is at most a 64th of it, so that the free part of a segment does not cause a refusal.
 [[nodiscard]] PoolOptions command_pool(size_t limit_bytes);
 
-/// Where tensors of one device come from: a tracker, over a ledger, over a pool, over a limit where one is asked for, over the
-/// device's own.
+/// Memory of tensors on one device: a tracker over a ledger, over a pool, over a limit if one is given, over the device's
+/// memory.
 class TensorMemory {
  public:
   TensorMemory(MemoryResource& upstream, StreamOrder& order, std::optional<size_t> limit_bytes);
@@ -84,34 +84,34 @@ class TensorMemory {
 
 class Context {
  public:
-  /// UsageError, DeviceError: --device and --precision cannot be had.
+  /// UsageError or DeviceError if --device or --precision is not available.
   explicit Context(const Common& common);
   [[nodiscard]] const Common& common() const noexcept { return common_; }
   [[nodiscard]] const Output& output() const noexcept { return output_; }
-  /// Host memory: models, results.
+  /// Host memory, for models and results.
   [[nodiscard]] MemoryResource& memory() noexcept { return host_.tracker(); }
   [[nodiscard]] Tracker& tracker() noexcept { return host_.tracker(); }
   [[nodiscard]] const Pool& pool() const noexcept { return host_.pool(); }
-  /// Where the process's bytes are now, for --json and for people. Of the host: a GPU's memory is no part of the process.
+  /// Where the process's bytes are now, for --json and for readers. Host only: a GPU's memory is not part of the process.
   [[nodiscard]] Account account() const { return elek::account(host_.ledger(), host_.pool()); }
-  /// Of the GPU that sessions run on, once one is used.
+  /// The same for the GPU that sessions run on, if one is used.
   [[nodiscard]] std::optional<Account> device_account() const {
     if (on_device_ == nullptr) return std::nullopt;
     return elek::account(on_device_->ledger(), on_device_->pool());
   }
-  /// Where sessions run. --device auto looks for a GPU now and, if it finds none, says why in one line.
+  /// The device of sessions. With --device auto it looks for a GPU now; if there is none, it prints the reason in one line.
   [[nodiscard]] Device device();
-  /// What sessions allocate from: the device's memory, which is the host's on the CPU. --memory-limit counts here alone.
+  /// The memory of sessions: the device's; on the CPU, the host's. --memory-limit applies only here.
   [[nodiscard]] Tracker& session_tracker();
-  /// Bytes that --memory-limit still allows sessions; nothing where there is no limit.
+  /// Bytes that --memory-limit still allows sessions; nothing if there is no limit.
   [[nodiscard]] std::optional<size_t> memory_left();
-  /// Device, precision, batch, threads and memory as the command line asks.
+  /// Device, precision, batch, threads and memory from the command line.
   [[nodiscard]] SessionOptions session_options(int64_t batch);
-  /// A loader that decodes on as many threads as the command may use.
+  /// A loader that decodes with the command's number of threads.
   [[nodiscard]] std::unique_ptr<BatchSource> loader(std::shared_ptr<const Dataset> dataset, int64_t limit,
                                                     const std::string& description) const;
 
-  /// Runs `work`, with the memory peaks before and after noted under `name`.
+  /// Runs `work` and records the memory peaks before and after it under `name`.
   template <typename Work>
   auto phase(const std::string& name, Work&& work) {
     begin_phase(name);
@@ -125,7 +125,7 @@ class Context {
     }
   }
   [[nodiscard]] const std::vector<Phase>& phases() const noexcept { return phases_; }
-  /// The two halves of phase(), for whoever is told of phases by others.
+  /// phase() in two halves, for callers that learn of phases from an observer.
   void begin_phase(const std::string& name);
   void end_phase();
   void print_phases() const;
@@ -141,7 +141,7 @@ class Context {
   std::optional<size_t> limit_bytes_;
   std::optional<Device> device_;  // once known
   TensorMemory host_;
-  std::unique_ptr<TensorMemory> on_device_;  // of a GPU, once one is used
+  std::unique_ptr<TensorMemory> on_device_;  // of a GPU, if one is used
   Phase current_;
   ResidentPeak current_peak_;
   std::chrono::steady_clock::time_point phase_start_;
@@ -149,10 +149,11 @@ class Context {
 };
 
 [[nodiscard]] Json account_json(const Account& account);
-/// The session's own account of its bytes.
+/// The session's account of its bytes.
 [[nodiscard]] Json memory_json(const SessionMemory& memory);
 
-/// InputError now, not after minutes of work, if `path` cannot become a file: no such folder, not writable, or a folder itself.
+/// InputError if `path` cannot become a file: its folder is missing or not writable, or it is a folder. Checked early, before
+/// minutes of work.
 void check_output_path(const std::string& path);
 
 }  // namespace elek::cli

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek convert: a model for other runtimes.
+// elek convert: writes a model for other runtimes.
 #include <filesystem>
 
 #include "cli/commands.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek coverage: channels that do little go, by what was seen of them on calibration images.
+// elek coverage: removes the channels that matter least on calibration images.
 #include "cli/commands.h"
 #include "cli/cut_command.h"
 #include "core/error.h"
@@ -7,15 +7,15 @@
 namespace elek::cli {
 namespace {
 
-const std::string kOtherCommand = "wanda";  // the family of criteria that has a command of its own
+const std::string kOtherCommand = "wanda";  // the criteria of this family belong to that command
 
 struct CoverageOptions {
   CutCommand cut;
   std::string metric = "auto";
 };
 
-/// The metric auto: refit, but std-consumer where sums are what it is about, kept, read or explained; with one line that says
-/// so.
+/// Resolves the metric auto: std-consumer if the sums are saved, read or explained, otherwise refit. Sets a one-line note that
+/// says so.
 std::string auto_metric(CutCommand& cut) {
   const char* const option = !cut.save_statistics.empty() ? "--save-statistics"
                              : !cut.statistics.empty()    ? "--statistics"

@@ -11,7 +11,7 @@
 namespace elek::cli {
 namespace {
 
-/// Some samples of another data set, in an order of their own.
+/// Some samples of another data set, in their own order.
 class Sample final : public Dataset {
  public:
   Sample(std::shared_ptr<const Dataset> all, std::vector<int64_t> indices)
@@ -32,8 +32,8 @@ class Sample final : public Dataset {
   std::vector<int64_t> indices_;
 };
 
-// A seeded shuffle, so that few batches of a folder sorted by class still see every class. Made here and not in the loader, so
-// that overlap is looked for among the images really used.
+// Samples by a seeded shuffle, so that few batches of a folder sorted by class still contain every class. Done here and not in
+// the loader, so that the overlap with the evaluation images is computed for the images really used.
 std::shared_ptr<const Dataset> shuffled_sample(std::shared_ptr<const Dataset> all, int64_t count, uint64_t seed) {
   Random random(seed);
   std::vector<int64_t> order = random.permutation(all->size());

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What coverage, wanda, sweep and demo share: a dense network with its data, the library's recipe (elek/prune.h) run in this
-// command's memory with its progress bars and notes, and the cut network's file. Chooses nothing itself.
+// The steps of a cut, shared by coverage, wanda, sweep and demo: loading a dense network with its data, running the library's
+// recipe (elek/prune.h) with this command's memory, progress bars and notes, and writing the cut network's file. Makes no
+// choices itself.
 // Tests: tests/cli/flow_test.cpp, tests/cli/choose_test.cpp
 #pragma once
 
@@ -16,7 +17,7 @@
 
 namespace elek::cli {
 
-/// Where a cut starts from, and on what data it is judged.
+/// The network to cut, and the data it is judged on.
 struct CutInput {
   std::string model;
   std::string calibrate;
@@ -25,7 +26,7 @@ struct CutInput {
   int64_t batch = 50;
 };
 
-/// A dense network with its data and its accuracy: what all cuts of it share.
+/// A dense network with its data and accuracy, shared by all cuts of it.
 struct Dense {
   std::string path;
   Model model;
@@ -37,7 +38,7 @@ struct Dense {
   Measured measured;    // of the dense network
 };
 
-/// Tells what a cut does: a bar for each piece of work, a note for each fact, the context's phases.
+/// Reports on a cut: a progress bar for each piece of work, a note for each fact, and the context's phases.
 class CutNotes : public CutObserver {
  public:
   explicit CutNotes(Context& context) : context_(context) {}
@@ -52,13 +53,13 @@ class CutNotes : public CutObserver {
   Context& context_;
 };
 
-/// `what` with the command's device, batch, seed and memory, for cuts of `dense`.
+/// `what`, completed with the command's device, batch, seed and memory, for cuts of `dense`.
 [[nodiscard]] CutOptions options_for(CutOptions what, const Dense& dense, Context& context);
 /// A run of the recipe on the dense network's data.
 [[nodiscard]] CutRun run_of(const Dense& dense, const CutOptions& options, CutObserver& observer);
 
-/// Loads model and data, warns about images in both, measures the dense accuracy if there is data for it (phases load,
-/// inference).
+/// Loads model and data, warns if images are in both data sets, and measures the dense accuracy if there is evaluation data
+/// (phases load, inference).
 [[nodiscard]] Dense load_dense(const CutInput& input, Context& context);
 
 struct CutResult {
@@ -66,8 +67,8 @@ struct CutResult {
   size_t dense_file_bytes = 0;
   size_t pruned_file_bytes = 0;
 };
-/// Cuts, measures on the evaluation data, which must be there, and saves to `out`. UsageError if nothing would go; the file is
-/// written last and whole.
+/// Cuts, measures on the evaluation data, which must exist, and saves to `out`. UsageError if nothing would be removed. The
+/// file is written last, completely or not at all.
 [[nodiscard]] CutResult cut_to_file(const Dense& dense, const Evidence& evidence, CutOptions options, const std::string& out,
                                     Context& context);
 

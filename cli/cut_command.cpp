@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole run of coverage and wanda: what is wanted, the sums (taken, read or kept), an explanation, the cut, the report.
+// The run of coverage and wanda: checks the options, gets the sums (from images or a file), explains, cuts, and prints the
+// report.
 #include "cli/cut_command.h"
 
 #include <charconv>
@@ -27,8 +28,8 @@ double share_of(const std::string& text, const std::string& option) {
   return share;
 }
 
-/// --repair, --no-repair, --tap, --layer, --scope, --round-to and --ignore into the recipe's options. UsageError naming the
-/// option.
+/// Converts --repair, --no-repair, --tap, --layer, --scope, --round-to and --ignore to the recipe's options. UsageError naming
+/// the option.
 void resolve(CutCommand& options) {
   CutOptions& what = options.what;
   resolve(options.selection, what.channels);
@@ -56,7 +57,7 @@ void resolve(CutCommand& options) {
   what.repair = options.no_repair ? Repair::kNone : repair_from_name(options.repair);
 }
 
-/// Without --out nothing is cut: then the sums (of a shard of the calibration) or an explanation must be wanted.
+/// Nothing is cut without --out: then the user must want the sums (of a shard of the calibration images) or an explanation.
 void check_what_is_wanted(const CutCommand& options) {
   if (options.out.empty() && options.save_statistics.empty() && options.why.empty()) {
     throw UsageError("--out is required: name the model file to write (--save-statistics FILE or --why NAME do without)");
@@ -78,7 +79,7 @@ void check_what_is_wanted(const CutCommand& options) {
   }
 }
 
-/// The sums from --statistics, if they are what this cut asks for; errors name the file.
+/// The sums from --statistics, if they fit this cut. Errors name the file.
 Statistics statistics_from(const CutCommand& options, const Model& model, const Probes& probes) {
   Statistics statistics = load_statistics(options.statistics);
   if (statistics.tap != options.what.tap) {
@@ -92,7 +93,7 @@ Statistics statistics_from(const CutCommand& options, const Model& model, const 
   return statistics;
 }
 
-/// What the criterion looks at: costs or sums over the calibration images, or sums from --statistics; sums go to
+/// The criterion's evidence: costs or sums over the calibration images, or sums from --statistics. Sums are saved to
 /// --save-statistics.
 Evidence evidence_for(const CutCommand& options, const CutRun& run, const Model& model) {
   const Probes probes = probes_of(run.options, model.graph);
@@ -105,7 +106,7 @@ Evidence evidence_for(const CutCommand& options, const CutRun& run, const Model&
   return evidence;
 }
 
-/// The network's own groups or layers that were asked about, under the plan that these sums give.
+/// Explains the groups or layers that the user named, under the plan that these sums give.
 Json explain(const std::vector<std::string>& names, const Model& model, const Evidence& evidence, const CutOptions& what,
              const Output& output) {
   Json list = Json::array();
@@ -140,7 +141,7 @@ void report_collected(const std::string& name, const Dense& dense, const Evidenc
                          {"phases", context.phases_json()}});
 }
 
-/// --macs, as the share of channels that comes to it.
+/// Converts --macs to a share of channels.
 void resolve_macs(double macs_share, const Graph& graph, ChannelTarget& target, const Output& output) {
   const std::vector<Group> groups = find_groups(graph);
   const auto dense = static_cast<double>(macs(graph));

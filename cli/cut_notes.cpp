@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The words for what a cut does: names of phases and bars, a line for each fact that the recipe tells.
+// The texts for a cut: names of phases and progress bars, and one line for each fact that the recipe reports.
 #include <memory>
 
 #include "cli/cut.h"
@@ -44,7 +44,7 @@ std::string name_of(CutWork work) {
   throw ContractError("a piece of work without a name");
 }
 
-/// What is kept of activations, and how long it takes.
+/// The memory of kept activations, and the time of the work.
 std::string work_text(const Forecast& work) {
   std::string text = readable_bytes(work.kept.bytes) + " of activations kept";
   if (work.kept.recomputed > 0) {
@@ -54,7 +54,7 @@ std::string work_text(const Forecast& work) {
          duration(std::chrono::duration<double>(work.ms / 1e3));
 }
 
-/// How much is gone so far.
+/// What has been removed so far.
 std::string part_text(const PrunePlan& plan) {
   int64_t gone = 0;
   for (const GroupCut& cut : plan.groups) gone += cut.channels - static_cast<int64_t>(cut.keep.size());

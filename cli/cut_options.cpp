@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The options that commands which cut have in common: their help, and what their words mean.
+// The options that all cutting commands share: their help and the meaning of their values.
 #include <charconv>
 
 #include "cli/cut_command.h"
@@ -8,7 +8,7 @@
 namespace elek::cli {
 namespace {
 
-/// Whatever else says what goes contradicts --replay.
+/// Adds --replay, which excludes all other options that choose what is removed.
 void add_replay(CLI::App& command, CutCommand& options) {
   CLI::Option* replay = command.add_option("--replay", options.replay, "Cut as this cut network's history says");
   for (const char* name : {"--metric", "--channels", "--macs", "--sparsity", "--pattern", "--compare", "--scope", "--round-to",
@@ -50,7 +50,7 @@ void add_cut_options(CLI::App& command, CutCommand& options) {
     if (CLI::Option* other = command.get_option_no_throw(name); other != nullptr) macs->excludes(other);
   }
   add_cut_input(command, options.input);
-  command.get_option("--evaluate")->required(false);  // where nothing is cut there is nothing to judge
+  command.get_option("--evaluate")->required(false);  // not needed if nothing is cut
   add_selection(command, options.selection);
   command.add_option("--layer", options.layers, "NAME=SHARE: another share for one group; may be repeated")->take_all();
   command

@@ -8,7 +8,7 @@
 namespace elek::cli {
 namespace {
 
-/// One figure of the accuracy at each stage; null where there was no repair.
+/// One accuracy figure at each stage; null for a repair that was not done.
 Json stages(const Dense& dense, const CutReport& report, double Accuracy::*figure) {
   Json json = {{"dense", dense.measured.accuracy.*figure}, {"pruned", report.pruned->accuracy.*figure}, {"repaired", nullptr}};
   if (report.repaired) json["repaired"] = report.repaired->accuracy.*figure;

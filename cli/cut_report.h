@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What coverage and wanda print of a cut, as tables and as JSON. Tests: tests/cli/flow_test.cpp
+// The report of a cut by coverage and wanda, as tables and as JSON. Tests: tests/cli/flow_test.cpp
 #pragma once
 
 #include <string>
@@ -8,9 +8,9 @@
 
 namespace elek::cli {
 
-/// Accuracies, sizes, sums and phases.
+/// Prints accuracies, sizes, sums and phases.
 void print_report(const Dense& dense, const CutResult& result, const Context& context);
-/// The same and more; `why` as why_json() gives it.
+/// The same and more as JSON; `why` as why_json() returns it.
 [[nodiscard]] Json report_json(const std::string& name, const Dense& dense, const CutResult& result, const std::string& out,
                                const Json& why, const Context& context);
 /// {"dense": …, "pruned": …}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek demo: the seed's three scenarios on the shipped network, prepare -> coverage -> Wanda, and one table at the end.
-// Statistics are taken once a criterion and shared by its shares; latency and peak RAM come from a child `elek bench` for each
-// network, so that they are its own. Tests: tests/cli/demo_test.cpp
+// elek demo: the seed's three scenarios on the shipped network (prepare, coverage, Wanda), and one table at the end. Statistics
+// are taken once per criterion and used for all its shares. Latency and peak RAM come from a child process `elek bench` per
+// network, because a process has only one peak. Tests: tests/cli/demo_test.cpp
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -23,10 +23,10 @@ namespace fs = std::filesystem;
 constexpr const char* kWeightsFile = "resnet20_fashion_mnist.safetensors";
 constexpr const char* kLabelsFile = "labels.txt";
 constexpr int64_t kQuickImages = 2000;
-constexpr int64_t kQuickBatches = 5;  // of calibration; twenty make the refit four times as long and no network better
-constexpr int kLatencyRounds = 3;     // in turns, the least kept: other work on the machine only ever adds
-constexpr int kMostRounds = 9;        // as long as a network looks slower than dense, which is not said lightly
-constexpr int64_t kMemoryBatch = 50;  // peak RAM is that of batches this large, latency of single images
+constexpr int64_t kQuickBatches = 5;  // of calibration; with twenty the refit takes four times as long and is no better
+constexpr int kLatencyRounds = 3;     // in turns; the shortest counts, because other work only adds time
+constexpr int kMostRounds = 9;        // if a network still looks slower than dense: more rounds before that is reported
+constexpr int64_t kMemoryBatch = 50;  // peak RAM is measured with batches of this size, latency with single images
 
 struct DemoOptions {
   Common common;
@@ -44,7 +44,7 @@ struct Row {
   int64_t parameters = 0;
   int64_t macs = 0;
   size_t file_bytes = 0;
-  Latency latency;  // of the turn with the least median
+  Latency latency;  // of the turn with the shortest median
   size_t peak_rss_bytes = 0;
   size_t statistics_bytes = 0;
 };
@@ -141,7 +141,7 @@ void Demo::measure(Row& row) {
   row.peak_rss_bytes = with(std::to_string(kMemoryBatch), "0").at("peak_rss_bytes").get<size_t>();
 }
 
-/// Names of the networks that take longer than dense.
+/// Names of the networks that are slower than dense.
 std::string Demo::slower_rows() const {
   std::string names;
   for (const Row& row : rows_) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek eval: accuracy of a model on labelled data, in the data's order.
+// elek eval: accuracy of a model on labelled data, in the order of the data.
 #include <utility>
 
 #include "cli/commands.h"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek info: what is in a model file: layers, shapes, parameters, MACs, bytes, preprocessing, labels and history.
+// elek info: the contents of a model file: layers, shapes, parameters, MACs, bytes, preprocessing, labels and history.
 #include "cli/info.h"
 
 #include <filesystem>

@@ -28,7 +28,7 @@ std::string joined(const std::vector<std::string>& words) {
   return text;
 }
 
-/// Why a group cannot be cut, as far as a reader asks.
+/// The group's number of channels and, if it cannot be cut, the reason.
 std::string kind(const Graph& graph, const Group& group) {
   if (group.prunable) {
     std::string text = with_commas(group.channels) + " channels";

@@ -22,7 +22,7 @@ using Clock = std::chrono::steady_clock;
 constexpr double kSeconds = 1;
 constexpr size_t kFewestTurns = 7;
 constexpr size_t kMostTurns = 100;
-constexpr int kRunsOfATurn = 3;  // the first finds the caches full of the other network
+constexpr int kRunsOfATurn = 3;  // the first run finds the caches full of the other network's data
 
 double turn_ms(Session& session) {
   double least = std::numeric_limits<double>::infinity();

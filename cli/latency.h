@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cuts and the clock: whether the cut network is the faster one, and, with --round-to measured, counts rounded to where this
-// machine's time steps up. Tests: tests/cli/latency_test.cpp
+// Measures whether a cut network is faster than the dense one, and rounds counts to the steps of this machine's time
+// (--round-to measured). Tests: tests/cli/latency_test.cpp
 #pragma once
 
 #include <functional>
@@ -12,30 +12,30 @@
 
 namespace elek::cli {
 
-/// Rounds to the nearest edge of the width-latency staircase (prune/staircase.h) and tells each group that moved. Holds a
+/// Rounds to the nearest step of the measured time (prune/staircase.h) and prints each group whose count changes. Keeps a
 /// reference to `context`.
 [[nodiscard]] std::function<int64_t(const Graph&, const Group&, int64_t)> measured_rounding(Context& context);
 
-/// Milliseconds of a run; p10 and p90 say how steady it was.
+/// Milliseconds of a run. p10 and p90 show the spread.
 struct Latency {
   double p10 = 0;
   double p50 = 0;
   double p90 = 0;
 };
 [[nodiscard]] Json latency_json(const Latency& latency);
-/// Whether even the quick runs of the first take longer than the slow ones of the other.
+/// Whether even the fast runs of `one` take longer than the slow runs of `other`.
 [[nodiscard]] bool is_slower(const Latency& one, const Latency& other);
 
 struct Latencies {
   Latency dense;
   Latency pruned;
 };
-/// Both networks over one image, in turns (a turn is the least of three runs), for a second or a few turns. Nothing where the
-/// two do not fit the memory side by side.
+/// Runs both networks with one image, in turns, for a second but at least a few turns. The time of a turn is the shortest of
+/// three runs. Nothing if both networks do not fit in memory together.
 [[nodiscard]] std::optional<Latencies> measure_latencies(const Model& dense, const Model& pruned, Context& context);
 
-/// "one image: dense 1.390 ms, pruned 0.750 ms: 1.85 times as fast", or that it is SLOWER, or that the two cannot be told apart
-/// (their ranges from 10 to 90 % overlap).
+/// "one image: dense 1.390 ms, pruned 0.750 ms: 1.85 times as fast", or that the pruned one is SLOWER, or that they cannot be
+/// distinguished (their ranges from 10 to 90 % overlap).
 [[nodiscard]] std::string latency_text(const std::optional<Latencies>& latencies);
 
 }  // namespace elek::cli

@@ -16,8 +16,8 @@ namespace {
 
 extern "C" void on_interrupt(int) { elek::request_interrupt(); }
 
-// Ctrl-C and kill set a flag that long loops look at, so that temporary files are removed on the way out. A file-size limit
-// must come back as a failed write, not as a signal, for the same reason.
+// Ctrl-C and kill only set a flag that long loops check, so that temporary files are removed before the exit. For the same
+// reason a file-size limit must be a failed write, not a signal.
 void install_signal_handlers() {
   struct sigaction action {};
   action.sa_handler = on_interrupt;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek memory: what a session of a model would hold, without running it; the memory map; the largest batch under a limit; the
-// allocator lab and lessons of docs/memory.md. Tests: tests/cli/memory_test.cpp
+// elek memory: the memory of a session without running it, the memory map, the largest batch under a limit, and the allocator
+// lab and lessons of docs/memory.md. Tests: tests/cli/memory_test.cpp
 #include "cli/memory.h"
 
 #include <algorithm>
@@ -68,7 +68,7 @@ void write_map(const std::string& path, const std::string& name, const SessionEs
   write_whole_file(path, html ? memory_map_html(trace, replays, map) : memory_map_svg(trace, replays, map));
 }
 
-std::string orders_text(double orders) {  // beyond 2^53 a double counts no longer by ones
+std::string orders_text(double orders) {  // beyond 2^53 a double cannot count in ones
   return orders < 0x1p53 ? with_commas(static_cast<int64_t>(orders)) : scientific(orders);
 }
 
@@ -103,7 +103,7 @@ Json report(const Output& output, const std::string& name, const SessionEstimate
   return json;
 }
 
-/// Who holds what of the system's figure.
+/// Prints who holds which part of the system's figure.
 void print_account(const Output& output, const Account& a, const std::string& where, const std::string& library,
                    const std::string& system) {
   Table table({where, "MB", "bytes"});
@@ -135,7 +135,7 @@ Json pool_json(const Pool& pool) {
           {"upstream_calls", f.upstream_allocations + f.upstream_deallocations}};
 }
 
-/// Builds the session, runs one batch of black images, and sets what everybody holds beside what the system says.
+/// Builds the session, runs one batch of black images, and compares the bytes that each part holds with the system's figure.
 Json measure(Context& context, const MemoryOptions& options, const Model& model) {
   if (options.model.empty()) throw UsageError("--measure: runs the network; give --model FILE instead of --arch");
   Session session(model, session_options(options, context, model));
@@ -157,7 +157,7 @@ Json measure(Context& context, const MemoryOptions& options, const Model& model)
 Json solve(Context& context, const MemoryOptions& options, const Model& model, const std::string& name) {
   if (options.common.memory_limit.empty()) throw UsageError("--max-batch: under which limit? Add --memory-limit 200MB");
   const size_t limit = parse_bytes(options.common.memory_limit);
-  const std::vector<Tracker::Event> loaded = context.session_tracker().events();  // of what shares the limit with the session
+  const std::vector<Tracker::Event> loaded = context.session_tracker().events();  // of what shares the limit
   const LargestBatch found = largest_batch(model, session_options(options, context, model), loaded, limit);
   context.output().result("largest batch under " + options.common.memory_limit + ": " + std::to_string(found.batch) +
                           " in slices of " + std::to_string(found.micro_batch) + "\n");

@@ -16,18 +16,19 @@ inline constexpr int64_t kMostBatch = 65536;
 
 struct LargestBatch {
   int64_t batch = 0;
-  int64_t micro_batch = 0;  // the slice a session of that batch then runs in
+  int64_t micro_batch = 0;  // the micro-batch of a session with that batch
   SessionEstimate session;
 };
-/// The largest batch, 1 … kMostBatch, that fits beside what `loaded` left alive; in slices of options.micro_batch, or down to
-/// one sample where it is 0. OutOfMemory if one sample does not fit.
+/// The largest batch, 1 … kMostBatch, that fits beside the blocks that `loaded` left alive. It runs in micro-batches of
+/// options.micro_batch samples; if that is 0, in smaller and smaller ones, down to one sample. OutOfMemory if one sample does
+/// not fit.
 [[nodiscard]] LargestBatch largest_batch(const Model& model, const SessionOptions& options,
                                          std::span<const Tracker::Event> loaded, size_t limit_bytes);
 
-/// Replays the trace through every strategy that can take it, and prints and returns the table.
+/// Replays the trace with every strategy that supports it. Prints and returns the table.
 [[nodiscard]] Json lab(const Output& output, const std::string& name, const Trace& trace);
 
-/// Runs that go wrong on purpose: "out-of-memory", "fragmentation", "stream-race". Returns what they show.
+/// Runs that fail on purpose: "out-of-memory", "fragmentation", "stream-race". Return what they show.
 [[nodiscard]] Json show_out_of_memory(const Output& output);
 [[nodiscard]] Json show_fragmentation(const Output& output);
 [[nodiscard]] Json show_stream_race(const Output& output);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The lab's table, and three runs that go wrong on purpose: running out, fragmentation, a block that two streams use at once.
-// They run the engine's own pool, limit and stream order on small numbers. Lesson: docs/memory.md
+// The lab's table, and three runs that fail on purpose: out of memory, fragmentation, and a block that two streams use at the
+// same time. They run the engine's own pool, limit and stream order with small numbers. Lesson: docs/memory.md
 #include <array>
 #include <cstring>
 
@@ -17,7 +17,7 @@ constexpr size_t kMb = 1'000'000 / kAlignment * kAlignment;  // a megabyte that 
 
 std::string mb(size_t bytes) { return decimal(static_cast<double>(bytes) / 1e6, 1) + " MB"; }
 
-/// The pool as a line: a letter a megabyte in use, a dot a free one, a bar between segments.
+/// The pool as a line: a letter per megabyte in use, a dot per free one, a bar between segments.
 std::string picture(const Pool& pool) {
   std::string line;
   int32_t segment = 0;
@@ -127,8 +127,8 @@ Json show_fragmentation(const Output& output) {
 
 namespace {
 
-/// Stream A writes 7s into a block and later adds them up; A's owner gives the block back before that work has run, and stream
-/// B asks for one. Returns the sum that A finds in its 256 bytes: 1792 unless B wrote over them.
+/// Stream A writes sevens into a block and adds them up later. The owner of A gives the block back before that work has run,
+/// and stream B asks for a block. Returns the sum that A finds in its 256 bytes: 1792 unless B has overwritten them.
 int sum_found(StreamOrder& order, QueuedStreams& streams, bool& same_block) {
   std::array<char, 2> handles{};
   const Stream a{&handles[0]}, b{&handles[1]};

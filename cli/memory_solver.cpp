@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The largest batch under a limit. What a command would do is played on addresses without memory, in a pool as its own: what
-// loading asked for, then a session's slabs in the order in which it asks for them. A session trims its memory before each of
-// its attempts, so that they all meet the same pool, and the thinnest slices decide whether a batch fits.
+// Finds the largest batch under a limit. It replays the allocations of a command on addresses without memory, in a pool like
+// the command's: first those of loading, then a session's slabs in their order. A session trims its memory before each attempt,
+// so all attempts start from the same pool, and the smallest micro-batches decide whether a batch fits.
 // Tests: tests/cli/memory_test.cpp
 #include <algorithm>
 #include <map>
@@ -14,7 +14,7 @@
 namespace elek::cli {
 namespace {
 
-/// Blocks of a pool, given back at the end: a pool warns of what is left in it.
+/// Blocks of a pool, given back at the end, because a pool warns if blocks are left.
 class Holder {
  public:
   explicit Holder(Pool& pool) : pool_(pool) {}
@@ -26,7 +26,7 @@ class Holder {
   void hold(uint64_t key, size_t bytes, const std::string& label) { blocks_[key] = {pool_.allocate(bytes, label), bytes}; }
   void give_back(uint64_t key) {
     const auto found = blocks_.find(key);
-    if (found == blocks_.end()) return;  // from before the recording
+    if (found == blocks_.end()) return;  // allocated before the recording
     pool_.deallocate(found->second.block, found->second.bytes);
     blocks_.erase(found);
   }
@@ -102,8 +102,8 @@ LargestBatch largest_batch(const Model& model, const SessionOptions& options, st
   const int64_t thinnest = options.micro_batch > 0 ? options.micro_batch : 1;
   const SessionEstimate one = estimate(1, thinnest);
   if (!room.takes(one)) refuse(one, limit_bytes);
-  // In slices of one size a larger batch only needs more staging, so what fits is an interval. Its end is sought from where the
-  // bytes say that it is, in steps that double until it is passed, then halve: a handful of plans instead of sixteen.
+  // With a fixed micro-batch a larger batch only needs more staging. So the batches that fit are 1 … n. The search for n starts
+  // at an estimate from the bytes; steps double until n is passed, then halve. This takes a few plans instead of sixteen.
   const size_t begun = at_rest(thinnest == 1 ? one : estimate(thinnest, thinnest));
   const size_t sample =
       std::max<size_t>(1, (at_rest(estimate(2 * thinnest, thinnest)) - begun) / static_cast<size_t>(thinnest));
@@ -117,7 +117,7 @@ LargestBatch largest_batch(const Model& model, const SessionOptions& options, st
     next = bad - good <= step ? good + (bad - good) / 2 : fits ? good + step : bad - step;
     step *= 2;
   }
-  for (int64_t slice = options.micro_batch;;) {  // as a session: its own choice, then half of it
+  for (int64_t slice = options.micro_batch;;) {  // like a session: first its own choice, then half of it
     SessionEstimate session = estimate(good, slice);
     const int64_t taken = session.program.micro_batch;
     if (taken <= thinnest || room.takes(session)) return {good, taken, std::move(session)};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek merge: the sums of several statistics files in one, as if one run had watched all their images. Every file is read and
-// checked before anything is written. docs/distributed.md shows what for. Tests: tests/cli/merge_test.cpp
+// elek merge: joins the sums of several statistics files, as if one run had watched all their images. All files are read and
+// checked before anything is written. docs/distributed.md shows when it is useful. Tests: tests/cli/merge_test.cpp
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
@@ -21,11 +21,12 @@ struct MergeOptions {
 };
 
 bool same_file(const std::string& a, const std::string& b) {
-  std::error_code error;  // a file that is not there is told of when it is read
+  std::error_code error;  // a missing file is reported when it is read
   return std::filesystem::equivalent(a, b, error);
 }
 
-/// A shard that is added twice counts its images twice, and a result that is among the inputs will be the next time.
+/// Refuses a file that is given twice, because its images would count twice, and an output that is also an input, because the
+/// next merge would count it again.
 void check_paths(const MergeOptions& options) {
   for (size_t i = 0; i < options.files.size(); ++i) {
     if (same_file(options.files[i], options.out)) {
@@ -39,7 +40,7 @@ void check_paths(const MergeOptions& options) {
   }
 }
 
-/// "DATA[0:5]; DATA[5:9]" is "DATA[0:9]": histories of many shards stay readable.
+/// "DATA[0:5]; DATA[5:9]" becomes "DATA[0:9]", so that the history of many shards stays readable.
 struct Slice {
   std::string base;
   int64_t first = 0, last = 0;
@@ -86,7 +87,7 @@ void merge_into(Statistics& all, const std::string& first, const std::string& pa
     all.merge(load_statistics(path));
   } catch (const InputError& error) {
     const std::string what = error.what();
-    if (what.find(path) != std::string::npos) throw;  // the file itself is damaged, and the message says so
+    if (what.find(path) != std::string::npos) throw;  // the file itself is damaged, and the message names it
     throw InputError(path + ": " + what + " (the first is " + first +
                      "'s); take the sums of both with the same model, --tap and criterion");
   }

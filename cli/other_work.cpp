@@ -13,7 +13,7 @@
 namespace elek::cli {
 namespace {
 
-/// Seconds that all cores together were busy since the machine's start, another tenant's included (steal).
+/// Seconds that all cores together were busy since boot, time of other virtual machines (steal) included.
 std::optional<double> machine_busy_s() {
   std::ifstream file("/proc/stat");
   std::string word;

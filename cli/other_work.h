@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How many cores other work kept busy while something was timed: a figure that was measured beside other work tells of that
-// work, not of the network. Linux answers (/proc/stat against the process's own time, in ticks of 10 ms).
+// How many cores other work used while something was timed. A time that was measured beside other work says little about the
+// network. Read from /proc/stat and the process's own time (Linux), in ticks of 10 ms.
 // Tests: tests/cli/other_work_test.cpp
 #pragma once
 
@@ -12,11 +12,11 @@
 
 namespace elek::cli {
 
-/// Counts from when it is made. In a container the system tells of the whole machine.
+/// Counts from its construction on. In a container the system reports the whole machine.
 class OtherWork {
  public:
   OtherWork();
-  /// So far; nothing where the system does not say, or before 0.2 s have passed, which is too few ticks.
+  /// Cores used so far; nothing if the system does not report it, or before 0.2 s have passed (too few ticks).
   [[nodiscard]] std::optional<double> cores() const;
 
  private:
@@ -25,8 +25,8 @@ class OtherWork {
   double own_s_ = 0;
 };
 
-/// A line of warning where `threads` (0 = all cores) and what else ran did not fit the machine's cores: by more than a tenth of
-/// a core. Empty where they did, where it is not known, and for what ran on a GPU.
+/// A warning if `threads` (0 = all cores) plus the other work exceeded the machine's cores by more than a tenth of a core.
+/// Empty otherwise, if it is not known, and for runs on a GPU.
 [[nodiscard]] std::string other_work_text(std::optional<double> other_cores, int threads, const Device& device);
 
 }  // namespace elek::cli

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the command says, and where: results on standard output as a table or, with --json, as exactly one JSON object; all
-// else (notes, progress, warnings) on standard error. Numbers are formatted here and nowhere else.
+// The command's output. Results go to standard output as a table or, with --json, as exactly one JSON object. Everything else
+// (notes, progress, warnings) goes to standard error. All numbers are formatted here.
 // Tests: tests/cli/flow_test.cpp (through the built binary)
 #pragma once
 
@@ -22,7 +22,7 @@ using Json = nlohmann::ordered_json;
 [[nodiscard]] std::string significant(double value);                  // five digits: 0.012346, 1.2346e+09
 [[nodiscard]] std::string scientific(double value);                   // 1.2e-06
 [[nodiscard]] std::string megabytes(size_t bytes, int digits = 2);    // "4.36 MB", MB = 10^6
-[[nodiscard]] std::string readable_bytes(size_t bytes);               // B, kB, MB or GB, whichever reads best
+[[nodiscard]] std::string readable_bytes(size_t bytes);               // B, kB, MB or GB, whichever is easiest to read
 [[nodiscard]] std::string readable_count(int64_t value);              // 123.4 M
 [[nodiscard]] std::string duration(std::chrono::duration<double> d);  // "4.2 s", "3 min 5 s"
 
@@ -39,14 +39,14 @@ class Table {
   std::vector<std::vector<std::string>> rows_;  // an empty row is a rule
 };
 
-/// Where words go. Copies share nothing but the streams.
+/// Where output goes. Copies share only the streams.
 class Output {
  public:
   Output(bool json, bool quiet) : json_(json), quiet_(quiet) {}
   void note(const std::string& line) const;    // standard error, unless quiet
   void result(const std::string& text) const;  // standard output; with --json standard error, and not at all when quiet
-  void json(const Json& object) const;         // standard output with --json, else nowhere
-  /// What every object gets before it is printed (the ledger).
+  void json(const Json& object) const;         // standard output with --json, otherwise nowhere
+  /// Adds fields to every object before it is printed (the ledger).
   void add_to_json(std::function<void(Json&)> add) { add_to_json_ = std::move(add); }
   [[nodiscard]] bool is_json() const noexcept { return json_; }
   [[nodiscard]] bool quiet() const noexcept { return quiet_; }
@@ -57,8 +57,8 @@ class Output {
   std::function<void(Json&)> add_to_json_;
 };
 
-/// A bar with rate and time left on a terminal; elsewhere a plain line every ten seconds and one at the end. kWork: what is
-/// counted means nothing to a reader, so that its share is shown.
+/// On a terminal: a bar with rate and remaining time. Elsewhere: a plain line every ten seconds and one at the end. kWork: the
+/// counted units mean nothing to a reader, so only their share is shown.
 class ProgressBar {
  public:
   enum class Counts : uint8_t { kImages, kWork };

@@ -18,15 +18,15 @@ using svg::number;
 using svg::text;
 
 constexpr double kWidth = 1600, kHeight = 900;
-constexpr double kTop = 150, kBottom = 800;  // of the panels; names of categories lift the bottom
+constexpr double kTop = 150, kBottom = 800;  // of the panels; names of categories raise the bottom
 constexpr double kLegendX = 1345, kPanelsEnd = 1320;
 constexpr double kTicksWidth = 78;  // left of each panel
 constexpr double kFont = 19, kSmallFont = 16;
 constexpr double kMarker = 8;
 constexpr const char* kLevelStyle = "stroke=\"#000\" stroke-width=\"2\" stroke-dasharray=\"2 5\"";
 
-// Okabe & Ito's colours, told apart by the colour-blind; dashes and markers repeat with other periods, so that no two of the
-// first 35 series look alike in grey either.
+// Okabe & Ito's colours, which colour-blind readers can distinguish. Dashes and markers repeat with other periods, so the first
+// 35 series all look different in grey too.
 constexpr std::array<const char*, 7> kColours{"#0072b2", "#d55e00", "#009e73", "#000000", "#cc79a7", "#e69f00", "#56b4e9"};
 constexpr std::array<const char*, 5> kDashes{"none", "12 5", "4 4", "14 4 3 4", "8 3 2 3 2 3"};
 constexpr size_t kShapes = 7;
@@ -182,7 +182,7 @@ class Panel {
 
   static std::string label(double value, double tick) {
     const int digits = tick >= 1 ? 0 : tick >= 0.1 ? 1 : 2;
-    return number(std::fabs(value) < tick / 2 ? 0 : value, digits);  // never "-0"
+    return number(std::fabs(value) < tick / 2 ? 0 : value, digits);  // avoids "-0"
   }
 
   const Plot& plot_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plots drawn by hand as SVG: panels side by side that share their series and legend. Readable in grey: every series has its
-// own marker and dashes beside its colour. Tests: tests/cli/sweep_test.cpp
+// Plots as SVG: panels side by side that share their series and legend. Readable in grey: every series has its own marker and
+// dashes beside its colour. Tests: tests/cli/sweep_test.cpp
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@ namespace elek::cli {
 struct PlotPoint {
   double x = 0;
   double y = 0;
-  double low = 0;  // ends of the error bar, both y where there is none
+  double low = 0;  // ends of the error bar; both y if there is none
   double high = 0;
 };
 struct PlotSeries {
@@ -27,7 +27,7 @@ struct Plot {
   std::string subtitle;
   std::string x_label;
   std::string y_label;
-  std::string level_name;  // a horizontal line over each panel, and what it is
+  std::string level_name;  // label of a horizontal line over each panel
   double level = 0;
   std::vector<std::string> categories;  // names of x = 0, 1, …; empty for a scale of numbers
   std::vector<PlotPanel> panels;        // one to four

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek prepare: builds a network by family and depth, fills it from a weights file or at random, checks it on data, saves it
-// as a file that describes itself.
+// elek prepare: builds a network by family and depth, fills it from a weights file or at random, checks it on data, and saves
+// it as a self-describing file.
 #include "cli/prepare.h"
 
 #include <filesystem>
@@ -42,7 +42,7 @@ ResNetSpec spec_of(const Preparation& what) {
   if (what.classes) spec.classes = *what.classes;
   if (!what.shortcut.empty()) spec.shortcut = what.shortcut == "A" ? Shortcut::kA : Shortcut::kB;
   if (what.width) {
-    // The first stage's planes; each later stage doubles, as in the papers.
+    // The channels of the first stage; each later stage has twice as many, as in the papers.
     for (size_t stage = 0; stage < spec.widths.size(); ++stage) spec.widths[stage] = *what.width << stage;
   }
   return spec;
@@ -166,7 +166,7 @@ void add_prepare(CLI::App& app, Run& run) {
                        ->check(CLI::IsMember({"A", "B"}));
   auto* weights = command->add_option("--weights", what.weights, "A .safetensors file with torchvision's names");
   auto* random = command->add_option("--random", what.random, "Seed of random weights instead of a file");
-  weights->excludes(random)->excludes(width)->excludes(shortcut);  // a file says those itself
+  weights->excludes(random)->excludes(width)->excludes(shortcut);  // a weights file gives these itself
   auto* mean = command->add_option("--mean", what.mean, "Of the training pixels scaled to 0 ... 1, one a channel: M,M,M")
                    ->delimiter(',');
   auto* stddev = command->add_option("--std", what.stddev, "Standard deviation, one a channel: S,S,S")->delimiter(',');

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `elek prepare` builds; `elek demo` builds its network the same way.
+// What `elek prepare` builds. `elek demo` uses the same function.
 #pragma once
 
 #include <cstdint>
@@ -19,17 +19,17 @@ struct Preparation {
   std::optional<int64_t> classes;
   std::optional<int64_t> width;
   std::string shortcut;  // "", "A", "B"
-  std::string weights;   // a file, or empty and `random` is set
+  std::string weights;   // a file; if empty, `random` is set
   std::optional<uint64_t> random;
   std::vector<float> mean, stddev;
   std::vector<std::string> labels;
 };
 
-/// The model, complete and validated, its tensors from the context's memory. InputError for the file, UsageError where the
-/// options contradict it.
+/// The complete, validated model. Its tensors come from the context's memory. InputError for a bad file, UsageError if options
+/// contradict it.
 [[nodiscard]] Model prepare_model(const Preparation& what, Context& context);
 
-/// One class name a line. InputError if the file cannot be read.
+/// Reads one class name per line. InputError if the file cannot be read.
 [[nodiscard]] std::vector<std::string> read_labels(const std::string& path);
 
 }  // namespace elek::cli

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek profile: where the time of a run goes, step by step, beside what the machine could do at most, measured in the same
-// call. Whole runs and runs with every step timed take turns, so that the table can be held against an undisturbed run.
+// elek profile: the time of each step of a run, beside the machine's limits, which are measured in the same call. Whole runs
+// and runs with every step timed alternate, so the table can be compared with an undisturbed run.
 // Tests: tests/cli/profile_test.cpp
 #include <algorithm>
 #include <map>
@@ -108,7 +108,7 @@ std::string why_text(const std::vector<Row>& rows) {
   return text;
 }
 
-/// A size that is a power of two.
+/// A power-of-two size as text.
 std::string set_size(size_t bytes) {
   constexpr size_t kMiB = size_t{1} << 20;
   return bytes < kMiB ? std::to_string(bytes >> 10) + " KiB" : std::to_string(bytes / kMiB) + " MiB";

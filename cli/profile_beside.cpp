@@ -14,9 +14,9 @@
 namespace elek::cli {
 namespace {
 
-/// The aim: a pruned layer is as much faster as its work and bytes allow, but for a tenth.
+/// The goal: a pruned layer reaches at least this share of the speed-up that its work and bytes allow.
 constexpr double kAim = 0.9;
-/// So many of those that miss it are named.
+/// At most this many layers below the goal are listed.
 constexpr size_t kMostNamed = 10;
 
 BesideStep::Side side_of(const Session& session, const Row& row, double arithmetic, const Peaks& peaks) {
@@ -42,7 +42,7 @@ std::string channels_text(const BesideStep& step) {
   return side(step.dense) + ", " + side(step.pruned);
 }
 
-/// What lies furthest behind, and kernels that changed on the way.
+/// Lists the layers that lose most time, and the kernels that changed.
 std::string notes_text(const Beside& beside) {
   std::vector<const BesideStep*> behind;
   std::string changed;

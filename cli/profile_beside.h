@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek profile --beside: a dense network and a pruned form of it, layer by layer: how many times as fast each layer got, and
-// how many times its work and bytes allow by the roofs of engine/profile.h. Tests: tests/cli/profile_test.cpp
+// elek profile --beside: a dense network and a pruned form of it, layer by layer: the speed-up of each layer, and the speed-up
+// that its work and bytes allow by the roofs of engine/profile.h. Tests: tests/cli/profile_test.cpp
 #pragma once
 
 #include <string>
@@ -13,8 +13,8 @@
 
 namespace elek::cli {
 
-/// One step of both networks. Roofs are of the same share of the definition's multiply-adds, the smaller one of the two
-/// kernels': a pruned layer that lost Winograd is no excuse.
+/// One step of both networks. Both roofs use the same share of the definition's multiply-adds, the smaller one of the two
+/// kernels'. So a pruned layer that no longer uses Winograd is not excused by it.
 struct BesideStep {
   struct Side {
     double us = 0;
@@ -28,19 +28,19 @@ struct BesideStep {
   [[nodiscard]] double speed_up() const { return dense.us / pruned.us; }
   [[nodiscard]] double allowed() const { return dense.roof_us / pruned.roof_us; }
   [[nodiscard]] double share() const { return speed_up() / allowed(); }
-  /// Of the pruned step's time, what is beyond the dense one's time over what is allowed.
+  /// The part of the pruned step's time that exceeds dense time / allowed speed-up.
   [[nodiscard]] double lost_us() const { return pruned.us - dense.us / allowed(); }
 };
 
 struct Beside {
-  std::vector<BesideStep> steps;  // in the dense network's order; those that run nothing are left out
+  std::vector<BesideStep> steps;  // in the dense network's order, without steps that run nothing
   Latency dense, pruned;          // whole runs
   size_t runs = 0;                // of each
   int64_t batch = 0;
-  double allowed = 0;  // by all roofs together
+  double allowed = 0;  // from the sums of all roofs
   [[nodiscard]] double speed_up() const { return dense.p50 / pruned.p50; }
 };
-/// Rounds of both in turns, for `seconds`. InputError if they are not of one network: a step of one that the other has not.
+/// Runs rounds of both in turns, for `seconds`. InputError if a step of one network does not exist in the other.
 [[nodiscard]] Beside profile_beside(Session& dense, Session& pruned, double seconds, uint64_t seed, const Peaks& peaks);
 [[nodiscard]] std::string beside_text(const Beside& beside);
 [[nodiscard]] Json beside_json(const Beside& beside);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What elek profile measures of one network: whole runs and runs with every step timed, in turns, and each step's work and roof
-// beside its time. Tests: tests/cli/profile_test.cpp
+// The measurements of elek profile for one network: whole runs and runs with every step timed, in turns, and the work, roof and
+// time of each step. Tests: tests/cli/profile_test.cpp
 #pragma once
 
 #include <cstdint>
@@ -20,11 +20,12 @@ struct Measured {
   double rest_us = 0;
 };
 
-/// Rounds of one session, over random pixels; three runs to warm up when it is made.
+/// Rounds of one session with random pixels. The constructor does three runs to warm up.
 class Rounds {
  public:
   Rounds(Session& session, uint64_t seed);
-  /// One whole run, one with every step timed. With `warm` another comes before: the caches hold what another session left.
+  /// One whole run and one with every step timed. With `warm` an untimed run comes first, because the caches hold another
+  /// session's data.
   void take(bool warm = false);
   [[nodiscard]] size_t count() const noexcept { return rests_.size(); }
   [[nodiscard]] Measured medians() const;
@@ -36,7 +37,7 @@ class Rounds {
   std::vector<double> rests_;
 };
 
-/// How many rounds are enough: `seconds`, and five at least. Interrupted where the user says so.
+/// Whether there are enough rounds: at least five, and `seconds` have passed. Throws Interrupted if the user asks to stop.
 class Enough {
  public:
   explicit Enough(double seconds);
@@ -46,7 +47,7 @@ class Enough {
   double until_s_;
 };
 
-/// One step as it is told.
+/// One step of the table.
 struct Row {
   const ProgramStep* step = nullptr;
   double us = 0;
@@ -56,12 +57,12 @@ struct Row {
   [[nodiscard]] double share_of_peak() const { return us > 0 ? roof.us / us : 0; }
 };
 [[nodiscard]] std::vector<Row> rows_of(const Session& session, const Measured& measured, const Peaks& peaks);
-/// The roof of the session's step i where its kernel did the share `arithmetic` of the definition's multiply-adds.
+/// The roof of the session's step i, if its kernel did this share (`arithmetic`) of the definition's multiply-adds.
 [[nodiscard]] Roof roof_with(const Session& session, size_t i, double arithmetic, const Peaks& peaks);
 
-/// A kernel's name without the instruction set, which is the same for all: "oneDNN jit + epilogue", "winograd F(4x4)".
+/// A kernel's name without the instruction set, which is the same for all kernels: "oneDNN jit + epilogue", "winograd F(4x4)".
 [[nodiscard]] std::string short_kernel(const std::string& kernel);
-/// At most `width` characters, the beginning of what is too long left out.
+/// At most `width` characters; the beginning of a longer text is left out.
 [[nodiscard]] std::string fit(const std::string& text, size_t width);
 
 }  // namespace elek::cli

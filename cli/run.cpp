@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek run: logits of every image into a file, or the five best classes of a few images on the screen.
+// elek run: writes the logits of every image to a file, or prints the five best classes of a few images.
 #include <algorithm>
 #include <cstring>
 #include <utility>

@@ -13,7 +13,7 @@
 namespace elek::cli {
 namespace {
 
-constexpr double kReestimateCost = 2;  // passes: own moments need the whole batch at once, batch norm apart
+constexpr double kReestimateCost = 2;  // in passes: own moments need the whole batch at once and unfused batch norm
 
 Probes union_of_probes(const std::vector<const Criterion*>& criteria, const Graph& graph) {
   Probes all;
@@ -34,24 +34,24 @@ bool is_ignored(const Graph& graph, const Group& group, const std::vector<std::s
   });
 }
 
-/// Of a cut, in images through the dense network: so that the bar moves evenly and the time left is of some worth.
+/// The work of a cut, counted in images through the dense network, so that the progress bar moves evenly.
 struct Work {
-  double evaluation = 0;        // of one
-  std::vector<double> repairs;  // one a result
+  double evaluation = 0;        // of one evaluation
+  std::vector<double> repairs;  // one per result
   [[nodiscard]] double total() const {
     double sum = 0;
     for (const double repair : repairs) sum += repair + evaluation;
     return sum;
   }
 };
-/// One cut to make: a point's only one, or one of its draws.
+/// One cut to make: a point's only cut, or one of its draws.
 struct Job {
   size_t point = 0;
   PrunePlan plan;
   Work work;
 };
 
-/// Its own observer: one bar for all cuts, one phase for all.
+/// Also the observer of its cuts: one bar and one phase for all of them.
 class Sweeper final : public CutObserver {
  public:
   Sweeper(const SweepSpec& spec, Context& context) : spec_(spec), context_(context) {}
@@ -70,12 +70,12 @@ class Sweeper final : public CutObserver {
 
   const SweepSpec& spec_;
   Context& context_;
-  CutOptions options_;  // of all cuts; what each cuts is in its plan
+  CutOptions options_;  // of all cuts; a plan says what each cut removes
   Sweep sweep_;
   std::vector<Job> jobs_;
   std::unique_ptr<ProgressBar> bar_;
-  Work now_;           // of the cut that is being measured
-  size_t result_ = 0;  // which repair of it
+  Work now_;           // of the cut that is measured now
+  size_t result_ = 0;  // index of the repair that is measured now
   double work_done_ = 0;
   double work_total_ = 0;
 };
@@ -155,7 +155,7 @@ Progress Sweeper::start(CutWork what) {
   return [this, work, before = work_done_](int64_t done, int64_t total) {
     if (total <= 0) return;
     work_done_ = before + work * static_cast<double>(done) / static_cast<double>(total);
-    // The end is told by measure_all(), when everything is done.
+    // measure_all() reports the end, when everything is done.
     bar_->update(std::llround(work_done_), std::max(std::llround(work_total_), std::llround(work_done_) + 1));
   };
 }
@@ -182,7 +182,7 @@ void Sweeper::measure_job(const Job& job, const std::string& name) {
   if (!(applied.equivalence.difference / applied.equivalence.bound < point.equivalence.difference / point.equivalence.bound)) {
     point.equivalence = applied.equivalence;
   }
-  // Draws of --scope global may differ in size: their mean is shown.
+  // Draws with --scope global may differ in size: the mean is shown.
   const auto n = static_cast<int64_t>(draws);
   point.parameters += parameter_count(applied.model) / n;
   point.macs += macs(applied.model.graph) / n;
@@ -215,7 +215,7 @@ void Sweeper::measure_all() {
   bar_.reset();
 }
 
-/// What any of the criteria looks at: all sums in one pass, then the costs.
+/// The evidence for all criteria: all sums in one pass, then the costs.
 Evidence Sweeper::gather_all() {
   CutNotes notes(context_);
   const CutRun run = run_of(sweep_.dense, options_, notes);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek sweep in parts: what is asked, the cuts with their accuracies, and the ways to show them. All cuts come from one pass
-// over the calibration images that takes the sums of every criterion asked for. Tests: tests/cli/sweep_test.cpp
+// The parts of elek sweep: the request, the cuts with their accuracies, and the outputs. All cuts share one pass over the
+// calibration images, which takes the sums of every criterion asked for. Tests: tests/cli/sweep_test.cpp
 #pragma once
 
 #include <optional>
@@ -16,14 +16,14 @@ namespace elek::cli {
 struct SweepSpec {
   std::vector<const Criterion*> criteria;
   std::vector<double> shares;   // ascending, each in (0, 1)
-  std::vector<Repair> repairs;  // kNone first: just pruned is always measured
-  int draws = 5;                // of random, seeded by --seed and what follows it
-  bool sensitivity = false;     // cut each group alone instead of all
-  std::optional<Scope> scope;   // empty: each criterion's own
-  ChannelTarget target;         // rounding, names to ignore
+  std::vector<Repair> repairs;  // kNone first: the network without repair is always measured
+  int draws = 5;                // of random; the seeds are --seed, --seed + 1, …
+  bool sensitivity = false;     // cut each group alone instead of all groups
+  std::optional<Scope> scope;   // empty: each criterion's default
+  ChannelTarget target;         // rounding, and names to ignore
 };
 
-/// One repair of one cut. Of random: means over the draws.
+/// One repair of one cut. For random: means over the draws.
 struct SweepResult {
   Repair repair = Repair::kNone;
   Accuracy accuracy;
@@ -33,13 +33,13 @@ struct SweepResult {
 struct SweepPoint {
   const Criterion* criterion = nullptr;
   double share = 0;
-  std::string group;  // the only one cut, with sensitivity
+  std::string group;  // with sensitivity: the only group that is cut
   std::string target;
   int64_t parameters = 0;
   int64_t macs = 0;
   size_t parameter_bytes = 0;
-  Equivalence equivalence;           // of the draw nearest to its bound
-  std::vector<SweepResult> results;  // one a repair, in the spec's order
+  Equivalence equivalence;           // of the draw that is closest to its bound
+  std::vector<SweepResult> results;  // one per repair, in the spec's order
 };
 struct Sweep {
   Dense dense;
@@ -47,25 +47,26 @@ struct Sweep {
   std::vector<SweepPoint> points;  // by share, then group, then criterion
 };
 
-/// Everything but words. UsageError if a cut would remove nothing (with sensitivity: if none removes anything).
+/// Computes everything except the output texts. UsageError if a cut would remove nothing (with sensitivity: if no cut removes
+/// anything).
 [[nodiscard]] Sweep run_sweep(const CutInput& input, const SweepSpec& spec, Context& context);
 
-/// What a result is to be compared with: the same share, group and repair.
+/// The results to compare a result with: those of the same share, group and repair.
 struct Rivals {
-  const SweepResult* best = nullptr;    // of all criteria, by accuracy
-  const SweepResult* random = nullptr;  // of a criterion that draws; null where none was asked for
+  const SweepResult* best = nullptr;    // the best accuracy of all criteria
+  const SweepResult* random = nullptr;  // of a criterion that draws; null if there is none
 };
 [[nodiscard]] Rivals rivals_of(const Sweep& sweep, const SweepPoint& point, size_t result);
 [[nodiscard]] Judged judged_dense(const Dense& dense);
-/// The accuracy with the standard error that the images leave it.
+/// The accuracy and its standard error from the number of images.
 [[nodiscard]] Estimate accuracy_of(const Judged& judged);
 
 [[nodiscard]] std::string sweep_table(const Sweep& sweep, const SweepSpec& spec);
 [[nodiscard]] Json sweep_json(const Sweep& sweep, const SweepSpec& spec);
-/// RFC 4180: a header, one line a cut and repair, fields quoted where they must be; accuracies are fractions.
+/// RFC 4180: a header, one line per cut and repair, fields quoted if they must be; accuracies are fractions.
 [[nodiscard]] std::string sweep_csv(const Sweep& sweep);
-/// The same format, a line an image of the evaluation data, a column a result, dense first: 1 where the network was right (of
-/// random the share of its draws). Two sweeps over the same images can be paired by it.
+/// The same format with one line per image of the evaluation data and one column per result, dense first: 1 if the network was
+/// right, 0 if not (random: the share of draws that were right). Two sweeps over the same images can be paired with it.
 [[nodiscard]] std::string images_csv(const Sweep& sweep);
 [[nodiscard]] Plot sweep_plot(const Sweep& sweep, const SweepSpec& spec);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek sweep: accuracy against size for many shares and criteria from one calibration; with --sensitivity, group by group.
+// elek sweep: accuracy against size for many shares and criteria from one calibration; with --sensitivity, one group at a time.
 #include <algorithm>
 #include <set>
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A sweep as table, JSON, CSV and plot.
+// The results of a sweep as table, JSON, CSV and plot.
 #include <algorithm>
 #include <cmath>
 
@@ -30,7 +30,7 @@ std::string title_of(Repair repair) {
   }
 }
 
-/// In points of a percent, with its error: "91.60 +-0.28".
+/// A percentage with its standard error: "91.60 +-0.28".
 std::string points(const Estimate& estimate, const std::string& sign = "") {
   return (estimate.value >= 0 ? sign : "") + decimal(100 * estimate.value, 2) + " +-" +
          decimal(100 * estimate.standard_error, 2);
@@ -42,7 +42,7 @@ double kept_macs(const Sweep& sweep, const SweepPoint& point) {
 
 std::string megabytes_of(size_t bytes) { return decimal(static_cast<double>(bytes) / 1e6, 2); }
 
-/// Of a random criterion the spread of its draws is what one has to expect; it goes beside the mean instead of the error.
+/// For a random criterion the spread of its draws replaces the standard error: it shows what to expect of a single draw.
 Estimate shown(const SweepResult& result) {
   Estimate estimate = accuracy_of(result.judged);
   if (!result.judged.draws.empty()) estimate.standard_error = spread_of(result.judged.draws);
@@ -90,7 +90,7 @@ std::string sensitivity_table(const Sweep& sweep, const SweepSpec& spec) {
   return table.text();
 }
 
-/// Criteria that do worse than drawing at random, beyond doubt; empty if there are none, or no draws to compare with.
+/// Criteria that are significantly worse than random. Empty if there are none, or if there are no draws to compare with.
 std::string worse_than_random(const Sweep& sweep) {
   std::string list;
   for (const SweepPoint& point : sweep.points) {
@@ -153,10 +153,10 @@ std::string field(const std::string& text) {
   return quoted + "\"";
 }
 
-/// All digits that a double has, so that the table can be computed with.
+/// All digits of the double, for programs that read the table.
 std::string exact(double value) { return std::isfinite(value) ? share_text(value) : ""; }
 
-/// With sensitivity the question is what a cut costs, so that the bars are those of the paired difference to dense.
+/// With sensitivity the loss of each cut matters, so the error bars are those of the paired difference to dense.
 PlotPoint plot_point(double x, const SweepResult& result, const SweepSpec& spec, const Dense& dense) {
   Estimate accuracy = accuracy_of(result.judged);
   if (spec.sensitivity) accuracy.standard_error = difference(result.judged, judged_dense(dense)).standard_error;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What commands that take times share: pixels to run on, percentiles of what was measured, and the option --kernels.
+// Shared by commands that measure times: random pixels, percentiles, and the option --kernels.
 // Tests: tests/cli/profile_test.cpp, tests/cli/flow_test.cpp
 #pragma once
 
@@ -14,20 +14,20 @@
 
 namespace elek::cli {
 
-/// A whole batch of random pixels without labels.
+/// Fills a whole batch with random pixels, without labels.
 void fill_with_random_pixels(Slot& slot, uint64_t seed);
 
 /// Nearest-rank percentile of sorted values, `share` from 0 to 1. ContractError if there are none.
 [[nodiscard]] double percentile(const std::vector<double>& sorted, double share);
 
-/// The middle of `values`.
+/// The median.
 [[nodiscard]] double median(std::vector<double> values);
 
 /// Adds --kernels rule|measured; `kernels` holds its default.
 void add_kernels(CLI::App& command, std::string& kernels);
-/// What --kernels asks for.
+/// Converts the value of --kernels.
 [[nodiscard]] KernelChoice kernel_choice(const std::string& kernels);
-/// One line of which convolutions the times and not the rule decided, if any.
+/// Prints in one line which convolutions use a kernel because of measured times and not by the rule, if any.
 void note_kernels(const Output& output, const Program& program);
 
 }  // namespace elek::cli

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek wanda: weights (or channels) that matter little for the inputs they meet go: |W| * ||X|| (Sun et al. 2023, arXiv
-// 2306.11695).
+// elek wanda: removes the weights (or channels) with the smallest |W| * ||X||: small weights, or weights whose inputs are small
+// (Sun et al. 2023, arXiv 2306.11695).
 #include <charconv>
 #include <optional>
 
@@ -30,7 +30,7 @@ void parse_pattern(const std::string& text, WeightTarget& target) {
   throw UsageError("--pattern '" + text + "': expected n:m with 1 <= n < m, as 2:4 (n of m weights stay)");
 }
 
-/// The criteria of channels that are Wanda's.
+/// The names of Wanda's channel criteria.
 std::vector<std::string> metrics() {
   std::vector<std::string> names;
   for (const Criterion* each : all_criteria()) {

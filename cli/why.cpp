@@ -15,7 +15,7 @@
 namespace elek::cli {
 namespace {
 
-/// Adds up the elements of each channel (one each, but for what follows a flatten of an image); maxima take the largest.
+/// Adds up the elements of each channel (one, or several after a flatten of an image); of maxima takes the largest.
 template <typename T>
 WhyColumn column(const std::string& name, const std::vector<T>& elements, int64_t channels, bool is_max) {
   WhyColumn made{name, std::vector<double>(at(channels), 0.0), std::is_same_v<T, int64_t>};
@@ -40,7 +40,7 @@ WhySource value_source(const std::string& name, const ValueSums& sums, int64_t c
   return source;
 }
 
-/// Per input channel of a layer: the sum over outputs and taps of what `term` gives for a weight.
+/// For each input channel of a layer: the sum of `term` over its weights (all outputs and taps).
 template <typename Term>
 std::vector<double> by_input(const LayerWeights& layer, const Term& term) {
   std::vector<double> sums(at(layer.input_channels()), 0.0);
@@ -77,7 +77,7 @@ WhySource reader_source(const Model& model, ValueId node, const TapNorms& norms,
   return source;
 }
 
-/// What the consumers' weights make of a value, for the criterion that looks at both.
+/// Adds a column with the consumers' sums of squared weights, for the criterion that uses both a value and its consumers.
 void add_consumers(const Model& model, const Group& group, ValueId value, WhySource& source) {
   std::vector<double> all(at(group.channels), 0.0);
   for (const GroupConsumer& edge : group.consumers) {

@@ -20,7 +20,7 @@ if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   set(elek_default_architectures TRUE)
   set(CMAKE_CUDA_ARCHITECTURES 80)  # for the compiler's own check
 endif()
-set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # one runtime in the process: cudnn_frontend opens the shared one
+set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # one runtime in the process, because cudnn_frontend opens the shared one
 enable_language(CUDA)
 if(NOT DEFINED CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 does not know that nvcc 12 and newer speak C++20
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)

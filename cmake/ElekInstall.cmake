@@ -17,7 +17,7 @@ write_basic_package_version_file(${PROJECT_BINARY_DIR}/elekConfigVersion.cmake C
 install(FILES ${PROJECT_BINARY_DIR}/elekConfig.cmake ${PROJECT_BINARY_DIR}/elekConfigVersion.cmake
         DESTINATION ${elek_package_dir} COMPONENT elek_common)
 
-# What a program that links libelek.a links besides, for pkg-config. OpenMP's flag brings its library.
+# Libraries that a program with libelek.a must link too, for pkg-config. OpenMP's flag brings its library.
 set(elek_pc_libraries -lz ${ELEK_OPENBLAS_LIBRARY} -pthread -lstdc++ -lm)
 if(ELEK_CPU)
   list(APPEND elek_pc_libraries -ldnnl ${ELEK_HWY_LIBRARY} ${OpenMP_CXX_FLAGS})
@@ -27,7 +27,7 @@ if(ELEK_CUDA)
 endif()
 list(JOIN elek_pc_libraries " " elek_pc_libraries)
 
-file(RELATIVE_PATH ELEK_PC_UP "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")  # from elek.pc to the prefix, which may be moved
+file(RELATIVE_PATH ELEK_PC_UP "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/")  # from elek.pc to the prefix: the tree may be moved
 
 # elek_install(KIND LIBRARIES): the library, its CMake targets, and its elek.pc, whose users link LIBRARIES too.
 function(elek_install kind libraries)

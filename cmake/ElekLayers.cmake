@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# One CMake target per folder. An include that the layer rule forbids does not compile: the include root of each target holds a
-# link to its own folder only, so only targets that link elek_prune find `#include "prune/apply.h"`. A room's public headers lie in
-# include/elek; FACE names them, and its users find them as "elek/…" in the same way.
+# One CMake target per folder. A forbidden include does not compile: each target's include root holds a link to its own folder
+# only. So only targets that link elek_prune find `#include "prune/apply.h"`. A room's public headers are in include/elek. FACE
+# names them, and targets that link the room find them as "elek/…".
 
 # elek_layer(NAME PATH [FACE headers...] [DEPENDS targets...] [PRIVATE targets...] [SOURCES files...]): a static library of PATH/*.cpp,
 # or of SOURCES.
@@ -25,7 +25,7 @@ function(elek_layer name path)
     target_link_libraries(${name} PRIVATE ${ARG_PRIVATE})
     set(libraries ${ARG_PRIVATE})
     list(FILTER libraries EXCLUDE REGEX "^elek_")
-    set_property(GLOBAL PROPERTY ELEK_LIBRARIES_OF_${name} ${libraries})  # of others; cmake/ElekLibrary.cmake links them again
+    set_property(GLOBAL PROPERTY ELEK_LIBRARIES_OF_${name} ${libraries})  # of others; cmake/ElekLibrary.cmake links them
     elek_own_code(${name})
     # libelek.so is made of these objects, and exports only what ELEK_API (include/elek/export.h) marks.
     set_target_properties(${name} PROPERTIES CXX_VISIBILITY_PRESET hidden VISIBILITY_INLINES_HIDDEN ON CUDA_VISIBILITY_PRESET hidden)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# What a user of elek links: one library, elek::elek, made of the layers' objects. BUILD_SHARED_LIBS chooses libelek.so or
-# libelek.a (the default). Both targets exist in every build, so that the tests can look at both; each object is compiled once.
-# The command and the tests of internals link the layers themselves: what they use is hidden in libelek.so.
+# The library that users of elek link: elek::elek, made of the layers' objects. BUILD_SHARED_LIBS chooses libelek.so or
+# libelek.a (the default). Both targets exist in every build, so the tests can check both; each object is compiled once. The
+# command and the tests of internals link the layers, because libelek.so hides what they use.
 get_property(elek_layers GLOBAL PROPERTY ELEK_LAYERS)
-list(REMOVE_ITEM elek_layers elek_lab)  # teaching; the command's
+list(REMOVE_ITEM elek_layers elek_lab)  # for teaching; only the command uses it
 
 set(elek_objects "")
 set(elek_libraries "")
@@ -16,7 +16,7 @@ foreach(layer IN LISTS elek_layers)
   endif()
 endforeach()
 list(REMOVE_DUPLICATES elek_libraries)
-list(REMOVE_ITEM elek_libraries elek::stb nlohmann_json::nlohmann_json)  # headers alone: nothing of them is left to link
+list(REMOVE_ITEM elek_libraries elek::stb nlohmann_json::nlohmann_json)  # headers only: nothing to link
 
 function(elek_library name kind)
   add_library(${name} ${kind} ${elek_objects})
@@ -30,12 +30,12 @@ endfunction()
 
 elek_library(elek_static STATIC)
 elek_library(elek_shared SHARED)
-# A 0.x release may change the ABI, 0.1.1 may not: its file name says so.
+# The ABI may change between 0.x releases, but not between 0.1.0 and 0.1.1: the file name shows which.
 set_target_properties(elek_shared PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
                       LINK_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/exports.map)
-# Hidden symbols stay hidden; the map keeps back what the standard library's templates would add.
+# Hidden symbols stay hidden. The map also hides the instances of the standard library's templates.
 target_link_options(elek_shared PRIVATE LINKER:--version-script=${CMAKE_CURRENT_LIST_DIR}/exports.map)
-if(NOT ELEK_SANITIZE)  # clang leaves a sanitizer's symbols to the program
+if(NOT ELEK_SANITIZE)  # clang leaves a sanitizer's symbols undefined; the program has them
   target_link_options(elek_shared PRIVATE LINKER:--no-undefined)
 endif()
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-# Writes a header with a hash of source files: what depends on how fast they run can tell whether they are still the same.
+# Writes a header with a hash of source files, so that results which depend on their speed are used only for the same sources.
 #   cmake -DSOURCES="a.cpp;b.h" -DBUILT_WITH=TEXT -DNAME=kConstant -DOUTPUT=FILE -P HashSources.cmake
-# Hashed are the files' names without folders, their contents, and TEXT (compiler and flags); not their order or where they lie.
+# Hashes the files' names without folders, their contents, and TEXT (compiler and flags), but neither their order nor their
+# folders.
 # Tests: tests/backends/hash_sources_check.cmake
 set(lines "")
 foreach(source IN LISTS SOURCES)

@@ -54,7 +54,7 @@ std::string range_text(int64_t min, int64_t max) {
 }  // namespace
 
 Json parse_json(std::string_view text, const std::string& where) {
-  std::vector<std::set<std::string>> keys;  // of the objects that are open, outermost first
+  std::vector<std::set<std::string>> keys;  // of the open objects, outermost first
   const auto check = [&](int depth, Json::parse_event_t event, Json& parsed) {
     using Event = Json::parse_event_t;
     if (depth > static_cast<int>(kMaxDepth)) {
@@ -67,7 +67,7 @@ Json parse_json(std::string_view text, const std::string& where) {
     }
     return true;
   };
-  if (const size_t zero = text.find('\0'); zero != std::string_view::npos) {  // the library would treat it as the end
+  if (const size_t zero = text.find('\0'); zero != std::string_view::npos) {  // the library would take it as the end
     throw InputError(where + ": not valid JSON at byte " + std::to_string(zero) + "; the file is damaged");
   }
   try {

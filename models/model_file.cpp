@@ -78,16 +78,16 @@ void to_f32(const SafetensorsFile::Entry& entry, const std::string& where, std::
                    std::string(name_of(entry.dtype)));
 }
 
-/// A parameter and the place of its values.
+/// A parameter and the buffer for its values.
 struct Filling {
   const SafetensorsFile::Entry* entry;
   Tensor* tensor;
 };
 
-/// Reads the values of all parameters, with several threads: touching new memory takes most of the time, and one core reaches
-/// only a part of the memory's speed. The 178 MB of a ResNet-101 take 0.25 s on a rented machine that must find each page
-/// first.
-/// Errors    InputError of the first in order whose values do not fit
+/// Reads the values of all parameters with several threads, because touching new memory takes most of the time and one core
+/// reaches only a part of the memory's speed. The 178 MB of a ResNet-101 take 0.25 s on a rented machine that must map each
+/// page first.
+/// Errors    InputError of the first parameter whose values do not fit
 void fill(const SafetensorsFile& file, const std::vector<Filling>& all) {
   constexpr size_t kBytesAThread = size_t{8} << 20, kMostThreads = 4;
   size_t bytes = 0;

@@ -19,7 +19,7 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr int64_t kVersion = 1;
-constexpr int64_t kMaxInt = std::numeric_limits<int32_t>::max();  // of every attribute: far beyond use, far from overflow
+constexpr int64_t kMaxInt = std::numeric_limits<int32_t>::max();  // of every attribute: far beyond use, no overflow
 constexpr int64_t kMaxCount = std::numeric_limits<int64_t>::max();
 
 // ---- writing ----
@@ -132,7 +132,7 @@ Graph graph_from_json(detail::JsonObject json, const std::string& where) {
     } else if (!graph.nodes().empty()) {
       node.fail("op", "one input, as the first node");
     }
-    // The graph's own checks are contracts between parts of the program; here what breaks them comes from a file.
+    // Graph's own checks report defects of the program. Here the same defects come from a file, so they become InputError.
     try {
       graph.add(name, attrs, std::move(inputs));
     } catch (const ContractError& error) {
@@ -198,7 +198,7 @@ HistoryEntry read_history_entry(detail::JsonObject& json) {
   entry.source_hash = json.text("source_hash");
   entry.calibration = json.text("calibration");
   entry.calibration_samples = json.integer("calibration_samples", 0, kMaxCount);
-  if (json.has("replayed")) {  // the first files had none of these
+  if (json.has("replayed")) {  // files of the first version had none of these
     entry.replayed = json.text("replayed");
     entry.tap = json.text("tap");
     entry.kernels = json.text("kernels");

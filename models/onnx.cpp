@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An ONNX file is one protobuf message. Its fields are few, so no protobuf library is needed, and parameters go from where they
-// lie into the file. Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+// An ONNX file is one protobuf message. It has few fields, so no protobuf library is needed, and parameters are written to the
+// file directly from their tensors. Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -30,8 +30,8 @@ namespace {
 
 using detail::Message;
 
-constexpr int64_t kOperatorSet = 13;                                // of 2020: what a Jetson's TensorRT 8 reads, too
-constexpr int64_t kIrVersion = 7;                                   // that came with it
+constexpr int64_t kOperatorSet = 13;                                // of 2020; TensorRT 8 on a Jetson reads it too
+constexpr int64_t kIrVersion = 7;                                   // the IR version of that operator set
 constexpr size_t kMostBytes = std::numeric_limits<int32_t>::max();  // of a protobuf message
 
 namespace model_field {
@@ -73,14 +73,14 @@ std::vector<Message> window(int64_t kernel, int64_t stride, int64_t padding) {
           attribute("pads", {padding, padding, padding, padding})};
 }
 
-/// A tensor that the file holds: its message, begun, and the bytes of its last field.
+/// A tensor in the file: its message up to the bytes of the last field, and these bytes.
 struct Constant {
   Message begun;
   std::span<const std::byte> bytes;
 };
 
-/// A graph's nodes and constants in ONNX's operators. Values keep their names; what is made on the way to one has its name, a
-/// slash and a word.
+/// Translates a graph's nodes and constants to ONNX's operators. Values keep their names. An intermediate value has the name of
+/// the value it leads to, a slash and a word.
 class Translation {
  public:
   Translation(const Model& model, const std::string& path) : model_(model), path_(path) {
@@ -91,7 +91,7 @@ class Translation {
   }
   [[nodiscard]] const Message& nodes() const noexcept { return nodes_; }
   [[nodiscard]] const std::vector<Constant>& constants() const noexcept { return constants_; }
-  /// The value's name and shape; a batch of 0 is open.
+  /// The value's name and shape; a batch of 0 means any batch size.
   [[nodiscard]] Message value_info(ValueId value, int64_t batch) const {
     const ImageShape& shape = model_.graph.node(value).shape;
     std::vector<int64_t> dims{shape.channels};
@@ -104,7 +104,7 @@ class Translation {
   }
 
  private:
-  static constexpr int kFeatures = 2, kImage = 4;  // ranks: [N, F] and [N, C, H, W]; elek itself tells them not apart
+  static constexpr int kFeatures = 2, kImage = 4;  // ranks: [N, F] and [N, C, H, W]; elek itself does not distinguish them
 
   [[nodiscard]] int rank(ValueId value) const { return ranks_[static_cast<size_t>(value)]; }
 
@@ -154,7 +154,7 @@ class Translation {
     return inputs;
   }
 
-  /// Name of the node's input as a tensor of this rank; one of the other is reshaped for this reader.
+  /// Name of the node's input as a tensor of rank `wanted`. If it has the other rank, it is reshaped for this reader.
   std::string read(const Node& node, size_t input, int wanted) {
     const ValueId value = node.inputs.at(input);
     const std::string& name = model_.graph.node(value).name;
@@ -168,7 +168,7 @@ class Translation {
     return made;
   }
 
-  // Each add() writes a node's operators, of which the last makes the node's value, and says its rank.
+  // Each add() writes a node's operators; the last one makes the node's value. Returns the value's rank.
 
   static int add(const Node& /*node*/, const InputAttrs& /*attrs*/) { return kImage; }
   int add(const Node& node, const Conv2dAttrs& conv) {
@@ -203,7 +203,7 @@ class Translation {
     return elementwise("LeakyRelu", node, {attribute("alpha", static_cast<float>(relu.slope))});
   }
   int add(const Node& node, const SigmoidAttrs& /*attrs*/) { return elementwise("Sigmoid", node); }
-  /// The operator set has HardSwish from version 14 on.
+  /// As HardSigmoid times x, because HardSwish exists only from operator set 14 on.
   int add(const Node& node, const HardSwishAttrs& /*attrs*/) {
     const int same = rank(node.inputs.at(0));
     const std::string x = read(node, 0, same), gate = claim(node.name + "/gate");
@@ -217,7 +217,7 @@ class Translation {
     return common;
   }
   int add(const Node& node, const ChannelScaleAttrs& /*attrs*/) {
-    emit("Mul", {read(node, 0, kImage), read(node, 1, kImage)}, node.name);  // [N, C, 1, 1] is repeated over the positions
+    emit("Mul", {read(node, 0, kImage), read(node, 1, kImage)}, node.name);  // [N, C, 1, 1] is broadcast over the positions
     return kImage;
   }
   int add(const Node& node, const MaxPoolAttrs& pool) {
@@ -242,7 +242,7 @@ class Translation {
     emit("Flatten", {read(node, 0, rank(node.inputs.at(0)))}, node.name, {attribute("axis", int64_t{1})});
     return kFeatures;
   }
-  /// Every stride-th pixel; then, where an output has no source, a channel of zeros behind the others; then the choice.
+  /// Takes every stride-th pixel. If an output has no source, appends a channel of zeros. Then gathers the channels.
   int add(const Node& node, const ChannelMapAttrs& map) {
     std::string value = read(node, 0, kImage);
     std::vector<int64_t> source(map.source.begin(), map.source.end());
@@ -270,8 +270,8 @@ class Translation {
   std::vector<int> ranks_;  // of the values so far
   Message nodes_;
   std::vector<Constant> constants_;
-  std::deque<std::vector<int64_t>> integers_;  // what constants_ looks at; a deque does not move them
-  std::deque<float> floats_;                   // likewise
+  std::deque<std::vector<int64_t>> integers_;  // constants_ points into it; a deque does not move its elements
+  std::deque<float> floats_;                   // the same
   std::set<std::string> names_;
 };
 
@@ -283,7 +283,7 @@ std::string joined(const std::vector<T>& values, char separator) {
   return text.str();
 }
 
-/// Everything of the file but the graph.
+/// All of the file except the graph.
 Message about(const Model& model) {
   Message file;
   file.integer(model_field::kIrVersion, kIrVersion).text(model_field::kProducer, "elek");
@@ -310,7 +310,7 @@ void save_onnx(const Model& model, const std::string& path, int64_t batch) {
   graph.message(graph_field::kOutput, translation.value_info(model.graph.output(), batch));
   graph.append(translation.nodes());
 
-  // The graph comes last in the file, and its constants last in it: so the bytes of parameters are never copied together.
+  // The graph is last in the file, and its constants last in it. So the parameters' bytes are never copied into one buffer.
   size_t constants_bytes = 0;
   for (const auto& [begun, bytes] : translation.constants()) constants_bytes += begun.size() + bytes.size();
   const Message start = about(model).announce(model_field::kGraph, graph.size() + constants_bytes).append(graph);

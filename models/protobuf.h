@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes a protobuf message, field after field: only as much of the format as ONNX files need.
+// Writes a protobuf message field by field; only the part of the format that ONNX files need.
 // https://protobuf.dev/programming-guides/encoding. Internal to models/. Tests: tests/cli/convert_test.cpp
 #pragma once
 
@@ -32,7 +32,7 @@ class Message {
     return *this;
   }
   Message& message(int field, const Message& value) { return text(field, value.bytes_); }
-  /// Starts a field of `size` bytes, which must follow: from append(), or in the file.
+  /// Starts a field of `size` bytes. They must follow, by append() or in the file.
   Message& announce(int field, size_t size) {
     tag(field, kLengthAndBytes);
     varint(size);

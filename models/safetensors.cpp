@@ -268,7 +268,7 @@ void check_coverage(const std::string& where, const std::map<std::string, Claim>
   }
 }
 
-/// The format that the file really has, if its first bytes are known; else empty.
+/// The file's real format, if its first bytes are known; otherwise empty.
 std::string looks_like(std::span<const std::byte> bytes) {
   const auto starts = [&](std::string_view magic) {
     return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
@@ -428,7 +428,7 @@ void SafetensorsFile::forget(const Entry& entry) const noexcept {
   if (impl_->map == nullptr || entry.bytes.empty()) return;
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto begin =
-      reinterpret_cast<uintptr_t>(entry.bytes.data()) / page * page;  // bytes of a neighbour in it are read again
+      reinterpret_cast<uintptr_t>(entry.bytes.data()) / page * page;  // a neighbour's bytes on the page are read again
   const uintptr_t end = reinterpret_cast<uintptr_t>(entry.bytes.data()) + entry.bytes.size();
   (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // NOLINT(performance-no-int-to-ptr)
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Statistics files. The tensors are the sums as they are; the JSON says how many channels, samples and positions they are of.
+// Statistics files. The tensors are the sums; the JSON holds the numbers of channels, samples and positions.
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -61,7 +61,7 @@ ValueSums read_value(const std::string& name, detail::JsonObject& json, const Sa
   sums.samples = json.integer("samples", 0, kMaxCount);
   sums.count = json.integer("count", 0, kMaxCount);
   sums.nonfinite = json.integer("nonfinite", 0, kMaxCount);
-  // The sums of one set are all there or none of them.
+  // Either all sums of a set are in the file, or none.
   const auto tensor_of = [&](const SumRow& row) { return name + "/" + std::string(row.name); };
   uint32_t sets = 0;
   for_each_sum(

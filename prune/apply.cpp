@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Surgery: node by node, from the channels kept of each value. A tensor is new only where it changes.
+// Cuts a network node by node, from the kept channels of each value. A tensor is copied only if it changes; others are shared.
 // Tests: tests/prune/apply_test.cpp
 #include "prune/apply.h"
 
@@ -14,7 +14,7 @@
 namespace elek {
 namespace {
 
-/// Rewrites one model; reads the dense graph, writes attributes and parameters.
+/// Rewrites one model. It reads the dense graph and writes attributes and parameters.
 class Surgeon {
  public:
   Surgeon(const Model& dense, const ResolvedPlan& plan, MemoryResource& resource)
@@ -59,7 +59,7 @@ class Surgeon {
     parameters_[name] = std::move(tensor);
   }
 
-  /// Weights [outputs, inputs of one group, …]: rows and columns that stay.
+  /// Cuts weights [outputs, inputs of one convolution group, …] to the rows and columns that stay.
   void cut_weight(const std::string& name, const Shape& shape, const Node& node, ValueId id) {
     const ValueId input = node.inputs.at(0);
     if (!plan_.cuts(dense_.graph, id) && !plan_.cuts(dense_.graph, input)) return;
@@ -70,7 +70,8 @@ class Surgeon {
     const int64_t taps = shape.elements() / (shape[0] * width);
     std::vector<int64_t> dims(shape.dims().begin(), shape.dims().end());
     dims[0] = std::ssize(kept(id));
-    // A depthwise row reads one channel, its own, which stays with it. Else each group keeps equally many (resolve()).
+    // A row of a depthwise convolution reads one channel, its own, and both stay or go together. In other convolutions each
+    // convolution group keeps equally many inputs (resolve() checks it).
     if (width > 1 || groups == 1) dims[1] = std::ssize(kept(input)) / groups;
     const std::span<const float> old = parameter(name);
     auto tensor = std::make_shared<Tensor>(Shape(dims), DType::kF32, resource_, BlockLabel(name, Use::kModel));
@@ -87,7 +88,7 @@ class Surgeon {
     parameters_[name] = std::move(tensor);
   }
 
-  /// The tensor before its channels are cut: with the plan's zeros, or the dense model's own.
+  /// The tensor before its channels are cut: with the plan's zeros if it has any, otherwise the dense model's own.
   [[nodiscard]] std::span<const float> parameter(const std::string& name) const {
     const auto found = parameters_.find(name);
     ELEK_CHECK(found != parameters_.end(), "the model has no parameter '" + name + "'");
@@ -100,7 +101,7 @@ class Surgeon {
   Parameters parameters_;
 };
 
-/// Whether a node reads channels that a cut removes: what only ties channels loses them together with its input.
+/// Whether a node needs masked inputs. Other nodes only tie channels: they lose the same channels as their input.
 bool reads_channels(const Node& node) { return has_weights(node) || op_class(node) == OpClass::kGather; }
 
 std::string mask_name(const Graph& graph, const std::string& value) {
@@ -126,8 +127,8 @@ Model masked(const Model& model, const PrunePlan& plan, MemoryResource& resource
   const ResolvedPlan resolved = resolve(model, plan);
   const Graph& dense = model.graph;
   Graph graph;
-  std::vector<ValueId> moved(dense.nodes().size());    // where each value is now
-  std::vector<ValueId> read_at(dense.nodes().size());  // and where convolutions, linear layers and maps read it
+  std::vector<ValueId> moved(dense.nodes().size());    // [dense value]: its id in the new graph
+  std::vector<ValueId> read_at(dense.nodes().size());  // [dense value]: the id that convolutions, linear layers and maps read
   for (size_t i = 0; i < dense.nodes().size(); ++i) {
     const Node& node = dense.nodes()[i];
     std::vector<ValueId> inputs;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The registry of criteria, and what a criterion does that says nothing else. Tests: tests/prune/criterion_test.cpp
+// The registry of criteria, and the default behaviour of a criterion. Tests: tests/prune/criterion_test.cpp
 #include "core/error.h"
 #include "elek/prune.h"
 #include "prune/criteria/list.h"

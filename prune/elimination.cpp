@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// With H_SS = L L', T = L^-1 H_S: and V = L^-1 W_S: the cost is |V|^2, the update H - T'T and W - T'V. Rows that are gone are
-// left as they were and never looked at again. Tests: tests/prune/elimination_test.cpp
+// With H_SS = L L', T = L^-1 H_S: and V = L^-1 W_S: the cost is |V|^2, and the update is H - T'T and W - T'V. Rows of removed
+// channels keep their values and are never read again. Tests: tests/prune/elimination_test.cpp
 #include "prune/elimination.h"
 
 #include <algorithm>
@@ -60,7 +60,7 @@ void substitute(const std::vector<double>& factor, int64_t width, double* rows, 
   }
 }
 
-/// What removing the channel from this fit costs; NaN if its block is not positive definite.
+/// Cost of removing the channel from this fit; NaN if its block is not positive definite.
 double cost_of(const ReaderFit& fit, int64_t channel, Removal& scratch) {
   const int64_t s = (channel - fit.first) * fit.width;
   if (!factorise(fit, s, scratch.factor)) return std::numeric_limits<double>::quiet_NaN();
@@ -72,7 +72,7 @@ double cost_of(const ReaderFit& fit, int64_t channel, Removal& scratch) {
   return cost;
 }
 
-/// H and W without the channel; scratch holds its L and V from cost_of(). `gone`: a channel each, those removed before.
+/// Removes the channel from H and W; `scratch` holds its L and V from cost_of(). `gone` [channel]: 1 if it was removed before.
 void remove(const ReaderFit& fit, int64_t channel, const std::vector<uint8_t>& gone, int threads, Removal& scratch) {
   const int64_t n = fit.columns(), width = fit.width, s = (channel - fit.first) * width;
   double* h = h_of(fit);

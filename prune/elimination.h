@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which channels a refit can do without: backward elimination on the second moments of what reads them. Removing the columns S
-// of a least-squares fit and refitting the others costs exactly tr(W_S' [H_SS]^-1 W_S), H the inverse of the (loaded) moments;
-// the cheapest channel goes, H and W are updated to what the fit without it would give, and so on. This is the optimal brain
-// surgeon (Hassibi & Stork 1992) on a quadratic that is exact, with channels for weights and costs added over all readers.
+// Backward elimination on second moments: which channels can a refit do without? Removing the columns S of a least-squares fit
+// and fitting the others again costs exactly tr(W_S' [H_SS]^-1 W_S), where H is the inverse of the moments with the ridge. The
+// cheapest channel is removed, H and W are updated to the fit without it, and so on. This is the optimal brain surgeon (Hassibi
+// & Stork 1992) on a quadratic that is exact, for channels instead of weights, with costs added over all readers.
 // Tests: tests/prune/elimination_test.cpp
 #pragma once
 
@@ -15,8 +15,8 @@
 
 namespace elek {
 
-/// One reader's fit: `channels` channels from `first` on, `width` neighbouring columns each, then `constants` more columns (the
-/// bias) that always stay.
+/// One reader's fit: `channels` channels, the first being `first`, with `width` neighbouring columns each. After them
+/// `constants` more columns (the bias) that always stay.
 struct ReaderFit {
   std::string name;  // for messages
   int64_t first = 0;
@@ -24,18 +24,18 @@ struct ReaderFit {
   int64_t width = 1;
   int64_t constants = 0;
   int64_t outputs = 0;
-  Buffer moments;  // [n, n] doubles, j >= i: A + lambda; becomes H
-  Buffer weights;  // [n, outputs] doubles: the fit; becomes what is left of it
+  Buffer moments;  // [n, n] doubles, j >= i: A + ridge; H replaces it
+  Buffer weights;  // [n, outputs] doubles: the fit; updated after each removal
   [[nodiscard]] int64_t columns() const noexcept { return channels * width + constants; }
 };
 
 struct Elimination {
-  std::vector<int64_t> order;  // channels, first to go first
-  std::vector<double> costs;   // [channel]: of its removal and all before it; grows along `order`
+  std::vector<int64_t> order;  // channels, the first removed first
+  std::vector<double> costs;   // [channel]: cost of removing it and all before it; grows along `order`
 };
 
-/// Eliminates all `channels` (costs O(n^3) a reader). `fits` are used up. The same result whatever the number of threads; of
-/// equal costs the lower channel goes first. InputError naming the reader whose moments are not positive definite.
+/// Eliminates all `channels` (O(n^3) per reader). `fits` are used up. The result does not depend on the number of threads. Of
+/// equal costs the lower channel goes first. InputError naming the reader if its moments are not positive definite.
 [[nodiscard]] Elimination eliminate_channels(std::span<ReaderFit> fits, int64_t channels, int threads);
 
 }  // namespace elek

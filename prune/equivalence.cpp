@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The check that every run makes: the compact network against the dense one with zeros, on one batch of real images.
+// The check that every cut makes: compares the compact network with the masked dense one, on one batch of real images.
 // Tests: tests/prune/equivalence_test.cpp
 #include <algorithm>
 #include <cmath>
@@ -11,7 +11,7 @@
 namespace elek {
 namespace {
 
-/// Logits of the source's first batch. The session goes before the next is built, so that only one is in memory.
+/// Logits of the source's first batch. The session is destroyed on return, so only one session is in memory at a time.
 std::vector<float> first_logits(const Model& model, BatchSource& source, const SessionOptions& options) {
   Session session(model, options);
   const SourcePass pass(source, session.slots());
@@ -40,7 +40,7 @@ double equivalence_bound(const Graph& dense, double largest_logit) {
 Equivalence check_equivalence(const Model& compact, const Model& masked, BatchSource& source, SessionOptions options) {
   options.probes = {};
   options.batch_moments = false;
-  options.precision = Precision::kF32;  // the bound is f32's; 16 bits would hide what this is to show
+  options.precision = Precision::kF32;  // the bound is for f32; 16-bit rounding would hide defects
   const std::vector<float> want = first_logits(masked, source, options);  // the larger one first
   const std::vector<float> got = first_logits(compact, source, options);
   ELEK_CHECK(!want.empty() && got.size() == want.size(), "check_equivalence: " + std::to_string(got.size()) +
@@ -50,7 +50,7 @@ Equivalence check_equivalence(const Model& compact, const Model& masked, BatchSo
   double largest = 0;
   for (size_t i = 0; i < got.size(); ++i) {
     const double difference = std::fabs(static_cast<double>(got[i]) - static_cast<double>(want[i]));
-    if (!(difference <= result.difference)) result.difference = difference;  // a NaN stays: nothing compares with it
+    if (!(difference <= result.difference)) result.difference = difference;  // a NaN stays: comparisons with it are false
     if (!std::isfinite(difference)) break;
     largest = std::max(largest, std::fabs(static_cast<double>(want[i])));
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Groups by union-find over the graph's values. Pure integers; knows no weights and runs nothing.
+// Finds groups by union-find over the graph's values. Uses only integers and the graph, no weights, and runs nothing.
 // Tests: tests/prune/groups_test.cpp
 #include "prune/groups.h"
 
@@ -20,7 +20,7 @@ class UnionFind {
     while (parent_[i] != i) i = parent_[i] = parent_[parent_[i]];
     return i;
   }
-  void tie(size_t a, size_t b) {  // the smaller index stays root, so that groups are ordered by first value
+  void tie(size_t a, size_t b) {  // the smaller index stays the root, so groups are ordered by first value
     a = root(a);
     b = root(b);
     parent_[std::max(a, b)] = std::min(a, b);
@@ -56,7 +56,7 @@ void fill_members(const Graph& graph, const std::vector<bool>& live, Group& grou
   if (group.taps.empty()) group.taps.push_back(group.values.back());
 }
 
-/// Whether every cut of the group's channels is a cut of each of its values (see spread()).
+/// Whether each of the group's values has a whole number of elements per channel (see spread()).
 bool spreads_evenly(const Graph& graph, const Group& group) {
   return std::all_of(group.values.begin(), group.values.end(),
                      [&](ValueId v) { return graph.node(v).shape.channels % group.channels == 0; });
@@ -64,7 +64,8 @@ bool spreads_evenly(const Graph& graph, const Group& group) {
 
 void constrain(Group& group, int64_t conv_groups) {
   group.conv_groups = std::lcm(group.conv_groups, conv_groups);
-  // Slices of one channel cannot lose any, and slices that do not fit the channels cannot be cut evenly.
+  // A convolution group of one channel cannot lose any. If the convolution groups do not divide the channels evenly, no cut
+  // can.
   if (group.channels % group.conv_groups != 0 || group.channels == group.conv_groups) group.prunable = false;
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Groups: the channels that must be cut together. How channels pass a node, its operator says (ChannelFlow, graph/ops): those
-// that tie channels put inputs and output into one group (a residual sum, batch norm, a pool, a depthwise convolution); a
-// convolution separates its input's group from its output's; a channel_map (option-A shortcut) ties nothing.
+// Groups: the channels that must be cut together. Each operator says how channels pass it (ChannelFlow, graph/ops). Some
+// operators tie their inputs and output into one group: a residual sum, batch norm, a pool, a depthwise convolution. A
+// convolution separates its input's group from its output's. A channel_map (option-A shortcut) ties nothing.
 // Tests: tests/prune/groups_test.cpp
 #pragma once
 
@@ -14,7 +14,7 @@
 
 namespace elek {
 
-/// A convolution with one filter a channel and as many outputs as inputs.
+/// A convolution with one filter per channel and equally many inputs and outputs.
 [[nodiscard]] bool is_depthwise(const Graph& graph, ValueId node);
 
 }  // namespace elek

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One way to look at the weights of a convolution or linear layer: [out, in/groups, taps], with the input channel each belongs
-// to. Scores, selection and surgery all index weights through it, so that grouped convolutions are understood in one place.
+// One view of the weights of convolutions and linear layers: [out, in/groups, taps], and the input channel of each weight.
+// Scores, selection and apply() all index weights through it, so only this file knows how grouped convolutions lie.
 // Tests: tests/prune/score_test.cpp, tests/prune/select_test.cpp
 #pragma once
 
@@ -17,7 +17,7 @@ struct LayerWeights {
   int64_t inputs = 0;           // C / groups, or in features
   int64_t taps = 1;             // R * S
   int64_t groups = 1;
-  [[nodiscard]] int64_t columns() const noexcept { return inputs * taps; }  // a row's length
+  [[nodiscard]] int64_t columns() const noexcept { return inputs * taps; }  // length of a row
   [[nodiscard]] int64_t input_channels() const noexcept { return inputs * groups; }
   /// The layer's input channel that column `input` of row `output` multiplies.
   [[nodiscard]] int64_t input_channel(int64_t output, int64_t input) const noexcept {
@@ -28,7 +28,7 @@ struct LayerWeights {
   }
 };
 
-/// ContractError if `node` is neither convolution nor linear, or its weight has another shape than the graph asks for.
+/// ContractError if `node` is neither a convolution nor linear, or if its weight does not have the shape that the graph gives.
 [[nodiscard]] LayerWeights layer_weights(const Model& model, ValueId node);
 
 }  // namespace elek

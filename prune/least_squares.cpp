@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Products in tiles and Cholesky solves on OpenBLAS. LAPACK's three routines are declared here as Fortran spells them (lengths
-// of the character arguments last): Debian's OpenBLAS brings the routines, but no header for them. Tests:
-// tests/prune/moments_test.cpp
+// Products in tiles, and Cholesky solves on OpenBLAS. LAPACK's three routines are declared here with Fortran's calling
+// convention (lengths of character arguments last), because Debian's OpenBLAS has the routines but no header for them.
+// Tests: tests/prune/moments_test.cpp
 #include "prune/least_squares.h"
 
 #include <cblas.h>
@@ -23,13 +23,13 @@ void dpotri_(const char* uplo, const int* n, double* a, const int* lda, int* inf
 namespace elek {
 namespace {
 
-/// OpenBLAS's own pool stays idle, for the rest of the process.
+/// Sets OpenBLAS to one thread per call, for the rest of the process.
 void one_thread_a_call() {
   static const bool set = (openblas_set_num_threads(1), true);
   (void)set;
 }
 
-/// Tiles of one job, in order: (row, column) of the tile's first element.
+/// One tile of a job: (row, column) of its first element.
 struct Tile {
   const Products* job = nullptr;
   int64_t row = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Columns are made transposed, [unknowns, positions], so that each row is a shifted copy of an image's rows and both products
-// run along memory. Borders are zeros, as the convolution pads them: the moments are exact there.
+// Columns are stored transposed, [unknowns, positions]. So each row is a shifted copy of an image's rows, and both products
+// read memory in order. Borders are zeros, as the convolution pads them, so the moments are exact there too.
 // Tests: tests/prune/moments_test.cpp
 #include "prune/moments.h"
 
@@ -19,8 +19,8 @@
 namespace elek {
 namespace {
 
-/// Terms that a product sums in f32 before it is added in f64 (whole output rows, so at least one): long enough for the matrix
-/// product to run at its speed, short enough that f32's part of the error stays near 1e-6.
+/// Terms that a product sums in f32 before it is added in f64 (whole output rows, at least one). Large enough for a fast matrix
+/// product, small enough that f32's part of the error stays near 1e-6.
 constexpr int64_t kChunkPositions = 4096;
 
 int64_t chunk_rows(const FitShape& s) { return std::max<int64_t>(1, kChunkPositions / s.output_width()); }
@@ -156,7 +156,8 @@ void FitMoments::check_and_load_diagonal(double ridge) {
     }
     double total = 0;
     for (int64_t i = 0; i < s.columns(); ++i) total += matrix[i * n + i];
-    // Nothing but zeros: any weights fit as well, and whatever is loaded makes them zero; the bias becomes the mean of z.
+    // The inputs are all zero, so every weight fits equally well. The ridge makes the weights zero; the bias becomes the mean
+    // of z.
     if (total == 0)
       warn("refit of '" + s.name + "': everything it reads is zero on the calibration images; its bias alone is fitted");
     const double load = total > 0 ? ridge * total / static_cast<double>(s.columns()) : 1.0;
@@ -171,7 +172,7 @@ void FitMoments::store(int64_t output, const double* solution, std::span<float> 
   if (shape_.bias) bias[at(output)] = static_cast<float>(solution[columns]);
 }
 
-/// An output with zeros among its weights is fitted on its other columns: a sub-matrix of A, of its own.
+/// An output with zero weights is fitted on its other columns only, so it needs its own sub-matrix of A.
 void FitMoments::solve_sparse_rows(std::span<float> weights, std::span<float> bias, std::vector<uint8_t>& done) {
   const FitShape& s = shape_;
   const int64_t n = s.unknowns(), columns = s.columns();

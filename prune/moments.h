@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The second moments of one convolution or linear layer, streamed: A = sum u u^T, B = sum u z^T over all positions of all
-// samples, u = the im2col column of the layer's input with a 1 appended for the bias, z = what its output should be; and the
-// weights and bias that fit best. Memory is A, B and one chunk of columns, whatever the number of samples.
+// The second moments of one convolution or linear layer, and the weights and bias that fit best. A = sum u u^T and B = sum u
+// z^T over all positions of all samples. u: the im2col column of the layer's input, with a 1 appended for the bias; z: the
+// wanted output. Samples are added batch by batch: memory is A, B and one chunk of columns, for any number of samples.
 // Tests: tests/prune/moments_test.cpp
 #pragma once
 
@@ -15,45 +15,47 @@
 
 namespace elek {
 
-/// What is to be fitted: a layer that reads `input` and makes `outputs` channels. A linear layer is a 1x1 kernel.
+/// The layer to fit: it reads `input` and makes `outputs` channels. A linear layer is a 1x1 kernel.
 struct FitShape {
   std::string name;  // for messages
-  ImageShape input;  // channels as the layer now reads them
+  ImageShape input;  // channels as the layer reads them now
   int64_t outputs = 0;
   int64_t kernel = 1;
   int64_t stride = 1;
   int64_t padding = 0;
   int64_t groups = 1;
   bool bias = true;
-  std::vector<int64_t> targets;  // [outputs]: which channel of z each output is to reproduce
+  std::vector<int64_t> targets;  // [outputs]: the channel of z that each output must reproduce
   int64_t target_channels = 0;   // of z
   [[nodiscard]] int64_t output_height() const { return (input.height + 2 * padding - kernel) / stride + 1; }
   [[nodiscard]] int64_t output_width() const { return (input.width + 2 * padding - kernel) / stride + 1; }
   [[nodiscard]] int64_t columns() const { return input.channels / groups * kernel * kernel; }  // weights of one output
   [[nodiscard]] int64_t unknowns() const { return columns() + (bias ? 1 : 0); }
-  /// Products of one image for A (its upper half) and B.
+  /// Multiply-adds per image for A (its upper half) and B.
   [[nodiscard]] double product_macs() const;
 };
 
-/// Weight added to A's diagonal, as a share of its mean over the weights' entries; the bias gets none.
+/// The ridge: added to A's diagonal, as a share of the mean diagonal over the weights; nothing is added for the bias.
 inline constexpr double kRidge = 1e-3;
 
 class FitMoments {
  public:
-  /// Everything that it will hold, sparse rows included, is allocated here. OutOfMemory leaves nothing behind.
+  /// Allocates everything it needs, for sparse rows too. OutOfMemory leaves nothing behind.
   FitMoments(FitShape shape, bool sparse, int threads, MemoryResource& resource);
   [[nodiscard]] static size_t bytes(const FitShape& shape, bool sparse, int threads);
 
-  /// x [samples, C, H, W], z [samples, target_channels, P, Q], row-major. A shape without outputs and targets sums A alone.
+  /// x [samples, C, H, W], z [samples, target_channels, P, Q], row-major. If the shape has no outputs and targets, only A is
+  /// summed.
   void add(std::span<const float> x, std::span<const float> z, int64_t samples);
 
-  /// Fits weights [outputs, C/groups, R, S] and bias [outputs] (not touched without one). On entry `weights` are the old ones:
-  /// those exactly zero stay zero, and each such output is solved on its other columns (a masked network stays masked).
-  /// An input that was zero throughout gives zero weights and the mean of z as bias, with a warning. InputError naming the
-  /// layer if a moment is NaN or infinite, nothing was added, or the system cannot be solved. Uses the moments up: call once.
+  /// Fits weights [outputs, C/groups, R, S] and bias [outputs] (not written if the layer has none). On entry `weights` are the
+  /// old ones: weights that are exactly zero stay zero, and such an output is solved on its other columns (a masked network
+  /// stays masked). If all inputs are zero, the weights become zero and the bias the mean of z, with a warning. InputError
+  /// naming the layer if a moment is NaN or infinite, nothing was added, or the system cannot be solved. Uses up the moments:
+  /// call once.
   void solve(std::span<float> weights, std::span<float> bias, double ridge = kRidge);
 
-  /// A of one convolution group as added up so far, [unknowns, unknowns], of which j >= i is there.
+  /// A of one convolution group, as summed so far: [unknowns, unknowns], only j >= i.
   [[nodiscard]] std::span<const double> second_moments(int64_t group) const;
 
  private:
@@ -70,9 +72,9 @@ class FitMoments {
   int threads_ = 1;
   int64_t chunk_rows_ = 1;  // output rows in one chunk of columns
   int64_t samples_ = 0;
-  Buffer moments_;  // A of every group, then B
+  Buffer moments_;  // A of each convolution group, then B
   Buffer chunk_;    // columns [groups * unknowns, positions], targets [outputs, positions], tiles
-  Buffer sparse_;   // a thread's own A and right-hand side, for sparse rows
+  Buffer sparse_;   // per thread: A and right-hand side for sparse rows
 };
 
 }  // namespace elek

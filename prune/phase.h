@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// in_phase(): tells an observer that a phase begins and ends. Internal to prune/. Tests: tests/prune/recipe_test.cpp
+// in_phase(): reports the begin and end of a phase to a CutObserver. Internal to prune/. Tests: tests/prune/recipe_test.cpp
 #pragma once
 
 #include <utility>
@@ -9,7 +9,7 @@
 
 namespace elek {
 
-/// The work's result. An exception leaves the phase without its end; Interrupted where the user has asked to stop.
+/// Returns the result of `work`. If it throws, the end is not reported. Throws Interrupted if the user has asked to stop.
 template <typename Work>
 auto in_phase(CutObserver& observer, CutPhase phase, Work&& work) {
   throw_if_interrupted();

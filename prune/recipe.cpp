@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The recipe from the evidence on, and what History records of it. Tests: tests/prune/recipe_test.cpp
+// The recipe from the evidence to the report, and the history entries it writes. Tests: tests/prune/recipe_test.cpp
 #include <utility>
 
 #include "core/runtime.h"
@@ -11,7 +11,7 @@
 namespace elek {
 namespace {
 
-/// What to take away, and whose choice it repeats.
+/// The plan, and the hash of the network whose choice it repeats.
 struct Choice {
   PrunePlan plan;
   std::string replayed;
@@ -32,7 +32,7 @@ Cut history_cut(const GroupCut& cut) {
   return {cut.group, cut.channels, cut.keep, cut.channels - static_cast<int64_t>(cut.keep.size()), cut.scores};
 }
 
-/// What was looked at to choose: sums, or the images themselves, or nothing.
+/// Records what the choice was based on: sums, the images themselves, or nothing.
 void add_calibration(HistoryEntry& entry, const Statistics& watched, const CutRun& run) {
   if (watched.samples > 0) {
     entry.calibration = watched.data;

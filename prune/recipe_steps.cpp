@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each step builds its sessions, works and lets them go, so that one step's memory is free for the next.
+// Each step builds its sessions, works and destroys them, so the next step can use their memory.
 // Tests: tests/prune/recipe_test.cpp
 #include "prune/recipe_steps.h"
 
@@ -19,13 +19,14 @@
 namespace elek {
 namespace {
 
-/// Without a memory limit no more activations are kept than this: enough for ResNet-50's second stage and 1,000 images.
+/// Largest size of kept activations without a memory limit: enough for ResNet-50's second stage and 1,000 images.
 constexpr size_t kCheckpointBytes = size_t{4} << 30;
 
 MemoryResource& memory_of(const CutRun& run) { return run.options.memory != nullptr ? *run.options.memory : host_resource(); }
 
-/// What a pass over layers may keep of activations. Under a memory limit what is left beside moments and two sessions of the
-/// network with a batch of values each (more than parts of it need); else a part of the machine's memory.
+/// Bytes of activations that a pass over layers may keep. Under a memory limit: what is left beside the moments, the parameters
+/// and two sessions of the whole network with a batch of values each (sessions of a part need less). Otherwise a part of the
+/// machine's memory.
 size_t checkpoint_bytes(const Model& model, size_t moments_bytes, const CutRun& run) {
   const SessionOptions& options = run.options.session;
   if (!starts_from_values(options.device)) return 0;
@@ -38,7 +39,7 @@ size_t checkpoint_bytes(const Model& model, size_t moments_bytes, const CutRun& 
   return *left > other ? *left - other : 0;
 }
 
-/// How long so many passes over the calibration images take.
+/// Milliseconds for this many passes over the calibration images.
 double ms_of(double dense_passes, const CutRun& run) {
   return dense_passes * static_cast<double>(run.calibration.samples()) * run.ms_an_image;
 }
@@ -154,7 +155,7 @@ PrunePlan make_plan(const Model& model, const Evidence& evidence, const CutOptio
 
 namespace {
 
-/// What round `step` asks of the network that `so_far` leaves.
+/// The options for round `step`, for the network that `so_far` leaves.
 CutOptions options_of_step(const Model& dense, const PrunePlan& so_far, const CutOptions& options, int step) {
   CutOptions now = options;
   if (options.weights) {

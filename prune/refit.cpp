@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layer by layer: a pass along the trail makes x and z of each batch, FitMoments sums and solves, the new tensors go into the
-// model that the next pass runs. Tests: tests/prune/refit_test.cpp
+// Layer by layer: a pass along the trail computes x and z of each batch; FitMoments sums them and solves; the new tensors go
+// into the model that the next pass runs. Tests: tests/prune/refit_test.cpp
 #include "prune/refit.h"
 
 #include <algorithm>
@@ -25,7 +25,7 @@ bool has_zeros(const Model& model, const std::string& name) {
   return std::find(weights.begin(), weights.end(), 0.0F) != weights.end();
 }
 
-/// Which node's parameter can take a bias: the batch norm that alone reads the convolution, else the layer itself.
+/// The node whose parameter can take a bias: the batch norm if it is the convolution's only reader, otherwise the layer itself.
 ValueId bias_node(const Graph& graph, ValueId id) {
   const Node& node = graph.node(id);
   if (as_convolution(node.attrs).bias) return id;
@@ -66,7 +66,7 @@ RefitLayer layer_of(const Model& dense, const Model& pruned, ValueId id, const s
   return layer;
 }
 
-/// running_mean - bias: (z + b - mean) is (z - (mean - b)).
+/// running_mean - bias, because z + b - mean = z - (mean - b).
 std::shared_ptr<Tensor> shifted_mean(const Model& model, const std::string& name, std::span<const float> bias,
                                      MemoryResource& resource) {
   auto mean = std::make_shared<Tensor>(model.parameter(name).clone(resource, {name, Use::kModel}));
@@ -95,7 +95,7 @@ void solve_layer(Model& model, const Model& pruned, const RefitLayer& layer, Fit
   }
 }
 
-/// Which values of both networks are kept, where each pass starts, and what all that costs.
+/// Decides which values of both networks are kept and where each pass starts, and counts the MACs of all passes.
 void plan_trail(const Graph& dense, const Graph& pruned, int64_t samples, size_t bytes, RefitPlan& plan) {
   std::vector<ValueId> inputs;
   for (const RefitLayer& layer : plan.layers) inputs.push_back(dense.node(layer.node).inputs.at(0));
@@ -120,7 +120,7 @@ RefitPlan plan_refit(const Model& dense, const Model& pruned, const PrunePlan& p
                                                        std::to_string(pruned.graph.nodes().size()) + " nodes, the dense one " +
                                                        std::to_string(count));
   const ResolvedPlan resolved = resolve(dense, plan);
-  std::vector<bool> differs(count, false);  // values that are not the dense network's
+  std::vector<bool> differs(count, false);  // values that differ from the dense network's
   RefitPlan made;
   for (ValueId id = 0; id < static_cast<ValueId>(count); ++id) {
     const Node& node = graph.node(id);
@@ -149,7 +149,7 @@ RefitPlan plan_refit(const Model& dense, const Model& pruned, const PrunePlan& p
 Model refit(const Model& dense, const Model& pruned, const PrunePlan& plan, BatchSource& calibration,
             const SessionOptions& options, const Progress& progress, const RefitOptions& how) {
   const int threads = thread_count(options.threads);
-  // Moments, kept activations and parameters live on the host whatever device runs the networks.
+  // Moments, kept activations and parameters are in host memory, whichever device runs the networks.
   const bool on_host = options.memory != nullptr && is_host(options.memory->device());
   MemoryResource& resource = on_host ? *options.memory : host_resource();
   const int64_t images = calibration.samples();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reader after reader in graph order along one trail; a group is eliminated, and its moments freed, as soon as its last reader
-// has been seen. Tests: tests/prune/refit_costs_test.cpp
+// Visits the readers in graph order along one trail. After a group's last reader the group is eliminated and its moments are
+// freed. Tests: tests/prune/refit_costs_test.cpp
 #include "prune/refit_costs.h"
 
 #include <algorithm>
@@ -21,8 +21,8 @@
 namespace elek {
 namespace {
 
-/// A multiply-add of the elimination (f64, through matrices larger than caches) takes as long as about so many of a network's
-/// convolutions.
+/// One multiply-add of the elimination (f64, matrices larger than the caches) takes about as long as this many of a
+/// convolution.
 constexpr double kEliminationPrice = 40;
 
 /// A convolution or linear layer that reads a prunable group.
@@ -51,7 +51,7 @@ size_t fit_bytes(const Graph& graph, const Reader& reader) {
   return at(s.unknowns() * (s.groups * s.unknowns() + outputs)) * sizeof(double);
 }
 
-/// gamma / sqrt(var + eps) of the batch norm that alone reads the layer; ones without.
+/// gamma / sqrt(var + eps) if a batch norm is the layer's only reader, otherwise ones.
 std::vector<double> output_scales(const Model& model, ValueId node) {
   std::vector<double> scales(at(model.graph.node(node).shape.channels), 1.0);
   const std::vector<ValueId> reading = model.graph.consumers(node);
@@ -64,8 +64,7 @@ std::vector<double> output_scales(const Model& model, ValueId node) {
   return scales;
 }
 
-/// Sum of gamma^2 over the batch norm that makes `value` (through nothing but itself): about the variance of what it makes, all
-/// channels together. 0 if no batch norm does.
+/// Sum of gamma^2 if a batch norm makes `value`: about the value's variance, all channels together. Otherwise 0.
 double norm_energy(const Model& model, ValueId value) {
   const Node& node = model.graph.node(value);
   if (!node.is<BatchNormAttrs>()) return 0;
@@ -74,8 +73,8 @@ double norm_energy(const Model& model, ValueId value) {
   return energy;
 }
 
-/// How much of a residual sum comes through the branch that the reader is in: the share of its variance, 1 outside of branches
-/// and where it cannot be told. `variance_of_value` holds what has been measured of values that layers read.
+/// Share of a residual sum's variance that comes through the reader's branch; 1 outside of branches and if it is not known.
+/// `variance_of_value`: measured variances of values that layers read.
 double share_of_sum(const Model& model, ValueId node, const std::map<ValueId, double>& variance_of_value) {
   const Graph& graph = model.graph;
   ValueId value = node;
@@ -100,7 +99,7 @@ double share_of_sum(const Model& model, ValueId node, const std::map<ValueId, do
   return own / (own + others);
 }
 
-/// The fit of one convolution group of a reader: mean moments with the ridge on, weights transposed and scaled.
+/// The fit of one convolution group of a reader: mean moments plus ridge; weights transposed and scaled.
 ReaderFit fit_of(const Model& model, const Reader& reader, const FitMoments& moments, int64_t conv_group, double positions,
                  MemoryResource& resource) {
   const LayerWeights layer = layer_weights(model, reader.node);
@@ -129,7 +128,7 @@ ReaderFit fit_of(const Model& model, const Reader& reader, const FitMoments& mom
   return fit;
 }
 
-/// Variance of the value that a reader reads, all channels together, from its columns' middle taps.
+/// Variance of the reader's input value, all channels together, taken from the middle taps of its columns.
 double input_variance(const Reader& reader, const FitMoments& moments, double positions) {
   const FitShape& s = reader.shape;
   const int64_t n = s.unknowns(), taps = s.kernel * s.kernel;
@@ -144,8 +143,8 @@ double input_variance(const Reader& reader, const FitMoments& moments, double po
   return total;
 }
 
-/// Variance of what the fits make, all outputs together: sum over k of w_k' (A - m m') w_k, m the mean column. Row by row, so
-/// that the sum's order does not depend on the threads.
+/// Variance of the fits' outputs, all together: sum over k of w_k' (A - m m') w_k, where m is the mean column. Summed row by
+/// row, so that the order does not depend on the threads.
 double variance_of(const std::vector<ReaderFit>& fits, int threads) {
   double total = 0;
   for (const ReaderFit& fit : fits) {
@@ -176,7 +175,7 @@ void load_diagonal(ReaderFit& fit, double ridge) {
   for (int64_t i = 0; i < n - 1; ++i) a[i * n + i] += mean > 0 ? ridge * mean : 1;
 }
 
-/// One pass: the reader's fits, scaled so that costs are shares of the variance of its outputs.
+/// One pass over the images. Returns the reader's fits, scaled so that costs are shares of the variance of its outputs.
 std::vector<ReaderFit> gather(const Model& model, const Reader& reader, Trail& trail, int threads, double ridge,
                               std::map<ValueId, double>& variances, const std::function<void(int64_t)>& progress,
                               MemoryResource& resource) {
@@ -227,7 +226,7 @@ size_t most_moments_bytes(const Graph& graph, const std::vector<Reader>& readers
   return most;
 }
 
-/// Removing every column of every convolution group: an update of H's upper half and of W each time.
+/// MACs to remove all columns of all convolution groups; each removal updates the upper half of H, and W.
 double elimination_macs_of(const Graph& graph, const Reader& reader) {
   const FitShape& s = reader.shape;
   const auto n = static_cast<double>(s.unknowns());
@@ -290,7 +289,7 @@ std::vector<std::vector<double>> refit_costs(const Model& model, const std::vect
         },
         resource);
     const int64_t width = spread(model.graph, groups[reader.group], reader.value);
-    for (ReaderFit& fit : made) {  // columns of a flattened channel lie side by side
+    for (ReaderFit& fit : made) {  // the columns of a flattened channel are neighbours
       fit.channels /= width;
       fit.first /= width;
       fit.width *= width;
@@ -300,7 +299,7 @@ std::vector<std::vector<double>> refit_costs(const Model& model, const std::vect
     scores[reader.group] = eliminate_channels(fits[reader.group], groups[reader.group].channels, threads).costs;
     fits[reader.group].clear();
   }
-  for (size_t g = 0; g < groups.size(); ++g) {  // prunable, but read by nothing that mixes channels
+  for (size_t g = 0; g < groups.size(); ++g) {  // prunable, but no reader mixes its channels
     if (groups[g].prunable && scores[g].empty()) scores[g].assign(at(groups[g].channels), 0.0);
   }
   return scores;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Batch-norm re-estimation: the session measures, this writes the moments into a new model.
+// Batch-norm re-estimation: the session measures, and this file writes the moments into a new model.
 // Tests: tests/prune/repair_test.cpp
 #include "prune/repair.h"
 
@@ -37,7 +37,7 @@ void check_moments(const Graph& graph, const BatchMoments& moments) {
   }
 }
 
-/// The old statistics with the new ones where the channel varied: a constant channel tells nothing about its spread.
+/// The new statistics of the channels that vary, the old ones of the others: a constant channel says nothing about its spread.
 std::shared_ptr<Tensor> renewed(const Tensor& old, const std::vector<double>& fresh, const std::vector<double>& variance,
                                 const std::string& name, MemoryResource& resource) {
   auto tensor = std::make_shared<Tensor>(old.clone(resource, {name, Use::kModel}));
@@ -99,7 +99,7 @@ Model reestimate_batch_norm(const Model& model, BatchSource& calibration, int64_
   if (for_each_batch(session, calibration, max_batches, progress) == 0) {
     throw InputError("batch-norm re-estimation: '" + calibration.description() + "' gave no sample");
   }
-  // Parameters live on the host whatever device measured.
+  // Parameters are in host memory, whichever device measured.
   const bool on_host = options.memory != nullptr && is_host(options.memory->device());
   return with_batch_moments(model, session.batch_moments(), on_host ? *options.memory : host_resource());
 }

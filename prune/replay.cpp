@@ -13,7 +13,7 @@ namespace {
 
 const std::string kAnother = "; was it cut from another network?";
 
-/// The history's numbers come from a file: they must be a cut of `channels` channels.
+/// The numbers of the history come from a file: checks that they are a cut of `channels` channels.
 GroupCut group_cut(const Cut& cut, const std::string& where) {
   const auto wrong = [&](const std::string& what) {
     throw InputError(where + ": history: cut of '" + cut.name + "': " + what + "; the file was changed");
@@ -40,7 +40,7 @@ PrunePlan channel_plan(const HistoryEntry& entry, const std::string& where) {
   return plan;
 }
 
-/// The masks of a weight cut are the zeros that it left; a repair keeps them.
+/// The masks of a weight cut are the zeros that it left. A repair keeps them.
 PrunePlan weight_plan(const HistoryEntry& entry, const Model& cut, const std::string& where) {
   PrunePlan plan;
   plan.criterion = entry.criterion;
@@ -61,7 +61,7 @@ PrunePlan weight_plan(const HistoryEntry& entry, const Model& cut, const std::st
   return plan;
 }
 
-/// What resolve() would call a defect of the program is here a file that does not fit.
+/// Reports misfits as InputError: resolve() treats them as defects of the program, but here the file is wrong.
 void check_fits(const PrunePlan& plan, const Model& model, const std::string& where) {
   const std::vector<Group> groups = find_groups(model.graph);
   for (const GroupCut& cut : plan.groups) {
@@ -121,7 +121,7 @@ PrunePlan replay_plan(const Model& cut, const Model& model, const std::string& w
   uint64_t becomes = 0;
   try {
     becomes = graph_hash(apply(model, plan, resource).graph);
-  } catch (const ContractError& error) {  // a plan that cannot be: here it came from a file
+  } catch (const ContractError& error) {  // an impossible plan: here it came from a file
     throw InputError(where + ": history: " + error.what() + kAnother);
   }
   if (becomes != graph_hash(cut.graph)) throw InputError(where + ": the model to cut would not become its graph" + kAnother);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Replaying a cut: what the history of a cut network says was kept, as a plan for another checkpoint of the same network.
+// Replaying a cut: turns a cut network's history into a plan for another checkpoint of the same network.
 // Tests: tests/prune/replay_test.cpp
 #pragma once
 
@@ -8,10 +8,10 @@
 
 namespace elek {
 
-/// The plan that makes of `model`'s graph the graph of `cut`: the kept channels of every channel cut in the history of `cut`,
-/// composed, or the zeros in its weights where its history is one weight cut. Criterion, scores and target are those recorded.
-/// `where` names the cut network's file in errors; `resource` lends the memory of one cut. InputError if the history holds no
-/// cut, mixes both kinds or does not add up, if a group is not in `model` or has another number of channels there, or if the
+/// The plan that gives `model` the graph of `cut`. It composes the kept channels of all channel cuts in the history of `cut`;
+/// if the history is one weight cut, it takes the zeros in the weights. Criterion, scores and target are the recorded ones.
+/// `where` names the cut network's file in errors; `resource` gives the memory for one cut. InputError if the history has no
+/// cut, has both kinds or contradicts itself, if `model` lacks a group or has another number of channels in it, or if the
 /// graphs would differ after the cut.
 [[nodiscard]] PrunePlan replay_plan(const Model& cut, const Model& model, const std::string& where, MemoryResource& resource);
 

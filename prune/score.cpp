@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checks first, scores then: statistics come from files too, and a wrong one must not choose channels.
+// Checks first, then scores: statistics may come from files, and wrong ones must not choose channels.
 // Tests: tests/prune/score_test.cpp
 #include "prune/score.h"
 
@@ -25,7 +25,7 @@ void check_value(const Graph& graph, const std::string& name, uint32_t wanted, c
   if (found == statistics.values.end()) throw InputError("statistics: no sums of value '" + name + "'" + kRetake);
   const ValueSums& sums = found->second;
   const int64_t channels = graph.node(graph.at(name)).shape.channels;
-  int64_t held = channels;  // how many channels the sums that are wanted hold, where not all
+  int64_t held = channels;  // size of a wanted array that does not have one sum per channel
   const auto look = [&](uint32_t set, const auto&... vectors) {
     for (const int64_t size : {std::ssize(vectors)...}) {
       if ((wanted & set) != 0 && size != channels) held = size;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Channel selection: how many go from each group (share or global pool, then rounding), then which ones (lowest, one
-// convolution group after the other). Pure functions of numbers; the same on every machine.
+// Channel selection: how many channels each group loses (share or global pool, then rounding), then which ones (the lowest
+// scores, in each convolution group). Pure functions of numbers, with the same result on every machine.
 // Tests: tests/prune/select_test.cpp
 #include "prune/select.h"
 
@@ -17,12 +17,12 @@ namespace elek {
 namespace {
 
 void check_share(double share, const std::string& what) {
-  if (!(share >= 0.0 && share < 1.0)) {  // accept form: NaN is refused too
+  if (!(share >= 0.0 && share < 1.0)) {  // written so that NaN is refused too
     throw UsageError(what + " is " + share_text(share) + ", expected at least 0 and less than 1");
   }
 }
 
-/// What is asked of each group: its share of channels, and whether it takes part in the global pool.
+/// What is asked of each group: its share of channels, and whether it is in the global pool.
 struct Wish {
   double share = 0;
   bool pooled = true;
@@ -59,7 +59,7 @@ std::vector<Wish> read_wishes(const std::vector<Group>& groups, const Graph& gra
   return wishes;
 }
 
-/// Channels that the pool takes from each group: the lowest of all, scores over their group's mean.
+/// How many channels the pool takes from each group: the lowest of all scores, after division by their group's mean.
 void take_from_pool(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores,
                     const std::vector<Wish>& wishes, double share, std::vector<int64_t>& removed) {
   struct Candidate {
@@ -70,20 +70,20 @@ void take_from_pool(const std::vector<Group>& groups, const std::vector<std::vec
   for (size_t g = 0; g < groups.size(); ++g) {
     if (!wishes[g].pooled) continue;
     const double mean = std::accumulate(scores[g].begin(), scores[g].end(), 0.0) / static_cast<double>(groups[g].channels);
-    // A group of nothing but zeros has no mean to divide by: its channels do no work and stay at zero, first to go.
+    // A group whose scores are all zero has no mean to divide by. Its channels do no work: they stay at zero and go first.
     for (const double score : scores[g]) pool.push_back({mean > 0 ? score / mean : 0.0, g});
   }
   std::stable_sort(pool.begin(), pool.end(), [](const Candidate& a, const Candidate& b) { return a.score < b.score; });
   int64_t wanted = std::llround(share * static_cast<double>(pool.size()));
   for (const Candidate& candidate : pool) {
     if (wanted == 0) break;
-    if (removed[candidate.group] + 1 >= groups[candidate.group].channels) continue;  // never the last one
+    if (removed[candidate.group] + 1 >= groups[candidate.group].channels) continue;  // never the last channel
     ++removed[candidate.group];
     --wanted;
   }
 }
 
-/// The `count` highest of the group's channels, equally many from each convolution group; ascending.
+/// The `count` channels of the group with the highest scores, equally many from each convolution group; ascending.
 std::vector<int64_t> keep_highest(const std::vector<double>& scores, int64_t conv_groups, int64_t count) {
   const int64_t channels = std::ssize(scores);
   const int64_t width = channels / conv_groups;
@@ -107,7 +107,7 @@ void check_scores(const std::vector<Group>& groups, const std::vector<std::vecto
                                                                 std::to_string(groups[g].channels) + " channels and " +
                                                                 std::to_string(scores[g].size()) + " scores");
     for (const double score : scores[g]) {
-      // Means of raw convolutions may be negative.
+      // Negative scores are allowed: means of raw convolutions can be negative.
       ELEK_CHECK(std::isfinite(score),
                  "group '" + groups[g].name + "' has the score " + std::to_string(score) + ", expected finite");
     }
@@ -147,7 +147,7 @@ std::string target_text(const ChannelTarget& target) {
 int64_t kept_step(int64_t channels, int64_t conv_groups, int64_t round_to) {
   const int64_t multiple = round_to > 0 ? round_to : (channels >= 64 ? 8 : 1);
   const int64_t step = std::lcm(multiple, conv_groups);
-  return round_to == 0 && step > channels ? conv_groups : step;  // auto is a preference: it does not keep a group whole
+  return round_to == 0 && step > channels ? conv_groups : step;  // auto is only a preference: it must not keep a whole group
 }
 
 int64_t kept_count(int64_t channels, int64_t removed, int64_t conv_groups, int64_t round_to) {
@@ -172,7 +172,7 @@ int64_t kept_of(const Graph& graph, const Group& group, int64_t removed, const C
 
 namespace {
 
-/// What each group keeps of its channels when so many of them were to go.
+/// How many channels each group keeps if this many were to go.
 std::vector<int64_t> kept_after(const std::vector<Group>& groups, const Graph& graph, const std::vector<int64_t>& removed,
                                 const ChannelTarget& target) {
   std::vector<int64_t> kept;
@@ -190,7 +190,7 @@ std::vector<int64_t> removed_by_share(const std::vector<Group>& groups, const st
 
 double macs_by_share(const std::vector<Group>& groups, const Graph& graph, const std::vector<Wish>& wishes,
                      ChannelTarget target) {
-  target.round = nullptr;  // a budget is the same on every machine
+  target.round = nullptr;  // a budget must be the same on every machine
   return macs_with(groups, graph, kept_after(groups, graph, removed_by_share(groups, wishes), target));
 }
 
@@ -224,7 +224,7 @@ double share_for_macs(const std::vector<Group>& groups, const Graph& graph, Chan
     target.share = static_cast<double>(thousandths) / 1000;
     return macs_of_equal_shares(groups, graph, target);
   };
-  int64_t too_few = -1, enough = 999;  // a larger share never leaves more
+  int64_t too_few = -1, enough = 999;  // a larger share never leaves more MACs
   if (left_by(enough) > macs) {
     throw UsageError("of " + share_text(left_by(0)) + " MACs an image no more than " + share_text(macs) +
                      " are to stay, but a share of 0.999 of every group leaves " + share_text(left_by(enough)) +

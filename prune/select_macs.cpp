@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Unequal shares: which group gives the next channels, by the cost of their going against the MACs that it saves.
+// Scope::kMacs: chooses the group that gives the next channels, by cost per saved MAC.
 // Tests: tests/prune/select_macs_test.cpp
 #include <algorithm>
 #include <limits>
@@ -13,7 +13,7 @@
 namespace elek {
 namespace {
 
-/// MACs of one layer with everything kept, and the groups whose kept shares they shrink with.
+/// MACs of one uncut layer, and the groups that make it smaller when they lose channels.
 struct LayerMacs {
   double macs = 0;
   size_t input = 0;
@@ -34,7 +34,7 @@ std::vector<LayerMacs> layers_of(const std::vector<Group>& groups, const Graph& 
   return layers;
 }
 
-/// Changes of one group's count touch only the layers on either side of it.
+/// MACs of the network for given counts. A change of one group's count affects only the layers that make or read the group.
 class Budget {
  public:
   Budget(const std::vector<Group>& groups, const Graph& graph, std::vector<int64_t> kept)
@@ -49,7 +49,7 @@ class Budget {
     for (size_t l = 0; l < layers_.size(); ++l) sum += layer(l);
     return sum;
   }
-  /// MACs saved if group g kept only so many.
+  /// MACs that are saved if group g keeps only `kept` channels.
   [[nodiscard]] double saved(size_t g, int64_t kept) {
     double before = 0, after = 0;
     for (const size_t l : touching_[g]) before += layer(l);
@@ -75,9 +75,9 @@ class Budget {
   std::vector<std::vector<size_t>> touching_;
 };
 
-/// Where the group would go next: the count that saves most MACs for the cost of getting there.
+/// The best next count of a group: the one with the least cost per saved MAC.
 struct Offer {
-  double rate = std::numeric_limits<double>::infinity();  // cost a MAC
+  double rate = std::numeric_limits<double>::infinity();  // cost per MAC
   int64_t kept = 0;
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Weight selection (Wanda, Sun et al. 2023, arXiv 2306.11695): weights compete by |w| * norm of the inputs they meet. Scores
-// and indices make a total order, so that a partial sort gives the same mask everywhere.
+// Weight selection (Wanda, Sun et al. 2023, arXiv 2306.11695): weights compete by |w| * norm of their inputs. Ties are broken
+// by index, so that a partial sort gives the same mask everywhere.
 // Tests: tests/prune/select_weights_test.cpp
 #include <algorithm>
 #include <cmath>
@@ -36,7 +36,7 @@ void check_target(const Graph& graph, const WeightTarget& target) {
   }
 }
 
-/// |w| * norm of every weight, row-major as the parameter.
+/// |w| * norm of every weight, row-major like the parameter.
 std::vector<double> weight_scores(const LayerWeights& layer, const TapNorms& norms) {
   std::vector<double> scores;
   scores.reserve(layer.data.size());
@@ -51,7 +51,8 @@ std::vector<double> weight_scores(const LayerWeights& layer, const TapNorms& nor
   return scores;
 }
 
-/// Clears the mask of the `count` lowest of the weights in `rivals` (indices, reordered), ties by index.
+/// Clears the mask of the `count` weights in `rivals` with the lowest scores, ties by index. `rivals` holds indices and is
+/// reordered.
 void remove_lowest(const std::vector<double>& scores, std::vector<int64_t>& rivals, int64_t count, WeightCut& cut) {
   if (count <= 0) return;
   const auto lower = [&](int64_t a, int64_t b) {
@@ -113,7 +114,7 @@ PrunePlan select_weights(const Model& model, const Statistics& statistics, const
   PrunePlan plan;
   plan.criterion = "wanda";
   plan.target = target_text(target);
-  for (const Node& node : model.graph.nodes()) {  // graph order, for people
+  for (const Node& node : model.graph.nodes()) {  // in graph order, for readers of the plan
     const auto norms = statistics.tap_norms.find(node.name);
     if (norms == statistics.tap_norms.end() || ignored.count(node.name) != 0) continue;
     const LayerWeights layer = layer_weights(model, model.graph.at(node.name));

@@ -12,11 +12,11 @@
 namespace elek {
 namespace {
 
-/// More than two timings of one kernel differ by, far less than a step.
+/// Two timings of one kernel differ by less than this; where steps matter they are far larger.
 constexpr double kStep = 1.05;
-/// A step is one only if so many counts on either side agree: a single timing may be off by as much.
+/// A step counts only if this many counts on either side agree, because a single timing may be wrong by as much.
 constexpr int64_t kCounts = 3;
-/// Counts move by a vector's lanes at most, and in narrow groups by less.
+/// A count moves by at most the lanes of one vector, and by less in narrow groups.
 constexpr int64_t kFarthest = 16;
 constexpr int64_t kNarrow = 8;
 
@@ -59,7 +59,7 @@ double group_us(const Graph& graph, const Group& group, int64_t width, LayerTime
   }
   for (const GroupConsumer& consumer : group.consumers) {
     const Node& node = graph.node(consumer.node);
-    if (!node.is<Conv2dAttrs>() || is_depthwise(graph, consumer.node)) continue;  // depthwise: a producer already
+    if (!node.is<Conv2dAttrs>() || is_depthwise(graph, consumer.node)) continue;  // depthwise: counted as a producer
     ImageShape input = input_of(node);
     input.channels = width;
     total += times.us(input, node.as<Conv2dAttrs>());

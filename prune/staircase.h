@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rounding kept counts by this machine's width-latency staircase (--round-to measured): kernels work on whole vectors of
-// channels, so that a layer's time climbs in steps and the last channel of a step costs nothing.
+// Rounds kept counts to the steps of this machine's times (--round-to measured). Kernels work on whole vectors of channels, so
+// a layer's time grows in steps, and the last channels of a step cost nothing.
 // Tests: tests/prune/staircase_test.cpp
 #pragma once
 
@@ -12,16 +12,18 @@
 
 namespace elek {
 
-/// Microseconds with so many channels kept.
+/// Microseconds if this many channels are kept.
 using WidthTime = std::function<double(int64_t width)>;
 
-/// The count nearest to `kept` from which one channel more (of each convolution group, where there are several) costs at least
-/// 5 % more time, the three counts up to it all so much less than the three after it; ties up; `channels` itself is such a
-/// count. Looked for no further than an eighth of the group and 16 channels away; where there is none (in wide layers a step is
-/// less than that), what kept_count() makes of it with auto. ContractError unless 0 < conv_groups, kept <= channels.
+/// Rounds `kept` to a step of the measured time. A count is a step if one more channel (one per convolution group) takes at
+/// least 5 % longer: the times of the three counts up to it must all be that much below the three after it. `channels` always
+/// counts as a step. Takes the nearest step, ties up, at most an eighth of the group and 16 channels away. If there is none (in
+/// wide layers a step is less than 5 %), returns kept_count() with auto. ContractError unless 0 < conv_groups and kept <=
+/// channels.
 [[nodiscard]] int64_t nearest_edge(int64_t channels, int64_t conv_groups, int64_t kept, const WidthTime& us);
 
-/// The time of the convolutions that make or read the group's channels, with `width` of them and all else as it is.
+/// The time of the convolutions that make or read the group's channels, if the group has `width` channels and nothing else
+/// changes.
 [[nodiscard]] double group_us(const Graph& graph, const Group& group, int64_t width, LayerTimes& times);
 
 }  // namespace elek

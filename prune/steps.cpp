@@ -30,7 +30,7 @@ int64_t channels_now(const Group& group, const PrunePlan& so_far) {
   return cut == nullptr ? group.channels : std::ssize(cut->keep);
 }
 
-/// The share that llround(share * channels) turns back into `removed`.
+/// The share that llround(share * channels) turns into `removed` again.
 double share_for(int64_t removed, int64_t channels) { return static_cast<double>(removed) / static_cast<double>(channels); }
 
 GroupCut composed(const GroupCut& first, const GroupCut& second) {
@@ -91,7 +91,7 @@ ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const Cha
       pool += group.channels;
       left += channels;
     } else if (share[g] > 0 || own[g]) {
-      // Of what earlier rounds have cut to the last channel of each convolution group nothing more can be asked.
+      // Earlier rounds have left one channel per convolution group: nothing more can be removed.
       if (group.prunable && channels <= group.conv_groups) continue;
       const int64_t removed = std::llround(share[g] * part * static_cast<double>(group.channels));
       const int64_t kept = kept_of(dense, group, removed, target);
@@ -101,9 +101,9 @@ ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const Cha
   if (target.scope == Scope::kLayer) {
     now.share = 0;
     now.round = nullptr;
-    now.round_to = 1;  // the counts above are rounded already, on the dense network's channels
+    now.round_to = 1;  // the counts above are rounded on the dense network's channels already
   } else if (target.scope == Scope::kMacs) {
-    ChannelTarget due = target;  // of the dense network
+    ChannelTarget due = target;  // for the dense network
     due.share = target.share * part;
     for (auto& [name, own_share] : due.overrides) own_share *= part;
     now.macs = macs_of_equal_shares(groups, dense, due);
@@ -119,7 +119,7 @@ WeightTarget step_target(const WeightTarget& target, int step, int steps) {
   if (target.m > 0)
     throw UsageError("an n:m pattern has no parts to reach it by: rounds go with a sparsity or a share of channels");
   WeightTarget now = target;
-  if (step < steps) now.sparsity = target.sparsity * step / steps;  // the last: not a rounding away from what was asked
+  if (step < steps) now.sparsity = target.sparsity * step / steps;  // the last round uses the exact target, without rounding
   return now;
 }
 

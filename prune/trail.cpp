@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sessions of the part between what is kept and what is asked for. Values that grow are moved from the last batch to the first,
-// values that shrink from the first to the last, so that a batch never overwrites what is still to be read.
+// Sessions of the part between the kept value and the wanted ones. Values that grow are moved from the last batch to the first,
+// values that shrink from the first to the last. So a batch never overwrites data that is still to be read.
 // Tests: tests/prune/trail_test.cpp
 #include "prune/trail.h"
 
@@ -15,7 +15,7 @@
 namespace elek {
 namespace {
 
-/// Which nodes `to` is computed from, as far back as `from` (not included).
+/// The nodes that `to` is computed from, back to `from` (not included).
 std::vector<bool> needed_nodes(const Graph& graph, ValueId from, ValueId to) {
   std::vector<bool> needed(graph.nodes().size(), false);
   needed[elek::at(to)] = true;
@@ -26,7 +26,7 @@ std::vector<bool> needed_nodes(const Graph& graph, ValueId from, ValueId to) {
   return needed;
 }
 
-/// Samples a batch, so that no value has more than kTrailBatchBytes.
+/// Samples per batch, so that no value exceeds kTrailBatchBytes.
 int64_t batch_of(std::span<const PassOutput> outputs, int64_t most) {
   for (const PassOutput& output : outputs) {
     const int64_t bytes = output.model->graph.node(output.to).shape.elements() * static_cast<int64_t>(sizeof(float));
@@ -40,7 +40,7 @@ int64_t batch_of(std::span<const PassOutput> outputs, int64_t most) {
 std::vector<ValueId> narrow_values(const Graph& graph) {
   const auto count = static_cast<ValueId>(graph.nodes().size());
   std::vector<ValueId> narrow;
-  ValueId reach = 0;  // the last node that reads a value before the one looked at
+  ValueId reach = 0;  // the last node that reads a value before v
   for (ValueId v = 0; v < count; ++v) {
     if (reach <= v) narrow.push_back(v);
     for (const ValueId reader : graph.consumers(v)) reach = std::max(reach, reader);
@@ -157,7 +157,7 @@ std::span<const float> Trail::run(Session& session, size_t network, const Batch&
 int64_t Trail::pass(std::span<const PassOutput> outputs, const Visit& visit) {
   ELEK_CHECK(!outputs.empty(), "a pass that is to make nothing");
   const int64_t size = batch_of(outputs, options_.batch);
-  std::vector<std::unique_ptr<Session>> sessions;  // null where the value is what is kept
+  std::vector<std::unique_ptr<Session>> sessions;  // null if the wanted value is the kept one
   for (const PassOutput& output : outputs)
     sessions.push_back(at_ >= 0 && output.to == at_ ? nullptr : session(*output.model, output.to, size));
   std::vector<std::span<const float>> values(outputs.size());
@@ -198,7 +198,7 @@ void Trail::advance(std::span<const Model* const> models, ValueId to) {
     std::copy(values.begin(), values.end(), kept(i) + batch.first * each[i]);
     done += batch.samples;
   };
-  if (at_ < 0) {  // the images come once for all networks
+  if (at_ < 0) {  // each batch of images is loaded once for all networks
     each_batch(size, sessions[0].get(), false, [&](const Batch& batch) {
       for (size_t i = 0; i < models.size(); ++i) move(i, batch);
     });

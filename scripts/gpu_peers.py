@@ -59,5 +59,5 @@ def peaks():
 if __name__ == "__main__":
     peaks()
     cases = [(arch, batch) for arch in ("resnet50", "resnet18") for batch in (256, 1)]
-    for form in ("channels_last", "eager", "compile"):  # compiling takes minutes: last, the important one first
+    for form in ("channels_last", "eager", "compile"):  # the most important form first; compiling takes minutes, so it is last
         networks(form, cases)

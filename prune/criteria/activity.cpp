@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Criteria that look at what a channel does where it is stored, and at no weights: positions, rms, std, and the four of the
-// seed, exactly (frequency, normalized_mean, mean_absolute, combined). Each is a function of one watched value's sums.
+// Criteria that look only at a channel's stored values, not at weights: positions, rms, std, and the four of the seed,
+// unchanged (frequency, normalized_mean, mean_absolute, combined). Each is a function of one watched value's sums.
 // Tests: tests/prune/score_test.cpp, tests/prune/seed_metrics_test.cpp
 #include <algorithm>
 #include <cmath>
@@ -17,7 +17,7 @@ namespace {
 
 class Activity final : public SquaresCriterion {
  public:
-  /// `sums` are the sets that `score` reads of one channel of one watched value.
+  /// `sums`: the sets that `score` reads, for one channel of one watched value.
   Activity(Traits traits, uint32_t sums, double (*score)(const ValueSums&, size_t c))
       : SquaresCriterion(std::move(traits)), sums_(sums), score_(score) {}
 
@@ -46,8 +46,8 @@ double fired_share(const ValueSums& sums, size_t c) {
   return static_cast<double>(sums.fired[c]) / static_cast<double>(sums.samples);
 }
 
-/// mean_n m_n over the layer's largest m_n, all channels and samples; 0 where that is not positive. Below 0 on raw convolutions
-/// whose mean is.
+/// The mean over samples of the channel's mean m_n, divided by the layer's largest m_n (over all channels and samples); 0 if
+/// that is not positive. It can be negative for raw convolutions.
 double mean_of_peak(const ValueSums& sums, size_t c) {
   const double peak = *std::max_element(sums.mean_peak.begin(), sums.mean_peak.end());
   return peak > 0 ? sums.mean_sum[c] / static_cast<double>(sums.samples) / peak : 0.0;

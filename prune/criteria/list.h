@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The criteria there are, one line each, in the order of lists. Each names a function of prune/criteria/*.cpp that returns the
-// one object. Internal to prune/. Tests: tests/prune/criterion_test.cpp
+// All criteria, one per line, in the order in which they are listed. Each entry names a function of prune/criteria/*.cpp that
+// returns the criterion's only object. Internal to prune/. Tests: tests/prune/criterion_test.cpp
 #pragma once
 
 #include "core/sums.h"

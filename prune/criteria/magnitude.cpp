@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// magnitude and magnitude-l1: the L2 and the L1 norm of all weights that make or read a channel. No image is looked at.
+// magnitude and magnitude-l1: the L2 and the L1 norm of all weights that make or read a channel. They need no images.
 // Tests: tests/prune/score_test.cpp, tests/prune/seed_metrics_test.cpp
 #include <cmath>
 #include <functional>
@@ -29,7 +29,7 @@ class Magnitude final : public SquaresCriterion {
       }
     }
     for (const GroupConsumer& edge : group.consumers) {
-      if (is_depthwise(model.graph, edge.node)) continue;  // its filters were counted as a producer's rows
+      if (is_depthwise(model.graph, edge.node)) continue;  // its filters were counted as rows of a producer
       add_columns(column_squares(layer_weights(model, edge.node), [](int64_t, int64_t) { return 1.0; }), squares);
     }
   }
@@ -40,7 +40,7 @@ class MagnitudeL1 final : public SquaresCriterion {
   using SquaresCriterion::SquaresCriterion;
 
  protected:
-  /// Sums of |w|, squared, because the caller takes the root.
+  /// The square of the sum of |w|, because the caller takes the root.
   void add(const Model& model, const Group& group, const Statistics& /*statistics*/, Squares& squares) const override {
     const auto sum = [&](const LayerWeights& layer, const std::function<int64_t(int64_t, int64_t)>& channel) {
       for (int64_t k = 0; k < layer.outputs; ++k) {
@@ -54,7 +54,7 @@ class MagnitudeL1 final : public SquaresCriterion {
       sum(layer, [width = layer.outputs / group.channels](int64_t k, int64_t) { return k / width; });
     }
     for (const GroupConsumer& edge : group.consumers) {
-      if (is_depthwise(model.graph, edge.node)) continue;  // its filters were counted as a producer's rows
+      if (is_depthwise(model.graph, edge.node)) continue;  // its filters were counted as rows of a producer
       const LayerWeights layer = layer_weights(model, edge.node);
       const int64_t width = layer.input_channels() / group.channels;
       sum(layer, [&, width](int64_t k, int64_t j) { return layer.input_channel(k, j / layer.taps) / width; });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// random: what every other criterion has to beat. Each group draws from a generator of its own, seeded by its name, so that a
-// group's scores do not depend on which other groups there are. Tests: tests/prune/score_test.cpp
+// random: the baseline for every other criterion. Each group has its own generator, seeded by its name, so a group's scores do
+// not depend on the other groups. Tests: tests/prune/score_test.cpp
 #include "core/at.h"
 #include "core/runtime.h"
 #include "prune/criteria/list.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// refit: what each channel costs once everything that reads it has been refitted without it (prune/refit_costs.h). Its scores
-// are costs in one unit for all groups, so that a pool of all groups is a budget of MACs.
+// refit: the error that remains if a channel is removed and all its readers are refitted (prune/refit_costs.h). The scores are
+// costs in one unit for all groups, so a pool of all groups can share a budget of MACs.
 // Tests: tests/prune/refit_costs_test.cpp
 #include "core/error.h"
 #include "prune/criteria/list.h"

@@ -27,7 +27,7 @@ Scores SquaresCriterion::scores(const Model& model, const std::vector<Group>& gr
 double variance(const ValueSums& sums, size_t c) {
   const double n = static_cast<double>(sums.count);
   const double mean = sums.sum[c] / n;
-  return std::max(0.0, sums.sum_sq[c] / n - mean * mean);  // rounding may leave a constant channel just below zero
+  return std::max(0.0, sums.sum_sq[c] / n - mean * mean);  // rounding may make a constant channel slightly negative
 }
 
 const ValueSums& sums_of(const Model& model, const Statistics& statistics, ValueId value) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What most criteria have in common: a group's score is the root of a sum of squares over its values, producers or consumers
-// (docs/criteria.md). All in double, in graph order, so that the same statistics give the same scores to the bit. Internal to
+// The common part of most criteria: a group's score is the root of a sum of squares over its values, producers or consumers
+// (docs/criteria.md). Computed in double and in graph order, so equal statistics give bit-identical scores. Internal to
 // prune/criteria/. Tests: tests/prune/score_test.cpp
 #pragma once
 
@@ -13,11 +13,11 @@
 
 namespace elek::criteria {
 
-/// [channel of the group]. A square may be negative: the root keeps the sign, so that a group of one value scores exactly as
-/// that value does.
+/// [channel of the group]. A square may be negative: the root keeps its sign. So a group of one value scores exactly as that
+/// value does.
 using Squares = std::vector<double>;
 
-/// A criterion that adds up squares group by group.
+/// A criterion that sums squares, group by group.
 class SquaresCriterion : public Criterion {
  public:
   using Criterion::Criterion;
@@ -25,17 +25,17 @@ class SquaresCriterion : public Criterion {
                               uint64_t seed) const final;
 
  protected:
-  /// Adds what the group's channels have into `squares`, which are zero.
+  /// Adds the squares of the group's channels to `squares`, which are zero.
   virtual void add(const Model& model, const Group& group, const Statistics& statistics, Squares& squares) const = 0;
 };
 
 /// E[x^2] - E[x]^2 of one channel, at least 0.
 [[nodiscard]] double variance(const ValueSums& sums, size_t c);
 
-/// The sums of the value that is stored where `value` is read.
+/// The sums of the stored value that holds `value`.
 [[nodiscard]] const ValueSums& sums_of(const Model& model, const Statistics& statistics, ValueId value);
 
-/// Names of the values that are stored of what convolutions and linear layers make: batch norm, sum and ReLU drawn in.
+/// For each convolution and linear layer: the name of its stored value, after the batch norm, sum and ReLU fused with it.
 [[nodiscard]] std::map<std::string, std::string> stored_values(const Graph& graph);
 
 /// [input channel of the layer]: sum over rows and kernel positions of w^2 * factor(channel, kernel position).
@@ -54,7 +54,8 @@ std::vector<double> column_squares(const LayerWeights& layer, const Factor& fact
   return squares;
 }
 
-/// Adds a layer's input channels to the group's. A linear layer behind a flattened image has H*W of them for a channel.
+/// Adds the sums of a layer's input channels to the group's channels. A linear layer after a flatten has H*W inputs per
+/// channel.
 void add_columns(const std::vector<double>& columns, Squares& squares);
 
 }  // namespace elek::criteria

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// std-consumer: how much a channel varies, times the weights that read it. A channel that hardly varies is nearly a constant,
-// which the next layer's bias can take over. Tests: tests/prune/score_test.cpp
+// std-consumer: the standard deviation of a channel times the weights that read it. A channel that varies little is almost a
+// constant, and the next layer's bias can replace a constant. Tests: tests/prune/score_test.cpp
 #include "core/at.h"
 #include "prune/criteria/list.h"
 #include "prune/criteria/squares.h"

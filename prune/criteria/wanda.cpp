@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// wanda: the weights that read a channel, each times the norm of the inputs it meets (Sun et al. 2023, arXiv 2306.11695, over
+// wanda: the weights that read a channel, each times the norm of its inputs (Sun et al. 2023, arXiv 2306.11695, applied to
 // channels instead of weights). Tests: tests/prune/score_test.cpp
 #include "core/at.h"
 #include "prune/criteria/list.h"

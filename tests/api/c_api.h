@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of the C interface share: a small model file, handles that go away, a caller's allocator that fails on demand.
+// Shared by the tests of the C interface: a small model file, handles that free themselves, a caller's allocator that fails on
+// demand.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -63,13 +64,13 @@ inline SessionHandle open(const elek_model* model, const elek_options& options) 
   return SessionHandle(session);
 }
 
-/// A caller's allocator with books: it fails from the k-th call on, if told to.
+/// A caller's allocator that counts; if told to, it fails from the k-th call on.
 class Books {
  public:
   int64_t fail_at = -1;  // never
   int64_t asked = 0;
-  int64_t misuses = 0;  // blocks given back that were not given out, or with another size
-  size_t offset = 0;    // added to every address: not 0 breaks the alignment
+  int64_t misuses = 0;  // blocks given back that were never allocated, or with another size
+  size_t offset = 0;    // added to every address; not 0: breaks the alignment
   std::vector<std::string> labels;
 
   void use(elek_options& options) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Codes and texts of errors; null pointers and missing files; what one thread's error is to another.
+// Codes and texts of errors, null pointers, missing files, and errors of several threads.
 #include <new>
 #include <stdexcept>
 #include <thread>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The session's memory: foretold, given as a block, given by two functions, limited; and every call of an allocator failing in
-// turn.
+// The session's memory: predicted, given as a block, given by two functions, limited; and with each call of an allocator
+// failing in turn.
 #include "tests/api/c_api.h"
 
 namespace elek::test {
@@ -136,7 +136,7 @@ TEST(CApiMemory, EveryCallOfTheAllocatorMayFail) {
     EXPECT_EQ(books.blocks(), 0U) << "call " << k;
     EXPECT_EQ(books.misuses, 0) << "call " << k;
     books.fail_at = -1;
-    (void)run(open(model.get(), options).get());  // the model is as it was
+    (void)run(open(model.get(), options).get());  // the model is unchanged
   }
   EXPECT_GE(k, 3);  // weights, arena, staging at least
 }

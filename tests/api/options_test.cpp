@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Options that cannot be, and structs of other versions of the header.
+// Options that are not possible, and structs of other versions of the header.
 #include "tests/api/c_api.h"
 
 namespace elek::test {

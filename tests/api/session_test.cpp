@@ -14,7 +14,7 @@ constexpr int64_t kSamples = 7;
 
 std::vector<uint8_t> pixels() { return tiny_pixels({3, 12, 10}, kSamples, 3); }
 
-/// What a C++ session makes of the same pixels, in batches of `batch`.
+/// The logits of a C++ session for the same pixels, in batches of `batch`.
 std::vector<float> expected(const Model& model, int64_t batch) {
   SessionOptions options;
   options.batch = batch;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What channels do, through the C interface: the figures of the C++ session's sums.
+// Statistics of channels through the C interface equal those of the C++ session's sums.
 #include <cmath>
 
 #include "elek/session.h"

@@ -20,7 +20,7 @@ TEST(TopClasses, NanComesLastAndShowsInEveryProbability) {
 
 TEST(TopClasses, LargeLogitsDoNotOverflow) {
   const float logits[] = {1000, 999};
-  const auto top = top_classes(logits, 5);  // more than there are: all
+  const auto top = top_classes(logits, 5);  // more than there are: returns all
   ASSERT_EQ(top.size(), 2U);
   EXPECT_NEAR(top[0].probability, 1 / (1 + std::exp(-1.0)), 1e-12);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of backends: an entry for every kind of device, whether its backend is built in or not, and none for anything else.
+// The table of backends has an entry for every kind of device, built in or not, and none for anything else.
 #include "backends/backend.h"
 
 #include <gmock/gmock.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The rule that gives a convolution its algorithm, when times may decide instead, and what such a time is filed under.
+// The rule that chooses a convolution's kernel, when measured times may decide instead, and the key that a time is stored
+// under.
 #include "backends/cpu/choose.h"
 
 #include <gtest/gtest.h>
@@ -79,7 +80,7 @@ TEST_F(ChooseTest, ActivationsThatAreNoClampsAreLeftToThePassAfterTheLibrary) {
   EXPECT_EQ(usual_algorithm(sigmoid, options_), kLibrary);
 }
 
-/// Groups, two layouts, 16 bits, and batch norm that is kept apart: each is more than our kernels do.
+/// Convolution groups, two layouts, 16 bits, and unfused batch norm: our kernels support none of these.
 TEST_F(ChooseTest, WhatOurKernelsCannotDoIsTheLibrarys) {
   for (const int64_t kernel : {1, 3}) {
     ConvCase grouped = conv(kernel, 1), plain = grouped, narrow = grouped;
@@ -123,7 +124,7 @@ TEST_F(ChooseTest, TimesDecideOnlyWhereNothingElseWasAskedFor) {
   EXPECT_FALSE(times_may_decide(grouped, free)) << "nothing to choose from";
 }
 
-/// A time stands for everything that it depends on: change one thing, and another key is looked for.
+/// A time belongs to everything that it depends on: if one thing changes, the key changes.
 TEST_F(ChooseTest, EveryThingThatCostsTimeIsInTheKey) {
   std::set<std::string> keys{times_key("machine", conv(3, 1)), times_key("another", conv(3, 1))};
   size_t expected = 2;

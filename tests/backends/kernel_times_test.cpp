@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels chosen by what they took: times decide and nothing else, they are kept and found again, what is on disk is not
-// trusted, and whatever is chosen computes the same. Which kernel is the fastest here is not asked.
+// Kernels chosen by measured times: only times decide, they are stored and found again, damaged files are ignored, and every
+// choice computes the same. The tests do not ask which kernel is the fastest.
 #include "backends/cpu/kernel_times.h"
 
 #include <gtest/gtest.h>
@@ -56,7 +56,7 @@ SessionOptions options_of(KernelChoice kernels) {
   return options;
 }
 
-/// The keys under which the convolutions of such a session look for their times.
+/// The keys of the times of a session's convolutions.
 std::set<std::string> keys_of(const Model& model, const SessionOptions& options) {
   KernelTimes none{std::string()};
   const FusedGraph fused = fuse(model.graph);
@@ -88,7 +88,7 @@ TEST_F(KernelTimesTest, TheFastestWinsUnlessTheUsualIsAsFastButForNoise) {
   EXPECT_EQ(times.winner(ConvAlgorithm::kWinograd4), ConvAlgorithm::kWinograd4);
   times.set(ConvAlgorithm::kDirect, 96);
   EXPECT_EQ(times.winner(ConvAlgorithm::kWinograd4), ConvAlgorithm::kDirect);
-  times.set(ConvAlgorithm::kLibrary, 95.5);  // between two others the noise decides nothing
+  times.set(ConvAlgorithm::kLibrary, 95.5);  // between two others no margin is needed: the faster one wins
   EXPECT_EQ(times.winner(ConvAlgorithm::kWinograd4), ConvAlgorithm::kLibrary);
   EXPECT_EQ(times.winner(ConvAlgorithm::kWinograd2), ConvAlgorithm::kLibrary) << "the usual one could not be timed";
   EXPECT_EQ(times.text(), "oneDNN 95.5 us, direct 96.0 us, winograd F(4x4) 100.0 us");
@@ -129,7 +129,7 @@ TEST_F(KernelTimesTest, PlantedTimesDecideAndEveryChoiceComputesTheSame) {
         const auto before = files();
         Session session(model, options);
         EXPECT_EQ(files(), before) << "something was timed although all was known";
-        int64_t decided = 0;  // where the fastest fits
+        int64_t decided = 0;  // counts layers where the fastest kernel fits
         for (const ProgramStep& step : session.program().steps) {
           if (step.choice.empty()) continue;
           EXPECT_EQ(step.choice.find("timed: " + std::string(name_of(fastest)) + " 1.0 us"), 0U) << step.choice;
@@ -189,7 +189,7 @@ TEST_F(KernelTimesTest, NothingIsTimedWhereResultsMustRepeatOrOnlyBytesAreAsked)
   }
 }
 
-/// Times of kernels whose sources were others are under another key: they decide nothing.
+/// Times of kernels with other sources have another key, so they are not used.
 TEST_F(KernelTimesTest, TimesOfOtherSourcesNeverChoose) {
   const Model model = test::tiny_resnet({});
   const SessionOptions options = options_of(KernelChoice::kRemembered);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The layout decides which of oneDNN's kernels a convolution can have: in bf16, where the processor has tiles (AMX), the wrong
-// one costs nine tenths of the speed and shows in nothing else.
+// The layout decides which of oneDNN's kernels a convolution can use. In bf16 on processors with tiles (AMX) the wrong layout
+// costs nine tenths of the speed, and no other test would notice.
 #include <gtest/gtest.h>
 
 #include <cstdlib>

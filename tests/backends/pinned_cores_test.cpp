@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each thread of a team on its own core while it is measured, and afterwards where it might be before.
+// While threads are pinned, each thread of a team has its own core; afterwards it may run where it could before.
 #include "backends/cpu/pinned_cores.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The plan cache: what was stored comes back, and nothing else does.
+// The plan cache returns what was stored, and nothing else.
 #include "backends/plan_cache.h"
 
 #include <gtest/gtest.h>
@@ -63,7 +63,7 @@ TEST_F(PlanCacheTest, IgnoresWhatIsCutShortChangedOrForeignAndWritesOverIt) {
   longer.push_back(0);
   put(longer);
   EXPECT_FALSE(cache.load("a")) << "a byte too many";
-  put(encode("b", some()));  // two keys of one hash: the key inside decides
+  put(encode("b", some()));  // two keys with the same hash: the key in the file decides
   const auto foreign = cache.load("a");
   ASSERT_FALSE(foreign);
   EXPECT_EQ(foreign.reason(), "of another key");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the kernels' arrays to Statistics: every sum of the table, the parts (threads) together, what was not asked for left
-// out.
+// From the kernels' arrays to Statistics: every sum of the table is read, the threads' parts are joined, and sums that were not
+// asked for are left out.
 #include "backends/read_statistics.h"
 
 #include <gtest/gtest.h>

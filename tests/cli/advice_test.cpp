@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who gives advice: no text of the library names an option or a command of elek, and what the library only hints at reaches the
-// user of the command as words.
+// Only the command gives advice: no text of the library names an option or a command of elek. Hints of the library become
+// advice in the command's words.
 #include <filesystem>
 #include <fstream>
 #include <regex>
@@ -31,7 +31,7 @@ std::vector<std::string> literals_of(const std::string& line) {
   return found;
 }
 
-/// An option, or a command of elek. The name alone ("elek reads F32") is no advice.
+/// An option or a command of elek. The name alone ("elek reads F32") is not advice.
 bool names_an_option(const std::string& literal) {
   static const std::regex kAdvice(
       "(^|[^-])--[a-z]|elek (prepare|eval|run|coverage|wanda|merge|sweep|compare|convert|info|memory|bench|profile|demo)\\b");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bad files, full disks, small budgets and Ctrl-C: each a sentence that names the file, the right exit code, nothing left
-// behind.
+// Bad files, full disks, small budgets and Ctrl-C: each gives a message that names the file and the right exit code, and leaves
+// nothing behind.
 #include <algorithm>
 #include <filesystem>
 
@@ -122,7 +122,7 @@ TEST(Memory, ABudgetTooSmallIsExitCode4) {
   const Folder folder;
   const std::string model = tiny_model(folder);
   expect_refused({"eval", "--model", model, "--data", "synthetic:8", "--memory-limit", "10kB"}, 4, "--memory-limit");
-  // Room for the parameters (about 70,000 floats), none for a session with batches of 1000.
+  // Enough for the parameters (about 70,000 floats), too little for a session with batches of 1000.
   expect_refused({"eval", "--model", model, "--data", "synthetic:8", "--memory-limit", "1MB", "--batch", "1000"}, 4,
                  "--memory-limit");
 }
@@ -154,7 +154,7 @@ TEST(Interrupt, WhileSavingLeavesNothing) {
   const Folder folder;
   How how;
   how.interrupt_when = [&folder] { return !folder.files().empty(); };
-  // A loaded machine may send the signal after the rename; then the file is whole. It must not happen again and again.
+  // On a loaded machine the signal may come after the rename; then the file is complete. That must not happen every time.
   for (int attempt = 0; attempt < 5; ++attempt) {
     const std::string out = folder / "net.safetensors";
     const Outcome outcome = elek_command({"prepare", "--arch", "resnet101", "--random", "1", "--out", out}, how);

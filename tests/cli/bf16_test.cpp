@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// --precision bf16 on the CPU through the command: half the activations, what it costs in accuracy said beside the speed, and
-// commands that watch and cut. The values: tests/golden/bf16_test.cpp. Without bf16: tests/cli/usage_test.cpp.
+// --precision bf16 on the CPU through the command: half the activation memory, the loss of accuracy printed beside the speed,
+// and commands that watch and cut. The values: tests/golden/bf16_test.cpp. Without bf16: tests/cli/usage_test.cpp.
 #include "elek/session.h"
 #include "tests/cli/command.h"
 

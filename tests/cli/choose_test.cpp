@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// --steps and --replay through the command: rounds end at the same counts, watch again in between and change the choice; a
+// --steps and --replay through the command: rounds end at the same counts, watch again in between and change the choice. A
 // replay keeps the same channels in another checkpoint and refuses another graph.
 #include <map>
 
@@ -59,9 +59,9 @@ TEST(Steps, RoundsEndAtTheSameCountsWithSumsTakenAgain) {
   EXPECT_EQ(phases(rounds, "collection"), 3);
   EXPECT_EQ(phases(rounds, "pruning"), 3);  // each checked against the masked network
   EXPECT_EQ(phases(rounds, "repair"), 3);
-  EXPECT_NE(kept(folder / "rounds"), kept(folder / "once"));  // or the rounds looked at nothing new
+  EXPECT_NE(kept(folder / "rounds"), kept(folder / "once"));  // otherwise the rounds took no new sums
   const Model made = load_model(folder / "rounds", host_resource());
-  ASSERT_EQ(made.history.size(), 2U);  // prepared, and one cut in the dense network's numbers
+  ASSERT_EQ(made.history.size(), 2U);  // prepared, then one cut with the dense network's channel numbers
   EXPECT_EQ(made.history[1].calibration_samples, 40);
 }
 
@@ -138,9 +138,9 @@ TEST(Replay, CutsAnotherCheckpointTheSameWay) {
   EXPECT_EQ(phases(report, "collection"), 0);
   const Model again = load_model(folder / "again", host_resource());
   EXPECT_EQ(again.history.back().replayed, elek_command({"info", "--model", folder / "cut", "--json"}).json().at("hash"));
-  EXPECT_EQ(again.history.back().calibration_samples, 0);  // nothing was watched; the repair saw images
+  EXPECT_EQ(again.history.back().calibration_samples, 0);  // nothing was watched; only the repair used images
   EXPECT_EQ(again.history.back().repair_samples, 40);
-  // Replaying the network's own cut gives it back, unrepaired as it was.
+  // Replaying the network's own cut gives the same network, as it was before the repair.
   (void)cut({"coverage", "--replay", folder / "cut", "--repair", "none"}, first, folder / "same");
   EXPECT_EQ(hash(load_model(folder / "same", host_resource())), hash(load_model(folder / "cut", host_resource())));
   // Masks of weights too.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Runs the built `elek` as a child process, as a user's shell or script would, and shows what came back.
+// Runs the built `elek` as a child process, like a shell or script, and returns its output and exit code.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -13,7 +13,7 @@
 
 namespace elek::test {
 
-/// A folder that goes away with all it holds.
+/// A temporary folder, removed with all its contents.
 class Folder {
  public:
   Folder();
@@ -30,7 +30,7 @@ class Folder {
 
 struct Outcome {
   int exit_code = -1;                // 1000 + signal if a signal ended it
-  uint64_t peak_resident_bytes = 0;  // as the system tells its parent (wait4); what forked it is in it
+  uint64_t peak_resident_bytes = 0;  // as wait4 reports it; includes the process that forked it
   std::string out;
   std::string err;
   /// Standard output, which must be exactly one JSON object; fails the test and gives null otherwise.
@@ -40,11 +40,11 @@ struct Outcome {
 struct How {
   uint64_t file_bytes_limit = 0;         // RLIMIT_FSIZE; 0 = none
   uint64_t address_space_limit = 0;      // RLIMIT_AS; 0 = none
-  std::string out_path;                  // standard output goes to this file (and is not shown); empty = a pipe's stand-in
-  std::function<bool()> interrupt_when;  // SIGINT is sent once this says yes; asked every millisecond
+  std::string out_path;                  // standard output goes to this file (and is not returned); empty = it is returned
+  std::function<bool()> interrupt_when;  // SIGINT is sent when this returns true; called every millisecond
 };
 
-/// The command with these words, standard input empty. Killed after five minutes.
+/// Runs the command with these arguments and an empty standard input. It is killed after five minutes.
 [[nodiscard]] Outcome elek_command(const std::vector<std::string>& words, const How& how = {});
 
 void write_text(const std::string& path, const std::string& text);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek compare: rows are what the files themselves say, differences are to the first, and files that share nothing are refused.
+// elek compare: rows contain the figures of the files, differences are to the first file, and files without a common metric are
+// refused.
 #include <array>
 #include <cstdio>
 
@@ -85,7 +86,7 @@ TEST(Compare, ModelFilesTellTheAccuraciesOfTheirHistory) {
   EXPECT_EQ(evaluation.at("data"), "synthetic:50:2");
   EXPECT_EQ(evaluation.at("samples"), 50);
 
-  // The history tells it to people too; a cut's report beside its file agrees in every row.
+  // The history is also shown to readers, and a cut's report and its file agree in every row.
   const Outcome told = elek_command({"info", "--model", small, "--history"});
   EXPECT_THAT(told.out, HasSubstr("just pruned"));
   EXPECT_THAT(told.out, HasSubstr(evaluation.at("hash").get<std::string>()));
@@ -95,7 +96,7 @@ TEST(Compare, ModelFilesTellTheAccuraciesOfTheirHistory) {
     EXPECT_EQ(row_of(same, metric).at("differences").at(1), 0) << metric;
   }
 
-  // Unrepaired, on other images, and without any: what is there is shown, what is not the same is said.
+  // Without repair, on other images, and without any: what exists is shown, and differences in the images are reported.
   const json unrepaired = cut("synthetic:50:3", "none", folder / "other.safetensors");
   const Outcome other = elek_command({"compare", small, folder / "other.safetensors", plain});
   EXPECT_THAT(other.out, HasSubstr("not of the same images"));

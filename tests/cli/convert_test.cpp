@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek convert: byte for byte the files with which ONNX Runtime and OpenVINO gave elek's logits and that ONNX's own checker
-// accepted, when tests/fixtures/scripts/make_onnx.py showed them (tests/fixtures/onnx.txt). Every operator is in one of them.
+// elek convert writes the same bytes as the recorded files (tests/fixtures/onnx.txt). For those,
+// tests/fixtures/scripts/make_onnx.py has shown that ONNX Runtime and OpenVINO compute elek's logits and that ONNX's own
+// checker accepts them. Together they contain every operator.
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -39,12 +40,12 @@ Graph small_resnet(const std::string& arch, Shortcut shortcut) {
   ResNetSpec spec = resnet_spec(arch);
   spec.shortcut = shortcut;
   for (int64_t& width : spec.widths) width /= 4;
-  spec.classes = 10;  // synthetic DATA has so many
+  spec.classes = 10;  // synthetic DATA has this many
   spec.input = {3, 49, 35};
   return build_resnet(spec);
 }
 
-/// What no ResNet has: average pooling, biases, sums and norms of vectors, a vector read as an image.
+/// Operators that no ResNet has: average pooling, biases, sums and norms of vectors, a vector read as an image.
 Graph every_other_operator() {
   Graph graph;
   const ValueId input = graph.add("input", InputAttrs{{3, 17, 15}}, {});

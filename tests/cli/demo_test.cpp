@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The demo, as scripts/demo runs it: seven networks, one table, within a terminal's width.
+// The demo as scripts/demo runs it: seven networks in one table that fits a terminal.
 #include <algorithm>
 #include <sstream>
 

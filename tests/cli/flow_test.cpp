@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The whole way on small networks and on the shipped one: prepare, eval, run, coverage, wanda, info, bench; what scripts rely
-// on in the JSON.
+// The whole flow on small networks and on the shipped one: prepare, eval, run, coverage, wanda, info, bench; and the JSON
+// fields that scripts rely on.
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -44,7 +44,7 @@ TEST(Flow, EvalCountsEverySampleOnce) {
   EXPECT_GT(all.at("loss").get<double>(), 0);
   EXPECT_GT(all.at("peak_rss_bytes").get<int64_t>(), 1'000'000);
   EXPECT_EQ(run_json({"eval", "--model", model, "--data", "synthetic:53:1", "--limit", "7"}).at("samples"), 7);
-  // Other batch sizes and slices give the same accuracy: 53 = 20 + 33.
+  // Other batch sizes and micro-batches give the same accuracy: 53 = 20 + 33.
   const auto first = run_json({"eval", "--model", model, "--data", "synthetic:53:1[0:20]", "--batch", "7"});
   const auto rest = run_json({"eval", "--model", model, "--data", "synthetic:53:1[20:53]", "--batch", "50"});
   EXPECT_NEAR(20 * first.at("top1").get<double>() + 33 * rest.at("top1").get<double>(), 53 * all.at("top1").get<double>(),
@@ -181,7 +181,7 @@ TEST(Flow, PatternsKeepNOfMInputChannelsInTheFile) {
           for (size_t c = 0; c + static_cast<size_t>(m) <= inputs; c += static_cast<size_t>(m)) {
             int kept = 0;
             for (size_t i = c; i < c + static_cast<size_t>(m); ++i) kept += w[row + i * taps + tap] != 0.0F ? 1 : 0;
-            // The refit makes zeros of its own, of inputs that are zero on every image.
+            // The refit makes new zeros: weights of inputs that are zero on every image.
             ASSERT_TRUE(refitted ? kept <= n : kept == n)
                 << kept << " of " << pattern << " in " << cut.at("name") << " at " << c;
           }
@@ -223,7 +223,7 @@ TEST(Flow, SavedStatisticsGiveTheSameNetwork) {
   (void)run_json(cut_words("coverage", model, folder / "b.safetensors", {"--statistics", folder / "sums.safetensors"}));
   EXPECT_EQ(run_json({"info", "--model", folder / "a.safetensors"}).at("hash"),
             run_json({"info", "--model", folder / "b.safetensors"}).at("hash"));
-  // The sums of one network say nothing of another.
+  // The sums of one network are refused for another.
   const Outcome other = elek_command(
       cut_words("coverage", folder / "a.safetensors", folder / "c.safetensors", {"--statistics", folder / "sums.safetensors"}));
   EXPECT_EQ(other.exit_code, 3) << other.err;
@@ -267,7 +267,7 @@ TEST(Shipped, AccuracyIsPyTorchs) {
   const Folder folder;
   const auto report = run_json({"eval", "--model", shipped_model(folder), "--data", "idx:" + shipped_data() + ":test"});
   EXPECT_EQ(report.at("samples"), 10000);
-  EXPECT_NEAR(report.at("top1").get<double>(), 0.9340, 1e-9);  // PyTorch's, to the image
+  EXPECT_NEAR(report.at("top1").get<double>(), 0.9340, 1e-9);  // PyTorch's: the same number of hits
 }
 
 TEST(Shipped, RunNamesTheClassOfAPicture) {
@@ -302,7 +302,7 @@ TEST(Shipped, CoverageIsRepaired) {
                 "--out", folder / "small.safetensors"});
   const auto& accuracy = report.at("accuracy");
   EXPECT_GT(accuracy.at("dense").get<double>(), 0.9);
-  // The refit brings back nearly all of what the cut broke, and the cut did break something: 400 images, one draw.
+  // The refit recovers nearly all of what the cut lost, and the cut did lose something: 400 images, one draw.
   EXPECT_LT(accuracy.at("pruned").get<double>(), accuracy.at("dense").get<double>());
   EXPECT_GT(accuracy.at("repaired").get<double>(), accuracy.at("dense").get<double>() - 0.04);
   EXPECT_EQ(report.at("samples").at("overlap"), 0);

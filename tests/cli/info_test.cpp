@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek info --groups and --history: what is told before a cut and after it, to people in 100 columns and to scripts.
+// elek info --groups and --history before and after a cut: in 100 columns for readers, and as JSON for scripts.
 #include <algorithm>
 #include <sstream>
 
@@ -30,7 +30,7 @@ nlohmann::json json_of(std::vector<std::string> words) {
 
 TEST(InfoGroups, ShowsWhatGoesTogether) {
   const Folder folder;
-  const std::string model = tiny_model(folder);  // ResNet-20, option A: one group a stage and one a block
+  const std::string model = tiny_model(folder);  // ResNet-20, option A: one group per stage and one per block
   const std::string text = told({"info", "--model", model, "--groups"});
   EXPECT_THAT(text, HasSubstr("layer2.0: 16 channels\n  made by layer2.0.conv2 layer2.1.conv2 layer2.2.conv2\n"));
   EXPECT_THAT(text, HasSubstr("read by layer2.1.conv1 layer2.2.conv1 layer3.0.conv1\n"));
@@ -88,7 +88,7 @@ TEST(InfoHistory, TellsWhatWasDoneAndOnWhat) {
     const auto before = cut.at("before").get<size_t>();
     EXPECT_EQ(cut.at("scores").size(), before);
     EXPECT_EQ(cut.at("kept").size(), before - cut.at("removed").get<size_t>());
-    // What stayed scored at least as high as what went.
+    // Kept channels score at least as high as removed ones.
     double lowest_kept = 1e300;
     double highest_gone = 0;
     const auto kept = cut.at("kept").get<std::vector<size_t>>();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// --kernels measured through the command: times are kept where the environment says, read again, and no disk is needed.
+// --kernels measured through the command: times are stored in the folder that the environment names and read again; it also
+// works without a disk.
 #include <cstdlib>
 
 #include "tests/cli/command.h"

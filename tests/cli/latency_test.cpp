@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What cuts and compare say of the speed of what was cut; --round-to measured through the command.
+// What the cutting commands and compare print about the speed of a cut network; --round-to measured through the command.
 #include <cstdlib>
 #include <filesystem>
 

@@ -65,7 +65,7 @@ std::string run(const std::string& command, const Folder& folder) {
   return outcome.out;
 }
 
-/// Without what is not the same everywhere: runs of blanks and dashes, the last column of a table of times, malloc's own row.
+/// Removes what differs between machines: runs of blanks and dashes, the last column of a table of times, malloc's own row.
 std::vector<std::string> comparable(const std::vector<std::string>& lines) {
   static const std::regex blanks("[ -]+");
   std::vector<std::string> made;
@@ -96,7 +96,7 @@ TEST(Lesson, ItsCommandsPrintWhatItShows) {
   }
 }
 
-/// Numbers of a text, with the digits behind the point that they are given in.
+/// Numbers of a text, each with its digits after the decimal point.
 struct Figure {
   double value = 0;
   int digits = 0;
@@ -125,7 +125,7 @@ TEST(Lesson, SizesInTheTextComeFromItsCommandsOrFromShapes) {
     }
   }
   const std::string body = lesson.text.substr(0, lesson.text.find("## Exercises"));
-  // "256 channels at 56x56: 3.21 MB" must be right, and may then be spoken of.
+  // "256 channels at 56x56: 3.21 MB" must be right; then the text may use the number.
   static const std::regex shapes(R"((\d+)[^\d(]{0,20} at (\d+)x(\d+): (\d+\.\d+) MB)");
   int checked = 0;
   for (std::sregex_iterator it(lesson.text.begin(), lesson.text.end(), shapes), end; it != end; ++it, ++checked) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek memory as a user runs it: the table's figures are those of a real session, the largest batch runs and the next does not,
-// the map is written, and the runs that go wrong on purpose go wrong.
+// elek memory as a user runs it: the table's figures are those of a real session, the largest batch runs and the next one does
+// not, the map is written, and the lessons that must fail do fail.
 #include <algorithm>
 #include <cstdlib>
 #include <set>
@@ -47,8 +47,8 @@ TEST(MemoryCommand, TheLargestBatchRunsAndTheNextIsRefused) {
   }
 }
 
-/// The proof: the batch that --max-batch finds runs in a process that the system allows no more address space than an idle one
-/// of its kind and the limit. The next batch is refused by us; without our limit the system refuses what is far beyond.
+/// The proof: the batch that --max-batch finds runs in a process whose address space is limited to that of an idle process plus
+/// the limit. elek refuses the next batch. Without elek's limit the system refuses a batch that is far too large.
 TEST(MemoryCommand, TheLargestBatchRunsUnderTheSystemsOwnLimit) {
   const Folder folder;
   const std::string model = tiny_model(folder);
@@ -84,7 +84,7 @@ TEST(MemoryCommand, TheLargestBatchRunsUnderTheSystemsOwnLimit) {
   EXPECT_THAT(by_system.err, ::testing::HasSubstr("the system has no memory")) << "the system's limit is a real one";
 }
 
-/// A begun segment of the pool must not refuse who would fit: what a tiny network's session needs, and a little, is enough.
+/// A partly used segment of the pool must not cause a refusal: slightly more than a tiny network's session needs is enough.
 TEST(MemoryCommand, ASmallNetworkRunsUnderASmallLimit) {
   const Folder folder;
   const std::string model = tiny_model(folder);
@@ -98,7 +98,7 @@ TEST(MemoryCommand, ASmallNetworkRunsUnderASmallLimit) {
   EXPECT_EQ(outcome.exit_code, 0) << limit << "\n" << outcome.err;
 }
 
-/// Loading streams: beside the weights themselves, little of the file is resident at any time.
+/// Loading reads the file as a stream: beside the weights themselves, only a little of it is resident at any time.
 TEST(MemoryCommand, LoadingResNet152StaysNearItsWeights) {
   const Folder folder;
   const std::string model = folder / "resnet152.safetensors";
@@ -121,7 +121,7 @@ TEST(MemoryCommand, LoadingResNet152StaysNearItsWeights) {
   EXPECT_GT(peak, weights) << "the figure is of a process that holds them";
 }
 
-/// Every command accounts for its bytes; the account adds up to what the system says.
+/// Every command accounts for its bytes, and the account adds up to the system's figure.
 TEST(MemoryCommand, EveryCommandCarriesALedger) {
   const Folder folder;
   const std::string model = tiny_model(folder), out = folder / "out.safetensors";
@@ -131,7 +131,7 @@ TEST(MemoryCommand, EveryCommandCarriesALedger) {
                          of("statistics_bytes") + of("staging_bytes") + of("moments_bytes") + of("kept_bytes") +
                          of("other_bytes");
     EXPECT_EQ(ours + of("pool_bytes") - of("untouched_bytes") + of("library_bytes") + of("rest_bytes"), of("resident_bytes"));
-    // 16 MB: stacks, thread-local heaps, what oneDNN and the command keep for themselves on a network this small.
+    // 16 MB: stacks, thread-local heaps, and the memory of oneDNN and the command for a network this small.
     EXPECT_LT(std::abs(of("rest_bytes")), 16'000'000) << account;
     return ours;
   };
@@ -165,8 +165,8 @@ TEST(MemoryCommand, EveryCommandCarriesALedger) {
     EXPECT_TRUE(phases.contains(name)) << name;
 }
 
-/// Who watches the process from outside sees the peak that it reports, which is that of its largest phase; and in no phase do
-/// tensors without a name of their own count.
+/// A process that watches from outside sees the reported peak, which is that of the largest phase. In no phase are there
+/// tensors without a name.
 TEST(MemoryCommand, PeaksAreThoseThatOutsidersSee) {
   const Folder folder;
   const Outcome cut =
@@ -174,7 +174,7 @@ TEST(MemoryCommand, PeaksAreThoseThatOutsidersSee) {
                     "--evaluate", "synthetic:60:2", "--channels", "0.3", "--out", folder / "out.safetensors", "--json"});
   ASSERT_EQ(cut.exit_code, 0) << cut.err;
   const auto json = cut.json();
-  constexpr int64_t kSlack = 1 << 20;  // the system counts pages a core at a time
+  constexpr int64_t kSlack = 1 << 20;  // the system counts pages per core
   const auto outside = static_cast<int64_t>(cut.peak_resident_bytes);
   EXPECT_NEAR(static_cast<double>(json.at("peak_rss_bytes").get<int64_t>()), static_cast<double>(outside), kSlack);
   EXPECT_EQ(json.at("ledger").at("process_peak_bytes"), json.at("peak_rss_bytes"));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shards: a calibration watched by several processes and merged chooses exactly the channels and weights that one run does;
-// in other batch sizes it may differ only where scores nearly tie. And what elek merge refuses.
+// A calibration watched by several processes and merged chooses exactly the channels and weights that one run chooses. With
+// other batch sizes the choice may differ only if scores nearly tie. Also tests what elek merge refuses.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -31,14 +31,14 @@ std::string slice(int first, int last) {
   return "synthetic:" + std::to_string(kImages) + ":1[" + std::to_string(first) + ":" + std::to_string(last) + "]";
 }
 
-/// Watches one slice and writes its sums; one process.
+/// Watches one part of the images in one process, and writes its sums.
 Outcome watch(const Words& what, const std::string& model, const std::string& data, const std::string& sums,
               const std::string& batch = "20") {
   return elek_command(joined(what, {"--model", model, "--calibrate", data, "--max-batches", "0", "--batch", batch,
                                     "--save-statistics", sums, "--quiet"}));
 }
 
-/// What a cut with these words chose: the kept channels of each group, or the places of the zeros in each weight.
+/// The choice of a cut with these options: the kept channels of each group, or the positions of the zeros in each weight.
 struct Choice {
   std::map<std::string, std::vector<int64_t>> kept;
   std::map<std::string, std::vector<double>> scores;
@@ -65,7 +65,7 @@ Choice cut(const Words& what, const std::string& model, const std::string& out, 
   return choice;
 }
 
-/// Watches the slices between the bounds, each in a process of its own and all at once, and merges them.
+/// Watches the parts between the bounds, each in its own process and all at once, and merges them.
 std::string sharded(const Folder& folder, const Words& what, const std::string& model, const std::vector<int>& bounds) {
   std::vector<std::future<Outcome>> shards;
   Words merge{"merge"};
@@ -82,7 +82,7 @@ std::string sharded(const Folder& folder, const Words& what, const std::string& 
   EXPECT_EQ(merged.exit_code, 0) << merged.err;
   EXPECT_EQ(merged.json().at("samples"), kImages);
   EXPECT_EQ(merged.json().at("inputs").size(), bounds.size() - 1);
-  EXPECT_EQ(merged.json().at("data"), slice(0, kImages));  // neighbouring slices read as one
+  EXPECT_EQ(merged.json().at("data"), slice(0, kImages));  // neighbouring shards become one
   return all;
 }
 
@@ -103,8 +103,8 @@ TEST(Merge, ShardsChooseWhatOneRunChooses) {
   }
 }
 
-/// Other batches mean other kernels and orders of f32 sums: scores move in the last digits, and a channel may change its place
-/// only with one that scores the same but for those.
+/// Other batches mean other kernels and other orders of f32 sums: scores change in the last digits. A channel may only change
+/// places with one whose score is the same except for those digits.
 TEST(Merge, OtherBatchSizesChooseTheSameButForNearTies) {
   const Folder folder;
   const std::string model = tiny_model(folder);
@@ -146,7 +146,7 @@ TEST(Merge, WatchingAloneCutsNothing) {
   EXPECT_EQ(outcome.json().at("samples").at("calibration"), 30);
   EXPECT_TRUE(outcome.json().at("out").is_null());
   EXPECT_THAT(folder.files(), ::testing::ElementsAre("sums.safetensors", "tiny.safetensors"));
-  // Neither a place for the sums nor for the network; a cut without data to judge it.
+  // Missing: a file for the sums or the network; evaluation data for a cut.
   EXPECT_EQ(elek_command({"coverage", "--model", model, "--calibrate", "synthetic:30:1"}).exit_code, 2);
   const Outcome blind =
       elek_command({"coverage", "--model", model, "--calibrate", "synthetic:30:1", "--out", folder / "o.safetensors"});

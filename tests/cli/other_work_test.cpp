@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// bench and profile say when other work took cores from what they timed.
+// bench and profile warn if other work used cores while they measured.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek profile: what it says is all there and hangs together. How fast anything is, is no test's business.
+// elek profile: its output is complete and consistent. No test asks how fast anything is.
 #include <algorithm>
 #include <cstdlib>
 #include <map>
@@ -149,7 +149,7 @@ TEST(Profile, BesideTellsBothNetworksStepByStep) {
     const double allowed = d.at("roof_ms").get<double>() / p.at("roof_ms").get<double>();
     EXPECT_NEAR(step.at("speed_up"), times, 1e-9 * times) << name;
     EXPECT_NEAR(step.at("allowed_speed_up"), allowed, 1e-9 * allowed) << name;
-    const double want = d.at("time_ms").get<double>() / allowed;  // of the pruned step, if it were all that is allowed
+    const double want = d.at("time_ms").get<double>() / allowed;  // time of the pruned step if it reached all that is allowed
     EXPECT_NEAR(step.at("lost_ms"), p.at("time_ms").get<double>() - want, 1e-9 * want) << name;
   }
   EXPECT_GT(fewer, 5);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The command adds nothing to a cut: `elek coverage` as it stands and the library's cut() make the same network, with the same
-// masks, weights, accuracies and history.
+// The command adds nothing to a cut: `elek coverage` and the library's cut() make the same network, with the same masks,
+// weights, accuracies and history.
 #include "core/runtime.h"
 #include "elek/data.h"
 #include "elek/prune.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek sweep: each cut of it is the cut that coverage or wanda makes alone, though all share one calibration; errors are those
-// of the images; the files it writes can be read; what cannot be meant is refused before any work.
+// elek sweep: each of its cuts is the cut that coverage or wanda makes alone, although all share one calibration. Errors are
+// computed from the images, the written files can be read, and impossible requests are refused before any work.
 #include <algorithm>
 #include <array>
 #include <cmath>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the command says of itself, and what it answers to a command line that cannot be meant: exit code 2 and a sentence.
+// The command's help, and its answer to an impossible command line: exit code 2 and a message.
 #include "elek/session.h"
 #include "tests/cli/command.h"
 
@@ -168,7 +168,7 @@ TEST(Device, AutoTakesTheCpuWhereThereIsNoGpuAndSaysWhyInOneLine) {
   };
   const std::string said = run({"--device", "auto"});
   EXPECT_EQ(lines_with(said, note + why_not(kFirstGpu) + "\n"), 1) << said;
-  // Not asked for: a build that knows no GPU has nothing to say.
+  // If auto was not asked for, a build without GPU support prints nothing.
   EXPECT_EQ(lines_with(run({}), note), built_with(DeviceKind::kCuda) ? 1 : 0);
   EXPECT_EQ(lines_with(run({"--device", "cpu"}), note), 0);
   EXPECT_EQ(lines_with(run({"--quiet"}), note), 0);
@@ -181,7 +181,7 @@ TEST(Device, AutoWithAPrecisionThatTheCpuLacksIsAUsageError) {
   EXPECT_THAT(outcome.err, HasSubstr("--device cuda"));
 }
 
-/// oneDNN, held to AVX2, is what a CPU without bf16 looks like.
+/// oneDNN, limited to AVX2, behaves as on a CPU without bf16.
 TEST(Device, ACpuWithoutBf16SaysWhatItLacks) {
   if (!built_with(DeviceKind::kCpu)) GTEST_SKIP() << "no CPU backend here";
   ASSERT_EQ(setenv("ONEDNN_MAX_CPU_ISA", "AVX2", 1), 0);

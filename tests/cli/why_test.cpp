@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// --why: the numbers told for a group are those of the statistics file, their ranks are the order of the scores, and the fate
-// is what the cut with the same words does.
+// --why: the numbers of a group are those of the statistics file, ranks follow the scores, and the channels that stay are those
+// that the cut with the same options keeps.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -51,7 +51,7 @@ TEST(Why, AGroupsSumsScoresRanksAndFates) {
   EXPECT_EQ(told.at("name"), "layer2.0");
   EXPECT_EQ(report.at("why").at(1).at("name"), "layer3.1.relu1");
   expect_ranks(told);
-  // The sums are the file's; std-consumer follows from them and the weights told.
+  // The sums are those of the file; std-consumer follows from them and the printed weights.
   const Statistics sums = load_statistics(folder / "sums");
   std::vector<double> squares(16, 0.0);
   ASSERT_EQ(told.at("sources").size(), 3U);  // the three blocks' outputs

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Builds a small network through elek's installed headers, runs it, cuts it and runs it again: what a user of the library
-// includes, links and gets. Exit code 0 only if the logits are what they must be.
+// Builds a small network with elek's installed headers, runs it, cuts it and runs it again: a test of what a user of the
+// library includes and links. Exit code 0 only if the logits are right.
 #include <elek/elek.h>
 
 #include <cmath>

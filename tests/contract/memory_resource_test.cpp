@@ -20,10 +20,10 @@ namespace {
 
 using test::Faulty;
 
-/// A resource under test over an upstream that keeps the books and can be told to fail. live_bytes(): what is in use.
+/// A resource under test on an upstream that counts and can be made to fail. live_bytes(): bytes in use.
 struct HostFixture {
   HostResource resource;
-  Faulty upstream;  // not used: the host is an upstream itself, and the sanitizers keep its books
+  Faulty upstream;  // not used: the host is an upstream itself, and the sanitizers check its blocks
   [[nodiscard]] size_t live_bytes() const { return upstream.in_use_bytes(); }
 };
 struct TrackerFixture {
@@ -36,7 +36,7 @@ struct LimitFixture {
   Limit resource{upstream, size_t{1} << 30};
   [[nodiscard]] size_t live_bytes() const { return upstream.in_use_bytes(); }
 };
-/// A pool that keeps nothing: every block is a segment, and goes back at once.
+/// A pool that keeps nothing: every block is a segment and is returned at once.
 struct PoolFixture {
   Faulty upstream;
   Pool resource{upstream, {.segment_bytes = 1, .keep_bytes = 0}};
@@ -45,7 +45,7 @@ struct PoolFixture {
     return live == 0 ? upstream.in_use_bytes() : live;
   }
 };
-/// As the command uses them: a tracker over a pool over a limit over the host.
+/// The stack of the command: a tracker over a pool over a limit over the host.
 struct StackFixture {
   Faulty upstream;
   Limit limit{upstream, size_t{1} << 30};
@@ -65,7 +65,7 @@ class MemoryResourceContract : public ::testing::Test {
 using Fixtures = ::testing::Types<HostFixture, TrackerFixture, LimitFixture, PoolFixture, StackFixture>;
 TYPED_TEST_SUITE(MemoryResourceContract, Fixtures);
 
-/// What holds for resources over another one that pass every call on.
+/// Rules for resources that pass every call on to another one.
 template <typename F>
 class MemoryPolicyContract : public MemoryResourceContract<F> {};
 using PolicyFixtures = ::testing::Types<TrackerFixture, LimitFixture, PoolFixture>;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What Pool promises beyond MemoryResource: best fit, coalescing, no upstream call in steady state, trimming, figures, what it
-// says when memory runs out, and the reuse rule between streams (against streams played on the host). The suite that every
+// What Pool promises beyond MemoryResource: best fit, coalescing, no upstream call in steady state, trimming, figures, its
+// message when memory runs out, and the reuse rule between streams (with streams simulated on the host). The tests that every
 // resource passes: memory_resource_test.cpp.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -28,7 +28,8 @@ PoolOptions segments_of(size_t bytes) {
   return options;
 }
 
-/// Empty if the regions tile their segments, free neighbours of one kind are one, and the figures are those of the regions.
+/// Empty if the regions cover their segments, neighbouring free regions of one kind are joined, and the figures match the
+/// regions.
 std::string defect(const Pool& pool) {
   const std::vector<Pool::Region> regions = pool.regions();
   const Pool::Figures figures = pool.figures();
@@ -89,7 +90,7 @@ TEST(Pool, TakesTheSmallestHoleThatFits) {
   EXPECT_EQ(pool.figures().largest_hole_bytes, 100 * kUnit);
 }
 
-/// Random blocks against the books of this test: the smallest hole is taken, nothing overlaps, patterns stay.
+/// Random blocks compared with this test's own bookkeeping: the smallest hole is taken, nothing overlaps, patterns stay.
 TEST(Pool, RandomBlocksNeverOverlapAndFitBest) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     Faulty upstream;
@@ -264,7 +265,7 @@ TEST(Pool, TrimsAndTriesAgainBeforeItGivesUp) {
     EXPECT_THAT(error.what(), ::testing::HasSubstr("at most 2560 bytes would fit"));
   }
   EXPECT_EQ(defect(pool), "");
-  void* d = pool.allocate(10 * kUnit, "d");  // what it said would fit does
+  void* d = pool.allocate(10 * kUnit, "d");  // a block of the size that the message named does fit
   pool.deallocate(c, 90 * kUnit);
   pool.deallocate(d, 10 * kUnit);
   EXPECT_EQ(upstream.misuse(), std::vector<std::string>{});
@@ -415,7 +416,7 @@ TEST_F(PoolStreams, NoInterleavingRaces) {
   }
 }
 
-/// The judge above must see what a pool without the rule does.
+/// The check above must find the errors of a pool without the rule.
 TEST_F(PoolStreams, APoolThatIgnoresStreamsRaces) {
   const std::vector<Stream> all{stream(0), stream(1), stream(2), stream(3)};
   int broken = 0;

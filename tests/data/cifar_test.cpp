@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// CIFAR-10's binary version: planes become channels last, files follow one another, broken ones are told apart.
+// CIFAR-10's binary version: planes become channels last, several files follow one another, broken files are refused with
+// different messages.
 #include "tests/data/files.h"
 
 namespace elek::test {
@@ -7,7 +8,7 @@ namespace {
 
 const ImageShape kShape{3, 32, 32};
 
-// A record whose pixel value tells plane and place: r = p, g = p + 1, b = p + 2 (mod 251), offset by `mark`.
+// A record whose pixel values show plane and place: r = p, g = p + 1, b = p + 2 (mod 251), offset by `mark`.
 Bytes record(uint8_t label, size_t mark) {
   Bytes bytes{label};
   for (size_t plane = 0; plane < 3; ++plane) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The command's DATA words: what they mean, which are refused and how; slices; synthetic data; overlap.
+// The command's DATA arguments: what they mean, which are refused and with which message; ranges; synthetic data; overlap.
 #include <limits>
 #include <set>
 
@@ -72,7 +72,7 @@ TEST(DataWord, PathsMayHoldColonsAndBrackets) {
   }
 }
 
-// The numbers themselves: a change of the generator would silently change every benchmark and every test that uses it.
+// The numbers themselves: if the generator changed, every benchmark and every test that uses it would change unnoticed.
 TEST(Synthetic, IsTheSameEverywhere) {
   const auto data = parse_data("synthetic:4:9", {1, 2, 3});
   EXPECT_EQ(data->classes(), 10);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of data/ share: a folder that goes away, and writers of small files in every format, broken ones included.
+// Shared by the tests of data/: a temporary folder, and writers of small files in every format, broken ones included.
 #pragma once
 
 #include <gmock/gmock.h>
@@ -18,7 +18,7 @@ namespace elek::test {
 
 using Bytes = std::vector<uint8_t>;
 
-/// A new folder, removed with all it holds at the end of the test.
+/// A new folder, removed with all its contents at the end of the test.
 class TempFolder {
  public:
   TempFolder();
@@ -31,7 +31,7 @@ class TempFolder {
   std::string path_;
 };
 
-/// Writes a file, making the folders on its way.
+/// Writes a file and creates missing folders of its path.
 void write_file(const std::string& path, const Bytes& bytes);
 void write_file(const std::string& path, const std::string& text);
 [[nodiscard]] Bytes read_all(const std::string& path);
@@ -40,12 +40,12 @@ void write_file(const std::string& path, const std::string& text);
 [[nodiscard]] Bytes idx(const std::vector<uint32_t>& dims, const Bytes& values, uint8_t type = 8);
 [[nodiscard]] Bytes png(int width, int height, int channels, const Bytes& pixels);
 
-/// 0, 1, 2, … modulo 251 (no power of two, so that rows and planes do not repeat), from `start`.
+/// 0, 1, 2, … modulo 251, from `start`. 251 is not a power of two, so rows and planes do not repeat.
 [[nodiscard]] Bytes ramp(size_t count, size_t start = 0);
 
 [[nodiscard]] Bytes decode(const Dataset& data, int64_t index, const ImageShape& shape);
 
-/// Runs `act`, which must throw exactly an E whose message holds every one of `parts`.
+/// Runs `act`, which must throw exactly an E whose message contains every one of `parts`.
 template <typename E, typename Act>
 void expect_error(Act act, std::initializer_list<const char*> parts) {
   try {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// IDX: what is read from sound files, and what each kind of broken one is told.
+// IDX: the contents of correct files, and the message for each kind of broken file.
 #include "data/idx.h"
 
 #include "tests/data/files.h"
@@ -129,12 +129,12 @@ TEST(Idx, BrokenHeadersAreToldApart) {
   expect_error<InputError>([&] { parse(idx({0, 2, 3}, {})); }, {"dimension 0 is 0"});
   expect_error<InputError>([&] { parse(idx({2, 2, 4}, ramp(12))); }, {"[2, 2, 4] promise 16", "only 12", "truncated"});
   expect_error<InputError>([&] { parse(idx({2, 2, 3}, ramp(13))); }, {"holds more", "follows the values"});
-  // The product of these dimensions is 2^128: it must not wrap to something small.
+  // The product of these dimensions is 2^128: it must not wrap around to a small number.
   expect_error<InputError>([&] { parse(idx({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {1})); }, {"header is wrong"});
   expect_error<InputError>([&] { parse(idx({0x80000000, 0x80000000, 4, 1}, {})); }, {"header is wrong"});  // 2^64
 }
 
-// Cut after every byte: header, body and checksum of gzip, and the IDX header within, each in its turn.
+// Cut after every byte: gzip's header, body and checksum, and the IDX header inside.
 TEST(Idx, EveryTruncatedGzipIsRefused) {
   const Bytes packed = gzip(idx({20, 2, 3}, ramp(120)));
   ASSERT_EQ(unpack_idx(packed, "").size(), 136u);
@@ -159,7 +159,7 @@ TEST(Idx, CorruptGzipIsRefused) {
   expect_error<InputError>([&] { unpack(gzip(ramp(3))); }, {"3 bytes are no IDX file"});
 }
 
-// 64 MB of zeros pack into 64 KB. The header promises 6 bytes of values, so 7 of them are all that may be unpacked.
+// 64 MB of zeros compress to 64 KB. The header promises 6 bytes of values, so at most 7 bytes may be decompressed.
 TEST(Idx, GzipBombsAreNotUnpacked) {
   Bytes bomb = idx({1, 2, 3}, {});
   bomb.resize(64 << 20);

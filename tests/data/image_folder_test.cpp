@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Folders of images: which files are samples, in which order, with which labels; and what is said about useless folders.
+// Folders of images: which files are samples, in which order and with which labels; and the messages for folders without
+// samples.
 #include "data/image_folder.h"
 
 #include "core/hint.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Resize, crop, channels and the codecs, against Pillow and torchvision (tests/fixtures/scripts/make_resize.py) and by hand.
+// Resize, crop, channels and codecs, compared with Pillow and torchvision (tests/fixtures/scripts/make_resize.py) and with
+// values computed by hand.
 #include "data/image.h"
 
 #include <algorithm>
@@ -21,8 +22,8 @@ struct ResizeCase {
 
 class Resize : public ::testing::TestWithParam<ResizeCase> {};
 
-// Tolerance 0: the same fixed point gives the same bits. A filter without antialiasing, a window off by one or an intermediate
-// of another precision all show.
+// Tolerance 0: the same fixed-point arithmetic gives the same bits. A filter without antialiasing, a window that is off by one
+// and an intermediate value of another precision would all show.
 TEST_P(Resize, IsPillowsToTheBit) {
   const auto& [name, shape] = GetParam();
   const std::string size = "." + std::to_string(shape.height) + "x" + std::to_string(shape.width) + ".png";
@@ -101,7 +102,7 @@ TEST(Image, WideningResizedGreyEqualsResizingWidenedGrey) {
   EXPECT_EQ(a, b);
 }
 
-// The longest image that is decoded at all: only the window that is kept may be computed, the whole would be 2^27 * 32 rows.
+// The longest image that may be decoded: only the kept window may be computed, because the whole would be 2^27 * 32 rows.
 TEST(Image, ExtremeProportionsCostOnlyTheWindow) {
   const Bytes strip(1 << 20, 77);
   Bytes out(28 * 28);
@@ -138,7 +139,7 @@ TEST(Codec, JpegIsLibjpegsWithinRounding) {
   EXPECT_LT(static_cast<double>(sum) / static_cast<double>(want.size()), 1.0);
 }
 
-// stb_image reads zeros beyond the end; whether it then calls the image a success depends on its version, so it is not asked.
+// stb_image reads zeros beyond the end. Whether it then reports success depends on its version, so that is not tested.
 TEST(Codec, EveryTruncatedJpegIsRefused) {
   const Bytes whole = read_all(fixture("colour.jpg"));
   const ImageShape shape{3, 48, 40};
@@ -161,7 +162,7 @@ TEST(Codec, EveryTruncatedPngIsRefused) {
   }
 }
 
-// A header may promise any size; only the header is looked at before the promise is judged.
+// A header may claim any size: the size is checked before anything else is read.
 TEST(Codec, HugeImagesAreRefused) {
   Bytes file = png(1, 1, 3, {1, 2, 3});
   const auto put = [&file](size_t at, uint32_t value) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loader: the same batches in the same order for any number of threads, errors where they belong, and an end at any time.
+// Loader: the same batches in the same order for any number of threads, errors at the right batch, and a clean stop at any
+// time.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -43,7 +44,7 @@ class Fake final : public Dataset {
   std::vector<std::string> class_names_;
 };
 
-// Staging memory as a session lends it, with a guard behind each slot.
+// Staging memory like a session's, with a guard behind each slot.
 class Staging {
  public:
   static constexpr uint8_t kGuard = 0xa5;
@@ -208,7 +209,8 @@ TEST(Loader, StopsAtAnyTime) {
   EXPECT_EQ(pass(*loader, staging.slots()), up_to(500));  // start() in the middle of a pass begins anew
 }
 
-// The slot in the caller's hands is not written to: with two slots that is the other one, however far ahead threads could be.
+// The slot that the caller holds is not written to. With two slots that is the other one, however far ahead the threads could
+// be.
 TEST(Loader, LeavesTheLentSlotAlone) {
   const auto data = std::make_shared<Fake>(60);
   const auto loader = make_loader(data, options(3));
@@ -255,7 +257,7 @@ TEST(Loader, ContractsAreChecked) {
   EXPECT_THROW(loader->start(staging.slots()), ContractError);
 }
 
-// The whole way, on files: pixels of images in batches, in the order of the folder.
+// The whole chain on files: pixels of images in batches, in the order of the folder.
 TEST(Loader, ReadsImageFolders) {
   TempFolder folder;
   for (int i = 0; i < 25; ++i) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fused or split: the faster of what is to be had, and the words say why.
+// Fused or split: the faster of the available ways is chosen, and the text gives the reason.
 #include "backends/cuda/choose.h"
 
 #include <gmock/gmock.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keys, pitches and which sums fuse: plain host code.
+// Keys, pitches and the choice of fused sums: plain host code.
 #include "backends/cuda/cudnn/conv_problem.h"
 
 #include <gtest/gtest.h>

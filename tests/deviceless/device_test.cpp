@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Errors where there is no GPU: each says what is missing and what to do. With a GPU these have nothing to look at and skip.
+// Errors without a GPU: each says what is missing and what to do. With a GPU there is nothing to test and they skip.
 #include "backends/cuda/device.h"
 
 #include <gmock/gmock.h>

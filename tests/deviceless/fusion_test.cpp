@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Does cuDNN build the kernels that the CUDA backend asks for? Every distinct convolution of ResNet-18 and 50, dense and
-// pruned, plain and with all fused sums, for devices that are not there: from their descriptions (devices/*.json), with a
-// stand-in for the driver (CMakeLists.txt). Counts the layers that build and fails when they are fewer than expected.txt says.
-// Says nothing about values or speed: tests/gpu does. Sample: a few shapes a case (minutes on two cores); Full: all of them.
+// Does cuDNN build the kernels that the CUDA backend asks for? Tests every distinct convolution of ResNet-18 and 50, dense and
+// pruned, plain and with all fused sums, for devices that are not present: from their descriptions (devices/*.json), with a
+// stand-in for the driver (CMakeLists.txt). Counts the layers that build and fails if there are fewer than in expected.txt. It
+// tests neither values nor speed; tests/gpu does. Sample: a few shapes per case (minutes on two cores); Full: all of them.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -53,7 +53,7 @@ std::vector<uint8_t> description(const std::string& device) {
   return {(std::istreambuf_iterator<char>(file)), {}};
 }
 
-/// The first candidate that compiles, or why none does. By heuristics first, as the backend lists them.
+/// The first candidate that compiles, or the reason why none does. Heuristics come first, as in the backend's list.
 Result<backends::cuda::ConvPlan> build_any(const backends::cuda::ConvProblem& problem,
                                            const backends::cuda::DeviceModel& device) {
   auto graph = backends::cuda::ConvGraph::make(problem, device);
@@ -67,7 +67,7 @@ Result<backends::cuda::ConvPlan> build_any(const backends::cuda::ConvProblem& pr
   return No{reasons};
 }
 
-/// Of the distinct shapes, `count` spread evenly from first to last.
+/// `count` of the distinct shapes, spread evenly from first to last.
 std::vector<Layer> spread(const std::vector<Layer>& layers, size_t count) {
   if (layers.size() <= count) return layers;
   std::vector<Layer> chosen;
@@ -114,7 +114,7 @@ INSTANTIATE_TEST_SUITE_P(Deviceless, Sample, ::testing::ValuesIn(cases()),
 INSTANTIATE_TEST_SUITE_P(Deviceless, Full, ::testing::ValuesIn(cases()),
                          [](const auto& instance) { return name_of(instance.param); });
 
-// A plan that was written can be read back for the same device, and rubbish is a "no", not a crash.
+// A stored plan can be read back for the same device, and a corrupt one gives a "no", not a crash.
 TEST(PlanBytes, SurviveTheRoundTrip) {
   const auto version = backends::cuda::load_cudnn();
   if (!version) GTEST_SKIP() << version.reason();
@@ -135,7 +135,7 @@ TEST(PlanBytes, SurviveTheRoundTrip) {
   EXPECT_FALSE(backends::cuda::load_plan(problem, device.value(), std::vector<uint8_t>(64, 0x55), "rubbish"));
 }
 
-// What cannot fuse says so, and why, without an exception.
+// Sums that cannot be fused give a reason, without an exception.
 TEST(NotSupported, IsAResult) {
   const auto version = backends::cuda::load_cudnn();
   if (!version) GTEST_SKIP() << version.reason();

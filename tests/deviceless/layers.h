@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the deviceless tests ask cuDNN for: every distinct convolution of a ResNet, as the CUDA backend itself would ask.
+// The kernels that the deviceless tests ask cuDNN for: every distinct convolution of a ResNet, as the CUDA backend would ask.
 #pragma once
 
 #include <cstdint>
@@ -12,13 +12,13 @@ namespace elek::test {
 
 struct Layer {
   backends::cuda::ConvProblem problem;
-  int64_t layers = 0;  // of the network that are this problem
+  int64_t layers = 0;  // number of the network's layers with this problem
 };
 
 enum class Sums : uint8_t { kNone, kAll };
 
-/// Distinct problems of `arch` ("resnet18", "resnet50") at 224x224 in f16, in network order. Pruned: widths that no longer fall
-/// on multiples of 8. Sums::kAll: every sum that fuses after the layer's own tail.
+/// The distinct problems of `arch` ("resnet18", "resnet50") at 224x224 in f16, in network order. `pruned`: channel counts that
+/// are not multiples of 8. Sums::kAll: every sum that can be fused after the layer's own epilogue.
 [[nodiscard]] std::vector<Layer> layers_of(const std::string& arch, bool pruned, int64_t samples, Sums sums);
 
 }  // namespace elek::test

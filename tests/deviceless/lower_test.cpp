@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Lowering for a device that is not there: cuDNN builds the kernels, nothing is timed or run. What is decided, reserved and
-// written down is all the same. The kernels are built once: later lowerings read them from the plan cache, which is tested
-// along.
+// Lowering for a device that is not present: cuDNN builds the kernels, but nothing is timed or run. All choices, reservations
+// and records are the same as on a device. The kernels are built once; later lowerings read them from the plan cache, so that
+// is tested too.
 #include "backends/cuda/lower.h"
 
 #include <gmock/gmock.h>
@@ -103,7 +103,7 @@ TEST_F(LowerTest, FusesEveryObservedConvolutionAndKeepsAWayForPartialBatches) {
   EXPECT_EQ(plan(l.program).arena_bytes, plan(l.program).lower_bound_bytes);
 }
 
-// The f32 sums come first and together (one memset), the totals after them, and nothing overlaps.
+// The f32 sums lie first and together (one memset), then the totals; nothing overlaps.
 TEST_F(LowerTest, LaysOutTheStatisticsSlabWithoutOverlap) {
   options_.probes.tap_norms = {"conv1", "fc"};
   const Lowerer l = lower();
@@ -151,7 +151,7 @@ TEST_F(LowerTest, TakesTheSplitWayWhereSumsMustNotOrCannotFuse) {
   }
 }
 
-// A block's last convolution writes over the residual that it adds, where the device has shown that its plans can.
+// A block's last convolution overwrites the residual that it adds, if the device has shown that its plans can.
 TEST_F(LowerTest, AddsResidualsInPlaceWhereThePlansCan) {
   options_.batch = 8;
   const auto over_residual = [](const Lowerer& l) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The k-th allocation fails, for every k there is, somewhere in load, lower, bind, run, collect, prune, repair, save: each time
-// OutOfMemory comes out, nothing stays allocated, file and loaded model are as before, and the next run gives the same bytes.
-// One chain for each kind of repair, and two that choose by the refit's costs as the command does by default, without and with
-// activations kept between passes; on a network of a few channels, thousands of runs in seconds.
+// Lets the k-th allocation fail, for every k in load, lower, bind, run, collect, prune, repair and save. Each time OutOfMemory
+// must be thrown, nothing may stay allocated, the file and the loaded model must be unchanged, and the next run must give the
+// same bytes. One chain for each kind of repair, and two that choose by the refit's costs (the command's default), with and
+// without activations kept between passes. The network has a few channels, so thousands of runs take seconds.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -27,7 +27,7 @@ std::string contents(const std::string& path) {
   return text.str();
 }
 
-/// What a chain leaves behind that a user can see.
+/// The results of a chain that a user can see.
 struct Result {
   std::vector<float> logits;
   std::string saved;
@@ -63,7 +63,7 @@ class Chain : public ::testing::TestWithParam<Kind> {
   [[nodiscard]] std::string in() const { return (folder_ / "dense.safetensors").string(); }
   [[nodiscard]] std::string out() const { return (folder_ / "pruned.safetensors").string(); }
 
-  /// Everything that `elek coverage` does but for measuring accuracy, on this memory.
+  /// All steps of `elek coverage` except measuring accuracy, with this memory.
   [[nodiscard]] Result run(MemoryResource& memory) const {
     Result result;
     const Model dense = load_model(in(), memory);

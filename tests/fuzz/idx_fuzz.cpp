@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// libFuzzer target of the IDX reader: any bytes are either refused with an InputError or make a data set whose every sample can
-// be decoded. The first two bytes say how many of the rest are the image file; what is left is the label file.
+// libFuzzer target of the IDX reader: any bytes are either refused with an InputError or give a data set whose samples can all
+// be decoded. The first two bytes are the length of the image file; the rest is the label file.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes are a container, a model's JSON or an InputError; nothing else. The first byte chooses the way in: raw bytes as a
-// file, a header whose length is made to fit (so that mutations get past the first check), or a model's JSON alone.
-// Whatever is accepted is read to its last byte, and a graph that is accepted must survive being written and read again.
+// Any bytes must be read as a container or a model's JSON, or refused with an InputError. The first byte chooses how: raw bytes
+// as a file, a header with a corrected length (so that mutations pass the first check), or a model's JSON alone. Accepted input
+// is read to its last byte, and an accepted graph must survive being written and read again.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -14,7 +14,7 @@
 
 namespace {
 
-/// Stops the fuzzer with the input that did it.
+/// Stops the fuzzer and keeps the input that caused it.
 void require(bool holds) {
   if (!holds) std::abort();
 }
@@ -37,7 +37,7 @@ void read_container(const std::string& bytes) {
   require(total <= bytes.size() && sum <= 255 * total);
   if (const auto json = file.metadata().find("elek"); json != file.metadata().end()) {
     const elek::Model model = elek::model_from_json(json->second, "fuzz");
-    // Nothing lets a tensor take more than its bytes in the file: at most twice them, where halves are widened.
+    // A tensor may take at most twice its bytes in the file (if halves are widened).
     (void)elek::load_weights(file, model.graph, elek::host_resource());
   }
 }
@@ -59,7 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       read_container(text);
     }
   } catch (const elek::InputError&) {
-    // The answer that a wrong file is promised.
+    // The error that a wrong file must give.
   }
   return 0;
 }

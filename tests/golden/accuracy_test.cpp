@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loops over data: what evaluate() counts as a hit, its loss against a double computation, labels refused, limits and
-// progress, and that a source is stopped on every way out. (The shipped network's accuracy: fashion_accuracy_test.cpp.)
+// The loops over data: evaluate()'s hits, its loss compared with a computation in double, refused labels, limits, progress, and
+// that a source is stopped on every exit. (The shipped network's accuracy: fashion_accuracy_test.cpp.)
 #include <gtest/gtest.h>
 
 #include "core/error.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The order in which batches are begun and ended, on a device that is played: it keeps what it was given and answers later. The
-// source writes over a slot as soon as it has it back, as a loader does.
+// The order in which batches are begun and ended, on a simulated device that keeps its input and answers later. The source
+// overwrites a slot as soon as it gets it back, as a loader does.
 #include "engine/batch_loop.h"
 
 #include <gmock/gmock.h>
@@ -33,7 +33,7 @@ class NumberSource final : public BatchSource {
   void start(std::span<Slot> /*slots*/) override {}
   void stop() noexcept override {}
   const Slot* next() override {
-    if (delivered_ > 0) {  // the loader has it again
+    if (delivered_ > 0) {  // the loader has the slot again
       pixels_[static_cast<size_t>(delivered_ - 1) % 2].fill(255);
       labels_[static_cast<size_t>(delivered_ - 1) % 2].fill(-7);
     }
@@ -58,7 +58,7 @@ class NumberSource final : public BatchSource {
   std::array<Slot, 2> slots_;
 };
 
-/// "Computes" only when asked for the answer: the latest moment at which a device may have read what it was given.
+/// "Computes" only when asked for the logits: the latest moment at which a device may read its input.
 class PlayedDevice {
  public:
   explicit PlayedDevice(int depth) : depth_(depth) {}

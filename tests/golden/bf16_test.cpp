@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sessions in bf16 on the CPU. Step by step against the double oracle over the values that the step really read, within a bound
-// derived from the roundings (bf16: u = 2^-8, of weights and of what is stored; sums in f32); exactly, where every value is an
-// integer that bf16 holds; whole networks within what independent roundings add up to; bytes halved. The kernels:
-// tests/kernels/bf16_test.cpp; sums of what is stored: tests/golden/statistics_test.cpp.
+// Sessions in bf16 on the CPU. Each step is compared with the double reference on the values that it really read, within a
+// bound derived from the roundings (bf16: u = 2^-8, of weights and stored values; sums in f32). If every value is an integer
+// that bf16 holds, results must be exact. Whole networks must stay within the sum of independent roundings. Bytes are halved.
+// The kernels: tests/kernels/bf16_test.cpp; sums of stored values: tests/golden/statistics_test.cpp.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -48,13 +48,13 @@ std::vector<T> magnitudes(std::vector<T> values) {
   return values;
 }
 
-/// What a step makes of stored inputs, and how far from it a bf16 kernel may store.
+/// A step's exact result from stored inputs, and how far a bf16 kernel's result may be from it.
 struct Expected {
   std::vector<double> value, bound;
 };
 
-/// A sum of n products of stored values and rounded weights: with t the sum of the products' magnitudes, rounding weights costs
-/// kU16 * t at most, adding up in f32 (a product pair rounds twice) 2 (n + 2) kU32 of the rounded terms.
+/// The error of a sum of n products of stored values and rounded weights. With t the sum of the products' magnitudes, rounding
+/// weights costs at most kU16 * t; adding in f32 (a pair of products rounds twice) costs 2 (n + 2) kU32 of the rounded terms.
 Expected product(const Model& model, const FusedNode& step, int64_t samples, const std::vector<float>& x) {
   const ConvWeights w = conv_weights(model, step, BatchNorm::kFold, host_resource());
   const std::vector<float> weight(w.weight.f32().begin(), w.weight.f32().end()), bias(w.bias.f32().begin(), w.bias.f32().end());
@@ -77,7 +77,7 @@ Expected product(const Model& model, const FusedNode& step, int64_t samples, con
   return e;
 }
 
-/// One step of the fused graph on what it read.
+/// One step of the fused graph on the values that it read.
 Expected expected(const Model& model, const FusedNode& step, int64_t samples, const Session& session) {
   const auto stored = [&](ValueId value) { return session.stored_value(model.graph.node(value).name); };
   const std::vector<float> x = stored(step.input);
@@ -99,7 +99,7 @@ Expected expected(const Model& model, const FusedNode& step, int64_t samples, co
   }
   const bool answer = step.node.is<LinearAttrs>() && step.output == fuse(model.graph).output;
   for (size_t i = 0; i < e.value.size(); ++i) {
-    if (step.activation.is_relu()) e.value[i] = std::max(e.value[i], 0.0);  // brings nothing further apart
+    if (step.activation.is_relu()) e.value[i] = std::max(e.value[i], 0.0);  // does not increase differences
     if (!answer) e.bound[i] += kU16 * (std::fabs(e.value[i]) + e.bound[i]);
   }
   return e;
@@ -169,8 +169,9 @@ TEST_F(Bf16, IntegerNetworksAreExact) {
   }
 }
 
-/// Standard deviation that roundings leave in a network's values, as a share of their size: two independent roundings a layer
-/// (weights, stored values), each uniform and so of deviation kU16 / sqrt(3) at most; sums of independent terms keep the share.
+/// Standard deviation of the rounding errors in a network's values, as a share of their size. Each layer has two independent
+/// roundings (weights, stored values), each uniform, with deviation at most kU16 / sqrt(3). Sums of independent terms keep the
+/// share.
 double rounding_share(const Graph& graph) {
   int64_t layers = 1;  // the input
   for (const Node& node : graph.nodes()) layers += node.is<Conv2dAttrs>() || node.is<LinearAttrs>() ? 1 : 0;
@@ -247,8 +248,8 @@ TEST_F(Bf16, ActivationsTakeHalfTheBytes) {
   }
 }
 
-/// The shipped network beside f32 on shipped test images. How many images change their class is foretold from f32's margins:
-/// two logits of deviation s change order with probability erfc(margin / 2s) / 2.
+/// The shipped network beside f32 on shipped test images. The number of images that change their class is predicted from f32's
+/// margins: two logits with errors of deviation s change order with probability erfc(margin / 2s) / 2.
 TEST_F(Bf16, TheShippedNetworkKeepsItsAccuracy) {
   const auto logits_of = [](Precision precision, std::vector<float>& logits, std::vector<int32_t>& labels) {
     SessionOptions options = bf16_batch(50);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shipped network on all 10,000 shipped test images, through the reader, the prefetching loader and the session: the class
-// of every image is PyTorch's, and so is the number of correct ones (9,340). The smallest distance between PyTorch's best and
-// second logit is 3.0e-4, over thirty times the rounding of two f32 logits here, so no tie can excuse a difference.
+// The shipped network on all 10,000 shipped test images, through the reader, the prefetching loader and the session. The class
+// of every image must be PyTorch's, and so must the number of correct ones (9,340). The smallest distance between PyTorch's
+// best and second logit is 3.0e-4, over thirty times the rounding of two f32 logits here, so no difference can be explained by
+// a tie.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -55,7 +56,7 @@ TEST(FashionAccuracy, EqualsPyTorchToTheImage) {
   EXPECT_EQ(differing, 0);
   EXPECT_EQ(correct, kCorrect);
 
-  // evaluate() counts the same on a slice, in another batch size.
+  // evaluate() counts the same on a part of the data, with another batch size.
   options.batch = 50;
   Session other(test::shipped_model(), options);
   const auto slice =

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Times of single layers: taken once, kept, read again; of a group, the sum over the convolutions that write or read it.
+// Times of single layers: measured once, stored, read again. A group's time is the sum over the convolutions that write or read
+// it.
 #include "engine/layer_times.h"
 
 #include <gtest/gtest.h>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole networks against PyTorch: logits equal within 2e-5 of their largest magnitude, for whole, partial and single-sample
-// batches, and with each kind of 3x3 convolution wherever it fits. The fixtures hold PyTorch's answers (f32, and f64 of the
-// same weights); weights and pixels are generated on both sides (tests/fixtures/generated.h). The tolerance is the project's;
-// f32 rounding alone is under 1e-6 (make_logits.py prints it). What was reached is in each test's properties, and in
-// docs/winograd.md.
+// Whole networks compared with PyTorch: logits equal within 2e-5 of their largest magnitude, for whole, partial and
+// single-sample batches, and with each kind of 3x3 convolution wherever it fits. The fixtures hold PyTorch's logits (f32, and
+// f64 of the same weights); weights and pixels are generated on both sides (tests/fixtures/generated.h). The project demands
+// this tolerance; f32 rounding alone is below 1e-6 (make_logits.py prints it). The differences measured are in each test's
+// properties and in docs/winograd.md.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -64,7 +64,7 @@ std::vector<float> run_all(Session& session, const std::vector<uint8_t>& pixels,
   return out;
 }
 
-/// Every logit within the tolerance of both of PyTorch's answers; the message names the worst.
+/// Every logit is within the tolerance of both of PyTorch's results; the message names the worst.
 void expect_equal_logits(const std::vector<float>& got, const SafetensorsFile& torch, const std::string& what) {
   const auto single = values<float>(torch, "logits");
   const auto twice = values<double>(torch, "logits_f64");
@@ -162,7 +162,7 @@ TEST(Logits, OfTheShippedNetworkEqualPyTorch) {
     expect_equal_logits(run_all(session, pixels, batch), torch, "batch " + std::to_string(batch));
 }
 
-// The twins of the generator give the same bits: a difference here explains every other failure in this file.
+// The C++ and the Python generator give the same bits. A difference here explains all other failures in this file.
 TEST(Generator, GivesTheBitsOfItsPythonTwin) {
   const SafetensorsFile twin = fixture("generator");
   const generated::Bits bits("check");

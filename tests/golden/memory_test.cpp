@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a session may ask of its memory resource: four allocations that stay, none while running, at most 2 MB more with
-// statistics than without, and the same whatever the number of batches. And the arena of ResNets meets the lower bound.
+// statistics than without, and no more for more batches. Also: the arena of ResNets meets the lower bound.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -98,7 +98,7 @@ TEST(Memory, TheArenaMeetsTheLowerBound) {
   }
 }
 
-/// Dense and pruned side by side: only what the cut changed is there twice, to the byte.
+/// Dense and pruned network together: only what the cut changed is in memory twice, to the byte.
 TEST(Memory, APrunedModelSharesWhatTheCutDoesNotTouch) {
   Tracker tracker(host_resource());
   {
@@ -129,8 +129,8 @@ TEST(Memory, APrunedModelSharesWhatTheCutDoesNotTouch) {
   EXPECT_EQ(tracker.figures().live_bytes, 0U);
 }
 
-/// A budget is honoured by thinner slices where the session may choose them, and refused with figures where it may not, with
-/// nothing left behind.
+/// Under a budget a session uses smaller micro-batches if it may choose them. Otherwise it is refused, with figures, and leaves
+/// nothing behind.
 TEST(Memory, ABudgetIsHonouredOrRefused) {
   const Model model = test::tiny_resnet();
   Tracker tracker(host_resource());
@@ -160,8 +160,8 @@ TEST(Memory, ABudgetIsHonouredOrRefused) {
   EXPECT_EQ(tracker.figures().live_bytes, 0U);
 }
 
-/// What lies unused in a pool is given back before a session asks for its slabs, so that none of its attempts, nor --max-batch,
-/// has to reckon with what others left there.
+/// A pool returns its unused memory before a session asks for its slabs. So neither the session's attempts nor --max-batch
+/// depend on what others left in the pool.
 TEST(Memory, ASessionMeetsATrimmedPool) {
   const Model model = test::tiny_resnet();
   constexpr size_t kLeft = size_t{64} << 20;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Operators beyond ResNet's, in sessions against the double oracle: every stored value, whole and partial batches, watched and
-// not, batch norm folded, apart and measured anew. Tolerance as in session_test.cpp: f32 rounding through the depth of the
-// network, 2e-5 of the value's largest element.
+// Operators that ResNets do not have, in sessions, compared with the double reference: every stored value, whole and partial
+// batches, watched and not, batch norm folded, unfused and re-estimated. Tolerance as in session_test.cpp: f32 rounding through
+// the depth of the network, 2e-5 of the value's largest element.
 #include <gtest/gtest.h>
 
 #include "tests/golden/session_support.h"
@@ -19,7 +19,7 @@ std::string text_of(const Attrs& attrs) {
   return std::string(op_name(attrs)) + " " + std::to_string(a.low) + " " + std::to_string(a.high);
 }
 
-/// Every stored value equals the oracle's; its sums are those of the stored value.
+/// Every stored value equals the reference's; its sums are those of the stored value.
 void expect_values(const Model& model, SessionOptions options, bool watched) {
   const auto pixels = test::tiny_pixels(model.graph.input_shape(), kSamples, 5);
   const auto want = test::run_reference(model, pixels, kSamples);
@@ -82,7 +82,7 @@ TEST(Operators, SqueezeAndExcitationEqualsTheOracle) {
   }
 }
 
-/// In place, in micro-batches and partial batches: the arena's plan must know what overwrites what.
+/// In place, in micro-batches and partial batches: the arena's plan must know which value overwrites which.
 TEST(Operators, LogitsDoNotDependOnTheBatch) {
   for (const Attrs& act : test::other_activations()) {
     SCOPED_TRACE(text_of(act));
@@ -124,7 +124,7 @@ TEST(Operators, MomentsAreMeasuredBeforeTheActivation) {
   }
 }
 
-/// Stored in 16 bits: an element of the largest layer's sum is rounded to 2^-8, and activations are rounded once, not twice.
+/// Stored in 16 bits: an element of the largest layer's sum is rounded to 2^-8, and an activation is rounded once, not twice.
 TEST(Operators, ActivationsInBf16) {
   if (const std::string why = test::why_no_bf16(); !why.empty()) GTEST_SKIP() << why;
   for (const Attrs& act : test::other_activations()) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every network that elek/model.h builds, as the backend really lowers it: the arena equals the lower bound, exactly, for
-// several batch sizes, watched or not, batch norm apart or folded, and after channels are gone; no other legal order of the
-// steps needs less. Offsets are judged here without the planner's own helpers. Known peaks: ResNet-50 at 224x224 in f32 needs
-// 5.22 MB of activations an image.
+// Every network that elek/model.h builds, as the backend really lowers it: the arena equals the lower bound exactly, for
+// several batch sizes, watched or not, batch norm unfused or folded, and after channels are removed; and no other legal order
+// of the steps needs less. Offsets are checked without the planner's own helpers. Known peaks: ResNet-50 at 224x224 in f32
+// needs 5.22 MB of activations per image.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -25,8 +25,8 @@ constexpr const char* kNetworks[] = {"resnet18",         "resnet34",         "re
                                      "resnext101_32x8d", "resnext101_64x4d", "cifar_resnet20",   "cifar_resnet32",
                                      "cifar_resnet44",   "cifar_resnet56",   "cifar_resnet110"};
 
-/// The network with every inner width of every block its own (odd, unless grouped) number: what pruning leaves, as far as
-/// memory goes.
+/// The network with its own (odd, unless grouped) number for every inner width of every block: like a pruned network, as far as
+/// memory is concerned.
 Graph thinned(const Graph& dense, uint64_t seed) {
   Random random(seed);
   Graph made;
@@ -98,8 +98,8 @@ void expect_sound_and_tight(const Lowered& made, const std::string& what, bool m
   EXPECT_TRUE(may_improve || order.nodes.empty()) << what << ": another order needs " << order.bound_bytes << " bytes";
 }
 
-/// Odd widths, and wide ones whose kernels want workspace, may want another order than the declared one: then that one is
-/// lowered, and needs what the search said.
+/// Odd widths, and wide ones whose kernels need workspace, may need another order than the declared one. Then that order is
+/// lowered, and needs what the search found.
 void expect_tight_in_the_best_order(const Graph& graph, const LowerOptions& options, const std::string& what) {
   const Lowered own = lower_and_plan(graph, options);
   expect_sound_and_tight(own, what, /*may_improve=*/true);
@@ -130,8 +130,8 @@ TEST_P(PlanBound, ArenaEqualsTheBound) {
   }
 }
 
-/// Slices of many sizes, each a whole batch (a larger batch runs in several): every one up to 64 for ResNet-18, a spread of odd
-/// and even ones for the others.
+/// Micro-batches of many sizes, each a whole batch (a larger batch runs in several): every size up to 64 for ResNet-18, some
+/// odd and even ones for the others.
 TEST_P(PlanBound, ArenaEqualsTheBoundAtManyBatchSizes) {
   const Graph graph = build_resnet(resnet_spec(GetParam()));
   std::vector<int64_t> batches{2, 5, 7, 8, 11, 13, 17, 24, 31, 32, 33, 48, 64, 100, 127, 256};
@@ -205,8 +205,8 @@ TEST(PlanBoundPruned, ArenaEqualsTheBoundOfPrunedNetworks) {
   }
 }
 
-/// Two branches declared side by side: wide values of both would be alive at once. A session runs one after the other, and
-/// answers as one that keeps the order.
+/// Two branches declared in turns: wide values of both would be alive at once. A session runs one after the other, and gives
+/// the same logits as one that keeps the order.
 TEST(PlanBoundOrder, ASessionRunsTheOrderThatNeedsLeast) {
   Graph graph;
   ValueId x = graph.add("input", InputAttrs{{3, 24, 24}}, {});
@@ -250,7 +250,7 @@ TEST(PlanBoundFigures, ResNet50NeedsWhatTheLessonSays) {
   EXPECT_NEAR(static_cast<double>(made.plan.activations_bound_bytes), 5.22e6, 0.005e6);
 }
 
-/// memory() before binding is what binding then takes.
+/// memory() before binding equals what binding then allocates.
 TEST(PlanBoundFigures, LoweringKnowsWhatBindingTakes) {
   Model model;
   model.graph = build_resnet(resnet_spec("cifar_resnet20"));
@@ -276,7 +276,8 @@ TEST(PlanBoundFigures, LoweringKnowsWhatBindingTakes) {
   EXPECT_EQ(tracker.figures().peak_bytes, at_rest);
 }
 
-// A refused session tries thinner slices with the same parameters: none may be gone before all memory has been got.
+// A refused session tries smaller micro-batches with the same parameters: no parameter may be dropped before all memory is
+// allocated.
 TEST(Binding, DropsParametersOnlyOnceNothingCanBeRefused) {
   ResNetSpec spec = resnet_spec("resnet18");
   spec.input = {3, 32, 32};

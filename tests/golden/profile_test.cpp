@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What `elek profile` rests on: timed runs compute what others do and time every step; work and roofs are what the definitions
-// say, worked out by hand here. No test asks how fast anything is.
+// The basis of `elek profile`: timed runs compute the same as others and time every step. Work and roofs equal values that were
+// computed by hand from the definitions. No test asks how fast anything is.
 #include "engine/profile.h"
 
 #include <gtest/gtest.h>
@@ -24,7 +24,7 @@ TEST(RunTimed, ComputesAndSumsWhatARunDoesAndTimesEveryStep) {
   const Model model = test::tiny_resnet({});
   SessionOptions options;
   options.batch = 5;
-  options.micro_batch = 2;  // slices of 2, 2 and 1
+  options.micro_batch = 2;  // micro-batches of 2, 2 and 1
   options.threads = 1;
   options.probes = probes_for(find_criterion("std-consumer"), model.graph);
   Session plain(model, options), timed(model, options);
@@ -119,7 +119,7 @@ TEST(Work, BytesAreWhatMustMove) {
   }
   EXPECT_EQ(work_of(model.graph, program, 4, 6).weight_bytes, 0);
   Program changed = program;
-  changed.steps[3].kernel = "alias";  // a name for people to read: nothing depends on it
+  changed.steps[3].kernel = "alias";  // the name is for readers: nothing depends on it
   EXPECT_EQ(work_of(model.graph, changed, 3, 6).bytes(), work_of(model.graph, program, 3, 6).bytes());
   changed.steps[3].alias = true;
   EXPECT_EQ(work_of(model.graph, changed, 3, 6).bytes(), 0);
@@ -135,7 +135,7 @@ TEST(Roofs, TheLargerOfComputingAndMoving) {
   roof = roof_of(work, 1, 1e9, peaks);
   EXPECT_EQ(roof.bound, Bound::kCompute);
   EXPECT_DOUBLE_EQ(roof.us, 80);
-  work = {0, 0, 200000, 4000};  // two slices of 102,000 bytes each: beyond the largest set; weights from behind everything
+  work = {0, 0, 200000, 4000};  // two micro-batches of 102,000 bytes each exceed the largest set; weights come from memory
   roof = roof_of(work, 2, 1e9, peaks);
   EXPECT_DOUBLE_EQ(roof.us, 200000.0 + 1000.0);
   EXPECT_EQ(roof_of({}, 1, 1e9, peaks).bound, Bound::kNothing);

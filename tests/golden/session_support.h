@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of sessions share: networks, running pixels through a session in batches, and the double oracle's answer.
+// Shared by the tests of sessions: networks, running pixels through a session in batches, and the logits of the double
+// reference.
 #pragma once
 
 #include <algorithm>
@@ -29,7 +30,7 @@ inline std::vector<Kind> kinds() {
   pooled.max_pool = true;
   pooled.input = {1, 23, 17};
   TinyOptions wide;
-  wide.input = {5, 9, 9};  // more channels than the plain first layer takes
+  wide.input = {5, 9, 9};  // more channels than the first layer's own layout allows
   wide.widths = {37, 16};
   wide.shortcut = test::TinyShortcut::kProjection;
   TinyOptions mapped;
@@ -37,7 +38,7 @@ inline std::vector<Kind> kinds() {
   return {{"basic", {}}, {"bottleneck", bottleneck}, {"pooled", pooled}, {"wide", wide}, {"mapped", mapped}};
 }
 
-/// Nodes that fusion leaves alone: a relu and a batch norm of their own, a sum of two sums, x + x, a flatten of a whole map.
+/// Nodes that cannot be fused: a separate relu and batch norm, a sum of two sums, x + x, a flatten of a whole map.
 inline Model standalone_model() {
   Model model;
   Graph& g = model.graph;
@@ -61,8 +62,8 @@ inline Model standalone_model() {
   return model;
 }
 
-/// One activation in every place: behind a convolution by Winograd, a 1x1, a grouped and a depthwise one, behind a residual
-/// sum, behind linear layers, and alone. Odd channel counts, so that there are padding lanes.
+/// One activation after every kind of node: Winograd, 1x1, grouped and depthwise convolutions, a residual sum, linear layers,
+/// and on its own. Odd channel counts, so that there are padding lanes.
 inline Model activation_model(const Attrs& act) {
   Model model;
   Graph& g = model.graph;
@@ -88,7 +89,7 @@ inline Model activation_model(const Attrs& act) {
   return model;
 }
 
-/// Squeeze-and-excitation: the gate by two 1x1 convolutions and a sigmoid, and, as a vector, by linear layers and a hard swish.
+/// Squeeze-and-excitation with two kinds of gate: two 1x1 convolutions and a sigmoid, and linear layers with a hard swish.
 inline Model squeeze_model() {
   Model model;
   Graph& g = model.graph;
@@ -115,7 +116,7 @@ inline Model squeeze_model() {
 /// Why sessions here cannot compute in bf16; empty if they can.
 inline std::string why_no_bf16() { return why_not(Device{}, Precision::kBf16); }
 
-/// Runs `samples` samples in batches of at most `batch`, through both slots in turn; all logits.
+/// Runs `samples` samples in batches of at most `batch`, alternating between both slots. Returns all logits.
 inline std::vector<float> run_all(Session& session, const std::vector<uint8_t>& pixels, int64_t samples, int64_t batch) {
   std::vector<float> logits;
   size_t turn = 0;
@@ -136,7 +137,7 @@ inline double largest(const std::vector<double>& values) {
   return out;
 }
 
-/// The names of every value that a session of this model stores, with those that fusion draws in left out.
+/// The names of all values that a session of this model stores, without those that fusion removes.
 inline std::vector<std::string> stored_names(const Model& model) {
   std::vector<std::string> names;
   const FusedGraph fused = fuse(model.graph);

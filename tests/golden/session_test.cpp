@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sessions against the double oracle (tests/support/reference.h): every kind of node and block, whole and partial batches,
-// forced micro-batches, one and more threads, batch norm folded and apart, re-estimated moments; and that a session which
-// cannot be built leaves nothing behind. Tolerance: f32 rounding through the depth of these networks, 2e-5 of the largest logit
-// (the project's bound for whole networks); integer networks are exact, so there it is 0.
+// Sessions compared with the double reference (tests/support/reference.h): every kind of node and block, whole and partial
+// batches, forced micro-batches, one and more threads, batch norm folded and unfused, re-estimated moments. Also: a session
+// that cannot be built leaves nothing behind. Tolerance: f32 rounding through the depth of these networks, 2e-5 of the largest
+// logit (the project's bound for whole networks). Integer networks are exact, so there it is 0.
 #include <gtest/gtest.h>
 
 #include "core/error.h"
@@ -192,7 +192,7 @@ TEST(Session, StandaloneNodesEqualTheOracle) {
   }
 }
 
-/// relu(conv(x) + x): the sum may not be made in place, because the convolution still reads what it would overwrite.
+/// relu(conv(x) + x): the sum may not be in place, because the convolution still reads the value it would overwrite.
 TEST(Session, AResidualThatTheConvolutionReadsIsNotOverwritten) {
   Model model;
   Graph& g = model.graph;
@@ -239,14 +239,14 @@ TEST(Session, RefusesWhatItCannotDo) {
   refused([](SessionOptions& o) { o.batch = 0; });
   refused([](SessionOptions& o) { o.batch_moments = true; });
   refused([](SessionOptions& o) { o.probes.values["nothing"] = kActivity; });
-  refused([](SessionOptions& o) { o.probes.values["conv1"] = kActivity; });  // drawn into the step that stores its relu
+  refused([](SessionOptions& o) { o.probes.values["conv1"] = kActivity; });  // fused into the step that stores its relu
   refused([](SessionOptions& o) { o.probes.values["input"] = kMoments; });
   refused([](SessionOptions& o) { o.probes.tap_norms = {"input"}; });
   options.device.kind = DeviceKind::kCuda;
   EXPECT_THROW(Session(model, options), DeviceError);
 }
 
-/// No kind of device stands for another: what nobody serves is refused by everything that asks for a device.
+/// No kind of device replaces another: a device without a backend is refused by every function that takes a device.
 TEST(Session, RefusesADeviceOfUnknownKind) {
   const Device unknown{static_cast<DeviceKind>(99), 0};
   SessionOptions options = batch_of(2);

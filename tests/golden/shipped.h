@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shipped network as its weights file describes it, and the folder that it and its images lie in.
+// The shipped network as its weights file describes it, and the folder of the file and its images.
 #pragma once
 
 #include <string>

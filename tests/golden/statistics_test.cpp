@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Statistics of running sessions. Two kinds of evidence:
-// - as stored: a session that keeps its values; the double oracle sums those very values. Counts are equal, sums within
-//   1e-6 of the sum of absolute terms (docs/statistics.md), NaN and infinity counted.
-// - exact: networks whose every value is a small integer, against the double interpreter. Here the kernels' in-place paths,
-//   micro-batches, partial batches and batch 1 must all give the very same counts, and sums to the last integer.
+// - as stored: a session keeps its values, and the double reference sums exactly these. Counts are equal, sums agree within
+//   1e-6 of the sum of absolute terms (docs/statistics.md), NaN and infinity are counted.
+// - exact: networks whose values are all small integers, compared with the double interpreter. Here the kernels' in-place
+//   paths, micro-batches, partial batches and batch 1 must all give the same counts, and exact sums.
 #include <gtest/gtest.h>
 
 #include "core/error.h"
@@ -67,10 +67,10 @@ void expect_equal(const ValueSums& got, const test::ChannelSums& want, const std
   expect_sums(got.mean_peak, want.mean_peak, want.abs_sum, name + " peak mean");
 }
 
-/// The direct convolution, and the Winograd kernels that take the sums from registers.
+/// The direct convolution, and the Winograd kernels that sum values in registers.
 constexpr Winograd kKernels[] = {Winograd::kOff, Winograd::k2x2, Winograd::k4x4};
 
-/// Runs a session that keeps its values over one (partial) batch and holds all its sums against those values.
+/// Runs a session that keeps its values over one (partial) batch and compares all its sums with those values.
 void expect_as_stored(const Model& model, int64_t batch, int64_t samples, const std::vector<uint8_t>& pixels, Winograd winograd,
                       Precision precision = Precision::kF32) {
   SessionOptions options;
@@ -116,7 +116,7 @@ TEST(Statistics, EqualTheOracleOverTheStoredValues) {
   }
 }
 
-/// bf16: the sums are of what is stored, rounded, and of nothing else.
+/// bf16: the sums are those of the stored, rounded values.
 TEST(Statistics, OfBf16EqualTheOracleOverTheStoredValues) {
   if (const std::string why = test::why_no_bf16(); !why.empty()) GTEST_SKIP() << why;
   for (const TinyOptions& tiny : {odd_network(), test::tiny_bottleneck_options()}) {
@@ -163,7 +163,7 @@ struct Slicing {
   int threads;
 };
 
-/// Networks of integers: whatever the batch, the slices and the paths, the very same numbers, pre-activations included.
+/// Networks of integers: the same numbers for any batch, micro-batch and path, pre-activations included.
 TEST(Statistics, IntegerNetworksAreExactOnEveryPath) {
   const TinyOptions tiny = test::tiny_integer_options();
   const Model model = test::tiny_resnet(tiny);
@@ -211,7 +211,7 @@ TEST(Statistics, IntegerNetworksAreExactOnEveryPath) {
   }
 }
 
-/// The tap `conv` watches the raw convolution, before batch norm, under any of its step's names.
+/// The tap `conv` watches the raw convolution, before batch norm, by any of its step's names.
 TEST(Statistics, TheConvTapWatchesTheRawConvolution) {
   const TinyOptions tiny = test::tiny_integer_options();
   const Model model = test::tiny_resnet(tiny);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which results may be written over what they are computed from: the rule itself, on programs of a few steps made by hand.
+// Which results may overwrite the values that they are computed from: the rule itself, on small hand-made programs.
 #include "backends/storages.h"
 
 #include <gtest/gtest.h>
@@ -90,7 +90,7 @@ TEST_F(StoragesTest, OtherTypesAreNotOverwritten) {
 
 TEST_F(StoragesTest, NothingIsReusedWhereEverythingIsKept) {
   const int32_t x = add(-1, -1, kNothing);
-  const int32_t a = add(x, -1, {true, false, false});  // an alias stays one
+  const int32_t a = add(x, -1, {true, false, false});  // an alias stays an alias
   const int32_t y = add(a, -1, kElementwise);
   const auto places = share(y, Reuse::kNever, true);
   EXPECT_EQ(places, (std::vector{Place::kNew, Place::kInput, Place::kNew}));

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every plan that cuDNN offers for an observed convolution, against the definition in double: small integers, so that every
-// type and every order of summation is exact and the tolerance is 0. Outputs start as NaN, sums as zero. HAS NOT RUN ON A GPU
-// YET.
+// Every plan that cuDNN offers for a watched convolution, compared with the definition in double. Values are small integers, so
+// every type and every order of summation is exact and the tolerance is 0. Outputs start as NaN, sums as zero.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime_api.h>
@@ -56,7 +55,7 @@ std::vector<double> integers(int64_t count, int64_t most, uint64_t seed) {
   return values;
 }
 
-/// What the definition says, from NHWC x and KRSC w: NHWC y and the six sums.
+/// The result of the definition, from NHWC x and KRSC w: NHWC y and the six sums.
 struct Want {
   std::vector<double> y;
   std::array<std::vector<double>, kFusedSumKinds> sums;

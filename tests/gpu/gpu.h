@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests that need a GPU share. Where there is none they skip and say why; the GPU lane counts a skip as a failure.
-// HAS NOT RUN ON A GPU YET (2026-11-22).
+// Shared by the tests that need a GPU. Without a GPU they skip and say why; the GPU lane counts a skip as a failure.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -23,7 +22,7 @@ namespace elek::test {
 
 inline constexpr Device kGpu{DeviceKind::kCuda, 0};
 
-/// Unit roundoff of what convolutions read and activations are stored in.
+/// Unit roundoff of the operands of convolutions and of stored activations.
 [[nodiscard]] inline double roundoff(Precision precision) {
   switch (precision) {
     case Precision::kF32:
@@ -35,17 +34,18 @@ inline constexpr Device kGpu{DeviceKind::kCuda, 0};
   }
 }
 
-/// Largest difference of a logit from the exact one, as a share of the largest logit, after `layers` convolutions and linears.
-/// Each layer rounds weights, input and output once; batch norm and He's initialisation keep the norm, so that errors add up.
-/// 16 bits round to nearest: 3 L independent errors, uniform in +-u, have deviation u sqrt(L); six of those. TF32 operands may
-/// be cut off instead (2 u each, all towards zero), which adds up linearly: 3 u L. f32's sums of up to 10^4 terms: 2e-5 (docs).
+/// Largest difference of a logit from the exact one, as a share of the largest logit, after L = `layers` convolutions and
+/// linear layers. Each layer rounds weights, input and output once. Batch norm and He's initialisation keep the norm, so errors
+/// add up. 16-bit types round to nearest: 3 L independent errors, uniform in +-u, have deviation u sqrt(L); six deviations are
+/// allowed. TF32 operands may be truncated instead (2 u each, all towards zero), which adds up linearly: 3 u L. f32's sums of
+/// up to 10^4 terms: 2e-5 (docs).
 [[nodiscard]] inline double logit_tolerance(Precision precision, double layers) {
   const double u = roundoff(precision);
   if (precision == Precision::kF32 || precision == Precision::kTf32) return std::max(2e-5, 3 * u * layers);
   return 6 * u * std::sqrt(layers);
 }
 
-/// A file of tests/fixtures: where the build found them, or under $ELEK_TEST_DATA on a machine that has only the binaries.
+/// A file of tests/fixtures: in the folder known at build time, or in $ELEK_TEST_DATA on a machine that has only the binaries.
 [[nodiscard]] inline std::string fixture(const std::string& name) {
   const char* moved = std::getenv("ELEK_TEST_DATA");
   return std::string(moved != nullptr && *moved != '\0' ? moved : ELEK_TEST_DATA) + "/" + name;
@@ -56,8 +56,8 @@ inline constexpr Device kGpu{DeviceKind::kCuda, 0};
   return {logits.begin(), logits.end()};
 }
 
-/// Logits of all batches but the last, which is still under way: two at a time, `fill(slot, batch)` gives each its images, and
-/// slots are written over as soon as begin() is back.
+/// Logits of all batches but the last, which is still under way. Two batches are under way at a time. `fill(slot, batch)` gives
+/// each its images; slots are overwritten as soon as begin() returns.
 template <typename Fill>
 [[nodiscard]] std::vector<std::vector<float>> begin_overlapped(Session& session, int64_t batches, const Fill& fill) {
   std::vector<std::vector<float>> got;

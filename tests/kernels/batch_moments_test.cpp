@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Batch moments against a two-pass oracle in double, including a mean far above the deviation (where sum of squares minus
-// square of sums keeps no digit) and constant channels, whose variance must be 0 exactly.
+// Batch moments compared with a two-pass reference in double, including a mean far above the deviation (where the mean square
+// minus the squared mean keeps no digit) and constant channels, whose variance must be exactly 0.
 #include "kernels/cpu/batch_moments.h"
 
 #include "tests/kernels/kernel_case.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Kernels on activations stored in bf16 against the same kernels on the same values in f32, which have their own oracles: both
-// compute in f32, so what a bf16 kernel stores must be the f32 result rounded once, to the bit, and its sums those of the
-// values that it stored. Every layout and target. The rounding itself: tests/unit/base_test.cpp, and here vector by vector.
+// Kernels on bf16 activations compared with the same kernels on the same values in f32, which have their own references. Both
+// compute in f32, so a stored bf16 result must be the f32 result rounded once, to the bit, and its sums must be those of the
+// stored values. Every layout and target. The rounding itself: tests/unit/base_test.cpp, and here vector by vector.
 #include <algorithm>
 #include <cstring>
 
@@ -20,7 +20,7 @@ namespace {
 using namespace elek::kernels;       // NOLINT(google-build-using-namespace): a test file
 using namespace elek::kernels::cpu;  // NOLINT(google-build-using-namespace): a test file
 
-/// An activation's twin in bf16: the same places, every value rounded.
+/// A bf16 copy of an activation: the same places, every value rounded.
 struct Narrow {
   std::vector<BFloat16> memory;
   ActivationView<BFloat16> view;
@@ -31,12 +31,12 @@ struct Narrow {
   }
 };
 
-/// Rounds every value in place, so that both twins hold the same.
+/// Rounds every value in place, so that both copies hold the same.
 void round_all(Activation& activation) {
   for (float& v : activation.memory.span()) v = static_cast<float>(BFloat16(v));
 }
 
-/// Elements where `got` is not `want` rounded once. NaN equals NaN, and zero zero whatever its sign.
+/// Number of elements where `got` is not `want` rounded once. NaN equals NaN, and the sign of zero does not matter.
 int64_t differing(const Narrow& got, Activation& want) {
   int64_t count = 0;
   for (size_t i = 0; i < got.memory.size(); ++i) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// channel_map against its definition: option-A shortcuts, masks, permutations, strides, every pair of layouts.
+// channel_map compared with its definition: option-A shortcuts, masks, permutations, strides, every pair of layouts.
 #include "kernels/cpu/channel_map.h"
 
 #include "tests/kernels/kernel_case.h"

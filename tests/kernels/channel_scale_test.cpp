@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// channel_scale against its definition, exactly (a product of two floats in f32), in every layout, in place and apart.
+// channel_scale compared with its definition, exactly (a product of two floats in f32), in every layout, in place and to other
+// memory.
 #include "kernels/cpu/channel_scale.h"
 
 #include "tests/kernels/kernel_case.h"

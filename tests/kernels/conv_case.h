@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The checks of the sums that the kernels which compute a convolution themselves (winograd, gemm_conv) take in their epilogue:
-// the same for every such kernel. The problems are tests/kernels/conv_problem.h's.
+// Checks of the sums that kernels which compute a convolution themselves (winograd, gemm_conv) take in their epilogue. They are
+// the same for every such kernel. The problems are those of tests/kernels/conv_problem.h.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@
 
 namespace elek::kernels::cpu::conv_case {
 
-/// Every padding lane of y was written, and with zero.
+/// Checks that every padding lane of y was written as zero.
 inline void expect_zero_padding(const Problem& p) {
   int64_t wrong = 0;
   for (int64_t n = 0; n < p.spec.samples; ++n)
@@ -24,7 +24,8 @@ inline void expect_zero_padding(const Problem& p) {
   EXPECT_EQ(wrong, 0) << print(p.spec);
 }
 
-/// The sums of `block` against the values that `p` now holds. f32 over at most 16 terms, then double: 15 * 2^-24 of sum |y|.
+/// The sums of `block` compared with the values that `p` now holds. f32 over at most 16 terms, then double: 15 * 2^-24 of sum
+/// |y|.
 inline void expect_sums_of_stored(const Problem& p, const SumsBlock& block, uint32_t which, double threshold) {
   const Shape& c = p.spec;
   const size_t k_count = static_cast<size_t>(c.out_channels);
@@ -62,7 +63,8 @@ inline void expect_sums_of_stored(const Problem& p, const SumsBlock& block, uint
   }
 }
 
-/// `run(problem, sums)` on every instruction set and case: the sums are those of the stored values, for both ways to observe.
+/// Runs `run(problem, sums)` on every instruction set and case: the sums must be those of the stored values, for both ways to
+/// watch.
 template <class Cases, class Run>
 void expect_sums(const Cases& cases, const Run& run) {
   for (const auto& c : cases)
@@ -93,7 +95,7 @@ void expect_moments_before_the_rest(Shape with, const Run& run) {
   EXPECT_EQ(moments[0], moments[1]);
 }
 
-/// A NaN bias and an infinite one: kept, counted, and the NaN wins its maximum. Needs more than 20 output channels.
+/// A NaN bias and an infinite one: stored, counted, and NaN wins the maximum. Needs more than 20 output channels.
 template <class Run>
 void expect_nonfinite_kept_and_counted(const Shape& c, const Run& run, const char* target) {
   Problem p(c, false, 13);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A convolution problem for the kernels that compute one themselves (winograd, gemm_conv): random or integer data in a blocked
-// layout, and the direct convolution in double with the magnitudes that error bounds need. Poison (NaN) stands wherever a
-// kernel must write or must not read. Knows no test framework: bench/kernels_bench.cpp checks with it before it times.
+// A convolution problem for kernels that compute one themselves (winograd, gemm_conv): random or integer data in a blocked
+// layout, and the direct convolution in double with the magnitudes that error bounds need. Elements that a kernel must write or
+// must not read are poisoned (NaN). Uses no test framework, because bench/kernels_bench.cpp checks with it before it measures.
 #pragma once
 
 #include <algorithm>
@@ -64,7 +64,7 @@ struct Problem {
       return integers ? static_cast<float>(random.below(7)) - 3.0F : static_cast<float>(random.normal());
     };
     for (float& value : w) value = draw();
-    for (int64_t k = 0; k < c.out_channels; ++k) bias.data[k] = draw() + static_cast<float>(k % 5);  // a swap of channels shows
+    for (int64_t k = 0; k < c.out_channels; ++k) bias.data[k] = draw() + static_cast<float>(k % 5);  // finds swapped channels
     for (int64_t n = 0; n < c.samples; ++n)
       for (int64_t ch = 0; ch < c.channels; ++ch)
         for (int64_t i = 0; i < c.height * c.width; ++i) x.data[index_of(x_view(), n, ch, i / c.width, i % c.width)] = draw();

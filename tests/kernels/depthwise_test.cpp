@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// depthwise against a direct convolution in double whose weights between different channels are zero: every instruction set
-// this machine has, both blocked layouts, kernels 1, 3, 5 and 7, strides and paddings (also windows that lie in the padding
-// alone), odd channels, ragged maps, one to three threads. The bound is that of a sum in f32 in any order: |error| <= (kernel^2
-// + 2) * 2^-24 * (sum |w x| + |b| + |r|).
+// depthwise compared with a direct convolution in double whose weights between different channels are zero: every instruction
+// set of this machine, both blocked layouts, kernels 1, 3, 5 and 7, strides and paddings (also windows that lie entirely in the
+// padding), odd channels, odd map sizes, one to three threads. The bound is that of an f32 sum in any order: |error| <=
+// (kernel^2 + 2) * 2^-24 * (sum |w x| + |b| + |r|).
 #include "kernels/cpu/depthwise.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The epilogue against double: y exactly on small integers and within its rounding else; every sum within the bound that
-// docs/statistics.md derives, 10 * 2^-24 of the sum of absolute terms, counts exactly. All layouts, targets, 1 and 2 threads.
+// The epilogue compared with double: y is exact on small integers and otherwise within its rounding; every sum is within the
+// bound that docs/statistics.md derives, 10 * 2^-24 of the sum of absolute terms; counts are exact. All layouts, targets, 1 and
+// 2 threads.
 #include "kernels/cpu/epilogue.h"
 
 #include <limits>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// gemm_conv against a direct convolution in double: every instruction set this machine has, both blocked layouts, kernels 1, 3
-// and 7, strides and paddings, odd channels, ragged maps, one to three threads (both ways to split the work). The bound is that
-// of a sum in f32 in any order: |error| <= (C * kernel^2 + 2) * 2^-24 * (sum |w x| + |b| + |r|).
+// gemm_conv compared with a direct convolution in double: every instruction set of this machine, both blocked layouts, kernels
+// 1, 3 and 7, strides and paddings, odd channels, odd map sizes, one to three threads (both ways to divide the work). The bound
+// is that of an f32 sum in any order: |error| <= (C * kernel^2 + 2) * 2^-24 * (sum |w x| + |b| + |r|).
 #include "kernels/cpu/gemm_conv.h"
 
 #include <gtest/gtest.h>

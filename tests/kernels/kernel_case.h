@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the kernel tests share: the table of shapes, activations in every layout made from NCHW values, and loops over the
-// Highway targets that this machine runs and over thread counts.
+// Shared by the kernel tests: the table of shapes, activations in every layout made from NCHW values, and loops over thread
+// counts and over the Highway targets of this machine.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -31,7 +31,7 @@ struct Activation {
   int64_t pitch;
   Guarded<float> memory;
 
-  /// Poisoned: every element, padding included, must be written.
+  /// Poisoned: the kernel must write every element, padding included.
   Activation(int64_t n, const ImageShape& s, Layout l, int64_t extra_pitch = 3)
       : samples(n),
         shape(s),
@@ -63,7 +63,7 @@ struct Activation {
     }
     return out;
   }
-  /// Padding lanes that are not zero.
+  /// Number of padding lanes that are not zero.
   [[nodiscard]] int64_t dirty_padding() {
     int64_t dirty = 0;
     for (int64_t n = 0; n < samples; ++n) {
@@ -79,7 +79,7 @@ inline std::string to_text(int64_t samples, const ImageShape& shape, Layout layo
   return std::to_string(samples) + " x " + to_string(shape) + " " + std::string(name_of(layout));
 }
 
-/// f(samples, shape, layout) over the shape table: odd channel counts, ragged maps, one and three samples, all layouts.
+/// Calls f(samples, shape, layout) for the shape table: odd channel counts and map sizes, one and three samples, all layouts.
 template <typename F>
 void for_each_case(const F& f) {
   for (const int64_t c : {1, 7, 16, 37, 64, 127, 128, 129, 512}) {
@@ -92,7 +92,7 @@ void for_each_case(const F& f) {
   }
 }
 
-/// f() once with each Highway target that is compiled in and runs here, scalar included.
+/// Calls f() once with each Highway target that is compiled in and runs here, scalar included.
 template <typename F>
 void for_each_target(const F& f) {
   const int64_t usable = hwy::SupportedTargets() & int64_t{HWY_TARGETS};
@@ -116,7 +116,7 @@ inline std::vector<float> small_integers(size_t count, uint64_t seed, int64_t mo
   return values;
 }
 
-/// Normal values; channel c of `channels` has mean 0.1 * c, so that swapped channels show.
+/// Normal values. Channel c of `channels` has mean 0.1 * c, so that swapped channels are found.
 inline std::vector<float> random_values(size_t count, uint64_t seed, int64_t channels = 1, int64_t positions = 1) {
   Random random(seed);
   std::vector<float> values(count);

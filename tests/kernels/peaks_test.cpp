@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loops that peaks are measured with: they do what they say they did. Their times are nobody's promise.
+// The loops that measure peaks do the work that they report. Their speed is not tested.
 #include "kernels/cpu/peaks.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pools against loops written as the definitions read, every layout and target; ragged windows, NaN, sums of the output.
+// Pools compared with loops written like the definitions, every layout and target; windows that do not divide the map, NaN,
+// sums of the output.
 #include "kernels/cpu/pool.h"
 
 #include <limits>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Preprocessing bit for bit against what torchvision 0.29 computed (ToTensor, Normalize with ImageNet's mean and deviation).
+// Preprocessing compared bit for bit with torchvision 0.29 (ToTensor, Normalize with ImageNet's mean and deviation).
 #include "kernels/cpu/preprocess.h"
 
 #include <bit>

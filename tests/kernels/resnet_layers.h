@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layers of ResNet-18 and ResNet-50 at 224x224, one of each kind, and what is left of them after channels were removed: the
-// shapes that tests/kernels/resnet_layers_test.cpp holds against the direct convolution and bench/kernels_bench.cpp times.
+// Layers of ResNet-18 and ResNet-50 at 224x224, one of each kind, and pruned forms of them.
+// tests/kernels/resnet_layers_test.cpp compares them with the direct convolution, and bench/kernels_bench.cpp times them.
 #pragma once
 
 #include <array>

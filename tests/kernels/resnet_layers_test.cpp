@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Our convolutions on the layers that bench/kernels_bench.cpp times (resnet_layers.h), pruned and odd ones among them, at their
-// real size: some outputs of each against the direct convolution in double within the derived bounds, none left unwritten. And
-// the check itself: one wrong or missing output is seen.
+// Our convolutions on the layers that bench/kernels_bench.cpp times (resnet_layers.h), pruned and unusual ones included, at
+// their real size. Some outputs of each are compared with the direct convolution in double, within the derived bounds, and none
+// may be left unwritten. The check itself is tested too: it finds one wrong or missing output.
 #include "tests/kernels/resnet_layers.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Some outputs of a large convolution against the direct one in double, and all of them against having been left unwritten:
-// what tests/kernels/resnet_layers_test.cpp and, before it times, bench/kernels_bench.cpp can afford on layers of real size.
+// Compares some outputs of a large convolution with the direct one in double, and checks that all of them were written.
+// tests/kernels/resnet_layers_test.cpp uses it, and bench/kernels_bench.cpp before it measures: more would take too long at
+// real size.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +14,7 @@ namespace elek::kernels::cpu::conv_case {
 
 inline constexpr size_t kCheckedOutputs = 97;  // a prime step visits rows, columns, channels and samples
 
-/// About `count` places of [0, total), the last one among them.
+/// Calls `body` for about `count` places of [0, total), including the last one.
 template <class Body>
 void some_of(size_t total, size_t count, const Body& body) {
   const size_t step = std::max<size_t>(1, total / count) | 1U;
@@ -21,8 +22,8 @@ void some_of(size_t total, size_t count, const Body& body) {
   body(total - 1);
 }
 
-/// Largest error over its bound(DirectValue, sample, channel, row, column), over some outputs; infinity where an output is a
-/// NaN or was left unwritten (the problem poisons them). 1 or less is right.
+/// Largest ratio of error to bound(DirectValue, sample, channel, row, column), over some outputs; infinity if an output is NaN
+/// or was not written (the problem poisons them). At most 1 if the result is right.
 template <class Bound>
 double worst_of(const Problem& p, const Bound& bound) {
   double worst = 0;

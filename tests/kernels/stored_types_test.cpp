@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which type in memory a DType is for the CPU kernels; one that they have not is refused, never taken for another.
+// The type in memory for each DType of the CPU kernels. A DType that they do not support is refused, never read as another one.
 #include "kernels/cpu/stored_types.h"
 
 #include <gtest/gtest.h>

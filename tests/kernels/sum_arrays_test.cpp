@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// SumArrays: layout in a block, reset, combination, restriction to sets; every line of the table takes part.
+// SumArrays: layout in a block, reset, combination, restriction to sets; every line of the table is covered.
 #include "kernels/common/sum_arrays.h"
 
 #include <cmath>

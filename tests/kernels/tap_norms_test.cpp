@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tap norms against the im2col columns of tests/support (reference.h): exact on integers, within 10 * 2^-24 else; borders,
-// strides that skip rows, windows larger than what is inside.
+// Tap norms compared with the im2col columns of tests/support (reference.h): exact on integers, otherwise within 10 * 2^-24;
+// borders, strides that skip rows, windows larger than the map.
 #include "kernels/cpu/tap_norms.h"
 
 #include "tests/kernels/kernel_case.h"

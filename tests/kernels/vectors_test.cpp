@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What planning is told of the vectors, on every instruction set that this processor has.
+// The figures about vectors that planning gets, on every instruction set of this processor.
 #include "kernels/cpu/vectors.h"
 
 #include "tests/kernels/kernel_case.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the Winograd kernels' error bound is made of (docs/winograd.md): the transforms, and products of absolute values.
-// Used by tests/kernels/winograd_test.cpp for every output, by bench/kernels_bench.cpp for some of a large layer.
+// The parts of the Winograd kernels' error bound (docs/winograd.md): the transforms, and products of absolute values.
+// tests/kernels/winograd_test.cpp uses it for every output, bench/kernels_bench.cpp for some outputs of a large layer.
 #pragma once
 
 #include <cmath>
@@ -13,11 +13,11 @@ namespace elek::kernels::cpu::conv_case {
 
 using Matrix = std::vector<std::vector<double>>;
 struct Matrices {
-  Matrix at, g, bt;  // [outputs][grid], [grid][3], [grid][outputs + 2]; zero at the points that the tile leaves out
+  Matrix at, g, bt;  // [outputs][grid], [grid][3], [grid][outputs + 2]; zero at points that the tile does not use
 };
 
-/// Outputs of the 1-D transform that computes an output, and the first of them: F(4)'s last tile makes 3 or 2 where 4 do not
-/// fit.
+/// The number of outputs of the 1-D transform that computes an output, and the first of them: F(4)'s last tile makes 3 or 2 if
+/// 4 do not fit.
 struct Span {
   int64_t first, outputs;
 };
@@ -28,8 +28,9 @@ inline Span span_at(WinogradTile tile, int64_t size, int64_t at) {
   return {first, left == 3 ? 3 : 2};
 }
 
-/// Of the definition (docs/winograd.md), not of the kernels' arithmetic: G is that of the whole grid, B^T's row at a point p of
-/// the tile's is the product of (x - q) over its other finite points q, times the product of (p - q) over those it leaves out.
+/// The matrices of the definition (docs/winograd.md), not of the kernels' arithmetic. G is that of the whole grid. B^T's row at
+/// one of the tile's points p is the product of (x - q) over its other finite points q, times the product of (p - q) over the
+/// points that the tile does not use.
 inline Matrices matrices(WinogradTile tile, int64_t outputs) {
   const double a = std::sqrt(.5), b = std::sqrt(2.);
   const bool four = tile == WinogradTile::k4x4;
@@ -74,7 +75,7 @@ inline std::vector<double> sandwich(const Matrix& m, const std::vector<double>& 
   return y;
 }
 
-/// The tile that an output lies in, and the pixels of it that one input channel has there.
+/// The tile that contains an output, and its pixels of one input channel.
 struct TileOf {
   Span rows, columns;
   Matrices vertical, horizontal;
@@ -99,7 +100,8 @@ inline std::vector<double> weight_points(const Problem& p, const Matrix& g, int6
   return sandwich(g, {w, w + 9}, g);
 }
 
-/// (C + 26) * 2^-24 * (what the transforms make of a tile's products + |bias| + |residual|) for one output.
+/// (C + 26) * 2^-24 * (`magnitude` + |bias| + |residual|) for one output; `magnitude` comes from the transforms of absolute
+/// values.
 inline double bound_of(const Problem& p, double magnitude, int64_t n, int64_t k, int64_t row, int64_t column) {
   const double r = p.spec.residual ? p.residual.data[index_of(p.y_view(), n, k, row, column)] : 0.0;
   return static_cast<double>(p.spec.channels + 26) * std::ldexp(1.0, -24) *

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Winograd kernels against a direct convolution in double: every instruction set this machine has, both tiles, odd channels,
-// maps of every size up to 17, partial batches, one and two threads. The bound is componentwise and derived (docs/winograd.md):
-// with every factor of y = A^T [sum_c (G w G^T) . (B^T x B)] A replaced by its absolute value,
-//   |error| <= (C + 26) * 2^-24 * that, with the matrices of the output's tile (whole, or smaller at the edge),
-// C for the accumulation in f32, 8 for U = G . G^T, 6 for B^T . B, 10 for A^T . A, 2 for bias and residual; edge tiles no more.
+// Winograd kernels compared with a direct convolution in double: every instruction set of this machine, both tiles, odd
+// channels, maps of every size up to 17, partial batches, one and two threads. The bound is componentwise and derived
+// (docs/winograd.md). Let M be y = A^T [sum_c (G w G^T) . (B^T x B)] A with every factor replaced by its absolute value. Then
+//   |error| <= (C + 26) * 2^-24 * M, with the matrices of the output's tile (whole, or smaller at the edge).
+// C is for the accumulation in f32, 8 for U = G . G^T, 6 for B^T . B, 10 for A^T . A, 2 for bias and residual. Edge tiles need
+// no more.
 #include "kernels/cpu/winograd.h"
 
 #include <gtest/gtest.h>
@@ -168,8 +169,8 @@ TEST(WinogradTest, EqualsTheDirectConvolutionWithinTheDerivedBound) {
 }
 
 TEST(WinogradTest, MatricesOfTheBoundConvolve) {
-  // Of every kind of tile: A^T [(G w) . (B^T x)] is the convolution, in double. All kinds share G: the edges' points are the
-  // whole tile's with weights unchanged.
+  // Checks for every kind of tile, in double, that A^T [(G w) . (B^T x)] is the convolution. All kinds share G: the edge tiles
+  // use points of the whole tile, with unchanged weights.
   for (const auto& [tile, outputs] : {std::pair{WinogradTile::k2x2, 2}, std::pair{WinogradTile::k4x4, 4},
                                       std::pair{WinogradTile::k4x4, 3}, std::pair{WinogradTile::k4x4, 2}}) {
     const Matrices mats = matrices(tile, outputs);
@@ -188,7 +189,7 @@ TEST(WinogradTest, MatricesOfTheBoundConvolve) {
 }
 
 TEST(WinogradTest, EverySizeFrom1To17EqualsTheDirectConvolution) {
-  // Every pair of edge tiles, alone and beside whole ones; plans for more samples than run, the residual in place.
+  // Every pair of edge tiles, alone and beside whole ones; plans for more samples than the run has; the residual in place.
   for_each_target([] {
     double worst = 0;
     for (int64_t high = 1; high <= 17; ++high)
@@ -233,7 +234,7 @@ TEST(WinogradTest, NanOfAPixelStaysInTheTilesThatReadIt) {
         Problem p({2, 3, 17, 13, 11, 3, 1, 1, Layout::kNChw16c, 1, false, true}, false, 17);
         p.x.data[index_of(p.x_view(), 1, 2, row, column)] = conv_case::kNan;
         run(p, WinogradTile::k4x4);
-        // Rows [first - 1, first + outputs + 1) of the input are the tile's.
+        // Rows [first - 1, first + outputs + 1) of the input belong to the tile.
         const auto reads = [](int64_t size, int64_t output, int64_t pixel) {
           const conv_case::Span span = conv_case::span_at(WinogradTile::k4x4, size, output);
           return pixel >= span.first - 1 && pixel < span.first + span.outputs + 1;
@@ -252,7 +253,8 @@ TEST(WinogradTest, NanOfAPixelStaysInTheTilesThatReadIt) {
 }
 
 TEST(WinogradTest, ASampleHasTheSameBitsWhateverRunsBesideIt) {
-  // Alone, a 7x7 map's four tiles are few enough to go without U; beside others, or in a plan for more, they may not be.
+  // Alone, the four tiles of a 7x7 map are few enough to run without U. With other tiles, or in a plan for more samples, they
+  // may not be.
   const auto expect_same = [](Shape whole, int64_t samples, int64_t planned, WinogradTile tile) {
     Shape part = whole;
     part.samples = samples;
@@ -322,7 +324,7 @@ TEST(WinogradTest, EdgeTilesTakeFewerProducts) {
 }
 
 TEST(WinogradTest, IntegersAreExactUnderF2x2) {
-  // F(2x2) multiplies by 1, 1/2 and 1/4 only: with small integers every step is exact, so is the answer.
+  // F(2x2) multiplies by 1, 1/2 and 1/4 only. So with small integers every step and the result are exact.
   for_each_target([] {
     for (const Shape& c : shapes()) {
       Problem p(c, /*integers=*/true, 3);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of models/ share: a folder of their own, safetensors made byte by byte, and errors looked into.
+// Shared by the tests of models/: temporary folders, safetensors files made byte by byte, and checks of error messages.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@
 
 namespace elek::test {
 
-/// A folder that is gone after the test.
+/// A folder that is removed after the test.
 class Folder {
  public:
   Folder() {
@@ -54,7 +54,7 @@ inline void write_all(const std::string& path, const std::string& bytes) {
   if (!file.flush()) throw std::runtime_error("cannot write " + path);
 }
 
-/// Length, header and data as they lie in a file; the length may lie.
+/// Length, header and data as in a file; the length may be wrong.
 inline std::string with_length(uint64_t length, const std::string& rest) {
   std::string bytes(8, '\0');
   for (size_t i = 0; i < 8; ++i) bytes[i] = static_cast<char>((length >> (8 * i)) & 0xff);
@@ -68,7 +68,7 @@ inline SafetensorsFile parse(const std::string& bytes) {
   return SafetensorsFile::parse(std::as_bytes(std::span<const char>(bytes)), "test.safetensors");
 }
 
-/// The message of the E that `run` throws; any other outcome fails the test.
+/// The message of the E that `run` throws. Any other outcome fails the test.
 template <typename E, typename Run>
 std::string message_of(const Run& run) {
   try {

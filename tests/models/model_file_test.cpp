@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Model files: what is saved loads back the same to the byte, and a JSON that is wrong in any one field is refused by that
-// field's name. The wrong documents are made by replacing one piece of a right one's text.
+// Model files: a saved model loads with the same bytes, and JSON that is wrong in any one field is refused with that field's
+// name. The wrong documents are made by replacing one piece of a correct one's text.
 #include "models/model_file.h"
 
 #include <gmock/gmock.h>
@@ -23,7 +23,7 @@ using test::read_all;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
-/// Every operator, odd sizes, and a history with all there is to a history.
+/// A model with every operator, odd sizes, and a history with all possible fields.
 Model every_operator() {
   Model model;
   Graph& g = model.graph;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What cannot be an ONNX file is refused before a byte is written. What can: tests/cli/convert_test.cpp.
+// Networks that cannot be an ONNX file are refused before a byte is written. The others: tests/cli/convert_test.cpp.
 #include <gmock/gmock.h>
 
 #include <memory>
@@ -19,7 +19,7 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-/// Parameters as the system gives them: nobody writes them, so that 2 GB of them take none.
+/// Parameters in memory that nobody writes to, so that 2 GB of them take no physical memory.
 Model with_blank_parameters(Graph graph) {
   Model model;
   model.architecture = "test";

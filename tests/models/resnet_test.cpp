@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // ResNet builders: parameter and multiply counts are torchvision's own (0.27, counted on its modules), CIFAR counts are those
-// of the common option-A implementation; names, shapes and shortcuts are looked at one by one.
+// of the common option-A implementation; names, shapes and shortcuts are checked one by one.
 #include <gmock/gmock.h>
 
 #include <cmath>

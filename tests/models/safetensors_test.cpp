@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The safetensors reader against lying files, and what it reads from honest ones. Every message is checked for the words that
-// tell the reader of it what is wrong: a file refused for another reason than the planted one fails the test.
+// The safetensors reader on malformed and correct files. Every message must contain the words that explain the defect, so a
+// file that is refused for another reason than the planted one fails the test.
 #include "models/safetensors.h"
 
 #include <gmock/gmock.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The writer: what it writes reads back, is aligned and is the same every time; and whatever goes wrong, the old file is whole
-// and no temporary is left. Disks that fill up are made with RLIMIT_FSIZE in a child process.
+// The writer: its files read back, are aligned and are the same every time. After any error the old file is whole and no
+// temporary file is left. RLIMIT_FSIZE in a child process simulates a full disk.
 #include <gmock/gmock.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -161,7 +161,7 @@ std::string in_child_with_file_limit(const std::string& report, rlim_t limit, co
       message = "another type of error";
     }
     message.resize(std::min<size_t>(message.size(), 400));
-    test::write_all(report, message);  // if the signal were let through late, this would be missing
+    test::write_all(report, message);  // missing if the signal is only delayed
     ::_exit(0);
   }
   int status = -1;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Statistics::merge: sums add, maxima compare (NaN wins), and each of its refusals: what it says, and that nothing changed.
+// Statistics::merge: sums are added, of maxima the larger is kept (NaN wins). Each refusal has the right message and changes
+// nothing.
 #include <gmock/gmock.h>
 
 #include <cmath>

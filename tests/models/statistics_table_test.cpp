@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every sum of the table in core/sums.h goes through a file and through a merge, also one that is added tomorrow.
+// Every sum of the table in core/sums.h goes through a file and through a merge. Sums that are added to the table later are
+// covered too.
 #include <gmock/gmock.h>
 
 #include "core/sums.h"

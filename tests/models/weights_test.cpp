@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plain weights files: names, element types, what a file tells about its network, and what is refused. The files are written
-// here from a built network's parameters, renamed and changed.
+// Plain weights files: names, element types, what a file says about its network, and what is refused. The files are written
+// here from a built network's parameters, with changed names and contents.
 #include <gmock/gmock.h>
 
 #include <bit>
@@ -128,7 +128,7 @@ TEST(LoadWeights, ConvertsHalvesAndDoubles) {
 
 TEST(LoadWeights, EveryHalfIsExact) {
   const Folder folder;
-  Graph graph;  // one batch norm of 65,536 channels holds every half there is
+  Graph graph;  // one batch norm of 65,536 channels holds every half
   graph.add("bn", BatchNormAttrs{}, {graph.add("input", InputAttrs{{65536, 1, 1}}, {})});
   Weights weights(graph);
   std::vector<uint16_t> halves(65536);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Surgery. Three networks must agree to the last bit in the double-precision interpreter, which adds up in a fixed order in
-// which zeros change nothing: the compact one, masked(), and the dense one whose readers' weights for removed channels were
-// set to zero here. Then: what is shared, what is refused, and that nothing is half-cut.
+// Cutting. Three networks must agree to the last bit in the double-precision interpreter: the compact one, masked(), and the
+// dense one in which this test set the readers' weights for removed channels to zero. (The interpreter adds in a fixed order in
+// which zeros change nothing.) Also: what is shared, what is refused, and that nothing is left half-cut.
 #include "prune/apply.h"
 
 #include <gmock/gmock.h>
@@ -73,7 +73,7 @@ Model with_zeroed_readers(const Model& dense, const PrunePlan& plan) {
   return model;
 }
 
-/// The kept channels of a value of the dense network, as the compact one has them.
+/// The kept channels of a value of the dense network, laid out as in the compact one.
 std::vector<double> kept_channels(const std::vector<double>& values, const ImageShape& shape, const std::set<int64_t>& gone) {
   std::vector<double> kept;
   for (int64_t i = 0; i < std::ssize(values); ++i) {
@@ -117,7 +117,7 @@ std::string drawn(const Model& dense, const PrunePlan& plan) {
   return text;
 }
 
-/// Leaves out cuts, and gives channels back, one by one, as long as `fails` still holds: what is left is all needed to fail.
+/// Removes cuts and gives channels back, one by one, while `fails` still holds. What is left is all needed for the failure.
 template <typename Fails>
 PrunePlan shrunk(PrunePlan plan, const Fails& fails) {
   const auto try_without = [&](auto& list) {
@@ -142,13 +142,14 @@ PrunePlan shrunk(PrunePlan plan, const Fails& fails) {
   return plan;
 }
 
-/// Compact, masked and zeroed networks agree, in every value and exactly; else the smallest plan that shows the difference.
+/// Compact, masked and zeroed networks agree exactly in every value. Otherwise the message shows the smallest plan with a
+/// difference.
 void expect_exact(const Model& dense, const PrunePlan& plan, const std::string& what) {
   if (difference(dense, plan).empty()) return;
   const PrunePlan least = shrunk(plan, [&](const PrunePlan& smaller) {
     try {
       return !difference(dense, smaller).empty();
-    } catch (const ContractError&) {  // uneven slices: no plan
+    } catch (const ContractError&) {  // unequal convolution groups: no plan
       return false;
     }
   });

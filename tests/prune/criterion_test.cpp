@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The registry of criteria: names, the scope each wants, and that every one of them can be asked without knowing which it is.
+// The registry of criteria: names, default scopes, and that all criteria work through the common interface.
 #include <gmock/gmock.h>
 
 #include "core/error.h"
@@ -49,7 +49,7 @@ TEST(Criterion, CostsThatCompareMakeOfAGlobalPoolOneOfMacs) {
   EXPECT_EQ(rms.scope_for(Scope::kGlobal), Scope::kGlobal);
 }
 
-/// What a session takes over two images.
+/// The statistics that a session takes over two images.
 Statistics statistics_of(const Model& model, const Probes& probes) {
   if (probes.empty()) return {};
   SessionOptions options;
@@ -62,7 +62,7 @@ Statistics statistics_of(const Model& model, const Probes& probes) {
   return session.statistics();
 }
 
-/// What a criterion says it needs is what it asks for and what it can score from.
+/// A criterion asks for exactly the evidence that it declares, and can score from it.
 TEST(Criterion, NeedsWhatItSays) {
   const Model model = tiny_basic(3);
   const std::vector<Group> groups = find_groups(model.graph);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Least squares in double for the oracles of the refit and its costs: Gaussian elimination with partial pivoting on stored
-// moments. No Cholesky, no BLAS, nothing of prune/, so that an error there cannot hide here.
+// Least squares in double, as a reference for the refit and its costs: Gaussian elimination with partial pivoting on stored
+// moments. It uses no Cholesky, no BLAS and nothing of prune/, so it cannot share an error with them.
 #pragma once
 
 #include <cmath>
@@ -12,7 +12,7 @@ namespace elek::test {
 
 using Matrix = std::vector<std::vector<double>>;
 
-/// Solves a x = b for every column of `b`, which becomes the solutions.
+/// Solves a x = b for every column of `b`; the solutions replace `b`.
 inline void eliminate(Matrix a, Matrix& b) {
   const size_t n = a.size();
   for (size_t i = 0; i < n; ++i) {
@@ -32,7 +32,7 @@ inline void eliminate(Matrix a, Matrix& b) {
   }
 }
 
-/// Solves a x = b on the unknowns `stay` alone; the others are zero.
+/// Solves a x = b for the unknowns in `stay` only; the others are zero.
 inline std::vector<double> solve_on(const std::vector<size_t>& stay, const Matrix& a, const std::vector<double>& b) {
   Matrix sub, side;
   for (const size_t r : stay) {
@@ -46,7 +46,8 @@ inline std::vector<double> solve_on(const std::vector<size_t>& stay, const Matri
   return x;
 }
 
-/// (v - w)' a (v - w), v the best weights on the unknowns that stay: what the quadratic of which w is the minimum loses.
+/// (v - w)' a (v - w), where v are the best weights on the unknowns that stay: the loss from removing the others, if w is the
+/// minimum.
 inline double loss_on(const std::vector<size_t>& stay, const Matrix& a, const std::vector<double>& w) {
   std::vector<double> b(w.size(), 0.0);
   for (size_t r = 0; r < w.size(); ++r) {

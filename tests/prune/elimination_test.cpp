@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Elimination against exhaustive least squares in double: at every step each remaining channel is tried by solving the fit
-// without it from the stored columns, and the costs and the order must be those. Costs add over readers.
+// Elimination compared with exhaustive least squares in double: at every step each remaining channel is tried by solving the
+// fit without it from the stored columns. Costs and order must be the same. Costs add over readers.
 #include "prune/elimination.h"
 
 #include <gtest/gtest.h>
@@ -54,7 +54,7 @@ Matrix moments(const Problem& p) {
   return a;
 }
 
-/// What the best fit without the channels that are gone loses, over all outputs.
+/// The loss of the best fit without the removed channels, over all outputs.
 double loss_without(const Problem& p, const std::vector<bool>& gone) {
   const Matrix a = moments(p);
   std::vector<size_t> stay;
@@ -101,7 +101,7 @@ TEST(Elimination, IsExhaustiveLeastSquaresAtEveryStep) {
       {problem(0, 7, 1, 3, 1)},
       {problem(0, 6, 4, 5, 2)},
       {problem(0, 5, 9, 2, 3), problem(0, 5, 1, 4, 4)},                           // two readers of one group
-      {problem(0, 3, 4, 2, 5), problem(3, 3, 4, 2, 6), problem(0, 6, 1, 3, 7)}};  // a grouped convolution's slices, and a whole
+      {problem(0, 3, 4, 2, 5), problem(3, 3, 4, 2, 6), problem(0, 6, 1, 3, 7)}};  // two convolution groups, and a whole
   for (const std::vector<Problem>& problems : cases) {
     const int64_t channels = problems.back().first + problems.back().channels;
     std::vector<ReaderFit> fits = fits_of(problems);

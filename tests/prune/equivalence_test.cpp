@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The check that every run makes, through real sessions: it passes for every exact cut and fails for a cut that is not.
+// The check that every cut makes, with real sessions: it passes for every exact cut and fails for a wrong one.
 #include <gmock/gmock.h>
 
 #include <cmath>
@@ -51,8 +51,8 @@ TEST(Equivalence, HoldsForEveryExactCut) {
   }
 }
 
-/// What apply_test.cpp shows in double for 400 graphs, through sessions for some of them: grouped, depthwise, mapped and
-/// flattened channels of odd counts in the kernels' layouts.
+/// apply_test.cpp tests 400 graphs in double. This tests some of them with sessions: grouped, depthwise, mapped and flattened
+/// channels of odd counts in the kernels' layouts.
 TEST(Equivalence, HoldsOnRandomResidualGraphs) {
   int64_t cut = 0;
   for (uint64_t seed = 1; seed <= 120; ++seed) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Groups, listed by hand for the networks people prune, and the rules at the edges.
+// Groups, listed by hand for the networks that are commonly pruned, and special cases.
 #include "prune/groups.h"
 
 #include <gmock/gmock.h>
@@ -12,7 +12,7 @@ namespace {
 
 using testing::ElementsAre;
 
-/// "name channels/slices: consumers", prunable groups only, in order.
+/// "name channels/convolution groups: consumers", prunable groups only, in order.
 std::vector<std::string> summary(const Graph& graph) {
   std::vector<std::string> lines;
   for (const Group& group : find_groups(graph)) {
@@ -118,7 +118,7 @@ TEST(Groups, SlicesThatCannotLoseAChannelAreNotPrunable) {
   v = graph.add("b", Conv2dAttrs{8, 3, 1, 1, 4, false}, {v});
   v = graph.add("c", Conv2dAttrs{6, 1, 1, 0, 2, false}, {v});
   graph.add("fc", Conv2dAttrs{3, 1, 1, 0, 3, false}, {graph.add("d", Conv2dAttrs{9, 1, 1, 0, 3, false}, {v})});
-  EXPECT_THAT(summary(graph), ElementsAre("b 8/4: c", "d 9/3: fc"));  // c: 6 channels in lcm(2, 3) slices of one
+  EXPECT_THAT(summary(graph), ElementsAre("b 8/4: c", "d 9/3: fc"));  // c: 6 channels in lcm(2, 3) groups of one
 }
 
 TEST(Groups, FlattensThatDisagreeCannotBeCut) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Streamed moments against im2col columns built one by one and sums in double, and the solve against Gaussian elimination.
-// Inputs are small integers, so that products of a chunk are exact in f32 (below 2^24) and A and B must be right to the bit;
-// that shows through the solution: with exact moments only the solvers differ.
+// Streamed moments compared with im2col columns built one by one and sums in double, and the solve compared with Gaussian
+// elimination. Inputs are small integers, so the products of a chunk are exact in f32 (below 2^24) and A and B must be right to
+// the bit. The solution shows it: with exact moments only the solvers differ.
 #include "prune/moments.h"
 
 #include <gmock/gmock.h>

@@ -28,7 +28,7 @@ ResNetSpec tiny_spec(bool bottleneck) {
   return spec;
 }
 
-/// Grows a graph at random; `at_` is the value that comes last, `kept_` those that a residual sum may reach back to.
+/// Grows a graph at random. `at_` is the last value; a residual sum may add one of `kept_`.
 class Gardener {
  public:
   explicit Gardener(uint64_t seed) : random_(seed) {}
@@ -78,7 +78,7 @@ class Gardener {
     kept_.push_back(last_);
   }
 
-  /// A block whose shortcut is a convolution or a map of what the block reads.
+  /// A block whose shortcut is a convolution or a map of the block's input.
   void projected() {
     const ValueId input = last_;
     const int64_t out = 4 + 2 * pick(3);

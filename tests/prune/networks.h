@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small networks that the pruning tests share: hand-made ones, seeded random residual graphs, plans drawn at random, and
-// statistics that the double-precision interpreter takes. Nothing here comes from prune/ but what a plan is.
+// Small networks that the pruning tests share: hand-made ones, seeded random residual graphs, random plans, and statistics from
+// the double-precision interpreter. From prune/ it uses only the type of a plan.
 #pragma once
 
 #include <cstdint>
@@ -17,28 +17,28 @@
 
 namespace elek::test {
 
-/// The graph with weights and batch norms drawn from a seed: small integers (x 1/4 for variances' sake), never all alike.
+/// The graph with seeded weights and batch norms: small integers (variances: quarters), never all equal.
 [[nodiscard]] Model with_parameters(Graph graph, uint64_t seed);
 
 /// ResNets of a few channels on an 8x8 image.
 [[nodiscard]] Model tiny_basic(uint64_t seed);       // two stages of basic blocks, 1x1 projection
 [[nodiscard]] Model tiny_bottleneck(uint64_t seed);  // ImageNet stem with max pool, bottlenecks
 [[nodiscard]] Model tiny_option_a(uint64_t seed);    // channel_map shortcut
-[[nodiscard]] Model tiny_resnext(uint64_t seed);     // grouped 3x3: 12 channels in 3 slices
+[[nodiscard]] Model tiny_resnext(uint64_t seed);     // grouped 3x3: 12 channels in 3 convolution groups
 /// conv 6 -> depthwise 3x3 -> conv 4 -> flatten of 4x4 positions -> linear 5 -> relu -> linear 3.
 [[nodiscard]] Model depthwise_and_flatten(uint64_t seed);
 /// conv1 (3x3, 4 channels of 8x8, batch norm, ReLU) -> conv2 (3x3, 3 channels, batch norm) -> pool -> fc, on small fractions:
 /// two groups with one reader each.
 [[nodiscard]] Model two_layer_chain(int64_t stride);
 
-/// How the refit's tests run them: two threads, batches of six.
+/// Session options of the refit's tests: two threads, batches of six.
 [[nodiscard]] SessionOptions six_at_a_time(MemoryResource* memory = nullptr);
 
 /// A random graph of convolutions (plain, grouped, depthwise), batch norms, ReLUs, pools, residual sums, projections and
 /// channel maps, ending in pooling or flattening and one or two linear layers.
 [[nodiscard]] Graph random_graph(uint64_t seed);
 
-/// Cuts every prunable group at random (equal counts a slice), and some weights.
+/// Cuts every prunable group at random (equally many channels per convolution group), and some weights.
 [[nodiscard]] PrunePlan random_plan(const Model& model, uint64_t seed);
 
 /// Small integers, [samples, C, H, W].

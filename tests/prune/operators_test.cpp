@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cutting networks with every activation and with squeeze-and-excitation: the compact network equals the masked one to the last
-// bit in the double interpreter, also where an activation makes something else than 0 of 0.
+// bit in the double interpreter, even if an activation of 0 is not 0.
 #include <gmock/gmock.h>
 
 #include "prune/apply.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The recipe as a user of the library has it: the default cut of the shipped network, and on a small one what the observer is
-// told, rounds, replay, and what is refused. That the command makes the same network: tests/cli/recipe_test.cpp.
+// The recipe as a user of the library calls it: the default cut of the shipped network; on a small network the observer's
+// calls, rounds, replay and refusals. That the command makes the same network: tests/cli/recipe_test.cpp.
 #include <gmock/gmock.h>
 
 #include "elek/data.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Costs of the metric refit against its definition: every activation of the dense network kept, normal equations in double,
-// each removal tried by elimination. Then what holds for any network, and that nothing stays behind.
+// Costs of the metric refit compared with its definition: every activation of the dense network is kept, normal equations are
+// in double, and each removal is tried by elimination. Also: properties that hold for any network, and that no memory is left
+// allocated.
 #include "prune/refit_costs.h"
 
 #include <gmock/gmock.h>

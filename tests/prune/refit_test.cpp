@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The refit of whole networks against its definition: both networks interpreted in double with every activation kept, normal
-// equations built column by column and solved by elimination, layer after layer. Then what it is for (lost channels recovered,
-// zeros kept) and what it must not do (grow with the images, leave bytes behind).
+// The refit of whole networks compared with its definition: both networks are interpreted in double with every activation kept;
+// normal equations are built column by column and solved by elimination, layer after layer. Also: its purpose (lost channels
+// are recovered, zeros are kept) and its limits (memory does not grow with the images, none is left allocated).
 #include "prune/refit.h"
 
 #include <gmock/gmock.h>

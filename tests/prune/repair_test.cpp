@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Batch-norm re-estimation against the interpreter in batch-statistics mode, in double: batches of their own moments, averaged
-// unweighted, the last one partial.
+// Batch-norm re-estimation compared with the interpreter in batch-statistics mode, in double: the moments of each batch,
+// averaged without weights, the last batch partial.
 #include "prune/repair.h"
 
 #include <gmock/gmock.h>

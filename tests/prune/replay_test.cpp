@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Replays: a history read back as a plan cuts another checkpoint into the same graph; what does not fit is refused.
+// Replays: a history, read back as a plan, cuts another checkpoint into the same graph. A history that does not fit is refused.
 #include "prune/replay.h"
 
 #include <gmock/gmock.h>

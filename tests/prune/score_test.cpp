@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scores against the definitions of docs/criteria.md written out over whole activations, in double: no sums, no statistics
-// file. The statistics themselves come from the interpreter, so that only prune/ is judged here.
+// Scores compared with the definitions of docs/criteria.md, computed in double from whole activations: without sums and without
+// a statistics file. The statistics come from the interpreter, so only prune/ is tested here.
 #include "prune/score.h"
 
 #include <gmock/gmock.h>
@@ -89,7 +89,7 @@ double read_weight(const Model& model, const Node& reader, int64_t c, const Fact
 
 double one(int64_t /*tap*/) { return 1.0; }
 
-/// What std-consumer, wanda and magnitude say of one channel of a group, from the definitions.
+/// The scores of std-consumer, wanda and magnitude for one channel of a group, from the definitions.
 double expected(const Scored& s, const Group& group, const std::string& criterion, int64_t channel_index) {
   const Graph& graph = s.model.graph;
   double total = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The seed's four metrics, its Wanda and L1 magnitude from a session's sums, against the definitions written out over whole
-// stored activations: spatial means a sample, the layer's largest of them, samples in which a channel fires.
+// The seed's four metrics, its Wanda and L1 magnitude from a session's sums, compared with the definitions computed from whole
+// stored activations: spatial means per sample, the layer's largest of them, samples in which a channel fires.
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -62,7 +62,7 @@ double by_definition(const std::string& criterion, const std::vector<double>& va
   return std::sqrt(std::max(0.0, normalized * fired));
 }
 
-/// What is looked at of a tap: the stored value, or the raw output of the convolution whose step stores it.
+/// The watched numbers of a tap: the stored value, or the raw output of the convolution whose step stores it.
 std::string looked_at(const Graph& graph, ValueId value, Tap tap) {
   if (tap == Tap::kRelu) return graph.node(value).name;
   for (const FusedNode& step : fuse(graph).steps) {

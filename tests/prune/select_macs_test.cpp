@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shares by cost: as many MACs as equal shares would leave, from where they cost least; and what no choice may break.
+// Shares by cost: removes as many MACs as equal shares would, where they cost least. Also what no choice may violate.
 #include <gtest/gtest.h>
 
 #include <algorithm>

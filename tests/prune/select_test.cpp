@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Selection of channels: counts by table, choices by property, refusals by message.
+// Selection of channels: counts from a table, properties of the choice, messages of refusals.
 #include "prune/select.h"
 
 #include <gmock/gmock.h>
@@ -33,7 +33,7 @@ TEST(KeptCount, RoundingTable) {
       {16, 5, 1, 8, 8},      {16, 4, 1, 8, 16},      // 11 -> 8; 12 is a tie and goes up
       {16, 15, 1, 8, 8},     {4, 2, 1, 8, 4},        // at least one multiple; a group smaller than that stays whole
       {128, 38, 32, 0, 96},  {128, 115, 32, 0, 32},  // ResNeXt: 90 -> a multiple of 32 = lcm(8, 32)
-      {12, 4, 3, 0, 9},      {12, 11, 3, 0, 3},      // 8 -> 9 in three slices; each keeps one
+      {12, 4, 3, 0, 9},      {12, 11, 3, 0, 3},      // 8 -> 9 in three convolution groups; each keeps one
       {66, 30, 3, 0, 48},    {12, 4, 3, 4, 12},      // 36 -> lcm(8, 3) = 24, tie up; lcm(4, 3) = 12 keeps all
       {65, 10, 13, 0, 52},                           // lcm(8, 13) > 65: auto gives up on 8, 55 -> 52
   };
@@ -102,7 +102,7 @@ TEST(SelectChannels, PropertiesHoldOnEveryNetworkAndShare) {
           std::vector<int64_t> in_slice(static_cast<size_t>(group.conv_groups), 0);
           for (const int64_t c : cut.keep) ++in_slice[static_cast<size_t>(c / width)];
           EXPECT_THAT(in_slice, testing::Each(kept / group.conv_groups)) << cut.group;
-          // In a slice no channel that went scores higher than one that stayed.
+          // In a convolution group no removed channel scores higher than a kept one.
           const std::set<int64_t> keep(cut.keep.begin(), cut.keep.end());
           for (int64_t slice = 0; slice < group.conv_groups; ++slice) {
             double lowest_kept = std::numeric_limits<double>::infinity(), highest_gone = -1;
@@ -129,8 +129,8 @@ TEST(SelectChannels, GlobalScopeComparesAcrossGroups) {
   for (size_t g = 0; g < f.groups.size(); ++g) {
     if (!f.groups[g].prunable) continue;
     total += f.groups[g].channels;
-    // All channels of a group alike but for one tenth of the mean in channel 1 and, in the last group, 2 as well; the scale
-    // of each group differs a thousandfold and must not matter.
+    // All channels of a group have the same score, except that channel 1 (and in the last group also 2) has a tenth of it. The
+    // scale of each group differs by a factor of a thousand and must not matter.
     f.scores[g].assign(f.scores[g].size(), std::pow(1000.0, static_cast<double>(g)));
     f.scores[g][1] /= 10;
     if (f.groups[g].name == "layer2.0.relu1") f.scores[g][2] /= 10;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Wanda on weights: which weights go, against a sort of |w| * norm written here; patterns; what stays untouched.
+// Wanda on weights: the removed weights, compared with a sort of |w| * norm written here; patterns; what stays unchanged.
 #include <gmock/gmock.h>
 
 #include <algorithm>

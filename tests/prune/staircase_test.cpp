@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rounding by a staircase that the test draws; and what rounding by a function does to a plan.
+// Rounding to the steps of made-up times, and the effect of a rounding function on a plan.
 #include "prune/staircase.h"
 
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@
 namespace elek {
 namespace {
 
-/// Whole vectors of 16 channels take time.
+/// Time grows with whole vectors of 16 channels.
 double stairs(int64_t width) { return 10.0 * std::ceil(static_cast<double>(width) / 16); }
 
 TEST(NearestEdge, IsTheLastCountBeforeAStep) {

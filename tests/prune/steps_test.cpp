@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rounds: what each is asked for, that their composition is the two cuts one after the other, and that n rounds end where one
-// cut does.
+// Rounds: the target of each, that their composition is the two cuts one after the other, and that n rounds end at the counts
+// of one cut.
 #include "prune/steps.h"
 
 #include <gmock/gmock.h>
@@ -80,7 +80,7 @@ TEST(Steps, ABudgetOfMacsIsPartOfWhatEqualSharesLeave) {
   EXPECT_NEAR(step_target(dense.graph, {}, target, 1, 2).macs.value_or(0) / left_by(0.25), 1, rounding);
   EXPECT_NEAR(step_target(dense.graph, {}, target, 2, 2).macs.value_or(0) / left_by(0.5), 1, rounding);
   EXPECT_LT(left_by(0.5), left_by(0.25));
-  // Whatever the rounds cut before, the last ends within the budget, and with costs as scores so does one cut.
+  // Whatever the rounds removed before, the last one ends within the budget. With costs as scores one cut does too.
   for (const int steps : {1, 2, 3}) {
     const PrunePlan plan = in_rounds(dense, target, steps);
     EXPECT_LE(static_cast<double>(macs(apply(dense, plan, host_resource()).graph)), (1 + rounding) * left_by(0.5)) << steps;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A trail against whole networks run from the images: every value from every narrow one, kept activations that grow and shrink
-// in place, odd last batches; and that it allocates once, refuses what does not fit and stops the source.
+// A trail compared with whole networks run from the images: every value from every narrow value, kept activations that grow and
+// shrink in place, odd last batches. Also: it allocates once, refuses what does not fit, and stops the source.
 #include "prune/trail.h"
 
 #include <gtest/gtest.h>
@@ -83,7 +83,7 @@ TEST(Trail, EveryValueIsTheSameFromWhereverItStarts) {
                                  for (size_t i = 0; i < 2; ++i) got[i].insert(got[i].end(), values[i].begin(), values[i].end());
                                }),
                     kSamples);
-          // Other slices and layouts may add up in another order: f32 through the depth of these networks, as in
+          // Other micro-batches and layouts may add in another order: f32 through the depth of these networks, as in
           // tests/golden/session_test.cpp.
           for (const auto& [values, expected] : {std::pair(&got[0], to == from ? &want : &logits), std::pair(&got[1], &want)}) {
             double scale = 0;

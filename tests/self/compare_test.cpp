@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The comparator itself: what it must catch, planted one by one, and what it must let pass.
+// The comparator itself: it finds each planted difference and accepts what it must accept.
 #include "tests/support/compare.h"
 
 #include <gtest/gtest.h>

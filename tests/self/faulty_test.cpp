@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The failing resource: fails where told, recovers, and sees what its users do wrong.
+// The failing resource: it fails where it is told to, recovers, and notices what its users do wrong.
 #include "tests/support/faulty.h"
 
 #include <gtest/gtest.h>

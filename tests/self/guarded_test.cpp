@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Guarded buffers: writes outside and elements left out are seen.
+// Guarded buffers: writes outside and elements left out are found.
 #include "tests/support/guarded.h"
 
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The oracles against values worked out by hand. What all other tests trust is tested with numbers that a reader can check.
+// The references compared with values computed by hand: all other tests rely on them, so their numbers must be easy to check.
 #include "tests/support/reference.h"
 
 #include <gtest/gtest.h>

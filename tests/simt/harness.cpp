@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// See harness.h. One scheduler, one running fibre: no host threads, no locks; every run with the same seed is the same.
+// See harness.h. One scheduler and one running fibre: no host threads and no locks. All runs with the same seed are the same.
 #include "tests/simt/harness.h"
 
 #include <cuda_runtime_api.h>

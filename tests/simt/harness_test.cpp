@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The harness itself: indices, barriers, shuffles, shared memory, limits, and the 16-bit conversions it stands in with.
+// The harness itself: indices, barriers, shuffles, shared memory, limits, and its 16-bit conversions.
 #include "tests/simt/harness.h"
 
 #include <cuda_bf16.h>

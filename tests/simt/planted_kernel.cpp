@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The shipped tap-norm kernel with its barriers compiled out, for planted_test.cpp: a defect on purpose. It lives in a
-// namespace of its own, and in a file of its own, so that nothing else is linked against it.
+// The shipped tap-norm kernel with its barriers compiled out, for planted_test.cpp: a defect on purpose. It has its own
+// namespace and file, so that nothing else is linked against it.
 #define ELEK_SIMT_WITHOUT_BARRIERS
 #define cuda cuda_without_barriers
 #include "kernels/cuda/tap_norms.cu"

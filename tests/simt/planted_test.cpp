@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Planted defects: what the harness exists to find, it finds. First small kernels with one defect each, then the shipped
-// tap-norm kernel compiled once more without its barriers (planted_kernel.cpp), which must give wrong results. Out of
-// bounds is shown under AddressSanitizer, where it ends the process (a death test).
+// Planted defects: the harness finds each of them. First small kernels with one defect each, then the shipped tap-norm kernel
+// compiled again without its barriers (planted_kernel.cpp), which must give wrong results. Accesses out of bounds are tested
+// under AddressSanitizer, where they end the process (a death test).
 #include <gmock/gmock.h>
 
 #include "kernels/cuda/device/vector.h"
@@ -122,7 +122,7 @@ TEST(SimtPlanted, DivergenceIsAnError) {
   EXPECT_THAT(error_of(misaligned, 1), testing::HasSubstr("device check failed"));
 }
 
-/// The shipped reduction without its barrier: the oracle must notice.
+/// The shipped reduction without its barrier: the comparison with the reference must fail.
 TEST(SimtPlanted, TheShippedKernelWithoutItsBarrierIsWrong) {
   const ImageShape shape{16, 6, 6};
   const auto values = small_integers(static_cast<size_t>(2 * shape.elements()), 3);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// See runtime.h. What is done when: streams drawn at random, faults, what tests arrange. Every call takes one lock; nothing
-// runs beside it. The calls themselves: runtime_device.cpp, runtime_memory.cpp, runtime_streams.cpp, runtime_graphs.cpp.
+// See runtime.h. The order of events: streams chosen at random, faults, and what tests arrange. Every call takes one lock, and
+// nothing runs beside it. The calls themselves: runtime_device.cpp, runtime_memory.cpp, runtime_streams.cpp,
+// runtime_graphs.cpp.
 #include "tests/simt/runtime.h"
 
 #include <algorithm>

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The stand-in for CUDA's runtime: devices whose memory is the host's, and streams that do nothing until they must or chance
-// has it. What is put on a stream waits there; a synchronisation, or now and then any other call, runs what is ready, the next
-// stream drawn at random, in the order that streams and events allow. So a missing wait between two streams, a buffer filled
-// again too early or read too soon show as wrong values, and host code that believes the device has finished is found out.
-// Memory starts as NaN; copies and fills outside live allocations, work on a stream of another device and handles used after
-// their end are errors. Time is a count of what was enqueued, not real. It cannot find  what needs two kernels at the same
-// time, or what only the real driver knows. The default stream (null) runs at once. Thread-safe: one call at a time. Tests:
-// tests/simt/runtime_test.cpp, tests/simt/engine
+// The stand-in for CUDA's runtime: devices whose memory is the host's, and streams whose work is delayed. Work that is put on a
+// stream waits there. A synchronisation, or sometimes any other call, runs what is ready: the next stream is chosen at random,
+// in an order that streams and events allow. So errors show as wrong values: a missing wait between two streams, a buffer
+// filled or read too early, host code that believes the device has finished.
+// Memory starts as NaN. Copies and fills outside live allocations, work on a stream of another device and the use of destroyed
+// handles are errors. Time is computed from the enqueued work, not measured. It cannot find errors that need two kernels at the
+// same time, or that depend on the real driver. The default stream (null) runs at once. Thread-safe: one call at a time.
+// Tests: tests/simt/runtime_test.cpp, tests/simt/engine
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -24,23 +24,23 @@ struct Machinery {
   size_t memory_bytes = size_t{4} << 30;  // of each
   int compute_capability = 90;
   int driver_version = CUDART_VERSION;
-  cudaError_t refusal = cudaSuccess;  // what looking for devices answers instead of a count
+  cudaError_t refusal = cudaSuccess;  // if not success: returned instead of the number of devices
 };
-/// A machine after a reboot: nothing queued, nothing allocated, no fault. What sessions still hold is lost.
+/// The state after a reboot: nothing queued, nothing allocated, no fault. Memory that sessions still hold is lost.
 void reboot(const Machinery& machinery = {});
 
-/// When the device works on what is queued.
+/// When the device runs queued work.
 enum class Pace : uint8_t {
   kLazy,    // only when somebody waits for it
   kEager,   // at once
-  kRandom,  // some of it, now and then
+  kRandom,  // a part of it, at random times
 };
 void set_pace(Pace pace, uint64_t seed);
 /// A defect on purpose: streams no longer wait for events.
 void ignore_waits(bool ignore);
-/// The n-th operation from now faults while it runs, as an illegal address does: every later call answers with that.
+/// The n-th operation from now fails while it runs, like an illegal address: all later calls return this error.
 void fault_after(int64_t operations, cudaError_t fault = cudaErrorIllegalAddress);
-/// The n-th allocation from now (of a device, or page-locked) is refused.
+/// The n-th allocation from now (device or page-locked memory) is refused.
 void refuse_allocation(int64_t allocations);
 
 struct Counts {
@@ -58,7 +58,7 @@ struct GraphNodes {
   int64_t memsets = 0;
   int64_t copies = 0;
 };
-/// Of the graph that was instantiated last.
+/// The nodes of the graph that was instantiated last.
 [[nodiscard]] GraphNodes last_graph();
 [[nodiscard]] size_t live_bytes(int device);
 
@@ -67,9 +67,9 @@ struct GraphNodes {
 [[nodiscard]] std::unique_lock<std::recursive_mutex> one_at_a_time();
 /// Remembers the thread's last error; returns it.
 cudaError_t record(cudaError_t status);
-/// Puts the work of a library on a stream of the current device; it takes `cost_us` of the device's time. Of equal `name`s in a
-/// row the second and all further ones take their time and do nothing, of two in turns the third and all further rounds: what
-/// is done over and over is being timed.
+/// Puts a library's work on a stream of the current device; it takes `cost_us` of the device's time. Work that repeats is being
+/// timed, so it need not run: of equal `name`s in a row, the second and later ones take their time and do nothing; of two names
+/// in turns, the third round and later ones.
 cudaError_t enqueue(cudaStream_t stream, std::function<void()> work, std::string name, double cost_us);
 
 }  // namespace elek::simt

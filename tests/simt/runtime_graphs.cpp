@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// See runtime.h. Recording what is put on a stream, and replaying it.
+// See runtime.h. Records the work that is put on a stream, and replays it.
 #include <utility>
 
 #include "tests/simt/runtime_world.h"

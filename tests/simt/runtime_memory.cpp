@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// See runtime.h. Allocations of devices and page-locked ones, copies, fills.
+// See runtime.h. Allocations of device memory and of page-locked memory, copies, fills.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The stand-in device keeps the rules that the backend relies on, and shows when they are broken.
+// The stand-in device follows the rules that the backend relies on, and shows when they are broken.
 #include "tests/simt/runtime.h"
 
 #include <gmock/gmock.h>
@@ -52,7 +52,7 @@ TEST_F(SimtRuntime, StreamsWorkWhenSomebodyWaits) {
   EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
 }
 
-/// Stream b copies what stream a has filled, after an event; how often the copy has the right bytes.
+/// Stream b copies the data that stream a has filled, after an event. Returns how often the copy has the right bytes.
 int right_of_twenty(bool wait) {
   int right = 0;
   unsigned char *from = new_block(8), *to = new_block(8);
@@ -150,7 +150,7 @@ TEST_F(SimtRuntime, RecordingRunsNothingAndEndsAtACallThatWaits) {
   EXPECT_EQ(cudaMalloc(&more, 1), cudaErrorStreamCaptureUnsupported);
   cudaGraph_t broken = nullptr;
   EXPECT_EQ(cudaStreamEndCapture(stream, &broken), cudaErrorStreamCaptureInvalidated);
-  // What another thread does breaks a global recording, and leaves a thread's own alone.
+  // Another thread's call breaks a global recording, but not a thread's own one.
   for (const cudaStreamCaptureMode mode : {cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeGlobal}) {
     ASSERT_EQ(cudaStreamBeginCapture(stream, mode), cudaSuccess);
     cudaError_t of_another = cudaSuccess;
@@ -169,8 +169,8 @@ TEST_F(SimtRuntime, RecordingRunsNothingAndEndsAtACallThatWaits) {
   EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
 }
 
-// What is enqueued over and over is being timed: alone it runs once, in turns with another twice; a third one between starts
-// anew.
+// Repeated work is being timed, so most of it does not run: alone it runs once, in turns with another one twice. A third one
+// between them starts again.
 TEST_F(SimtRuntime, WhatIsTimedTakesItsTimeAndIsDoneAFewTimesOnly) {
   set_pace(Pace::kLazy, 1);
   const cudaStream_t stream = new_stream();

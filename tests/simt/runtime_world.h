@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The inside of the stand-in for CUDA's runtime, shared by its parts (runtime_*.cpp) and by nobody else: what a stream holds,
-// and the one world that every call works on, under its one lock. runtime.cpp has the order in which things happen.
+// The internals of the stand-in for CUDA's runtime, for its parts (runtime_*.cpp) only: the contents of a stream, and the one
+// state that every call works on, under one lock. runtime.cpp defines the order of events.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -26,8 +26,8 @@ enum class Kind : uint8_t { kKernel, kMemset, kCopy, kRecord, kWait, kFree };
 struct EventState {
   int device = 0;
   bool timed = false;
-  uint64_t recorded = 0;   // how often it was put on a stream
-  uint64_t completed = 0;  // the latest of those that has been reached
+  uint64_t recorded = 0;   // how often it was recorded on a stream
+  uint64_t completed = 0;  // the latest recording that was reached
   double at_us = 0;
 };
 
@@ -37,14 +37,13 @@ struct Operation {
   double cost_us = 1;
   std::shared_ptr<EventState> event;  // kRecord, kWait
   uint64_t version = 0;
-  std::string name;  // of what may be repeated
+  std::string name;  // of work that may be repeated
 };
 
-/// Sees that a stream is given the same over and over: one operation, or two in turns (a kernel and the one that adds up after
-/// it).
+/// Detects repeated work on a stream: one operation, or two in turns (a kernel and the one that adds up after it).
 class Repetition {
  public:
-  /// True if what is called so has been run often enough. Empty: never the same as anything.
+  /// Whether work with this name has run often enough. An empty name never counts as a repetition.
   bool enough(const std::string& name) {
     const bool again = !name.empty() && name == last_, in_turns = !again && !name.empty() && name == before_last_;
     repeats_ = again ? repeats_ + 1 : 0;
@@ -95,7 +94,7 @@ struct World {
   std::vector<std::unique_ptr<CUstream_st>> streams;
   std::set<cudaEvent_t> events;
   std::set<cudaGraphExec_t> executables;
-  std::vector<double> clocks_us;  // a device
+  std::vector<double> clocks_us;  // [device]
   cudaError_t fault = cudaSuccess;
   std::string fault_text;
   int64_t until_fault = -1, until_refusal = -1;
@@ -111,21 +110,21 @@ World& world();
 extern thread_local cudaError_t last_error;
 extern thread_local int current_device;
 
-/// Now and then, as the pace has it, some of what is queued is done.
+/// Depending on the pace, runs a part of the queued work.
 void make_progress();
-/// Works until `done`; a fault if nothing can go on before that.
+/// Runs work until `done` returns true. A fault if no work is left before that.
 cudaError_t work_until(const std::function<bool()>& done);
-/// Common to everything that is put on a stream. `own_device`: the stream has to be the current device's.
+/// Common to all work that is put on a stream. `own_device`: the stream must belong to the current device.
 cudaError_t put(cudaStream_t stream, Operation operation, bool own_device);
 bool known(cudaStream_t stream);
 /// Microseconds of a device's time.
 double& clock_of(int device);
 
-/// No call that waits, allocates or frees may be made in a thread that is recording.
+/// Whether a recording forbids this thread to wait, allocate or free.
 bool recording();
 cudaError_t break_recording();
 
-/// Gives a block's memory back, whatever is queued.
+/// Frees a block's memory, even if queued work uses it.
 void release(uintptr_t address);
 
 }  // namespace elek::simt

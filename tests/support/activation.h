@@ -29,7 +29,7 @@ inline double reference_activation(const elek::Activation& a, double v) {
   return v;
 }
 
-/// Every activation operator but ReLU; clips on both sides of 0, above it, and where 0 does not stay 0.
+/// Every activation operator except ReLU: clips on both sides of 0 and above it, and functions whose value at 0 is not 0.
 inline std::vector<Attrs> other_activations() {
   return {ClipAttrs{0, 6},       ClipAttrs{-0.5, 0.75}, ClipAttrs{0.25, 1.5},
           LeakyReluAttrs{0.125}, SigmoidAttrs{},        HardSwishAttrs{}};

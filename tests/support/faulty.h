@@ -79,7 +79,7 @@ class Faulty final : public Policy {
   void do_deallocate(void* block, size_t bytes, Stream stream) noexcept override {
     const std::lock_guard lock(mutex_);
     const auto found = blocks_.find(block);
-    if (found == blocks_.end()) {  // not passed on: the upstream would crash, and the test should fail instead
+    if (found == blocks_.end()) {  // not passed on: the upstream resource would crash, but the test should fail instead
       misuse_.push_back("a block of " + std::to_string(bytes) + " bytes given back that is not in use");
       return;
     }

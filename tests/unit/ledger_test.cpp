@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ledger tells blocks apart, keeps what each use held at the peak of all, and its account adds up to what the system says.
+// The ledger distinguishes blocks and keeps what each use held at the peak of all. Its account adds up to the system's figure.
 #include "core/memory/ledger.h"
 
 #include <gtest/gtest.h>
@@ -49,7 +49,7 @@ TEST(Ledger, KnowsWhatARepairHolds) {
   EXPECT_EQ(ledger.live(), (UseBytes{0, 0, 0, 64, 0, 0, 31, 32, 0}));
 }
 
-/// A device whose driver says what the test says.
+/// A device whose driver reports what the test sets.
 class FakeDevice final : public MemoryResource {
  public:
   [[nodiscard]] Device device() const noexcept override { return {DeviceKind::kCuda, 0}; }
@@ -72,7 +72,7 @@ class FakeDevice final : public MemoryResource {
   }
 };
 
-/// uses and the system's figure are of one moment: the first release after the peak, or now if there was none.
+/// `uses` and the system's figure are of the same moment: the first release after the peak, or now if there was none.
 TEST(Ledger, ThePeakAndTheSystemsFigureAreOfOneMoment) {
   FakeDevice device;
   device.context_bytes = 500;
@@ -95,7 +95,7 @@ TEST(Ledger, ThePeakAndTheSystemsFigureAreOfOneMoment) {
   EXPECT_EQ(ledger.peak().system_bytes, 10000U) << "read before the block went";
 }
 
-/// As on the host, with what the driver counts: before our first byte, ours, the pool's, and the rest.
+/// The same on a device, by the driver's figure: before our first byte, our bytes, the pool's, and the rest.
 TEST(Ledger, ADevicesAccountAddsUpToTheDriversFigure) {
   FakeDevice device;
   device.context_bytes = 300 * kMiB;

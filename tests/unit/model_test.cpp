@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Model: what parameters it needs, what validate() refuses and how it says so, sizes, and what the hash sees.
+// Model: the parameters it needs, what validate() refuses and with which message, sizes, and what the hash covers.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -51,7 +51,7 @@ TEST(Parameter, IsFoundByNameOrRefused) {
   EXPECT_THROW((void)model.parameter("fc.scale"), ContractError);
 }
 
-/// What validate() says after `change`.
+/// validate()'s message after `change`.
 std::string complaint(const std::function<void(Model&)>& change) {
   Model model = small_model();
   change(model);

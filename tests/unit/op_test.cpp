@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The set of operators: each is found by its name, says its fields once, and answers what pruning and backends ask of it.
+// The set of operators: each is found by its name, lists its fields once, and answers the questions of pruning and backends.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// search_order() against every order of small random programs, one by one, judged by a simulation of its own: values live from
-// their step to their last reader, a sum of two producers belongs to the one that runs last, whoever reads a value last may
-// write over it where the backend does. The number of orders must come out too.
+// search_order() compared with every order of small random programs, judged by the test's own simulation: values live from
+// their step to their last reader, a sum of two producers belongs to the one that runs last, and the last reader of a value may
+// overwrite it if the backend does so. The number of orders must agree too.
 #include "plan/order.h"
 
 #include <gtest/gtest.h>
@@ -19,8 +19,8 @@
 namespace elek {
 namespace {
 
-/// A step of the oracle: reads, the bytes it makes, and whether it may overwrite its last operand. `sum`: steps with one number
-/// (>= 0) are the two halves of a sum.
+/// A step of the reference: the values it reads, the bytes it writes, and whether it may overwrite its last operand. `sum`: two
+/// steps with the same number (>= 0) are the two halves of a sum.
 struct Toy {
   std::vector<size_t> reads;
   size_t bytes = 0;
@@ -52,7 +52,7 @@ std::vector<Toy> toy_network(uint64_t seed) {
     }
     readable.push_back(made.size() - 1);
   }
-  // The answer reads everything that nobody reads: the network has no dead ends.
+  // The output reads all values without a reader, so the network has no dead ends.
   std::set<size_t> unread(readable.begin(), readable.end());
   for (const Toy& t : made) {
     for (const size_t r : t.reads) unread.erase(r);
@@ -86,7 +86,7 @@ Program program_of(const std::vector<Toy>& toys) {
   return program;
 }
 
-/// Peak of one order; the steps read the values of `toys`, a sum's value being there once both halves have run.
+/// Peak of one order. The steps read the values of `toys`; the value of a sum exists once both halves have run.
 size_t peak_of(const std::vector<Toy>& toys, const std::vector<size_t>& order) {
   std::map<size_t, size_t> blocks;  // value (first half of a sum) -> bytes alive
   const auto key = [&](size_t v) { return toys[v].sum >= 0 && toys[v - 1].sum == toys[v].sum ? v - 1 : v; };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fusion and folding. Structure is compared as text, one line a step; meaning by evaluating the fused steps in double against
-// the reference interpreter, which knows neither fusion nor folding, on the small models and on random graphs.
+// Fusion and folding. Structure is compared as text, one line per step. Meaning is compared by evaluating the fused steps in
+// double and the reference interpreter, which has neither fusion nor folding, on the small models and on random graphs.
 #include "graph/passes.h"
 
 #include <gtest/gtest.h>

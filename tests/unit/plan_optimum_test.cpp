@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// plan() against the true optimum on small random lifetimes, found by trying every order. Why that is the optimum: in the best
-// packing push every range down until it rests on another or on the floor; placing the ranges by their offsets there, each at
-// the lowest place that is free, gives an arena that is no larger, and that order is among those tried.
+// plan() compared with the true optimum on small random lifetimes, found by trying every order. Why that is the optimum: in the
+// best packing, push every range down until it rests on another or on the floor. Sort the ranges by these offsets and place
+// each at the lowest free place: the arena is no larger, and this order is among those tried.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -32,7 +32,7 @@ Program small_program(uint64_t seed) {
 
 bool meet(const Storage& a, const Storage& b) { return a.first_step <= b.last_step && b.first_step <= a.last_step; }
 
-/// Arena of these storages, each placed as low as it goes, in this order.
+/// Arena size if these storages are placed in this order, each as low as possible.
 size_t arena_in_order(const std::vector<Storage>& storages, const std::vector<size_t>& order) {
   std::vector<size_t> offsets(storages.size());
   size_t arena = 0;

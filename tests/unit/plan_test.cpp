@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// plan(): on random lifetimes, no two ranges that live at the same step overlap, every offset is aligned, the arena holds them
-// all and is never below the bound; on the lifetimes of residual blocks the arena meets the bound.
+// plan(): on random lifetimes, no two ranges that live at the same step overlap, every offset is aligned, and the arena holds
+// them all and is never below the bound. On the lifetimes of residual blocks the arena meets the bound.
 #include "plan/plan.h"
 
 #include <gtest/gtest.h>
@@ -33,7 +33,7 @@ std::vector<Span> spans_of(const Program& program, const MemoryPlan& plan) {
   return spans;
 }
 
-/// Empty if the plan is sound, else what is wrong: written without any of the planner's own helpers.
+/// Empty if the plan is valid, otherwise what is wrong; written without any of the planner's own helpers.
 std::string defect(const Program& program, const MemoryPlan& plan) {
   if (plan.storage_offsets.size() != program.storages.size()) return "storages not all placed";
   if (plan.workspace_offsets.size() != program.steps.size()) return "workspaces not all placed";
@@ -169,7 +169,7 @@ TEST(Plan, RefusesLifetimesOutsideTheProgram) {
   EXPECT_THROW((void)plan(program), ContractError);
 }
 
-/// The judge of the tests above must itself see an overlap, a misaligned offset and a range outside the arena.
+/// The checks above must find an overlap, a misaligned offset and a range outside the arena.
 TEST(Plan, TheJudgeSeesDefects) {
   Program program;
   program.steps.resize(2);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The system's own figures: they follow what the process touches; a stretch's peak is found without resetting anything.
+// The system's figures follow the memory that the process touches, and the peak of an interval is found without resetting
+// anything.
 #include "core/memory/process_memory.h"
 
 #include <gtest/gtest.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Traces and their replays: no strategy lets live blocks overlap, none reserves less than is alive, the arena is the plan's,
-// and the caching model follows its published rules. The map: one rectangle a block and panel, names escaped.
+// and the caching model follows its published rules. The map: one rectangle per block and panel, names escaped.
 #include "lab/replay.h"
 
 #include <gmock/gmock.h>
@@ -71,7 +71,7 @@ TEST(Replay, NoStrategyLetsLiveBlocksOverlap) {
   }
 }
 
-/// The judge above must see an overlap.
+/// The check above must find an overlap.
 TEST(Replay, TheJudgeSeesAnOverlap) {
   const Trace trace = trace_of(two_blocks());
   Replay r = replay(trace, Strategy::kArena);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The table of sums (core/sums.h): what its lines promise to the code that follows from them.
+// The table of sums (core/sums.h): the promises of its lines to the code that is generated from them.
 #include "core/sums.h"
 
 #include <gtest/gtest.h>
@@ -19,7 +19,7 @@ struct OneOfEach {
 #undef ELEK_ONE
 };
 
-// Numbers and names that files and kernels keep to.
+// Numbers and names that files and kernels depend on.
 static_assert(kKnownSums == 31);
 static_assert(sum_index("sum") == 0 && sum_index("mean_sum_sq") == 10);
 static_assert(sum_index("nonfinite") == -1, "counted always, and in no set");

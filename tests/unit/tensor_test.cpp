@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Buffer and Tensor: one owner, given back once with the size it was asked with, and nothing left behind by a failure.
+// Buffer and Tensor: one owner; the memory is given back once, with the size it was allocated with; a failure leaves nothing
+// behind.
 #include <gtest/gtest.h>
 
 #include <algorithm>

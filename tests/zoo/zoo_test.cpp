@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every network that elek builds: 30 % of every group's channels go, the compact network equals the masked dense one within
-// the derived bound, is saved, loaded and run, and gives the same answers to the bit. Small images: channels are what is cut.
-// The large ones are labelled slow.
+// Every network that elek builds: 30 % of every group's channels are removed. The compact network equals the masked dense one
+// within the derived bound; it is saved, loaded and run, and gives the same logits to the bit. Images are small, because
+// channels are what is cut. The large networks are labelled slow.
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -46,7 +46,7 @@ std::vector<float> answers(const Model& model, const std::vector<uint8_t>& pixel
   return run_all(session, pixels, kSamples, kSamples);
 }
 
-/// A file that is gone after the test.
+/// A file that is removed after the test.
 struct TemporaryFile {
   std::string path = (std::filesystem::temp_directory_path() / ("elek-zoo-" + std::to_string(::getpid()))).string();
   TemporaryFile() = default;
@@ -73,7 +73,7 @@ void cut_save_load_run(const Net& net) {
                 std::max(0.5, 0.5 * static_cast<double>(group->conv_groups)) + 1e-9)
         << cut.group;
   }
-  // The cut holds no more than the pruned network beside the dense one: what it does not change is shared.
+  // The cut needs no more memory than the pruned network beside the dense one: unchanged tensors are shared.
   Tracker tracker(host_resource());
   const Model compact = apply(dense, plan, tracker);
   const auto dense_bytes = static_cast<double>(parameter_bytes(dense));

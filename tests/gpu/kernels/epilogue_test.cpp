@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The epilogue and the read-only sums against double: y exactly on small integers and within its rounding else; every sum
-// within the bound that kernels/cuda/epilogue.h states, 9 * 2^-24 of the sum of absolute terms, taken from y as stored; counts
-// exactly.
+// The epilogue and the read-only sums compared with double. y is exact on small integers and otherwise within its rounding.
+// Every sum is within the bound of kernels/cuda/epilogue.h: 9 * 2^-24 of the sum of absolute terms, computed from y as stored.
+// Counts are exact.
 #include "kernels/cuda/epilogue.h"
 
 #include <numeric>
@@ -43,7 +43,7 @@ std::vector<T> taken(const T* array, int64_t channels) {
   return {array, array + channels};
 }
 
-/// What every sum should be. `z` empty: no moments.
+/// The expected value of every sum. `z` empty: no moments.
 struct Wanted {
   ChannelSums y;
   std::vector<int64_t> nonfinite;
@@ -121,7 +121,7 @@ struct Way {
   float threshold;
 };
 
-/// Ways in turn, so that every type and channel count meets all of them over its shapes.
+/// The ways alternate, so that every type and channel count meets all of them over its shapes.
 Way way_of(DType dtype, size_t turn) {
   static constexpr uint32_t kSets[] = {kActivity, kEverything, kActivity | kPerSample, kMoments | kRange, kAbsolute, 0};
   Way w{};
@@ -140,7 +140,7 @@ struct Values {
   std::vector<float> z, residual, scale, shift;
 };
 
-/// What the epilogue defines, in double, and z' on the way.
+/// The epilogue's definition in double, and z' as an intermediate result.
 void reference_epilogue(const Values& in, const Way& way, const ImageShape& shape, std::vector<double>& z,
                         std::vector<double>& y) {
   const auto channels = static_cast<size_t>(shape.channels), positions = static_cast<size_t>(shape.positions());
@@ -282,7 +282,7 @@ TEST_F(EpilogueKernel, WorkspaceNeverShrinksWithMoreSamples) {
   }
 }
 
-/// NaN, both infinities and values whose squares overflow f32: stored, counted and summed as arithmetic has it.
+/// NaN, both infinities and values whose squares overflow f32: stored, counted and summed by the rules of arithmetic.
 TEST_F(EpilogueKernel, NonFiniteAndHugeValuesAreNotHidden) {
   for (const DType dtype : case_types()) {
     SCOPED_TRACE(short_name(dtype));
@@ -349,7 +349,7 @@ TEST_F(EpilogueKernel, EveryActivationIsTheOracles) {
   }
 }
 
-/// The same bits again, in another order of threads and blocks (harness) or whenever (GPU).
+/// The same bits again, in another order of threads and blocks (harness), or in any order (GPU).
 TEST_F(EpilogueKernel, TheSameBitsEveryTime) {
   const ImageShape shape{40, 14, 14};
   const DeviceActivation y(DType::kF32, 3, shape, 40, random_values(3, shape, DType::kF32, 13));

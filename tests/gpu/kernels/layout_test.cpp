@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Preprocessing, channel maps, and conversions of weights and layouts: all of them exact, but for one rounding to the type.
+// Preprocessing, channel maps, and conversions of weights and layouts: all exact, except for one rounding to the type.
 #include "kernels/cuda/layout.h"
 
 #include "kernels/cuda/channel_map.h"

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Batch moments and normalisation against two-pass double: within the bound of kernels/cuda/batch_moments.h, also where the
-// mean is a thousand times the deviation; a constant channel has variance 0 exactly and falls back to the old statistics.
+// Batch moments and normalisation compared with a two-pass computation in double: within the bound of
+// kernels/cuda/batch_moments.h, even if the mean is a thousand times the deviation. A constant channel has variance 0 exactly
+// and keeps the old statistics.
 #include "kernels/cuda/batch_moments.h"
 #include "tests/gpu/kernels/support.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Pools against double: maxima exactly, averages exactly on integers and within their rounding else; NaN wins; padding lanes
-// zero; the optional sums equal the oracle's over what was stored.
+// Pools compared with double: maxima are exact, averages exact on integers and otherwise within their rounding; NaN wins;
+// padding lanes are zero; the optional sums equal the reference's over the stored values.
 #include "kernels/cuda/pool.h"
 
 #include <numeric>

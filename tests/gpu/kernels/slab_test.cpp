@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Slab accumulation: many launches of f32 sums into double and int64 totals, exactly where one double addition is exact.
+// Adding to slabs: many launches add f32 sums to double and int64 totals, exactly if one addition in double is exact.
 #include "kernels/cuda/slab.h"
 
 #include "tests/gpu/kernels/support.h"

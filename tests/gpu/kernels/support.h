@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of kernels/cuda share. They are compiled twice from one source: for the GPU (test_gpu, label gpu; skipped with
-// a reason where there is none) and for the SIMT harness (test_simt, label simt), whose <cuda_runtime_api.h> maps the runtime
-// calls to host memory. Buffers start as NaN between two guards; under AddressSanitizer the harness may not touch the guards.
-// Rounding to f16 and bf16 is done here by arithmetic, independent of the code under test.
+// Shared by the tests of kernels/cuda. They are compiled twice from one source: for the GPU (test_gpu_kernels, label gpu;
+// skipped with a reason if there is none) and for the SIMT harness (test_simt, label simt), whose <cuda_runtime_api.h> maps the
+// runtime calls to host memory. Buffers start as NaN between two guards; under AddressSanitizer the harness may not touch the
+// guards. Rounding to f16 and bf16 is done here with arithmetic, independent of the code under test.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -39,7 +39,7 @@
 namespace elek::test {
 
 inline constexpr double kU = 0x1p-24;     // rounding unit of f32
-inline constexpr double kWide = 0x1p-40;  // covers the double additions after the f32 chains: fewer than 2^12 at 2^-53
+inline constexpr double kWide = 0x1p-40;  // covers the additions in double after the f32 chains: fewer than 2^12 at 2^-53
 inline constexpr double kLowest = -std::numeric_limits<double>::infinity();
 
 /// `bytes` bytes of device memory, `shift` bytes after a 256-byte boundary, all bits set (NaN, -1), guarded on both sides.
@@ -143,7 +143,7 @@ inline float rounded_to(double v, DType dtype) {
   return dtype == DType::kF32 ? static_cast<float>(v) : static_cast<float>(decode16(encode16(v, dtype), dtype));
 }
 
-/// `values` in memory as `dtype` has them.
+/// `values` as bytes of type `dtype`.
 inline std::vector<std::byte> encoded(const std::vector<float>& values, DType dtype) {
   std::vector<std::byte> bytes(values.size() * size_of(dtype));
   for (size_t i = 0; i < values.size(); ++i) {
@@ -169,12 +169,12 @@ inline std::vector<float> decoded(const std::vector<std::byte>& bytes, DType dty
 
 // ---- activations ----
 
-enum class Pitch : uint8_t { kDense, kPadded };  // padded: to a multiple of 8, and 8 more
+enum class Pitch : uint8_t { kDense, kPadded };  // padded: to a multiple of 8, plus 8
 inline int64_t pitch_of(int64_t channels, Pitch pitch) {
   return pitch == Pitch::kDense ? channels : (channels + 7) / 8 * 8 + 8;
 }
 
-/// An NHWC activation on the device. Values go in and out as [n][c][position].
+/// An NHWC activation on the device. Values are passed and returned as [n][c][position].
 struct DeviceActivation {
   DType dtype;
   int64_t samples;
@@ -189,7 +189,7 @@ struct DeviceActivation {
         shape(s),
         pitch(channel_pitch),
         memory(static_cast<size_t>(n * s.positions() * channel_pitch) * size_of(type)) {}
-  /// Padding lanes of an input hold NaN: a kernel that reads them shows.
+  /// Padding lanes of an input hold NaN, so reading them shows in the result.
   DeviceActivation(DType type, int64_t n, const ImageShape& s, int64_t channel_pitch, const std::vector<float>& values)
       : DeviceActivation(type, n, s, channel_pitch) {
     std::vector<float> nhwc(memory.size() / size_of(type), std::numeric_limits<float>::quiet_NaN());
@@ -203,7 +203,7 @@ struct DeviceActivation {
     for (int64_t i = 0; i < static_cast<int64_t>(out.size()); ++i) out[static_cast<size_t>(i)] = nhwc[offset(i)];
     return out;
   }
-  /// Padding lanes that are not zero.
+  /// Number of padding lanes that are not zero.
   [[nodiscard]] int64_t dirty_padding() const {
     const std::vector<float> nhwc = decoded(memory.download<std::byte>(), dtype);
     int64_t dirty = 0;
@@ -229,7 +229,7 @@ inline std::vector<float> small_integers(size_t count, uint64_t seed, int64_t mo
   return values;
 }
 
-/// Normal values rounded to `dtype`; channel c has mean 0.1 * (c % 17), so that swapped channels show.
+/// Normal values rounded to `dtype`. Channel c has mean 0.1 * (c % 17), so that swapped channels are found.
 inline std::vector<float> random_values(int64_t samples, const ImageShape& shape, DType dtype, uint64_t seed) {
   Random random(seed);
   std::vector<float> values(static_cast<size_t>(samples * shape.elements()));
@@ -253,7 +253,7 @@ inline const std::vector<DType>& case_types() {
   return types;
 }
 
-/// One test a channel count and type.
+/// One test per channel count and type.
 struct KernelCase {
   DType dtype;
   int64_t channels;
@@ -270,7 +270,7 @@ inline std::string case_name(const testing::TestParamInfo<KernelCase>& info) {
 }
 inline void PrintTo(const KernelCase& c, std::ostream* out) { *out << short_name(c.dtype) << " C=" << c.channels; }
 
-/// Skips where there is no device; the harness is one always.
+/// Skips if there is no device; the harness always is one.
 template <typename Base>
 class NeedsDevice : public Base {
  protected:
@@ -287,7 +287,7 @@ class NeedsDevice : public Base {
 #endif
   }
   void TearDown() override {
-    if (testing::Test::IsSkipped()) return;  // it runs all the same, and without a driver every call is an error
+    if (testing::Test::IsSkipped()) return;  // runs after a skip too; without a driver every call is an error
     EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
     EXPECT_EQ(cudaGetLastError(), cudaSuccess);
   }

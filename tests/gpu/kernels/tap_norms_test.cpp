@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tap norms against the double oracle (squares of im2col columns): integers exactly, random values within the relative bound of
-// kernels/cuda/tap_norms.h, 9 * 2^-24 (all terms are >= 0); every window that ResNets use and odd ones, over several batches.
+// Tap norms compared with the double reference (squares of im2col columns): integers exactly, random values within the relative
+// bound of kernels/cuda/tap_norms.h, 9 * 2^-24 (all terms are >= 0). Every window that ResNets use and unusual ones, over
+// several batches.
 #include "kernels/cuda/tap_norms.h"
 
 #include "tests/gpu/kernels/support.h"

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What only a real GPU can answer, asked by scripts/gpu-session; JSON on standard output, one object a line.
+// Measurements that need a real GPU, run by scripts/gpu-session. Prints JSON on standard output, one object per line.
 //   gpu_questions facts                       device, driver, cuDNN; the device's description for the deviceless tests
-//   gpu_questions engines [BATCH]             what the fused sums cost, engine by engine, and what cuDNN does not say of them
+//   gpu_questions engines [BATCH]             the cost of the fused sums, engine by engine, and undocumented facts about them
 //   gpu_questions table ARCH BATCH PRECISION  a session with and without statistics: times, and the choice table
-// HAS NOT RUN ON A GPU YET.
 #include <cstdio>
 #include <cstdlib>
 

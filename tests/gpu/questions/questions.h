@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The questions of gpu_questions (main.cpp), each answered as JSON on standard output, one object a line.
+// The questions of gpu_questions (main.cpp). Each prints its answer as JSON on standard output, one object per line.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ void print(const Json& line);
 
 /// engines.cpp: ResNet-50's layers, engine by engine. DeviceError without device or cuDNN.
 void ask_engines(int64_t batch);
-/// table.cpp: a session with and without statistics: times, memory, the choice table; one line of words on standard error.
+/// table.cpp: a session with and without statistics: times, memory, the choice table; and one line of text on standard error.
 void ask_table(const std::string& arch, int64_t batch, const std::string& precision);
 
 }  // namespace elek

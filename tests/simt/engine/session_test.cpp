@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sessions on the stand-in device, where what a GPU would not let us arrange can be arranged: engines that are slow, refuse or
-// are wrong in place; every order of copies and passes; a fault or a refusal at any point; two devices. Values are those of
-// tests/gpu/session_test.cpp, which runs here, too.
+// Sessions on the stand-in device, for situations that cannot be arranged on a GPU: engines that are slow, refuse or compute
+// wrong results in place; every order of copies and passes; a fault or a refusal at any point; two devices. Values are tested
+// by tests/gpu/session_test.cpp, which runs here too.
 #include "elek/session.h"
 
 #include <gmock/gmock.h>
@@ -30,7 +30,7 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-/// Plans of the stand-in are nobody's business.
+/// Keeps the stand-in's plans out of the user's cache.
 class NoCache : public ::testing::Environment {
  public:
   void SetUp() override { setenv("ELEK_CACHE_DIR", "off", 1); }
@@ -60,7 +60,7 @@ class SimtSession : public ::testing::Test {
     simt::reboot();
   }
 
-  /// The choices of all convolutions that `of` is part of the kernel's name of, one a line.
+  /// The choices of all convolutions whose kernel's name contains `of`, one per line.
   static std::string choices(const Session& session) {
     std::string text;
     for (const ProgramStep& step : session.program().steps) {
@@ -172,7 +172,7 @@ class SimtCache : public SimtSession {
     std::filesystem::remove_all(directory_);
     SimtSession::TearDown();
   }
-  /// Kernels that cuDNN builds for one more session.
+  /// Number of kernels that cuDNN builds for one more session.
   [[nodiscard]] int64_t built() {
     const int64_t before = simt::kernels_built();
     Session session(model_, options_);
@@ -298,7 +298,7 @@ TEST_F(SimtSession, BeginsABatchWhileTheOneBeforeComputes) {
 }
 
 TEST_F(SimtSession, ARefusedAllocationLeavesNothingBehindWherverItComes) {
-  options_.micro_batch = options_.batch;  // no second try with smaller slices
+  options_.micro_batch = options_.batch;  // no second attempt with smaller micro-batches
   const int64_t before = simt::counts().allocations;
   { const Session session(model_, options_); }
   const int64_t needed = simt::counts().allocations - before;
@@ -308,7 +308,7 @@ TEST_F(SimtSession, ARefusedAllocationLeavesNothingBehindWherverItComes) {
     simt::reboot();
     simt::refuse_allocation(k);
     try {
-      const Session session(model_, options_);  // where a residual could not be tried in place it stays apart
+      const Session session(model_, options_);  // if a residual could not be tried in place, it stays in its own memory
     } catch (const OutOfMemory& error) {
       ++refused;
       EXPECT_EQ(error.exit_code(), 4);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The part of cuBLASLt's interface that the backend uses, for the stand-in device (tests/simt/engine/cublas.cpp): one product
-// of column-major matrices, the first transposed, with a bias if asked for.
+// The part of cuBLASLt's interface that the backend uses, for the stand-in device (tests/simt/libraries/cublas.cpp): one
+// product of column-major matrices, the first transposed, with a bias if asked for.
 #pragma once
 
 #include <cuda_runtime_api.h>

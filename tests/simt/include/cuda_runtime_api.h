@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the SIMT harness shows to kernels/cuda and to the CUDA backend instead of NVIDIA's header: the CUDA language's words for
-// g++ and clang++, the runtime calls that elek uses, over host memory, and the launch and shared-memory macros of
-// kernels/cuda/device/launch.h. Nothing of the CUDA toolkit is needed. See harness.h for how a grid runs, runtime.h for what
-// stands in for devices, streams and events.
+// Replaces NVIDIA's header for kernels/cuda and the CUDA backend: the CUDA language's words for g++ and clang++, the runtime
+// calls that elek uses, on host memory, and the launch and shared-memory macros of kernels/cuda/device/launch.h. It needs
+// nothing of the CUDA toolkit. See harness.h for how a grid runs, runtime.h for the stand-ins of devices, streams and events.
 #pragma once
 
 #include <math.h>
@@ -31,7 +30,7 @@ struct dim3 {
   unsigned x, y, z;
   constexpr explicit dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
-// The running thread's place. Written by the scheduler whenever it resumes a thread.
+// Indices of the running thread. The scheduler sets them whenever it resumes a thread.
 extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
 inline constexpr int warpSize = 32;
@@ -139,12 +138,12 @@ struct Body {
   const void* data;
 };
 void run_grid(dim3 grid, dim3 block, const Body& body);
-/// Whether a device takes such a launch; if not, its error is recorded.
+/// Whether a device accepts this launch; if not, the error is recorded.
 bool check_grid(dim3 grid, dim3 block);
-/// Puts a kernel on the stream (runtime.h). `name` tells equal launches from others.
+/// Puts a kernel on the stream (runtime.h). Launches with the same `name` count as repetitions.
 void enqueue_kernel(cudaStream_t stream, dim3 grid, dim3 block, std::function<void()> body, std::string name);
 
-/// Null is the stream of the tests of single kernels: it runs at once. Others run when the stand-in device comes to it.
+/// The null stream, used by the tests of single kernels, runs at once. Other streams run when the stand-in device chooses them.
 template <typename... Parameters, typename... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t, cudaStream_t stream, const Arguments&... arguments) {
   if (!check_grid(grid, block)) return;
@@ -159,7 +158,8 @@ void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t, cudaSt
 
 void sync_threads(const char* file, int line);
 
-/// A warp operation: gives `value`, waits for all lanes of `mask`, takes the value of lane `source`. Ballot: bit by lane.
+/// A warp operation: passes `value`, waits for all lanes of `mask`, returns the value of lane `source`. Ballot: one bit per
+/// lane.
 enum class WarpOp : uint8_t { kShuffle, kBallot };
 uint64_t exchange(WarpOp op, unsigned mask, uint64_t value, int source, const char* file, int line);
 int lane_id();
@@ -174,7 +174,8 @@ T shuffle(unsigned mask, T value, int source, const char* file, int line) {
   return value;
 }
 
-/// Shared memory of the running block: made when a thread first asks for `site`, filled with NaN, guarded by the heap.
+/// Shared memory of the running block. It is allocated when a thread first asks for `site`, filled with NaN, and guarded by the
+/// heap.
 void* shared_bytes(size_t bytes, const void* site);
 template <typename T, typename Site>
 T* shared_array(size_t count, const Site& site) {

@@ -28,7 +28,7 @@ struct cublasLtMatmulPreferenceOpaque_t {
 namespace {
 
 constexpr size_t kWorkspaceBytes = 1024;
-/// A product of more multiply-adds than this takes its time and is not done: only a measurement of the peak asks for one.
+/// A product of more multiply-adds than this takes its time but is not computed: only a measurement of the peak is that large.
 constexpr int64_t kMostMultiplyAdds = int64_t{1} << 34;
 
 elek::DType dtype_of(cudaDataType type) {
