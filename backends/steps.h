@@ -53,7 +53,7 @@ enum class Kind : uint8_t {
 }
 /// Whether a backend must have a kernel for this operator alone.
 template <Operator Op>
-inline constexpr bool has_own_kernel = kind_of(Op::kClass) == Kind::kKernel;
+inline constexpr bool kHasOwnKernel = kind_of(Op::kClass) == Kind::kKernel;
 
 inline constexpr size_t kNone = static_cast<size_t>(-1);
 

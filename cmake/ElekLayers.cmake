@@ -40,7 +40,6 @@ function(elek_layer name path)
   set_target_properties(${name} PROPERTIES EXPORT_NAME ${export_name})
   add_library(elek::${export_name} ALIAS ${name})
   set_property(GLOBAL APPEND PROPERTY ELEK_LAYERS ${name})
-  set_property(GLOBAL APPEND PROPERTY ELEK_LAYER_PATHS ${path})
 endfunction()
 
 # Warnings and sanitizers for our own targets, never for dependencies.

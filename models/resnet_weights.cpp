@@ -106,7 +106,8 @@ Draw draw_for(const Graph& graph, const std::string& parameter) {
   }
   if (parameter.ends_with(".bias")) return {0.0, 0.1, false};
   const Shape weight = op_parameters(graph, node).front().shape;
-  const auto fan_in = static_cast<double>(weight.elements() / weight[0]);
+  const int64_t inputs = weight.elements() / weight[0];  // of one output
+  const auto fan_in = static_cast<double>(inputs);
   if (node.is<Conv2dAttrs>()) return {0.0, std::sqrt(2.0 / fan_in), false};  // He et al. 2015, arXiv 1502.01852, equation 10
   return {0.0, std::sqrt(1.0 / fan_in), false};
 }

@@ -28,6 +28,7 @@ void CpuExecutable::read_statistics(Statistics& statistics) const {
   statistics.samples = samples_;
   for (size_t i = 0; i < sums_.size(); ++i) {
     std::vector<kernels::SumArrays> threads;
+    threads.reserve(static_cast<size_t>(sums_[i].threads));
     for (int t = 0; t < sums_[i].threads; ++t) threads.push_back(sums_[i].of_thread(t));
     const Watched& w = notes_.watched[i];
     backends::read_value_sums(w, program_.tensors[static_cast<size_t>(w.tensor)].shape, samples_, threads, statistics);

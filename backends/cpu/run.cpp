@@ -43,7 +43,7 @@ struct KernelOf {
   void operator()(const ChannelScaleAttrs& /*a*/) const { kernels::cpu::channel_scale(x, second, y, sums, threads); }
   template <typename Op>
   void operator()(const Op& /*a*/) const {
-    static_assert(!backends::has_own_kernel<Op>, "the CPU backend has no kernel for this operator");
+    static_assert(!backends::kHasOwnKernel<Op>, "the CPU backend has no kernel for this operator");
     ELEK_CHECK(false, std::string(Op::kName) + " has no kernel of its own");
   }
 };

@@ -42,7 +42,7 @@ struct KernelOf {
   void operator()(const ChannelScaleAttrs& /*a*/) const { k::launch_channel_scale(x, second, y, sums, stream); }
   template <typename Op>
   void operator()(const Op& /*a*/) const {
-    static_assert(!backends::has_own_kernel<Op>, "the CUDA backend has no kernel for this operator");
+    static_assert(!backends::kHasOwnKernel<Op>, "the CUDA backend has no kernel for this operator");
     ELEK_CHECK(false, std::string(Op::kName) + " has no kernel of its own");
   }
 };
