@@ -50,14 +50,16 @@ HWY_INLINE void finish_panel(const ConvArgs& args, const Results& out, const flo
   const V bias1 = kVectors == 2 ? hn::Load(d, args.bias + out.channel + lanes) : zero;
   const float* residual = args.residual.data;
   float* y = args.y.data;
-  const bool clamps = !args.activation.is_none(), clamps_high = !args.activation.is_plain();
-  const V low = hn::Set(d, args.activation.lowest()), high = hn::Set(d, args.activation.highest());
+  const bool relu = args.activation.is_relu(), clips = !args.activation.is_plain();
   Sums sums0(d), sums1(d);
   const auto finish = [&](V z, int64_t to, Sums& sums) HWY_ATTR {
     V value = z;
     if (residual != nullptr) value = hn::Add(value, hn::Load(d, residual + to));
-    if (clamps) value = hn::IfThenElse(hn::Lt(value, low), low, value);  // not Max: NaN stays NaN
-    if (clamps_high) value = hn::IfThenElse(hn::Gt(value, high), high, value);
+    if (relu) value = hn::IfThenElse(hn::Lt(value, zero), zero, value);  // not Max: NaN stays NaN
+    if (clips) {  // the bounds are read where they are needed: two more registers would cost every layer
+      const V low = hn::Set(d, args.activation.lowest()), high = hn::Set(d, args.activation.highest());
+      value = hn::IfThenElse(hn::Lt(value, low), low, hn::IfThenElse(hn::Gt(value, high), high, value));
+    }
     hn::Store(value, d, y + to);
     sums.add(d, z, value, threshold);
   };

@@ -66,8 +66,8 @@ void transform_output(const WinogradPlan& plan, const ConvArgs& args, const deta
     }
   const V bias = hn::Load(d, out.bias + out.channel);
   const V threshold = hn::Set(d, kObserve != Observe::kNothing ? args.sums->threshold : 0.0F);
-  const bool clamps = !args.activation.is_none(), clamps_high = !args.activation.is_plain();
-  const V low = hn::Set(d, args.activation.lowest()), high = hn::Set(d, args.activation.highest());
+  const bool relu = args.activation.is_relu(), clips = !args.activation.is_plain();
+  const V zero = hn::Zero(d);
   RegisterSums<decltype(d), kObserve> sums(d);
   for (int i = 0; i < Rows::kOutputs; ++i) {
     if (i >= rows) break;
@@ -77,8 +77,11 @@ void transform_output(const WinogradPlan& plan, const ConvArgs& args, const deta
       const V z = hn::Add(y[i * Columns::kOutputs + j], bias);
       V value = z;
       if (args.residual.data != nullptr) value = hn::Add(value, hn::Load(d, args.residual.data + here));
-      if (clamps) value = hn::IfThenElse(hn::Lt(value, low), low, value);  // not Max: NaN stays NaN
-      if (clamps_high) value = hn::IfThenElse(hn::Gt(value, high), high, value);
+      if (relu) value = hn::IfThenElse(hn::Lt(value, zero), zero, value);  // not Max: NaN stays NaN
+      if (clips) {  // the bounds are read where they are needed: two more registers would cost every layer
+        const V low = hn::Set(d, args.activation.lowest()), high = hn::Set(d, args.activation.highest());
+        value = hn::IfThenElse(hn::Lt(value, low), low, hn::IfThenElse(hn::Gt(value, high), high, value));
+      }
       hn::Store(value, d, args.y.data + here);
       sums.add(d, z, value, threshold);
     }
