@@ -14,7 +14,7 @@
 #include "elek/model.h"
 #include "elek/session.h"
 #include "models/model_file.h"
-#include "models/safetensors.h"
+#include "models/weights_file.h"
 
 namespace elek::cli {
 namespace {
@@ -118,9 +118,9 @@ std::vector<std::string> read_labels(const std::string& path) {
 
 Model prepare_model(const Preparation& what, Context& context) {
   ResNetSpec spec = spec_of(what);
-  std::optional<SafetensorsFile> weights;
+  std::optional<WeightsFile> weights;
   if (!what.weights.empty()) {
-    weights = SafetensorsFile::open(what.weights);
+    weights = WeightsFile::open(what.weights);
     const ResNetSpec asked = spec;
     spec = infer_from_weights(spec, *weights);
     if (!what.input.empty()) expect_equal("--input (channels)", asked.input.channels, spec.input.channels, what.weights);

@@ -4,17 +4,14 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
-#include <cmath>
-#include <cstring>
 #include <exception>
-#include <limits>
 #include <system_error>
 #include <thread>
 #include <vector>
 
 #include "core/error.h"
 #include "core/hint.h"
+#include "models/sniff.h"
 #include "models/text.h"
 #include "models/weight_names.h"
 
@@ -27,60 +24,9 @@ namespace {
 
 constexpr const char* kKey = "elek";
 
-float half_to_float(uint16_t half) {
-  const uint32_t sign = static_cast<uint32_t>(half & 0x8000U) << 16;
-  const uint32_t exponent = (half >> 10) & 0x1fU;
-  const uint32_t fraction = half & 0x3ffU;
-  if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000U | (fraction << 13));
-  if (exponent == 0) {  // zero or subnormal: fraction * 2^-24, exact in f32
-    const float magnitude = static_cast<float>(fraction) * 0x1p-24F;
-    return sign != 0 ? -magnitude : magnitude;
-  }
-  return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (fraction << 13));
-}
-
-/// Reads element `i` of type T at any alignment: the format does not align 8-byte types after an odd header.
-template <typename T>
-T element(std::span<const std::byte> bytes, size_t i) {
-  T value;
-  std::memcpy(&value, bytes.data() + i * sizeof(T), sizeof(T));
-  return value;
-}
-
-void to_f32(const SafetensorsFile::Entry& entry, const std::string& where, std::span<float> to) {
-  switch (entry.dtype) {
-    case DType::kF32:
-      std::memcpy(to.data(), entry.bytes.data(), entry.bytes.size());
-      return;
-    case DType::kF16:
-      for (size_t i = 0; i < to.size(); ++i) to[i] = half_to_float(element<uint16_t>(entry.bytes, i));
-      return;
-    case DType::kBF16:
-      for (size_t i = 0; i < to.size(); ++i)
-        to[i] = std::bit_cast<float>(static_cast<uint32_t>(element<uint16_t>(entry.bytes, i)) << 16);
-      return;
-    case DType::kF64:
-      for (size_t i = 0; i < to.size(); ++i) {
-        const auto value = element<double>(entry.bytes, i);
-        if (std::isfinite(value) && !(std::fabs(value) <= static_cast<double>(std::numeric_limits<float>::max()))) {
-          throw InputError(where + ": tensor " + in_quotes(entry.name) + ": element " + std::to_string(i) + " is " +
-                           std::to_string(value) + ", which does not fit f32");
-        }
-        to[i] = static_cast<float>(value);
-      }
-      return;
-    case DType::kI64:
-    case DType::kI32:
-    case DType::kU8:
-      break;
-  }
-  throw InputError(where + ": tensor " + in_quotes(entry.name) + ": expected F32, F16, BF16 or F64, found " +
-                   std::string(name_of(entry.dtype)));
-}
-
 /// A parameter and the buffer for its values.
 struct Filling {
-  const SafetensorsFile::Entry* entry;
+  const WeightsFile::Entry* entry;
   Tensor* tensor;
 };
 
@@ -88,7 +34,7 @@ struct Filling {
 /// reaches only a part of the memory's speed. The 178 MB of a ResNet-101 take 0.25 s on a rented machine that must map each
 /// page first.
 /// Errors    InputError of the first parameter whose values do not fit
-void fill(const SafetensorsFile& file, const std::vector<Filling>& all) {
+void fill(const WeightsFile& file, const std::vector<Filling>& all) {
   constexpr size_t kBytesAThread = size_t{8} << 20, kMostThreads = 4;
   size_t bytes = 0;
   for (const Filling& one : all) bytes += one.tensor->bytes();
@@ -99,8 +45,7 @@ void fill(const SafetensorsFile& file, const std::vector<Filling>& all) {
   const auto work = [&] {
     for (size_t i = next++; i < all.size(); i = next++) {
       try {
-        to_f32(*all[i].entry, file.where(), all[i].tensor->f32());
-        file.forget(*all[i].entry);
+        file.read(*all[i].entry, all[i].tensor->f32());
       } catch (...) {
         errors[i] = std::current_exception();
       }
@@ -120,10 +65,10 @@ void fill(const SafetensorsFile& file, const std::vector<Filling>& all) {
 
 }  // namespace
 
-Parameters load_weights(const SafetensorsFile& file, const Graph& graph, MemoryResource& resource) {
+Parameters load_weights(const WeightsFile& file, const Graph& graph, MemoryResource& resource) {
   ELEK_CHECK(is_host(resource.device()),
              "parameters are loaded to the host, the resource is of " + to_string(resource.device()));
-  std::map<std::string, const SafetensorsFile::Entry*> given = detail::entries_by_name(file);
+  std::map<std::string, const WeightsFile::Entry*> given = detail::entries_by_name(file);
   Parameters parameters;
   std::vector<Filling> fillings;
   for (const ParameterSpec& spec : required_parameters(graph)) {
@@ -132,11 +77,15 @@ Parameters load_weights(const SafetensorsFile& file, const Graph& graph, MemoryR
       throw InputError(file.where() + ": tensor " + in_quotes(spec.name) + " " + to_string(spec.shape) +
                        " is missing; is this the file of another architecture?");
     }
-    const SafetensorsFile::Entry& entry = *found->second;
+    const WeightsFile::Entry& entry = *found->second;
     const std::span<const int64_t> dims = spec.shape.dims();
     if (!std::equal(dims.begin(), dims.end(), entry.shape.begin(), entry.shape.end())) {
       throw InputError(file.where() + ": tensor " + in_quotes(entry.name) + ": expected shape " + to_string(spec.shape) +
                        ", found " + shape_text(entry.shape) + "; is this the file of another architecture?");
+    }
+    if (!entry.is_floating()) {
+      throw InputError(file.where() + ": tensor " + in_quotes(entry.name) + ": expected F32, F16, BF16 or F64, found " +
+                       entry.dtype);
     }
     auto tensor = std::make_shared<Tensor>(spec.shape, DType::kF32, resource, BlockLabel(spec.name, Use::kModel));
     fillings.push_back({&entry, tensor.get()});
@@ -153,7 +102,16 @@ Parameters load_weights(const SafetensorsFile& file, const Graph& graph, MemoryR
 }
 
 Model load_model(const std::string& path, MemoryResource& resource) {
-  return load_model(SafetensorsFile::open(path), resource);
+  const MappedFile file = MappedFile::open(path);
+  switch (const FileKind kind = kind_of(file.bytes())) {
+    case FileKind::kZip:
+    case FileKind::kPickle:
+    case FileKind::kTar:
+    case FileKind::kOnnx:
+      throw Hinted<InputError>(Hint::kImportWeights, path + ": expected a model file of elek, found " + description_of(kind));
+    default:
+      return load_model(SafetensorsFile::parse(file), resource);
+  }
 }
 
 Model load_model(const SafetensorsFile& file, MemoryResource& resource) {
@@ -165,7 +123,7 @@ Model load_model(const SafetensorsFile& file, MemoryResource& resource) {
                                  " (no \"elek\" in its metadata)");
   }
   Model model = model_from_json(json->second, file.where());
-  model.parameters = load_weights(file, model.graph, resource);
+  model.parameters = load_weights(WeightsFile(file), model.graph, resource);
   validate(model, file.where());
   return model;
 }

@@ -7,6 +7,7 @@
 
 #include "elek/model.h"
 #include "models/safetensors.h"
+#include "models/weights_file.h"
 
 namespace elek {
 
@@ -21,10 +22,10 @@ namespace elek {
 
 /// Parameters from a plain weights file under the graph's names. The prefix `module.` is dropped, `linear.*` is read as `fc.*`,
 /// `num_batches_tracked` is ignored, f16, bf16 and f64 become f32. Every required tensor must exist, and none may be left over.
-[[nodiscard]] Parameters load_weights(const SafetensorsFile& file, const Graph& graph, MemoryResource& resource);
+[[nodiscard]] Parameters load_weights(const WeightsFile& file, const Graph& graph, MemoryResource& resource);
 
 /// Completes a spec from the shapes in a weights file: widths, shortcut kind, classes, input channels. InputError naming
 /// tensor, expected and found if file and family disagree.
-[[nodiscard]] ResNetSpec infer_from_weights(ResNetSpec spec, const SafetensorsFile& weights);
+[[nodiscard]] ResNetSpec infer_from_weights(ResNetSpec spec, const WeightsFile& weights);
 
 }  // namespace elek

@@ -18,7 +18,7 @@ using detail::shape_text;
 /// The shapes in the file under torchvision's names, with errors that name tensor, expected and found.
 class Shapes {
  public:
-  explicit Shapes(const SafetensorsFile& file, std::string architecture)
+  explicit Shapes(const WeightsFile& file, std::string architecture)
       : where_(file.where()), architecture_(std::move(architecture)), entries_(detail::entries_by_name(file)) {}
 
   [[nodiscard]] bool has(const std::string& name) const { return entries_.contains(name); }
@@ -42,7 +42,7 @@ class Shapes {
 
  private:
   std::string where_, architecture_;
-  std::map<std::string, const SafetensorsFile::Entry*> entries_;
+  std::map<std::string, const WeightsFile::Entry*> entries_;
 };
 
 std::string block_name(size_t stage, int64_t block) {
@@ -123,7 +123,7 @@ Graph build_from_file(const ResNetSpec& spec, const std::string& where) {
 
 }  // namespace
 
-ResNetSpec infer_from_weights(ResNetSpec spec, const SafetensorsFile& weights) {
+ResNetSpec infer_from_weights(ResNetSpec spec, const WeightsFile& weights) {
   const Shapes shapes(weights, spec.name);
   infer_stem(spec, shapes);
   bool projected = false;

@@ -3,22 +3,16 @@
 // costs no more memory than the names it really holds, and deep nesting is refused at its first bracket.
 #include "models/safetensors.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <system_error>
 #include <utility>
 
 #include "core/error.h"
+#include "models/sniff.h"
+#include "models/stored_dtype.h"
 #include "models/text.h"
 
 namespace elek {
@@ -32,24 +26,9 @@ constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // as in the reference implem
 constexpr size_t kMaxRank = 64;                    // more than any network needs; limits what a false header can make us store
 constexpr std::string_view kMetadataKey = "__metadata__";
 
-constexpr std::array kDTypes = {DType::kF32, DType::kF16, DType::kBF16, DType::kF64, DType::kI64, DType::kI32, DType::kU8};
-
-std::optional<DType> dtype_named(std::string_view name) {
-  for (const DType dtype : kDTypes) {
-    if (name_of(dtype) == name) return dtype;
-  }
-  return std::nullopt;
-}
-
-std::string known_dtypes() {
-  std::string text;
-  for (const DType dtype : kDTypes) text += (text.empty() ? "" : ", ") + std::string(name_of(dtype));
-  return text;
-}
-
 /// A tensor as described in the header.
 struct Claim {
-  std::optional<DType> dtype;
+  std::optional<std::string> dtype;
   std::optional<std::vector<int64_t>> shape;
   std::optional<std::vector<uint64_t>> offsets;
 };
@@ -89,8 +68,10 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
     if (state_ == State::kMetadata) {
       metadata_value_->swap(value);
     } else if (state_ == State::kDType) {
-      claim_->dtype = dtype_named(value);
-      if (!claim_->dtype) fail("unknown dtype " + in_quotes(value) + "; elek reads " + known_dtypes());
+      if (!detail::stored_bytes(value)) {
+        fail("unknown dtype " + in_quotes(value) + "; elek knows " + detail::stored_dtype_names());
+      }
+      claim_->dtype = std::move(value);
       state_ = State::kTensor;
     } else {
       refuse("the string " + in_quotes(value));
@@ -231,8 +212,9 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
 };
 
 /// Product of the shape times the element size; InputError if it does not fit 63 bits.
-uint64_t claimed_bytes(const std::string& where, const std::string& name, const std::vector<int64_t>& shape, DType dtype) {
-  uint64_t bytes = size_of(dtype);
+uint64_t claimed_bytes(const std::string& where, const std::string& name, const std::vector<int64_t>& shape,
+                       const std::string& dtype) {
+  uint64_t bytes = detail::stored_bytes(dtype).value();
   for (const int64_t dim : shape) {
     if (dim == 0) return 0;
   }
@@ -268,25 +250,6 @@ void check_coverage(const std::string& where, const std::map<std::string, Claim>
   }
 }
 
-/// The file's real format, if its first bytes are known; otherwise empty.
-std::string looks_like(std::span<const std::byte> bytes) {
-  const auto starts = [&](std::string_view magic) {
-    return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
-  };
-  if (starts("PK\x03\x04") || starts("\x80\x02") || starts("\x80\x03") || starts("\x80\x04")) {
-    return "it looks like a PyTorch checkpoint: convert it in Python with safetensors.torch.save_file(state_dict, …)";
-  }
-  const auto printable = [](std::byte b) {
-    const auto c = std::to_integer<unsigned char>(b);
-    return (c >= 0x20 && c < 0x7f) || c == '\n' || c == '\r' || c == '\t';
-  };
-  if (!bytes.empty() &&
-      std::all_of(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(std::min<size_t>(bytes.size(), 64)), printable)) {
-    return "it looks like a text file";
-  }
-  return "it is damaged or is not a safetensors file";
-}
-
 uint64_t little_endian_u64(std::span<const std::byte> bytes) {
   uint64_t value = 0;
   for (size_t i = 0; i < 8; ++i) value |= std::to_integer<uint64_t>(bytes[i]) << (8 * i);
@@ -295,22 +258,25 @@ uint64_t little_endian_u64(std::span<const std::byte> bytes) {
 
 /// The header's text, after a check that the file holds all of it.
 std::string_view header_of(std::span<const std::byte> bytes, const std::string& where) {
-  if (bytes.size() < 8) {
-    throw InputError(where + ": expected a safetensors file, found " + std::to_string(bytes.size()) + " bytes; " +
-                     (bytes.empty() ? "the file is empty" : looks_like(bytes)));
+  // Most files that are refused here are whole files of another kind, so that is said first.
+  if (const FileKind kind = kind_of(bytes); kind != FileKind::kSafetensors && kind != FileKind::kUnknown) {
+    throw InputError(where + ": expected a safetensors file: " + description_of(kind));
   }
+  if (bytes.size() < 8)
+    throw InputError(where + ": truncated at byte " + std::to_string(bytes.size()) + "; get the file again");
   const uint64_t length = little_endian_u64(bytes);
   if (length > kMaxHeaderBytes) {
-    throw InputError(where + ": the header claims " + std::to_string(length) + " bytes, more than the format's " +
-                     std::to_string(kMaxHeaderBytes) + "; " + looks_like(bytes));
+    throw InputError(where + ": not a safetensors file, or a damaged one: its header would have " + std::to_string(length) +
+                     " bytes, more than the format's " + std::to_string(kMaxHeaderBytes));
   }
   if (length > bytes.size() - 8) {
-    throw InputError(where + ": the header claims " + std::to_string(length) + " bytes, the file holds " +
-                     std::to_string(bytes.size() - 8) + " after its first eight; " + looks_like(bytes));
+    throw InputError(where + ": truncated at byte " + std::to_string(bytes.size()) + ": the header claims " +
+                     std::to_string(length) + " bytes, the file holds " + std::to_string(bytes.size() - 8) +
+                     " after its first eight; get it again");
   }
   const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + 8, static_cast<size_t>(length));
   if (header.empty() || header.front() != '{') {
-    throw InputError(where + ": the header does not start with '{'; " + looks_like(bytes));
+    throw InputError(where + ": not a safetensors file, or a damaged one: the header does not start with '{'");
   }
   // The JSON library treats a zero byte as the end of its input and would not read what follows.
   if (const size_t zero = header.find('\0'); zero != std::string_view::npos) {
@@ -319,38 +285,20 @@ std::string_view header_of(std::span<const std::byte> bytes, const std::string& 
   return header;
 }
 
-std::string reason(int error) { return std::generic_category().message(error); }
-
-/// Closes the file on every way out of open().
-struct FileDescriptor {
-  int fd = -1;
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  explicit FileDescriptor(int descriptor) : fd(descriptor) {}
-  ~FileDescriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-};
-
 }  // namespace
 
 struct SafetensorsFile::Impl {
-  Impl() = default;
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
-  ~Impl() {
-    if (map != nullptr) ::munmap(map, map_bytes);
-  }
-  void read(std::span<const std::byte> bytes);
+  explicit Impl(MappedFile mapped) : file(std::move(mapped)) {}
+  void read();
 
-  std::string where;
+  MappedFile file;
   std::map<std::string, Entry> entries;
   std::map<std::string, std::string> metadata;
-  void* map = nullptr;
-  size_t map_bytes = 0;
 };
 
-void SafetensorsFile::Impl::read(std::span<const std::byte> bytes) {
+void SafetensorsFile::Impl::read() {
+  const std::string& where = file.where();
+  const std::span<const std::byte> bytes = file.bytes();
   const std::string_view header = header_of(bytes, where);
   const std::span<const std::byte> data = bytes.subspan(8 + header.size());
   HeaderReader reader(where);
@@ -364,79 +312,53 @@ void SafetensorsFile::Impl::read(std::span<const std::byte> bytes) {
   for (const auto& [name, claim] : reader.claims) {
     const uint64_t begin = (*claim.offsets)[0];
     const uint64_t end = (*claim.offsets)[1];
-    if (begin > end || end > data.size()) {
-      throw InputError(where + ": tensor " + in_quotes(name) + ": data_offsets [" + std::to_string(begin) + ", " +
-                       std::to_string(end) + "] lie outside the file's " + std::to_string(data.size()) +
-                       " bytes of data; the file is truncated or damaged: get it again");
+    if (begin <= end && end > data.size()) {
+      throw InputError(where + ": truncated at byte " + std::to_string(bytes.size()) + ": tensor " + in_quotes(name) +
+                       " ends at byte " + std::to_string(end) + " of the data, outside the file's " +
+                       std::to_string(data.size()) + " bytes of data; get it again");
+    }
+    if (begin > end) {
+      throw InputError(where + ": tensor " + in_quotes(name) + ": its data_offsets [" + std::to_string(begin) + ", " +
+                       std::to_string(end) + "] are reversed; the file is damaged");
     }
     const uint64_t expected = claimed_bytes(where, name, *claim.shape, *claim.dtype);
     if (expected != end - begin) {
-      throw InputError(where + ": tensor " + in_quotes(name) + ": " + std::string(name_of(*claim.dtype)) + " " +
-                       shape_text(*claim.shape) + " takes " + std::to_string(expected) + " bytes, its data_offsets hold " +
-                       std::to_string(end - begin));
+      throw InputError(where + ": tensor " + in_quotes(name) + ": " + *claim.dtype + " " + shape_text(*claim.shape) +
+                       " takes " + std::to_string(expected) + " bytes, its data_offsets hold " + std::to_string(end - begin));
     }
   }
   check_coverage(where, reader.claims, data.size());
   for (auto& [name, claim] : reader.claims) {
     const auto begin = static_cast<size_t>((*claim.offsets)[0]);
     const auto end = static_cast<size_t>((*claim.offsets)[1]);
-    entries.emplace(name, Entry{name, *claim.dtype, std::move(*claim.shape), data.subspan(begin, end - begin)});
+    entries.emplace(name, Entry{name, std::move(*claim.dtype), std::move(*claim.shape), data.subspan(begin, end - begin)});
   }
   metadata = std::move(reader.metadata);
 }
 
-SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, const std::string& where) {
-  auto impl = std::make_shared<Impl>();
-  impl->where = where;
-  impl->read(bytes);
-  SafetensorsFile file;
-  file.impl_ = std::move(impl);
-  return file;
-}
-
-SafetensorsFile SafetensorsFile::open(const std::string& path) {
-  // O_NONBLOCK: opening a FIFO must not wait for a writer. It changes nothing for a regular file.
-  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (file.fd < 0) throw InputError(path + ": cannot be opened: " + reason(errno) + "; check the path and its permissions");
-  struct stat status {};
-  if (::fstat(file.fd, &status) != 0) throw InputError(path + ": cannot be examined: " + reason(errno));
-  if (!S_ISREG(status.st_mode)) {
-    throw InputError(path + ": expected a .safetensors file, found " +
-                     (S_ISDIR(status.st_mode) ? "a directory" : "something that is no regular file"));
-  }
-  auto impl = std::make_shared<Impl>();
-  impl->where = path;
-  const auto bytes = static_cast<size_t>(status.st_size);
-  if (bytes > 0) {
-    void* const map = ::mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, file.fd, 0);
-    if (map == MAP_FAILED)
-      throw InputError(path + ": cannot be mapped (" + std::to_string(bytes) + " bytes): " + reason(errno));
-    impl->map = map;
-    impl->map_bytes = bytes;
-  }
-  impl->read({static_cast<const std::byte*>(impl->map), impl->map_bytes});
+SafetensorsFile SafetensorsFile::parse(const MappedFile& file) {
+  auto impl = std::make_shared<Impl>(file);
+  impl->read();
   SafetensorsFile result;
   result.impl_ = std::move(impl);
   return result;
 }
 
+SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, const std::string& where) {
+  return parse(MappedFile::in_memory(bytes, where));
+}
+
+SafetensorsFile SafetensorsFile::open(const std::string& path) { return parse(MappedFile::open(path)); }
+
 const std::map<std::string, SafetensorsFile::Entry>& SafetensorsFile::entries() const noexcept { return impl_->entries; }
 const std::map<std::string, std::string>& SafetensorsFile::metadata() const noexcept { return impl_->metadata; }
-const std::string& SafetensorsFile::where() const noexcept { return impl_->where; }
-
-void SafetensorsFile::forget(const Entry& entry) const noexcept {
-  if (impl_->map == nullptr || entry.bytes.empty()) return;
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin =
-      reinterpret_cast<uintptr_t>(entry.bytes.data()) / page * page;  // a neighbour's bytes on the page are read again
-  const uintptr_t end = reinterpret_cast<uintptr_t>(entry.bytes.data()) + entry.bytes.size();
-  (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // NOLINT(performance-no-int-to-ptr)
-}
+const std::string& SafetensorsFile::where() const noexcept { return impl_->file.where(); }
+const MappedFile& SafetensorsFile::mapped() const noexcept { return impl_->file; }
 
 const SafetensorsFile::Entry& SafetensorsFile::at(const std::string& name) const {
   const auto found = impl_->entries.find(name);
   if (found == impl_->entries.end()) {
-    throw InputError(impl_->where + ": tensor " + in_quotes(name) + " is missing; the file holds " +
+    throw InputError(where() + ": tensor " + in_quotes(name) + " is missing; the file holds " +
                      std::to_string(impl_->entries.size()) + " others");
   }
   return found->second;

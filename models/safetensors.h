@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "elek/types.h"
+#include "models/mapped_file.h"
 
 namespace elek {
 
@@ -22,22 +23,22 @@ class SafetensorsFile {
  public:
   struct Entry {
     std::string name;
-    DType dtype = DType::kF32;
+    std::string dtype;           // "F32" …: any type of models/stored_dtype.h, also those that elek does not compute with
     std::vector<int64_t> shape;  // any rank; a dimension may be 0
     std::span<const std::byte> bytes;
   };
   /// Maps and checks `path`. InputError naming file, tensor, expected, found.
   static SafetensorsFile open(const std::string& path);
-  /// The same checks over bytes in memory, which must outlive the object; `where` names them in errors. For tests and fuzzing.
+  /// The same checks over a file that is mapped already.
+  static SafetensorsFile parse(const MappedFile& file);
+  /// The same checks over bytes in memory, which must outlive the object; `where` names them in errors.
   static SafetensorsFile parse(std::span<const std::byte> bytes, const std::string& where);
   [[nodiscard]] const std::map<std::string, Entry>& entries() const noexcept;
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const noexcept;
   [[nodiscard]] const std::string& where() const noexcept;
   /// InputError if there is no such tensor.
   [[nodiscard]] const Entry& at(const std::string& name) const;
-  /// Tells the system that the entry's pages are no longer needed. They stay readable; a later read takes them from the file
-  /// again. So only one tensor of a file is in memory at a time while it is loaded. Does nothing for bytes in memory.
-  void forget(const Entry& entry) const noexcept;
+  [[nodiscard]] const MappedFile& mapped() const noexcept;
 
  private:
   struct Impl;

@@ -30,10 +30,9 @@ constexpr DType dtype_of() {
 
 template <typename T>
 std::vector<T> read_array(const SafetensorsFile::Entry& entry, const std::vector<int64_t>& shape, const std::string& where) {
-  if (entry.dtype != dtype_of<T>() || entry.shape != shape) {
+  if (entry.dtype != name_of(dtype_of<T>()) || entry.shape != shape) {
     throw InputError(where + ": tensor " + detail::in_quotes(entry.name) + ": expected " + std::string(name_of(dtype_of<T>())) +
-                     " " + detail::shape_text(shape) + ", found " + std::string(name_of(entry.dtype)) + " " +
-                     detail::shape_text(entry.shape));
+                     " " + detail::shape_text(shape) + ", found " + entry.dtype + " " + detail::shape_text(entry.shape));
   }
   std::vector<T> values(entry.bytes.size() / sizeof(T));
   if (!values.empty()) std::memcpy(values.data(), entry.bytes.data(), entry.bytes.size());

@@ -15,9 +15,10 @@ std::string canonical_name(std::string name) {
   return name;
 }
 
-std::map<std::string, const SafetensorsFile::Entry*> entries_by_name(const SafetensorsFile& file) {
-  std::map<std::string, const SafetensorsFile::Entry*> entries;
-  for (const auto& [name, entry] : file.entries()) {
+std::map<std::string, const WeightsFile::Entry*> entries_by_name(const WeightsFile& file) {
+  std::map<std::string, const WeightsFile::Entry*> entries;
+  for (const WeightsFile::Entry& entry : file.entries()) {
+    const std::string& name = entry.name;
     if (name.ends_with("num_batches_tracked")) continue;
     const auto [at, fresh] = entries.try_emplace(canonical_name(name), &entry);
     if (!fresh) {

@@ -6,7 +6,7 @@
 #include <map>
 #include <string>
 
-#include "models/safetensors.h"
+#include "models/weights_file.h"
 
 namespace elek::detail {
 
@@ -14,6 +14,6 @@ namespace elek::detail {
 /// the common CIFAR code as `downsample.0/.1`.
 [[nodiscard]] std::string canonical_name(std::string name);
 /// The file's tensors by torchvision's names, without `num_batches_tracked`. InputError if two tensors have one name.
-[[nodiscard]] std::map<std::string, const SafetensorsFile::Entry*> entries_by_name(const SafetensorsFile& file);
+[[nodiscard]] std::map<std::string, const WeightsFile::Entry*> entries_by_name(const WeightsFile& file);
 
 }  // namespace elek::detail

@@ -38,7 +38,7 @@ void read_container(const std::string& bytes) {
   if (const auto json = file.metadata().find("elek"); json != file.metadata().end()) {
     const elek::Model model = elek::model_from_json(json->second, "fuzz");
     // A tensor may take at most twice its bytes in the file (if halves are widened).
-    (void)elek::load_weights(file, model.graph, elek::host_resource());
+    (void)elek::load_weights(elek::WeightsFile(file), model.graph, elek::host_resource());
   }
 }
 

@@ -6,14 +6,14 @@
 
 #include "elek/model.h"
 #include "models/model_file.h"
-#include "models/safetensors.h"
+#include "models/weights_file.h"
 
 namespace elek::test {
 
 inline const std::string kShippedFolder = std::string(ELEK_SOURCE_DIR) + "/data/fashion-mnist";
 
 inline Model shipped_model() {
-  const SafetensorsFile weights = SafetensorsFile::open(kShippedFolder + "/resnet20_fashion_mnist.safetensors");
+  const WeightsFile weights = WeightsFile::open(kShippedFolder + "/resnet20_fashion_mnist.safetensors");
   ResNetSpec spec = resnet_spec("cifar_resnet20");
   spec.input = {1, 28, 28};
   spec = infer_from_weights(spec, weights);

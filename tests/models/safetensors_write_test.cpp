@@ -48,7 +48,7 @@ TEST(SafetensorsWrite, WhatIsWrittenReadsBackAndIsAligned) {
   EXPECT_EQ(header % 8, 0U);
   for (const SafetensorsEntry& entry : entries) {
     const SafetensorsFile::Entry& read = file.at(entry.name);
-    EXPECT_EQ(read.dtype, entry.dtype);
+    EXPECT_EQ(read.dtype, name_of(entry.dtype));
     EXPECT_EQ(read.shape, entry.shape);
     ASSERT_EQ(read.bytes.size(), entry.bytes.size());
     EXPECT_TRUE(std::equal(read.bytes.begin(), read.bytes.end(), entry.bytes.begin())) << entry.name;

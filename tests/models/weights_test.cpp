@@ -49,11 +49,11 @@ struct Weights {
     arrays[to] = std::move(arrays.at(from));
     arrays.erase(from);
   }
-  SafetensorsFile file(const Folder& folder) const {
+  WeightsFile file(const Folder& folder) const {
     std::vector<SafetensorsEntry> entries;
     for (const auto& [name, array] : arrays) entries.push_back({name, array.dtype, array.shape, test::bytes_of(array.bytes)});
     write_safetensors(folder / "w.safetensors", entries, {});
-    return SafetensorsFile::open(folder / "w.safetensors");
+    return WeightsFile::open(folder / "w.safetensors");
   }
 };
 
@@ -179,7 +179,7 @@ TEST(LoadWeights, RefusesWhatDoesNotFit) {
 TEST(LoadWeights, EveryAllocationMayFail) {
   const Folder folder;
   const Graph graph = build_resnet(small_spec());
-  const SafetensorsFile file = Weights(graph).file(folder);
+  const WeightsFile file = Weights(graph).file(folder);
   for (int64_t k = 0;; ++k) {
     test::Faulty memory;
     memory.fail_at(k);
@@ -196,7 +196,7 @@ TEST(LoadWeights, EveryAllocationMayFail) {
 TEST(InferFromWeights, CompletesASpec) {
   const Folder folder;
   for (const Shortcut shortcut : {Shortcut::kA, Shortcut::kB}) {
-    const SafetensorsFile file = Weights(build_resnet(small_spec(shortcut))).file(folder);
+    const WeightsFile file = Weights(build_resnet(small_spec(shortcut))).file(folder);
     const ResNetSpec spec = infer_from_weights(resnet_spec("resnet20"), file);
     EXPECT_EQ(spec.widths, (std::vector<int64_t>{3, 6, 9}));
     EXPECT_EQ(spec.shortcut, shortcut);
@@ -215,8 +215,8 @@ TEST(InferFromWeights, CompletesASpec) {
 
 TEST(InferFromWeights, NamesWhereFileAndFamilyDisagree) {
   const Folder folder;
-  const SafetensorsFile resnet20 = Weights(build_resnet(small_spec())).file(folder);
-  const auto refused = [&](const std::string& arch, const SafetensorsFile& file) {
+  const WeightsFile resnet20 = Weights(build_resnet(small_spec())).file(folder);
+  const auto refused = [&](const std::string& arch, const WeightsFile& file) {
     ResNetSpec spec = resnet_spec(arch);
     spec.stem = Stem::kCifar;
     return message_of<InputError>([&] { (void)infer_from_weights(spec, file); });

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/weights_file.h"
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+
+#include "core/error.h"
+#include "models/stored_dtype.h"
+#include "models/text.h"
+
+namespace elek {
+
+namespace {
+
+using detail::in_quotes;
+
+bool has_no_element(std::span<const int64_t> shape) { return std::find(shape.begin(), shape.end(), 0) != shape.end(); }
+
+/// Bytes from a tensor's first element to the end of its last, in memory order. Nothing if they do not fit 63 bits or a
+/// dimension or stride is negative.
+std::optional<uint64_t> extent_bytes(const WeightsFile::Entry& entry) {
+  constexpr auto kMax = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  for (const int64_t dim : entry.shape)
+    if (dim < 0) return std::nullopt;
+  if (has_no_element(entry.shape)) return 0;
+  uint64_t last = 0;      // the index in memory of the last element
+  uint64_t elements = 1;  // must fit too: strides of 0 repeat elements
+  for (size_t axis = 0; axis < entry.shape.size(); ++axis) {
+    const auto dim = static_cast<uint64_t>(entry.shape[axis]);
+    if (entry.strides[axis] < 0 || elements > kMax / dim) return std::nullopt;
+    const auto stride = static_cast<uint64_t>(entry.strides[axis]);
+    if (stride != 0 && dim - 1 > (kMax - last) / stride) return std::nullopt;
+    last += (dim - 1) * stride;
+    elements *= dim;
+  }
+  const uint64_t size = detail::stored_bytes(entry.dtype).value();
+  if (last >= kMax / size) return std::nullopt;
+  return (last + 1) * size;
+}
+
+[[noreturn]] void refuse(const std::string& where, const WeightsFile::Entry& entry, const std::string& why) {
+  throw InputError(where + ": tensor " + in_quotes(entry.name) + ": " + why);
+}
+
+void check(const WeightsFile::Content& content, const WeightsFile::Entry& entry) {
+  if (entry.name.find('\0') != std::string::npos) refuse(content.where, entry, "its name contains a NUL byte");
+  ELEK_CHECK(entry.strides.size() == entry.shape.size() && entry.record < content.records.size(), "tensor " + entry.name);
+  ELEK_CHECK(detail::stored_bytes(entry.dtype).has_value(), "tensor " + entry.name + " of type " + entry.dtype);
+  const std::optional<uint64_t> extent = extent_bytes(entry);
+  if (!extent) {
+    refuse(content.where, entry, "shape " + detail::shape_text(entry.shape) + " has more elements than fit in memory");
+  }
+  const uint64_t held = content.records[entry.record].bytes.size();
+  if (entry.offset > held || *extent > held - entry.offset) {
+    refuse(content.where, entry,
+           entry.dtype + " " + detail::shape_text(entry.shape) + " needs " + std::to_string(*extent) + " bytes from byte " +
+               std::to_string(entry.offset) + " of its storage, which holds " + std::to_string(held));
+  }
+}
+
+WeightsFile::Content content_of(const SafetensorsFile& file) {
+  WeightsFile::Content content;
+  content.where = file.where();
+  content.metadata = file.metadata();
+  content.records.push_back({file.mapped(), file.mapped().bytes()});
+  const std::byte* const start = file.mapped().bytes().data();
+  content.entries.reserve(file.entries().size());
+  for (const auto& [name, entry] : file.entries()) {
+    const auto offset = static_cast<uint64_t>(entry.bytes.data() - start);
+    content.entries.push_back({name, entry.dtype, entry.shape, row_major_strides(entry.shape), 0, offset});
+  }
+  return content;
+}
+
+}  // namespace
+
+std::vector<int64_t> row_major_strides(std::span<const int64_t> shape) {
+  std::vector<int64_t> strides(shape.size(), 1);
+  if (has_no_element(shape)) return strides;  // the other dimensions may be huge
+  for (size_t axis = shape.size(); axis-- > 1;) strides[axis - 1] = strides[axis] * shape[axis];
+  return strides;
+}
+
+struct WeightsFile::Impl {
+  Content content;
+  std::map<std::string_view, const Entry*> by_name;
+};
+
+bool WeightsFile::Entry::is_floating() const { return detail::is_floating(dtype); }
+
+int64_t WeightsFile::Entry::elements() const {
+  if (has_no_element(shape)) return 0;  // the other dimensions may be huge
+  int64_t product = 1;
+  for (const int64_t dim : shape) product *= dim;
+  return product;
+}
+
+WeightsFile::WeightsFile(Content content) {
+  auto impl = std::make_shared<Impl>();
+  impl->content = std::move(content);
+  for (const Entry& entry : impl->content.entries) {
+    check(impl->content, entry);
+    if (!impl->by_name.emplace(entry.name, &entry).second) refuse(impl->content.where, entry, "the name appears twice");
+  }
+  impl_ = std::move(impl);
+}
+
+WeightsFile::WeightsFile(const SafetensorsFile& file) : WeightsFile(content_of(file)) {}
+
+WeightsFile WeightsFile::open(const std::string& path) { return WeightsFile(SafetensorsFile::open(path)); }
+
+const std::vector<WeightsFile::Entry>& WeightsFile::entries() const noexcept { return impl_->content.entries; }
+const std::map<std::string, std::string>& WeightsFile::metadata() const noexcept { return impl_->content.metadata; }
+const std::vector<std::string>& WeightsFile::notes() const noexcept { return impl_->content.notes; }
+const std::string& WeightsFile::where() const noexcept { return impl_->content.where; }
+
+const WeightsFile::Entry* WeightsFile::find(std::string_view name) const noexcept {
+  const auto found = impl_->by_name.find(name);
+  return found == impl_->by_name.end() ? nullptr : found->second;
+}
+
+void WeightsFile::read(const Entry& entry, std::span<float> to) const {
+  ELEK_CHECK(static_cast<int64_t>(to.size()) == entry.elements(), "tensor " + entry.name + " has " +
+                                                                      std::to_string(entry.elements()) +
+                                                                      " elements, the buffer " + std::to_string(to.size()));
+  const Record& record = impl_->content.records[entry.record];
+  const std::span<const std::byte> bytes = record.bytes.subspan(entry.offset, extent_bytes(entry).value());
+  detail::to_f32({entry.dtype, bytes, entry.shape, entry.strides}, where() + ": tensor " + in_quotes(entry.name), to);
+  record.file.forget(bytes);
+}
+
+}  // namespace elek
