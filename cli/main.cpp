@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The elek command: parses, runs one subcommand, turns errors into exit codes (docs/cli.md).
 // Tests: tests/cli
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <csignal>
 #include <exception>
 #include <iostream>
@@ -14,10 +17,15 @@
 
 namespace {
 
-extern "C" void on_interrupt(int) { elek::request_interrupt(); }
+// The first Ctrl-C (or SIGTERM) only sets a flag that long loops check, so that temporary files are removed before the exit.
+// The second ends the process at once; files under their final names are whole at every moment, a temporary file may stay.
+extern "C" void on_interrupt(int) {
+  static std::atomic<bool> before{false};
+  if (before.exchange(true)) _exit(130);
+  elek::request_interrupt();
+}
 
-// Ctrl-C and kill only set a flag that long loops check, so that temporary files are removed before the exit. For the same
-// reason a file-size limit must be a failed write, not a signal.
+// For the same reason a file-size limit must be a failed write, not a signal.
 void install_signal_handlers() {
   struct sigaction action {};
   action.sa_handler = on_interrupt;

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CPU backend's entry in the table of backends, and lowering under the thread count that is asked for. The times of kernels
+// The CPU backend's entry in the table of backends, and lowering. The times of kernels
 // are kept here, so that each lowering of a session has the times of the lowerings before it.
 // Tests: tests/golden/session_test.cpp, tests/backends/backend_test.cpp
 #include "backends/backend.h"
 
-#include <omp.h>
-
 #include "backends/cpu/executable.h"
 #include "backends/cpu/lower.h"
 #include "backends/cpu/measure_peaks.h"
-#include "backends/cpu/thread_count.h"
 #include "backends/cpu/time_kernels.h"
 
 namespace elek::backends::cpu {
@@ -36,7 +33,6 @@ class CpuBackend final : public Backend {
   [[nodiscard]] MemoryResource& default_memory() override { return host_resource(); }
   [[nodiscard]] std::unique_ptr<Lowering> lower(const Model& model, const FusedGraph& fused,
                                                 const LowerOptions& options) override {
-    const ThreadCount threads(options.threads > 0 ? options.threads : omp_get_max_threads());
     if (options.kernels == KernelChoice::kMeasured) time_kernels(model, fused, options, times_);
     Lowerer lowerer(model, fused, options, {&times_, {}});
     lowerer.lower();

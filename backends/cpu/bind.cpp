@@ -6,7 +6,6 @@
 #include <algorithm>
 
 #include "backends/cpu/executable.h"
-#include "backends/cpu/thread_count.h"
 #include "backends/parameters.h"
 #include "core/error.h"
 #include "kernels/cpu/preprocess.h"
@@ -40,7 +39,6 @@ class PackingRoom final : public MemoryResource {
 
 CpuExecutable::CpuExecutable(Program program, Notes notes, Model& model, const MemoryPlan& plan, MemoryResource& memory)
     : program_(std::move(program)), notes_(std::move(notes)), plan_(plan) {
-  const ThreadCount threads(notes_.threads);
   weights_ = Buffer(notes_.weights_bytes, memory, {"weights", Use::kWeights});
   // Packing uses the arena's memory, or a larger block that the arena then replaces.
   const bool roomy = plan_.arena_bytes >= notes_.packing_bytes;

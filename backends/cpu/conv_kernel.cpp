@@ -105,29 +105,7 @@ bool fits(ConvAlgorithm algorithm, const ConvProblem& problem, int threads) {
   return false;
 }
 
-template <typename Problem>
-void SlicedPrimitive::make(Problem problem) {
-  slice_ = problem.samples;
-  many_ = Primitive::make(problem);
-  if (slice_ == 1) return;
-  problem.samples = 1;
-  one_ = Primitive::make(problem, many_.get());
-  if (one_ != nullptr) return;
-  slice_ = 1;  // the two cannot share packed weights: so one sample at a time
-  many_ = Primitive::make(problem);
-}
-
-SlicedPrimitive::SlicedPrimitive(const ConvProblem& problem) { make(problem); }
-SlicedPrimitive::SlicedPrimitive(const LinearProblem& problem) { make(problem); }
-
-size_t SlicedPrimitive::scratch_bytes() const {
-  return std::max(many_->scratch_bytes(), one_ != nullptr ? one_->scratch_bytes() : 0);
-}
-
-namespace {
-
-std::variant<SlicedPrimitive, WinogradPlan, GemmConvPlan, DepthwisePlan> plan(ConvAlgorithm algorithm,
-                                                                              const ConvProblem& problem, int threads) {
+ConvKernel::Plan ConvKernel::plan(ConvAlgorithm algorithm, const ConvProblem& problem, int threads) {
   switch (algorithm) {
     case ConvAlgorithm::kWinograd4:
     case ConvAlgorithm::kWinograd2: {
@@ -144,30 +122,31 @@ std::variant<SlicedPrimitive, WinogradPlan, GemmConvPlan, DepthwisePlan> plan(Co
     case ConvAlgorithm::kLibrary:
       break;
   }
-  return SlicedPrimitive(problem);
+  return Primitive::make(problem, threads);
 }
 
-}  // namespace
-
 ConvKernel::ConvKernel(ConvAlgorithm algorithm, const ConvProblem& problem, int threads)
-    : problem_(problem), plan_(plan(algorithm, problem, threads)) {}
-ConvKernel::ConvKernel(const LinearProblem& problem) : plan_(SlicedPrimitive(problem)) {}
+    : problem_(problem),
+      slice_(elek::backends::cpu::does_epilogue(algorithm) ? 1 : problem.samples),
+      plan_(plan(algorithm, problem, threads)) {}
+ConvKernel::ConvKernel(const LinearProblem& problem, int threads)
+    : slice_(problem.samples), plan_(Primitive::make(problem, threads)) {}
 
 size_t ConvKernel::packed_bytes() const {
-  return std::visit(Overloaded{[](const SlicedPrimitive& p) { return p.many().packed_bytes(); },
-                               [](const auto& ours) { return ours.packed_bytes; }},
-                    plan_);
+  return std::visit(
+      Overloaded{[](const Library& p) { return p->packed_bytes(); }, [](const auto& ours) { return ours.packed_bytes; }},
+      plan_);
 }
 
 size_t ConvKernel::staged_bytes() const {
-  const auto* library = std::get_if<SlicedPrimitive>(&plan_);
-  return library != nullptr ? library->many().staged_bytes() : 0;
+  const auto* library = std::get_if<Library>(&plan_);
+  return library != nullptr ? (*library)->staged_bytes() : 0;
 }
 
 size_t ConvKernel::scratch_bytes() const {
-  return std::visit(Overloaded{[](const SlicedPrimitive& p) { return p.scratch_bytes(); },
-                               [](const auto& ours) { return ours.scratch_bytes; }},
-                    plan_);
+  return std::visit(
+      Overloaded{[](const Library& p) { return p->scratch_bytes(); }, [](const auto& ours) { return ours.scratch_bytes; }},
+      plan_);
 }
 
 double ConvKernel::arithmetic() const {
@@ -177,7 +156,7 @@ double ConvKernel::arithmetic() const {
 }
 
 std::string ConvKernel::name() const {
-  return std::visit(Overloaded{[](const SlicedPrimitive& p) { return "oneDNN " + p.many().kernel(); },
+  return std::visit(Overloaded{[](const Library& p) { return "oneDNN " + p->kernel(); },
                                [](const WinogradPlan& p) {
                                  const auto tile = std::to_string(static_cast<int>(p.problem.tile));
                                  return "winograd F(" + tile + "x" + tile + ") " + kernels::cpu::instruction_set();
@@ -187,14 +166,9 @@ std::string ConvKernel::name() const {
                     plan_);
 }
 
-int64_t ConvKernel::slice() const noexcept {
-  const auto* library = std::get_if<SlicedPrimitive>(&plan_);
-  return library != nullptr ? library->slice() : 1;
-}
-
 void ConvKernel::pack(const float* weights, float* staged, void* packed) const {
   auto* const floats = static_cast<float*>(packed);
-  std::visit(Overloaded{[&](const SlicedPrimitive& p) { p.many().pack(weights, staged, packed); },
+  std::visit(Overloaded{[&](const Library& p) { p->pack(weights, staged, packed); },
                         [&](const WinogradPlan& p) { kernels::cpu::pack_winograd_weights(p, weights, floats); },
                         [&](const DepthwisePlan& p) { kernels::cpu::pack_depthwise_weights(p, weights, floats); },
                         [&](const GemmConvPlan& p) { kernels::cpu::pack_gemm_conv_weights(p, weights, floats); }},
@@ -202,13 +176,12 @@ void ConvKernel::pack(const float* weights, float* staged, void* packed) const {
 }
 
 void ConvKernel::run(const ConvCall& call) const {
-  std::visit(Overloaded{[&](const SlicedPrimitive& p) {
-                          p.of(call.samples).run(call.src, call.packed, call.bias, call.dst, call.scratch);
-                        },
-                        [&](const WinogradPlan& p) { kernels::cpu::winograd_conv(p, args_of(problem_, call)); },
-                        [&](const DepthwisePlan& p) { kernels::cpu::depthwise_conv(p, args_of(problem_, call)); },
-                        [&](const GemmConvPlan& p) { kernels::cpu::gemm_conv(p, args_of(problem_, call)); }},
-             plan_);
+  std::visit(
+      Overloaded{[&](const Library& p) { p->run(call.samples, call.src, call.packed, call.bias, call.dst, call.scratch); },
+                 [&](const WinogradPlan& p) { kernels::cpu::winograd_conv(p, args_of(problem_, call)); },
+                 [&](const DepthwisePlan& p) { kernels::cpu::depthwise_conv(p, args_of(problem_, call)); },
+                 [&](const GemmConvPlan& p) { kernels::cpu::gemm_conv(p, args_of(problem_, call)); }},
+      plan_);
 }
 
 }  // namespace elek::backends::cpu

@@ -32,28 +32,6 @@ inline constexpr std::array<ConvAlgorithm, 4> kConvAlgorithms{ConvAlgorithm::kWi
 /// Whether the algorithm can compute the problem on this machine. oneDNN can compute every one.
 [[nodiscard]] bool fits(ConvAlgorithm algorithm, const ConvProblem& problem, int threads);
 
-/// oneDNN's primitive for a slice (`slice` samples of a micro-batch), and its primitive for one sample, for the samples left
-/// over. Both read one packed copy of the weights. If oneDNN has no fast kernel for one sample with that packing, the slice is
-/// one sample.
-class SlicedPrimitive {
- public:
-  /// problem.samples is the slice. DeviceError as Primitive::make.
-  explicit SlicedPrimitive(const ConvProblem& problem);
-  explicit SlicedPrimitive(const LinearProblem& problem);
-  [[nodiscard]] int64_t slice() const noexcept { return slice_; }
-  [[nodiscard]] size_t scratch_bytes() const;
-  [[nodiscard]] const Primitive& many() const noexcept { return *many_; }
-  /// The primitive for `slice` samples, or for one.
-  [[nodiscard]] const Primitive& of(int64_t samples) const { return samples == slice_ ? *many_ : *one_; }
-
- private:
-  template <typename Problem>
-  void make(Problem problem);
-  int64_t slice_ = 1;
-  std::unique_ptr<Primitive> many_;
-  std::unique_ptr<Primitive> one_;  // null if slice is 1
-};
-
 /// What one call reads and writes. Sources and results have the problem's types and layouts.
 struct ConvCall {
   int64_t samples = 0;
@@ -71,10 +49,9 @@ struct ConvCall {
 /// A convolution or linear layer, ready to run. A linear layer always uses oneDNN. Holds some state: one run at a time.
 class ConvKernel {
  public:
-  /// A call may hold at most the problem's samples; with oneDNN exactly these, or one. ContractError if the algorithm does not
-  /// fit, DeviceError if oneDNN refuses.
+  /// A call may hold at most the problem's samples. ContractError if the algorithm does not fit, DeviceError if oneDNN refuses.
   ConvKernel(ConvAlgorithm algorithm, const ConvProblem& problem, int threads);
-  explicit ConvKernel(const LinearProblem& problem);
+  ConvKernel(const LinearProblem& problem, int threads);
 
   [[nodiscard]] size_t packed_bytes() const;   // of the weights in the order of run()
   [[nodiscard]] size_t staged_bytes() const;   // of a temporary copy for pack(); 0 if it needs none
@@ -82,17 +59,21 @@ class ConvKernel {
   /// The share of the definition's multiply-adds that it does. Winograd with tile m: (m + 2)^2 / (9 m^2), more at the edges.
   [[nodiscard]] double arithmetic() const;
   [[nodiscard]] std::string name() const;  // "winograd F(4x4) AVX3", "direct AVX3", "depthwise AVX3", "oneDNN jit:avx512_core"
-  [[nodiscard]] bool does_epilogue() const noexcept { return !std::holds_alternative<SlicedPrimitive>(plan_); }
-  /// A call to oneDNN holds this many samples, or one. Kernels that do the epilogue take any number and return 1.
-  [[nodiscard]] int64_t slice() const noexcept;
+  [[nodiscard]] bool does_epilogue() const noexcept { return !std::holds_alternative<Library>(plan_); }
+  /// Most samples of a call to oneDNN. Kernels that do the epilogue run the whole micro-batch in one call; for them it is 1.
+  [[nodiscard]] int64_t slice() const noexcept { return slice_; }
   /// From [K, C/groups, R, S] (linear: [out, in]) to the kernel's own order. `staged` has room for staged_bytes().
   void pack(const float* weights, float* staged, void* packed) const;
   /// Allocates from no memory resource.
   void run(const ConvCall& call) const;
 
  private:
+  using Library = std::unique_ptr<Primitive>;
+  using Plan = std::variant<Library, kernels::cpu::WinogradPlan, kernels::cpu::GemmConvPlan, kernels::cpu::DepthwisePlan>;
+  static Plan plan(ConvAlgorithm algorithm, const ConvProblem& problem, int threads);
   ConvProblem problem_;
-  std::variant<SlicedPrimitive, kernels::cpu::WinogradPlan, kernels::cpu::GemmConvPlan, kernels::cpu::DepthwisePlan> plan_;
+  int64_t slice_ = 1;
+  Plan plan_;
 };
 
 }  // namespace elek::backends::cpu

@@ -5,11 +5,10 @@
 // Tests: tests/golden/session_test.cpp, tests/golden/memory_test.cpp
 #include "backends/cpu/lower.h"
 
-#include <omp.h>
-
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/threads.h"
 
 namespace elek::backends::cpu {
 namespace {
@@ -30,7 +29,7 @@ Lowerer::Lowerer(const Model& model, const FusedGraph& fused, const LowerOptions
 
 void Lowerer::lower() {
   check_options();
-  notes.threads = notes.options.threads > 0 ? notes.options.threads : omp_get_max_threads();
+  notes.threads = notes.options.threads > 0 ? notes.options.threads : default_threads();
   notes.layout = preferred_layout(storage_of(notes.options.precision));
   choose_micro_batch();
   add_steps();

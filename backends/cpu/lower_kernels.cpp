@@ -110,7 +110,7 @@ void Lowerer::build_linear(size_t i) {
   p.dst_pitch = y.channel_pitch;
   p.src_type = x.dtype;
   p.dst_type = step.z_in_workspace ? DType::kF32 : y.dtype;
-  step.kernel.emplace(p);
+  step.kernel.emplace(p, notes.threads);
 }
 
 void Lowerer::build_kernels() {

@@ -3,8 +3,6 @@
 // cache to larger than all caches. Tests: tests/golden/profile_test.cpp
 #include "backends/cpu/measure_peaks.h"
 
-#include <omp.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -12,8 +10,8 @@
 
 #include "backends/cpu/onednn.h"
 #include "backends/cpu/pinned_cores.h"
-#include "backends/cpu/thread_count.h"
 #include "core/runtime.h"
+#include "core/threads.h"
 #include "elek/memory.h"
 #include "kernels/cpu/peaks.h"
 
@@ -58,12 +56,12 @@ Buffer largest_set(MemoryResource& memory) {
 }
 
 /// The speed of oneDNN in a product of square bf16 matrices that fit the L2 caches.
-double bf16_flops(MemoryResource& memory) {
+double bf16_flops(MemoryResource& memory, int threads) {
   constexpr int64_t kSide = 512;
   LinearProblem p;
   p.samples = p.in_features = p.out_features = p.src_pitch = p.dst_pitch = kSide;
   p.src_type = p.dst_type = DType::kBF16;
-  const auto product = Primitive::make(p);
+  const auto product = Primitive::make(p, threads);
   const auto block = [&memory](size_t bytes) { return Buffer(bytes, memory, "measuring the peak"); };
   const Buffer x = block(checked_bytes(Shape{kSide, kSide}, DType::kBF16));
   const Buffer y = block(checked_bytes(Shape{kSide, kSide}, DType::kBF16));
@@ -80,7 +78,7 @@ double bf16_flops(MemoryResource& memory) {
   constexpr double kFlops = 2.0 * kSide * kSide * kSide;
   return best_rate([&](int64_t rounds) {
     for (int64_t i = 0; i < rounds; ++i) {
-      product->run(x.data(), packed.data(), static_cast<const float*>(bias.data()), y.data(), scratch.data());
+      product->run(kSide, x.data(), packed.data(), static_cast<const float*>(bias.data()), y.data(), scratch.data());
     }
     return kFlops * static_cast<double>(rounds);
   });
@@ -89,15 +87,14 @@ double bf16_flops(MemoryResource& memory) {
 }  // namespace
 
 Peaks measure_peaks(const LowerOptions& options) {
-  const int threads = options.threads > 0 ? options.threads : omp_get_max_threads();
-  const ThreadCount count(threads);
+  const int threads = options.threads > 0 ? options.threads : default_threads();
   const PinnedCores cores(threads);
   Peaks peaks;
   constexpr int64_t kSteps = 10000;
   peaks.flops = options.precision == Precision::kBf16
-                    ? bf16_flops(*options.memory)
+                    ? bf16_flops(*options.memory, threads)
                     : best_rate([&](int64_t rounds) { return kernels::cpu::run_multiply_adds(rounds * kSteps, threads); });
-  if (threads > 1 && kernels::cpu::pass_line(1) > 0) {  // the runtime may give one thread only (OMP_THREAD_LIMIT)
+  if (threads > 1 && kernels::cpu::pass_line(1) > 0) {  // the system may give one thread only
     peaks.passes = best_rate([](int64_t rounds) { return static_cast<double>(kernels::cpu::pass_line(rounds)); });
   }
   const Buffer set = largest_set(*options.memory);

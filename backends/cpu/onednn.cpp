@@ -3,12 +3,18 @@
 // Tests: tests/golden/session_test.cpp
 #include "backends/cpu/onednn.h"
 
+#include <omp.h>
+
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <dnnl.hpp>
+#include <utility>
+#include <vector>
 
 #include "core/error.h"
+#include "core/threads.h"
 
 namespace elek::backends::cpu {
 namespace {
@@ -35,6 +41,18 @@ auto guarded(const std::string& what, F&& f) {
     throw DeviceError("oneDNN, " + what + ": " + e.what() + " (status " + std::to_string(static_cast<int>(e.status)) + ")");
   }
 }
+
+/// oneDNN asks OpenMP for its number of threads, when a primitive is made and again when it runs. Here it is one.
+class OneThread {
+ public:
+  OneThread() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+  ~OneThread() { omp_set_num_threads(before_); }
+
+ private:
+  int before_;
+};
 
 Tag tag_of(Layout layout) {
   switch (layout) {
@@ -69,6 +87,25 @@ Grouping grouping_of(const ConvProblem& p) {
   return {1, padded_channels(p.src_layout, p.src.channels), padded_channels(p.dst_layout, p.dst.channels)};
 }
 
+/// Output rows [first, first + count) of a convolution, the input rows that they read, and the padding around these.
+struct Rows {
+  int64_t first = 0, count = 0;
+  int64_t source = 0, source_count = 0;
+  int64_t padding_above = 0, padding_below = 0;
+};
+
+Rows rows_of(const ConvProblem& p, int64_t first, int64_t last) {
+  const int64_t top = first * p.stride - p.padding, bottom = (last - 1) * p.stride - p.padding + p.kernel;
+  Rows rows;
+  rows.first = first;
+  rows.count = last - first;
+  rows.source = std::clamp<int64_t>(top, 0, p.src.height);
+  rows.source_count = std::clamp<int64_t>(bottom, 0, p.src.height) - rows.source;
+  rows.padding_above = std::max<int64_t>(0, -top);
+  rows.padding_below = std::max<int64_t>(0, bottom - p.src.height);
+  return rows;
+}
+
 dnnl::primitive_attr attributes(bool sum, bool relu) {
   dnnl::post_ops ops;
   if (sum) ops.append_sum(1.0F);
@@ -86,15 +123,17 @@ dnnl::primitive_attr attributes(bool sum, bool relu) {
 using ConvDesc = dnnl::convolution_forward::primitive_desc;
 using MatmulDesc = dnnl::matmul::primitive_desc;
 
-ConvDesc conv_desc(const ConvProblem& p, const Desc& src, const Desc& weights, const Desc& bias, const Desc& dst) {
+/// Pixels that the stride leaves over at the far side are dropped.
+ConvDesc conv_desc(const ConvProblem& p, const Rows& rows, const Desc& src, const Desc& weights, const Desc& bias,
+                   const Desc& dst) {
   const Dims strides = {p.stride, p.stride};
-  const Dims padding = {p.padding, p.padding};  // pixels that the stride leaves over at the far side are dropped
+  const Dims before = {rows.padding_above, p.padding}, after = {rows.padding_below, p.padding};
   const auto prop = dnnl::prop_kind::forward_inference;
   const auto algorithm = dnnl::algorithm::convolution_direct;
 #if DNNL_VERSION_MAJOR >= 3
-  return {cpu_engine(), prop, algorithm, src, weights, bias, dst, strides, padding, padding, attributes(p.sum, p.relu)};
+  return {cpu_engine(), prop, algorithm, src, weights, bias, dst, strides, before, after, attributes(p.sum, p.relu)};
 #else
-  const dnnl::convolution_forward::desc desc(prop, algorithm, src, weights, bias, dst, strides, padding, padding);
+  const dnnl::convolution_forward::desc desc(prop, algorithm, src, weights, bias, dst, strides, before, after);
   return {desc, attributes(p.sum, p.relu), cpu_engine()};
 #endif
 }
@@ -110,103 +149,306 @@ MatmulDesc matmul_desc(const Desc& src, const Desc& weights, const Desc& bias, c
 
 bool is_slow(const std::string& kernel) { return kernel.find("ref") != std::string::npos; }
 
+/// What one run of a kernel reads and writes.
+struct Pointers {
+  const std::byte* src;
+  const std::byte* packed;
+  const float* bias;
+  std::byte* dst;
+  std::byte* scratch;
+};
+
+/// One primitive of one thread, with the memory objects that hold its pointers.
+struct Kernel {
+  template <typename Made, typename PrimitiveDesc>
+  static std::unique_ptr<Kernel> make(const PrimitiveDesc& pd, const Desc& src, const Desc& bias, const Desc& dst) {
+    auto kernel = std::make_unique<Kernel>();
+    const auto memory = [](const Desc& desc) { return dnnl::memory(desc, cpu_engine(), DNNL_MEMORY_NONE); };
+    kernel->weights_desc = pd.weights_desc();
+    kernel->scratch_bytes = pd.scratchpad_desc().get_size();
+    kernel->name = pd.impl_info_str();
+    kernel->src = memory(src);
+    kernel->weights = memory(pd.weights_desc());
+    kernel->bias = memory(bias);
+    kernel->dst = memory(dst);
+    kernel->scratch = memory(pd.scratchpad_desc());
+    kernel->primitive = Made(pd);
+    return kernel;
+  }
+
+  /// Returns oneDNN's status. Throws nothing: it runs as a part.
+  dnnl_status_t run(const Pointers& p) noexcept {
+    const std::array<std::pair<dnnl::memory*, void*>, 5> places = {
+        {{&src, const_cast<std::byte*>(p.src)},  // oneDNN takes no pointer to const; it only reads these three
+         {&weights, const_cast<std::byte*>(p.packed)},
+         {&bias, const_cast<float*>(p.bias)},
+         {&dst, p.dst},
+         {&scratch, p.scratch}}};
+    for (const auto& [memory, at] : places)
+      if (const dnnl_status_t status = dnnl_memory_set_data_handle(memory->get(), at); status != dnnl_success) return status;
+    const std::array<dnnl_exec_arg_t, 5> args = {{{DNNL_ARG_SRC, src.get()},
+                                                  {DNNL_ARG_WEIGHTS, weights.get()},
+                                                  {DNNL_ARG_BIAS, bias.get()},
+                                                  {DNNL_ARG_DST, dst.get()},
+                                                  {DNNL_ARG_SCRATCHPAD, scratch.get()}}};
+    return dnnl_primitive_execute(primitive.get(), stream.get(), static_cast<int>(args.size()), args.data());
+  }
+
+  dnnl::primitive primitive;
+  dnnl::stream stream{cpu_engine()};
+  Desc weights_desc;
+  dnnl::memory src, weights, bias, dst, scratch;
+  size_t scratch_bytes = 0;
+  std::string name;
+};
+
+/// A part's kernels and where its data begins. Both kernels read one packed copy of the weights.
+struct Part {
+  std::unique_ptr<Kernel> many;                      // for `chunk` samples; null if chunk is 1
+  std::unique_ptr<Kernel> one;                       // for one sample
+  Desc plain;                                        // the part's weights as pack() gets them
+  size_t src = 0, packed = 0, dst = 0, scratch = 0;  // bytes
+  int64_t bias = 0, weights = 0;                     // floats
+
+  [[nodiscard]] const Kernel& first() const { return many != nullptr ? *many : *one; }
+  [[nodiscard]] size_t scratch_bytes() const {
+    return std::max(many != nullptr ? many->scratch_bytes : 0, one != nullptr ? one->scratch_bytes : 0);
+  }
+};
+
+/// `count` things in `parts` shares, each a multiple of `unit` things.
+struct Share {
+  int64_t first, last;
+};
+Share share_of(int64_t count, int64_t unit, int parts, int part) {
+  const int64_t units = (count + unit - 1) / unit;
+  return {units * part / parts * unit, std::min(count, units * (part + 1) / parts * unit)};
+}
+
+/// Below this number of multiply-adds a second thread costs more than it saves.
+constexpr int64_t kLeastMacs = int64_t{1} << 20;
+
+/// Whether the threads divide the samples: if that gives each the same number, or the unevenness matters little.
+bool divides_samples(int64_t samples, int threads) { return samples % threads == 0 || samples >= 4 * int64_t{threads}; }
+
+constexpr int64_t kOutputUnit = 16;  // channels; a multiple of every layout's block
+
 }  // namespace
 
 struct Primitive::Impl {
-  dnnl::primitive primitive;
-  dnnl::stream stream{cpu_engine()};
-  Desc weights, staged;
-  mutable dnnl::memory src_memory, weights_memory, bias_memory, dst_memory, scratch_memory;
-  size_t scratch_bytes = 0;
-  std::string kernel;
+  std::vector<Part> parts;
+  bool divides_samples = true;  // else every part runs all samples
+  int64_t samples = 1;          // most of a run
+  int64_t chunk = 1;            // samples of a part's first kernel
+  size_t src_sample = 0, dst_sample = 0;
+  size_t packed_bytes = 0;
   // For pack(): blocks [out, in, taps] of the network's groups go into the blocks of oneDNN's groups.
   int64_t taps = 1;
   int64_t groups = 1, out_channels = 0, in_channels = 0;  // the network's; channels are per group
   Grouping grouping;
+
   [[nodiscard]] bool padded() const {
     return grouping.in != in_channels || grouping.out * grouping.groups != out_channels * groups;
   }
 
-  template <typename PrimitiveDesc>
-  void adopt(const PrimitiveDesc& pd, const Desc& src, const Desc& bias, const Desc& dst) {
-    weights = pd.weights_desc();
-    const Desc scratch = pd.scratchpad_desc();
-    scratch_bytes = scratch.get_size();
-    kernel = pd.impl_info_str();
-    src_memory = dnnl::memory(src, cpu_engine(), DNNL_MEMORY_NONE);
-    weights_memory = dnnl::memory(weights, cpu_engine(), DNNL_MEMORY_NONE);
-    bias_memory = dnnl::memory(bias, cpu_engine(), DNNL_MEMORY_NONE);
-    dst_memory = dnnl::memory(dst, cpu_engine(), DNNL_MEMORY_NONE);
-    scratch_memory = dnnl::memory(scratch, cpu_engine(), DNNL_MEMORY_NONE);
+  /// Gives each part its place in the packed weights (one copy if the parts divide the samples) and in the scratch.
+  void place_parts() {
+    size_t scratch = 0;
+    for (Part& part : parts) {
+      if (!divides_samples) part.packed = (packed_bytes + 63) / 64 * 64;
+      if (!divides_samples || &part == &parts.front()) packed_bytes = part.packed + part.first().weights_desc.get_size();
+      part.scratch = scratch;
+      scratch += (part.scratch_bytes() + 63) / 64 * 64;
+    }
+  }
+
+  /// make(samples, weights) builds a kernel; `weights` is the format to keep to, or null. Kernels for `samples` samples and for
+  /// one; only for one if oneDNN has no fast kernel for one with the same packed weights.
+  template <typename Make>
+  static void make_kernels(Part& part, int64_t samples, const Desc* weights, const Make& make) {
+    if (samples > 1) part.many = make(samples, weights);
+    part.one = make(1, samples > 1 ? &part.many->weights_desc : weights);
+    if (part.one == nullptr || (samples > 1 && is_slow(part.one->name) && !is_slow(part.many->name))) {
+      part.many = nullptr;
+      part.one = make(1, nullptr);
+    }
+  }
+
+  void run_part(int index, int64_t count, const Pointers& p, std::atomic<int>& failed) const noexcept {
+    const OneThread one_thread;
+    const Part& part = parts[static_cast<size_t>(index)];
+    const Share here = divides_samples ? share_of(count, 1, static_cast<int>(parts.size()), index) : Share{0, count};
+    for (int64_t sample = here.first; sample < here.last;) {
+      const bool many = part.many != nullptr && here.last - sample >= chunk;
+      const auto at = static_cast<size_t>(sample);
+      const Pointers here_p{p.src + part.src + at * src_sample, p.packed + part.packed, p.bias + part.bias,
+                            p.dst + part.dst + at * dst_sample, p.scratch + part.scratch};
+      if (const dnnl_status_t status = (many ? part.many : part.one)->run(here_p); status != dnnl_success) failed = status;
+      sample += many ? chunk : 1;
+    }
   }
 };
 
 Primitive::Primitive(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Primitive::~Primitive() = default;
 
-std::unique_ptr<Primitive> Primitive::make(const ConvProblem& p, const Primitive* like) {
+namespace {
+
+/// The part of a convolution that a thread computes: all of it, some rows, or some outputs (oneDNN's groups, or channels).
+struct ConvPiece {
+  Grouping grouping;
+  Rows rows;
+  int64_t first_in = 0, first_out = 0;  // channels
+};
+
+ConvDesc conv_desc(const ConvProblem& p, const ConvPiece& piece, int64_t samples, const Desc& weights, Desc& src, Desc& bias,
+                   Desc& dst) {
+  const Grouping& g = piece.grouping;
+  src = Desc({samples, g.in * g.groups, piece.rows.source_count, p.src.width}, type_of(p.src_type), tag_of(p.src_layout));
+  dst = Desc({samples, g.out * g.groups, piece.rows.count, p.dst.width}, type_of(p.dst_type), tag_of(p.dst_layout));
+  bias = Desc({g.out * g.groups}, kF32, Tag::x);
+  return conv_desc(p, piece.rows, src, weights, bias, dst);
+}
+
+/// The pieces of a convolution: one, unless threads cannot divide the samples.
+std::vector<ConvPiece> pieces_of(const ConvProblem& p, const Grouping& g, int threads) {
+  const ConvPiece whole{g, {0, p.dst.height, 0, p.src.height, p.padding, p.padding}, 0, 0};
+  std::vector<ConvPiece> pieces;
+  const bool by_rows = p.dst_layout == Layout::kNhwc;
+  if (by_rows && p.src_layout != Layout::kNhwc) return {whole};
+  const int64_t count = by_rows ? p.dst.height : g.groups > 1 ? g.groups : g.out;
+  const int64_t unit = by_rows || g.groups > 1 ? 1 : kOutputUnit;
+  for (int i = 0; i < threads; ++i) {
+    const Share share = share_of(count, unit, threads, i);
+    if (share.first >= share.last) continue;
+    ConvPiece piece = whole;
+    if (by_rows) {
+      piece.rows = rows_of(p, share.first, share.last);
+    } else if (g.groups > 1) {
+      piece.grouping.groups = share.last - share.first;
+      piece.first_in = share.first * g.in;
+      piece.first_out = share.first * g.out;
+    } else {
+      piece.grouping.out = share.last - share.first;
+      piece.first_out = share.first;
+    }
+    pieces.push_back(piece);
+  }
+  return pieces;
+}
+
+}  // namespace
+
+std::unique_ptr<Primitive> Primitive::make(const ConvProblem& p, int threads) {
   const std::string what = "convolution " + to_string(p.src) + " -> " + to_string(p.dst) + " kernel " +
                            std::to_string(p.kernel) + " stride " + std::to_string(p.stride) + " groups " +
                            std::to_string(p.groups) + " samples " + std::to_string(p.samples);
-  return guarded(what, [&]() -> std::unique_ptr<Primitive> {
+  return guarded(what, [&] {
+    const OneThread one_thread;
     auto impl = std::make_unique<Impl>();
     const Grouping g = impl->grouping = grouping_of(p);
     impl->taps = p.kernel * p.kernel;
     impl->groups = p.groups;
     impl->in_channels = p.src.channels / p.groups;
     impl->out_channels = p.dst.channels / p.groups;
-    const Desc src({p.samples, g.in * g.groups, p.src.height, p.src.width}, type_of(p.src_type), tag_of(p.src_layout));
-    const Desc dst({p.samples, g.out * g.groups, p.dst.height, p.dst.width}, type_of(p.dst_type), tag_of(p.dst_layout));
-    const Desc bias({g.out * g.groups}, kF32, Tag::x);
-    const Dims plain = g.groups == 1 ? Dims{g.out, g.in, p.kernel, p.kernel} : Dims{g.groups, g.out, g.in, p.kernel, p.kernel};
-    impl->staged = Desc(plain, kF32, g.groups == 1 ? Tag::oihw : Tag::goihw);
-    const Desc weights = like != nullptr ? like->impl_->weights : Desc(plain, type_of(p.src_type), Tag::any);
-    ConvDesc pd;
-    try {
-      pd = conv_desc(p, src, weights, bias, dst);
-    } catch (const dnnl::error& e) {
-      if (like != nullptr && e.status == dnnl_unimplemented) return nullptr;
-      throw;
+    impl->samples = p.samples;
+    const int64_t macs = p.samples * p.dst.elements() * impl->in_channels * impl->taps;
+    if (macs < kLeastMacs) threads = 1;
+    impl->divides_samples = divides_samples(p.samples, threads);
+    const size_t src_row = static_cast<size_t>(p.src.width * g.in * g.groups) * size_of(p.src_type);
+    const size_t dst_row = static_cast<size_t>(p.dst.width * g.out * g.groups) * size_of(p.dst_type);
+    impl->src_sample = static_cast<size_t>(p.src.height) * src_row;
+    impl->dst_sample = static_cast<size_t>(p.dst.height) * dst_row;
+    impl->chunk = impl->divides_samples ? std::max<int64_t>(1, p.samples / threads) : 1;
+    const std::vector<ConvPiece> pieces = pieces_of(p, g, impl->divides_samples ? 1 : threads);
+    const int parts = impl->divides_samples ? threads : static_cast<int>(pieces.size());
+    for (int i = 0; i < parts; ++i) {
+      const ConvPiece& piece = impl->divides_samples ? pieces[0] : pieces[static_cast<size_t>(i)];
+      const Grouping& of = piece.grouping;
+      const Dims plain =
+          of.groups == 1 ? Dims{of.out, of.in, p.kernel, p.kernel} : Dims{of.groups, of.out, of.in, p.kernel, p.kernel};
+      Part part;
+      part.plain = Desc(plain, kF32, of.groups == 1 ? Tag::oihw : Tag::goihw);
+      const Desc any(plain, type_of(p.src_type), Tag::any);
+      const auto make_kernel = [&](int64_t samples, const Desc* weights) -> std::unique_ptr<Kernel> {
+        Desc src, bias, dst;
+        try {
+          const ConvDesc pd = conv_desc(p, piece, samples, weights != nullptr ? *weights : any, src, bias, dst);
+          return Kernel::make<dnnl::convolution_forward>(pd, src, bias, dst);
+        } catch (const dnnl::error& e) {
+          if (weights != nullptr && e.status == dnnl_unimplemented) return nullptr;
+          throw;
+        }
+      };
+      Impl::make_kernels(part, impl->chunk, i > 0 && impl->divides_samples ? &impl->parts[0].first().weights_desc : nullptr,
+                         make_kernel);
+      const auto plane = [](const ImageShape& shape) { return static_cast<size_t>(shape.height * shape.width); };
+      part.src = static_cast<size_t>(piece.first_in) * plane(p.src) * size_of(p.src_type) +
+                 static_cast<size_t>(piece.rows.source) * src_row;
+      part.dst = static_cast<size_t>(piece.first_out) * plane(p.dst) * size_of(p.dst_type) +
+                 static_cast<size_t>(piece.rows.first) * dst_row;
+      part.bias = piece.first_out;
+      part.weights = piece.first_out * g.in * impl->taps;
+      impl->parts.push_back(std::move(part));
     }
-    impl->adopt(pd, src, bias, dst);
-    if (like != nullptr && is_slow(impl->kernel) && !is_slow(like->impl_->kernel)) return nullptr;
-    impl->primitive = dnnl::convolution_forward(pd);
+    impl->place_parts();
     return std::unique_ptr<Primitive>(new Primitive(std::move(impl)));
   });
 }
 
-std::unique_ptr<Primitive> Primitive::make(const LinearProblem& p, const Primitive* like) {
+std::unique_ptr<Primitive> Primitive::make(const LinearProblem& p, int threads) {
   const std::string what = "linear " + std::to_string(p.in_features) + " -> " + std::to_string(p.out_features) + " samples " +
                            std::to_string(p.samples);
-  return guarded(what, [&]() -> std::unique_ptr<Primitive> {
+  return guarded(what, [&] {
+    const OneThread one_thread;
     auto impl = std::make_unique<Impl>();
     impl->in_channels = p.in_features;
     impl->out_channels = p.out_features;
     impl->grouping = {1, p.in_features, p.out_features};
-    const Desc src({p.samples, p.in_features}, type_of(p.src_type), Dims{p.src_pitch, 1});
-    const Desc dst({p.samples, p.out_features}, type_of(p.dst_type), Dims{p.dst_pitch, 1});
-    const Desc bias({1, p.out_features}, kF32, Tag::ab);
-    const Dims plain = {p.in_features, p.out_features};
-    impl->staged = Desc(plain, kF32, Tag::ba);  // [out, in] row-major, seen as [in, out]
-    const Desc weights = like != nullptr ? like->impl_->weights : Desc(plain, type_of(p.src_type), Tag::any);
-    MatmulDesc pd;
-    try {
-      pd = matmul_desc(src, weights, bias, dst);
-    } catch (const dnnl::error& e) {
-      if (like != nullptr && e.status == dnnl_unimplemented) return nullptr;
-      throw;
+    impl->samples = impl->chunk = p.samples;
+    impl->src_sample = static_cast<size_t>(p.src_pitch) * size_of(p.src_type);
+    impl->dst_sample = static_cast<size_t>(p.dst_pitch) * size_of(p.dst_type);
+    if (p.samples * p.in_features * p.out_features < kLeastMacs) threads = 1;
+    impl->divides_samples = threads == 1;  // parts divide the outputs, so each weight is read by one thread
+    for (int i = 0; i < threads; ++i) {
+      const Share share = share_of(p.out_features, kOutputUnit, threads, i);
+      if (share.first >= share.last) continue;
+      const int64_t outputs = share.last - share.first;
+      Part part;
+      const Dims plain = {p.in_features, outputs};
+      part.plain = Desc(plain, kF32, Tag::ba);  // [out, in] row-major, seen as [in, out]
+      const Desc any(plain, type_of(p.src_type), Tag::any), bias({1, outputs}, kF32, Tag::ab);
+      const auto make_kernel = [&](int64_t samples, const Desc* weights) -> std::unique_ptr<Kernel> {
+        const Desc src({samples, p.in_features}, type_of(p.src_type), Dims{p.src_pitch, 1});
+        const Desc dst({samples, outputs}, type_of(p.dst_type), Dims{p.dst_pitch, 1});
+        try {
+          return Kernel::make<dnnl::matmul>(matmul_desc(src, weights != nullptr ? *weights : any, bias, dst), src, bias, dst);
+        } catch (const dnnl::error& e) {
+          if (weights != nullptr && e.status == dnnl_unimplemented) return nullptr;
+          throw;
+        }
+      };
+      Impl::make_kernels(part, p.samples, nullptr, make_kernel);
+      part.dst = static_cast<size_t>(share.first) * size_of(p.dst_type);
+      part.bias = share.first;
+      part.weights = share.first * p.in_features;
+      impl->parts.push_back(std::move(part));
     }
-    impl->adopt(pd, src, bias, dst);
-    if (like != nullptr && is_slow(impl->kernel) && !is_slow(like->impl_->kernel)) return nullptr;
-    impl->primitive = dnnl::matmul(pd);
+    impl->place_parts();
     return std::unique_ptr<Primitive>(new Primitive(std::move(impl)));
   });
 }
 
-size_t Primitive::packed_bytes() const noexcept { return impl_->weights.get_size(); }
-size_t Primitive::staged_bytes() const noexcept { return impl_->padded() ? impl_->staged.get_size() : 0; }
-size_t Primitive::scratch_bytes() const noexcept { return impl_->scratch_bytes; }
-const std::string& Primitive::kernel() const noexcept { return impl_->kernel; }
+size_t Primitive::packed_bytes() const noexcept { return impl_->packed_bytes; }
+size_t Primitive::staged_bytes() const noexcept {
+  const Grouping& g = impl_->grouping;
+  return impl_->padded() ? static_cast<size_t>(g.groups * g.out * g.in * impl_->taps) * sizeof(float) : 0;
+}
+size_t Primitive::scratch_bytes() const noexcept {
+  const Part& last = impl_->parts.back();
+  return last.scratch + last.scratch_bytes();
+}
+const std::string& Primitive::kernel() const noexcept { return impl_->parts[0].first().name; }
 
 void Primitive::pack(const float* weights, float* staged, void* packed) const {
   const Impl& i = *impl_;
@@ -220,31 +462,28 @@ void Primitive::pack(const float* weights, float* staged, void* packed) const {
     }
   }
   guarded("packing weights", [&] {
-    dnnl::memory from(i.staged, cpu_engine(), i.padded() ? staged : const_cast<float*>(weights));  // only read
-    dnnl::memory to(i.weights, cpu_engine(), packed);
+    const OneThread one_thread;
     dnnl::stream stream(cpu_engine());
-    dnnl::reorder(from, to).execute(stream, from, to);
-    stream.wait();
+    for (size_t part = 0; part < (i.divides_samples ? 1 : i.parts.size()); ++part) {
+      const Part& p = i.parts[part];
+      float* const plain = (i.padded() ? staged : const_cast<float*>(weights)) + p.weights;  // only read
+      dnnl::memory from(p.plain, cpu_engine(), plain);
+      dnnl::memory to(p.first().weights_desc, cpu_engine(), static_cast<std::byte*>(packed) + p.packed);
+      dnnl::reorder(from, to).execute(stream, from, to);
+      stream.wait();
+    }
   });
 }
 
-void Primitive::run(const void* src, const void* packed, const float* bias, void* dst, void* scratch) const {
-  const Impl& i = *impl_;
-  guarded("running " + i.kernel, [&] {
-    i.src_memory.set_data_handle(const_cast<void*>(src));  // oneDNN takes no pointer to const; it only reads these three
-    i.weights_memory.set_data_handle(const_cast<void*>(packed));
-    i.bias_memory.set_data_handle(const_cast<float*>(bias));
-    i.dst_memory.set_data_handle(dst);
-    i.scratch_memory.set_data_handle(scratch);
-    const std::array<dnnl_exec_arg_t, 5> args = {{{DNNL_ARG_SRC, i.src_memory.get()},
-                                                  {DNNL_ARG_WEIGHTS, i.weights_memory.get()},
-                                                  {DNNL_ARG_BIAS, i.bias_memory.get()},
-                                                  {DNNL_ARG_DST, i.dst_memory.get()},
-                                                  {DNNL_ARG_SCRATCHPAD, i.scratch_memory.get()}}};
-    dnnl::error::wrap_c_api(
-        dnnl_primitive_execute(i.primitive.get(), i.stream.get(), static_cast<int>(args.size()), args.data()),
-        "could not execute a primitive");
-  });
+void Primitive::run(int64_t samples, const void* src, const void* packed, const float* bias, void* dst, void* scratch) const {
+  const Pointers p{static_cast<const std::byte*>(src), static_cast<const std::byte*>(packed), bias,
+                   static_cast<std::byte*>(dst), static_cast<std::byte*>(scratch)};
+  ELEK_CHECK(samples >= 1 && samples <= impl_->samples,
+             "oneDNN: made for up to " + std::to_string(impl_->samples) + " samples, got " + std::to_string(samples));
+  std::atomic<int> failed{dnnl_success};
+  for_parts(static_cast<int>(impl_->parts.size()), [&](int part) { impl_->run_part(part, samples, p, failed); });
+  guarded("running " + kernel(),
+          [&] { dnnl::error::wrap_c_api(static_cast<dnnl_status_t>(failed.load()), "could not execute a primitive"); });
 }
 
 namespace {

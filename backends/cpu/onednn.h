@@ -25,13 +25,15 @@ namespace elek::backends::cpu {
 /// "oneDNN 2.6.3"
 [[nodiscard]] std::string library_name();
 
-/// A primitive, built once. Holds some state: one run at a time.
+/// A convolution or linear layer by oneDNN, built once. Holds some state: one run at a time.
+/// Work is divided by us: each part is a primitive of one thread, and core/threads.h runs the parts. oneDNN's own threads are
+/// OpenMP's, which spin between layers. A part has some of the samples; where these are too few, some of the output channels
+/// (or, if the layout has channels innermost, some of the rows).
 class Primitive {
  public:
-  /// With `like`: uses that primitive's weights layout, so that both share one packed copy; nullptr if oneDNN has no fast
-  /// kernel for that. DeviceError if oneDNN refuses.
-  [[nodiscard]] static std::unique_ptr<Primitive> make(const ConvProblem& problem, const Primitive* like = nullptr);
-  [[nodiscard]] static std::unique_ptr<Primitive> make(const LinearProblem& problem, const Primitive* like = nullptr);
+  /// A run holds at most problem.samples samples. DeviceError if oneDNN refuses.
+  [[nodiscard]] static std::unique_ptr<Primitive> make(const ConvProblem& problem, int threads);
+  [[nodiscard]] static std::unique_ptr<Primitive> make(const LinearProblem& problem, int threads);
   Primitive(const Primitive&) = delete;
   Primitive& operator=(const Primitive&) = delete;
   ~Primitive();
@@ -43,7 +45,7 @@ class Primitive {
   /// From [K, C/groups, R, S] (linear: [out, in]) to the kernel's own order. `staged` has room for staged_bytes().
   void pack(const float* weights, float* staged, void* packed) const;
   /// bias: padded with zeros to the dst layout's block. Allocates from no memory resource.
-  void run(const void* src, const void* packed, const float* bias, void* dst, void* scratch) const;
+  void run(int64_t samples, const void* src, const void* packed, const float* bias, void* dst, void* scratch) const;
 
  private:
   struct Impl;

@@ -13,8 +13,8 @@ namespace elek::backends::cpu {
 
 class PinnedCores {
  public:
-  /// For the calling thread and the rest of its team, `threads` in all. Binds nothing if OpenMP binds threads itself
-  /// (OMP_PROC_BIND), the process has fewer cores, or the system refuses.
+  /// For the calling thread and its helpers (core/threads.h), `threads` in all. Binds nothing if the process has fewer cores,
+  /// or the system refuses.
   explicit PinnedCores(int threads);
   PinnedCores(const PinnedCores&) = delete;
   PinnedCores& operator=(const PinnedCores&) = delete;

@@ -9,7 +9,6 @@
 
 #include "backends/cpu/executable.h"
 #include "backends/cpu/pinned_cores.h"
-#include "backends/cpu/thread_count.h"
 #include "core/error.h"
 #include "kernels/cpu/batch_moments.h"
 #include "kernels/cpu/channel_map.h"
@@ -70,7 +69,6 @@ const kernels::cpu::ChannelSums* CpuExecutable::sums_of(const Step& step) const 
 
 void CpuExecutable::begin(const Slot& slot) {
   check_slot(slot, program_, notes_);
-  const ThreadCount threads(notes_.threads);
   const int64_t pixels_each = notes_.input_shape.elements();
   run_batch(slot.count, [&](int64_t first, const auto& input) {
     kernels::cpu::preprocess(slot.pixels + first * pixels_each, floats_at(weights_, notes_.table_offset), input,
@@ -109,7 +107,6 @@ std::span<const float> CpuExecutable::run_values(std::span<const float> x, int64
   ELEK_CHECK(samples >= 1 && samples <= program_.batch && std::ssize(x) == samples * each,
              std::to_string(samples) + " samples in " + std::to_string(x.size()) + " values for a session of batch " +
                  std::to_string(program_.batch) + " of a network that reads " + to_string(notes_.input_shape));
-  const ThreadCount threads(notes_.threads);
   run_batch(samples,
             [&](int64_t first, const auto& input) { kernels::cpu::from_nchw(x.data() + first * each, input, notes_.threads); });
   return end();
@@ -146,13 +143,12 @@ void CpuExecutable::run_step(size_t index, int64_t samples) {
   }
 }
 
-/// If the kernel does the epilogue: the whole micro-batch at once. Otherwise whole slices, then the rest one sample at a time,
-/// because no kernel is made during a run.
+/// If the kernel does the epilogue: the whole micro-batch at once. Otherwise a few samples at a time.
 void CpuExecutable::run_kernel(size_t index, int64_t samples) {
   const Step& step = notes_.steps[index];
   if (step.kernel->does_epilogue()) return run_with_epilogue(index, samples);
   for (int64_t first = 0; first < samples;) {
-    const int64_t count = samples - first >= step.kernel->slice() ? step.kernel->slice() : 1;
+    const int64_t count = std::min(samples - first, step.kernel->slice());
     run_slice(index, first, count);
     first += count;
   }

@@ -149,7 +149,7 @@ void moments_part(const Geometry& geometry, const T* z, int64_t begin, int64_t e
 }  // namespace
 
 size_t batch_moments_workspace_bytes(int64_t channels, int threads) {
-  const int most = threads > 0 ? threads : omp_get_max_threads();
+  const int most = threads > 0 ? threads : default_threads();
   return static_cast<size_t>(most) * static_cast<size_t>(part_channels(channels)) * sizeof(Moment);
 }
 

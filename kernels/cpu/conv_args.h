@@ -13,7 +13,7 @@ namespace elek::kernels::cpu {
 /// Shapes    x: the plan's input, samples <= problem.samples · bias: [padded K], padding zero · residual, y: the plan's output
 /// Layout    all views in problem.layout; padding lanes of y become zero
 /// Aliasing  y may be residual's memory; x overlaps nothing
-/// Threads   problem.threads OpenMP threads; thread i adds to the i-th accumulators of `sums`
+/// Threads   work is cut into problem.threads parts; part i adds to the i-th accumulators of `sums`
 /// Sums      kActivity, kMoments, kAbsolute, kRange of y as stored (z before residual and activation); kPerSample is not taken,
 ///           because a sample is divided into tiles, panels or rows: call observe() for it
 struct ConvArgs {

@@ -10,12 +10,12 @@
 #include <hwy/foreach_target.h>
 // foreach_target.h first
 #include <hwy/highway.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <string>
 
 #include "core/error.h"
+#include "kernels/cpu/detail/parallel.h"
 #include "kernels/cpu/detail/register_sums-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -133,16 +133,15 @@ template <int kBlock, Observe kObserve>
 void depthwise_rows(const DepthwisePlan& plan, const ConvArgs& args) {
   const int64_t blocks = args.y.channel_pitch / kBlock;
   const int64_t rows = args.x.samples * blocks * plan.out_height;
-#pragma omp parallel num_threads(plan.problem.threads)
-  {
-    const int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
+  const int64_t parts = plan.problem.threads;
+  for_parts(plan.problem.threads, [&](int part) HWY_ATTR {
     SumArrays totals;
-    if constexpr (kObserve != Observe::kNothing) totals = args.sums->of_thread(static_cast<int>(thread));
-    for (int64_t i = rows * thread / threads; i < rows * (thread + 1) / threads; ++i) {
+    if constexpr (kObserve != Observe::kNothing) totals = args.sums->of_thread(part);
+    for (int64_t i = rows * part / parts; i < rows * (part + 1) / parts; ++i) {
       const int64_t plane = i / plan.out_height;
       row_of_block<kBlock, kObserve>(plan, args, plane, plane % blocks, i % plan.out_height, totals);
     }
-  }
+  });
 }
 
 template <int kBlock>

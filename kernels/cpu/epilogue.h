@@ -36,7 +36,7 @@ struct Epilogue {
 ///           NaN and is counted. Sums are those of y as stored. If a block has NaN or squares that overflow, its sums and
 ///           counts are computed again in double.
 /// Memory    reads z (and residual), writes y: once each; allocates nothing
-/// Threads   `threads` (0 = omp_get_max_threads(), and never more than sums->threads); thread t adds to sums->of_thread(t).
+/// Threads   `threads` (0 = default_threads(), and never more than sums->threads); thread t adds to sums->of_thread(t).
 ///           Positions are divided evenly among the threads; with kPerSample, (sample, channel block) pairs. Must not be called
 ///           inside a parallel region. Same number of threads: same bits.
 /// Errors    ContractError: shapes, layouts or channel counts differ, null data

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "kernels/cpu/detail/gemm_conv_panels.h"
+#include "kernels/cpu/detail/parallel.h"
 #include "kernels/cpu/vectors.h"
 
 namespace elek::kernels::cpu {
@@ -70,8 +71,7 @@ void pack_gemm_conv_weights(const GemmConvPlan& plan, const float* weights, floa
   const GemmConvProblem& p = plan.problem;
   const int64_t out_lanes = 2 * vector_lanes(channel_block(p.layout)), taps = p.kernel * p.kernel;
   const int64_t groups = ceil_div(padded_channels(p.layout, p.out_channels), out_lanes);
-#pragma omp parallel for schedule(static) num_threads(p.threads)
-  for (int64_t group = 0; group < groups; ++group)
+  for_ranges(groups, p.threads, [&](int64_t group) {
     for (int64_t tap = 0; tap < taps; ++tap)
       for (int64_t c = 0; c < p.channels; ++c)
         for (int64_t lane = 0; lane < out_lanes; ++lane) {
@@ -79,6 +79,7 @@ void pack_gemm_conv_weights(const GemmConvPlan& plan, const float* weights, floa
           packed[((group * taps + tap) * p.channels + c) * out_lanes + lane] =
               k < p.out_channels ? weights[(k * p.channels + c) * taps + tap] : 0.0F;
         }
+  });
 }
 
 }  // namespace elek::kernels::cpu

@@ -12,12 +12,12 @@
 #include <hwy/foreach_target.h>
 // foreach_target.h first
 #include <hwy/highway.h>
-#include <omp.h>
 
 #include <algorithm>
 
 #include "kernels/cpu/detail/gemm_conv_panels.h"
 #include "kernels/cpu/detail/panel_product-inl.h"
+#include "kernels/cpu/detail/parallel.h"
 #include "kernels/cpu/detail/register_sums-inl.h"
 #include "kernels/cpu/gemm_conv.h"
 
@@ -135,13 +135,13 @@ struct Panel {
   int64_t rows;
 };
 
-/// The work of one thread: output groups [first_group, last_group) of panels [first, last), one block of panels after the
+/// The work of one part: output groups [first_group, last_group) of panels [first, last), one block of panels after the
 /// other.
 template <int kBlock, Observe kObserve>
 struct Worker {
   const GemmConvPlan& plan;
   const ConvArgs& args;
-  const int thread;
+  const int part;
   float* const scratch;
   const hn::CappedTag<float, kBlock> d{};
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -198,7 +198,7 @@ struct Worker {
         const int64_t channel = group * 2 * lanes;
         SumArrays totals[2];
         if constexpr (kObserve != Observe::kNothing) {
-          totals[0] = at_channel(args.sums->of_thread(thread), channel);
+          totals[0] = at_channel(args.sums->of_thread(part), channel);
           totals[1] = at_channel(totals[0], lanes);
         }
         for (int64_t i = 0; i < count; ++i) {
@@ -222,19 +222,17 @@ void run(const GemmConvPlan& plan, const ConvArgs& args) {
   const int64_t out_lanes = 2 * static_cast<int64_t>(hn::Lanes(d));
   const int64_t groups = (args.y.channel_pitch + out_lanes - 1) / out_lanes, panels = args.x.samples * plan.sample_panels;
   const size_t scratch_floats = plan.scratch_bytes / sizeof(float) / static_cast<size_t>(plan.problem.threads);
-#pragma omp parallel num_threads(plan.problem.threads)
-  {
-    const int thread = omp_get_thread_num();
-    const int64_t threads = omp_get_num_threads();
-    const auto share = [thread, threads](int64_t n, int64_t which) { return n * (thread + which) / threads; };
-    float* scratch = plan.gathers ? args.scratch + static_cast<size_t>(thread) * scratch_floats : nullptr;
-    const Worker<kBlock, kObserve> worker{plan, args, thread, scratch};
+  const int64_t parts = plan.problem.threads;
+  for_parts(plan.problem.threads, [&](int part) HWY_ATTR {
+    const auto share = [part, parts](int64_t n, int64_t which) { return n * (part + which) / parts; };
+    float* scratch = plan.gathers ? args.scratch + static_cast<size_t>(part) * scratch_floats : nullptr;
+    const Worker<kBlock, kObserve> worker{plan, args, part, scratch};
     if (plan.split_outputs) {
       worker.run(0, panels, share(groups, 0), share(groups, 1));
     } else {
       worker.run(share(panels, 0), share(panels, 1), 0, groups);
     }
-  }
+  });
 }
 
 template <int kBlock>

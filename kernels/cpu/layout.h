@@ -9,7 +9,7 @@ namespace elek::kernels::cpu {
 
 /// dst[((n * C + c) * H + h) * W + w] = x[n,c,h,w], without padding.
 /// Types     T: each stored type · To: float or T
-/// Threads   0 = omp_get_max_threads() · Errors  ContractError: null data, shape out of range
+/// Threads   0 = default_threads() · Errors  ContractError: null data, shape out of range
 template <typename T, typename To>
 void to_nchw(const ActivationView<T>& x, To* dst, int threads);
 

@@ -7,7 +7,6 @@
 #include <hwy/foreach_target.h>
 // foreach_target.h first
 #include <hwy/highway.h>
-#include <omp.h>
 
 #include <atomic>
 #include <cstring>
@@ -126,15 +125,14 @@ int64_t pass_line(int64_t rounds) {
   struct alignas(128) Line {  // two cache lines: a prefetcher that also loads the neighbouring line must not touch other data
     std::atomic<int64_t> passed{0};
   } line;
-#pragma omp parallel num_threads(2)
-  if (omp_get_num_threads() == 2) {
-    for (int64_t i = omp_get_thread_num(); i < 2 * rounds; i += 2) {
+  const bool together = for_each_thread(2, [&](int thread) {
+    for (int64_t i = thread; i < 2 * rounds; i += 2) {
       while (line.passed.load(std::memory_order_acquire) != i) {
       }
       line.passed.store(i + 1, std::memory_order_release);
     }
-  }
-  return line.passed.load();
+  });
+  return together ? line.passed.load() : 0;
 }
 
 }  // namespace elek::kernels::cpu

@@ -22,7 +22,7 @@ void copy_memory(const void* src, void* dst, size_t bytes, int64_t rounds, int t
 void read_memory(const float* src, size_t bytes, int64_t rounds, int threads);
 
 /// Two threads pass a cache line to each other and back, `rounds` times: each waits for what the other writes. Returns the
-/// number of passes: 2 * rounds, or 0 if OpenMP gives only one thread.
+/// number of passes: 2 * rounds, or 0 if the system gives only one thread.
 [[nodiscard]] int64_t pass_line(int64_t rounds);
 
 }  // namespace elek::kernels::cpu

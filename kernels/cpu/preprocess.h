@@ -14,7 +14,7 @@ namespace elek::kernels::cpu {
 /// y[n,c,h,w] = table[c][pixels[((n * H + h) * W + w) * C + c]]; padding lanes of y become zero.
 /// Shapes    pixels: [N, H, W, C] dense; y: N samples of C x H x W in any layout · table: [C, 256]
 /// Types     T: each stored type (stored_types.h), rounded to nearest
-/// Threads   0 = omp_get_max_threads(); split by rows
+/// Threads   0 = default_threads(); split by rows
 /// Errors    ContractError: null data, shape out of range
 template <typename T>
 void preprocess(const uint8_t* pixels, const float* table, const ActivationView<T>& y, int threads);

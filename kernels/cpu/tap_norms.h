@@ -19,7 +19,7 @@ namespace elek::kernels::cpu {
 /// Shapes    x: shape = plan.input, any layout, any number of samples · Types  T: each stored type (stored_types.h)
 /// Numerics  f32 partial sums of at most 8 squares in 4 chains, then double: relative error <= 10 * 2^-24 (all terms are >= 0).
 ///           NaN and infinity stay; |x| > 1.8e19 overflows to infinity.
-/// Threads   `threads` (0 = omp_get_max_threads()), at most `block_threads`, the number of threads that tap_norm_bytes() was
+/// Threads   `threads` (0 = default_threads()), at most `block_threads`, the number of threads that tap_norm_bytes() was
 ///           called with
 /// Errors    ContractError: shape differs from the plan's, null data
 template <typename T>

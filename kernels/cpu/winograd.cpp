@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "kernels/cpu/detail/parallel.h"
 #include "kernels/cpu/detail/winograd_tiles.h"
 #include "kernels/cpu/vectors.h"
 
@@ -199,8 +200,7 @@ void pack_winograd_weights(const WinogradPlan& plan, const float* weights, float
   const WinogradProblem& p = plan.problem;
   const int64_t out_lanes = 2 * vector_lanes(channel_block(p.layout));
   const int64_t groups = ceil_div(padded_channels(p.layout, p.out_channels), out_lanes);
-#pragma omp parallel for schedule(static) num_threads(p.threads)
-  for (int64_t group = 0; group < groups; ++group)
+  for_ranges(groups, p.threads, [&](int64_t group) {
     for (int64_t c = 0; c < p.channels; ++c)
       for (int64_t tap = 0; tap < 9; ++tap)
         for (int64_t lane = 0; lane < out_lanes; ++lane) {
@@ -208,6 +208,7 @@ void pack_winograd_weights(const WinogradPlan& plan, const float* weights, float
           packed[((group * p.channels + c) * 9 + tap) * out_lanes + lane] =
               k < p.out_channels ? weights[(k * p.channels + c) * 9 + tap] : 0.0F;
         }
+  });
 }
 
 }  // namespace elek::kernels::cpu

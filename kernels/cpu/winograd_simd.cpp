@@ -12,12 +12,12 @@
 #include <hwy/foreach_target.h>
 // foreach_target.h first
 #include <hwy/highway.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "core/error.h"
+#include "kernels/cpu/detail/parallel.h"
 #include "kernels/cpu/detail/winograd_input-inl.h"
 #include "kernels/cpu/detail/winograd_output-inl.h"
 #include "kernels/cpu/detail/winograd_products-inl.h"
@@ -33,14 +33,14 @@ using detail::TileBlock;
 /// Steps 2 and 3 for output groups [first, last) over one block of tiles.
 template <int kGrid, int kBlock, Observe kObserve>
 void finish_block(const WinogradPlan& plan, const ConvArgs& args, const TileBlock& block, const Scratch& scratch,
-                  int64_t first_group, int64_t last_group, int thread) {
+                  int64_t first_group, int64_t last_group, int part) {
   const hn::CappedTag<float, kBlock> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   for (int64_t group = first_group; group < last_group; ++group) {
     multiply_group<kGrid, kBlock>(plan, args.packed, block, group, scratch);
     for (int64_t vector = 0; vector < vectors_of(plan, group); ++vector) {
       OutputVector out{(group * 2 + vector) * lanes, vector * lanes, args.bias, {}};
-      if constexpr (kObserve != Observe::kNothing) out.sums = at_channel(args.sums->of_thread(thread), out.channel);
+      if constexpr (kObserve != Observe::kNothing) out.sums = at_channel(args.sums->of_thread(part), out.channel);
       for (int64_t tile = 0; tile < block.tiles; ++tile)
         with_transforms<kGrid>(block.places[static_cast<size_t>(tile)], [&](auto rows, auto columns) HWY_ATTR {
           transform_output<decltype(rows), decltype(columns), kBlock, kObserve>(plan, args, block, tile, out, scratch.m);
@@ -62,35 +62,50 @@ struct Range {
   int64_t first, last;
 };
 
-/// This thread's share of `n` items.
-inline Range share_of(int64_t n) {
-  const int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
-  return {n * thread / threads, n * (thread + 1) / threads};
+/// The part's share of `n` items.
+inline Range share_of(const WinogradPlan& plan, int part, int64_t n) {
+  const int64_t parts = plan.problem.threads;
+  return {n * part / parts, n * (part + 1) / parts};
 }
 
-/// Step 1 for one block, by all threads: each transforms a share of its tiles' vectors.
+/// Step 1 for the part's share of a block: vectors of its tiles.
 template <int kGrid, int kBlock>
-void start_block_together(const WinogradPlan& plan, const ConvArgs& args, const TileBlock& block, int64_t vectors, float* v) {
-#pragma omp barrier  // every thread has finished reading V of the previous block
-  const Range here = share_of(block.tiles * vectors);
+void start_share(const WinogradPlan& plan, const ConvArgs& args, const TileBlock& block, int64_t vectors, int part, float* v) {
+  const Range here = share_of(plan, part, block.tiles * vectors);
   for (int64_t i = here.first; i < here.last;) {
     const int64_t tile = i / vectors, from = i % vectors, to = std::min(vectors, from + here.last - i);
     start_tile<kGrid, kBlock>(plan, args, block, tile, from, to, v);
     i += to - from;
   }
-#pragma omp barrier  // V is complete before any thread multiplies by it
 }
 
-/// The scratch of one thread. The part that all threads share comes first.
-inline Scratch scratch_of(const WinogradPlan& plan, float* at, int64_t thread) {
+/// The scratch of one part. What all parts share comes first.
+inline Scratch scratch_of(const WinogradPlan& plan, float* at, int64_t part) {
   const auto take = [&at](int64_t floats) { return std::exchange(at, at + floats); };
   Scratch scratch{};
   if (plan.shared_v) scratch.v = take(plan.v_floats);
-  at += thread * (plan.m_floats + plan.u_floats + (plan.shared_v ? 0 : plan.v_floats));
+  at += part * (plan.m_floats + plan.u_floats + (plan.shared_v ? 0 : plan.v_floats));
   if (!plan.shared_v) scratch.v = take(plan.v_floats);
   scratch.m = take(plan.m_floats);
   scratch.u = take(plan.u_floats);
   return scratch;
+}
+
+/// The parts share V: all of a block's V is made before any part multiplies by it.
+template <int kGrid, int kBlock, Observe kObserve>
+void run_together(const WinogradPlan& plan, const ConvArgs& args, const detail::RunTiles& run_tiles, int64_t vectors) {
+  for (int64_t b = 0; b < run_tiles.blocks(); ++b) {
+    const TileBlock block = run_tiles.block(b);
+    for_parts(plan.problem.threads, [&](int part) HWY_ATTR {
+      start_share<kGrid, kBlock>(plan, args, block, vectors, part, scratch_of(plan, args.scratch, part).v);
+    });
+    for_parts(plan.problem.threads, [&](int part) HWY_ATTR {
+      const Scratch scratch = scratch_of(plan, args.scratch, part);
+      if (plan.whole_u && b == 0) transform_all_weights<kGrid, kBlock>(plan, args.packed, scratch.u);
+      const Range groups = share_of(plan, part, plan.groups);
+      finish_block<kGrid, kBlock, kObserve>(plan, args, block, scratch, groups.first, groups.last, part);
+    });
+  }
 }
 
 template <int kGrid, int kBlock, Observe kObserve>
@@ -98,26 +113,20 @@ void run(const WinogradPlan& plan, const ConvArgs& args) {
   const hn::CappedTag<float, kBlock> d;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const detail::RunTiles run_tiles(plan, args.x.samples);
-  const int64_t blocks = run_tiles.blocks();
   const int64_t vectors = args.x.channel_pitch / lanes;
-#pragma omp parallel num_threads(plan.problem.threads)
-  {
-    const int thread = omp_get_thread_num();
-    const Scratch scratch = scratch_of(plan, args.scratch, thread);
-    const Range here = plan.split_channels ? Range{0, blocks} : share_of(blocks);
-    const Range groups = plan.split_channels ? share_of(plan.groups) : Range{0, plan.groups};
+  if (plan.shared_v) return run_together<kGrid, kBlock, kObserve>(plan, args, run_tiles, vectors);
+  for_parts(plan.problem.threads, [&](int part) HWY_ATTR {
+    const Scratch scratch = scratch_of(plan, args.scratch, part);
+    const Range here = plan.split_channels ? Range{0, run_tiles.blocks()} : share_of(plan, part, run_tiles.blocks());
+    const Range groups = plan.split_channels ? share_of(plan, part, plan.groups) : Range{0, plan.groups};
     if (plan.whole_u) transform_all_weights<kGrid, kBlock>(plan, args.packed, scratch.u);
     for (int64_t b = here.first; b < here.last; ++b) {
       const TileBlock block = run_tiles.block(b);
-      if (plan.shared_v) {
-        start_block_together<kGrid, kBlock>(plan, args, block, vectors, scratch.v);
-      } else {
-        for (int64_t tile = 0; tile < block.tiles; ++tile)
-          start_tile<kGrid, kBlock>(plan, args, block, tile, 0, vectors, scratch.v);
-      }
-      finish_block<kGrid, kBlock, kObserve>(plan, args, block, scratch, groups.first, groups.last, thread);
+      for (int64_t tile = 0; tile < block.tiles; ++tile)
+        start_tile<kGrid, kBlock>(plan, args, block, tile, 0, vectors, scratch.v);
+      finish_block<kGrid, kBlock, kObserve>(plan, args, block, scratch, groups.first, groups.last, part);
     }
-  }
+  });
 }
 
 template <int kGrid, int kBlock>

@@ -37,7 +37,7 @@ TEST(Layout, InBf16EveryConvolutionUsesTheTilesThatThereAre) {
         p.padding = kernel / 2;
         p.src_layout = p.dst_layout = layout;
         p.src_type = p.dst_type = DType::kBF16;
-        const std::string name = Primitive::make(p)->kernel();
+        const std::string name = Primitive::make(p, 1)->kernel();
         EXPECT_NE(name.find("amx"), std::string::npos) << name << " for " << channels << " channels, " << kernel << "x"
                                                        << kernel << " by " << stride << ", " << name_of(layout);
       }

@@ -3,10 +3,11 @@
 #include "backends/cpu/pinned_cores.h"
 
 #include <gtest/gtest.h>
-#include <omp.h>
 
 #include <set>
 #include <vector>
+
+#include "core/threads.h"
 
 namespace elek::backends::cpu {
 namespace {
@@ -14,19 +15,17 @@ namespace {
 /// The cores that each thread of a team of this size may run on.
 std::vector<std::set<int>> allowed_cores(int threads) {
   std::vector<std::set<int>> of_thread(static_cast<size_t>(threads));
-#pragma omp parallel num_threads(threads)
-  {
+  EXPECT_TRUE(for_each_thread(threads, [&](int thread) {
     cpu_set_t allowed;
     if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
       for (int core = 0; core < CPU_SETSIZE; ++core)
-        if (CPU_ISSET(core, &allowed)) of_thread[static_cast<size_t>(omp_get_thread_num())].insert(core);
+        if (CPU_ISSET(core, &allowed)) of_thread[static_cast<size_t>(thread)].insert(core);
     }
-  }
+  }));
   return of_thread;
 }
 
 TEST(PinnedCores, EachThreadHasOneOfItsOwnAndThenAllAgain) {
-  if (omp_get_proc_bind() != omp_proc_bind_false) GTEST_SKIP() << "OpenMP binds the threads here";
   const std::vector<std::set<int>> before = allowed_cores(2);
   {
     const PinnedCores cores(2);

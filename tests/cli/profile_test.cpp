@@ -22,16 +22,6 @@ Outcome profile(const std::string& model, std::vector<std::string> more) {
   return outcome;
 }
 
-TEST(Profile, EndsWhereTheRuntimeGivesFewerThreadsThanAsked) {
-  const Folder folder;
-  setenv("OMP_THREAD_LIMIT", "1", 1);
-  const Outcome outcome =
-      elek_command({"profile", "--model", tiny_model(folder), "--seconds", "0", "--device", "cpu", "--threads", "2", "--json"});
-  unsetenv("OMP_THREAD_LIMIT");
-  ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
-  EXPECT_TRUE(outcome.json().at("peaks").at("core_to_core_ns").is_null());
-}
-
 TEST(Profile, EveryStepIsTheModelsAndItsWorkAddsUp) {
   const Folder folder;
   const std::string model = tiny_model(folder);

@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// How kernels divide work over OpenMP threads: into a fixed number of parts, each with its own accumulators. So results depend
-// on the number of threads asked for, not on how many threads OpenMP gives.
+// How kernels divide work: into a fixed number of parts, each with its own accumulators. So results depend on the number of
+// threads asked for, not on how many threads run the parts (core/threads.h).
 // Tests: those of the kernels (1 and 2 threads give equal counts, and repeated runs the same bits).
 #pragma once
-
-#include <omp.h>
 
 #include <algorithm>
 #include <cstdint>
 
+#include "core/threads.h"
+
 namespace elek::kernels::cpu {
 
-/// Least elements per part: waking the threads costs a few microseconds.
+/// Least elements per part: handing out a part costs about a microsecond.
 inline constexpr int64_t kElementsAPart = 4096;
 
-/// Number of parts for `elements`: `threads` (0 = omp_get_max_threads()), at most `most`, at least 1; fewer if the job is
-/// small.
+/// Number of parts for `elements`: `threads` (0 = default_threads()), at most `most`, at least 1; fewer if the job is small.
 inline int parts_for(int64_t elements, int threads, int most) noexcept {
-  const int asked = threads > 0 ? threads : omp_get_max_threads();
+  const int asked = threads > 0 ? threads : default_threads();
   return static_cast<int>(std::clamp<int64_t>(elements / kElementsAPart, 1, std::clamp(asked, 1, std::max(most, 1))));
 }
 
@@ -28,15 +27,12 @@ inline int64_t part_begin(int64_t total, int parts, int part, int64_t grain) noe
   return begin - begin % grain;
 }
 
-/// Calls f(0) … f(parts - 1), once each. `f` must not throw.
+/// Calls f(0) … f(count - 1): neighbouring ones in one of `threads` parts. `f` must not throw.
 template <typename F>
-void for_parts(int parts, const F& f) {
-  if (parts == 1) {
-    f(0);
-    return;
-  }
-#pragma omp parallel num_threads(parts)
-  for (int part = omp_get_thread_num(); part < parts; part += omp_get_num_threads()) f(part);
+void for_ranges(int64_t count, int threads, const F& f) {
+  for_parts(threads, [&](int part) {
+    for (int64_t i = part_begin(count, threads, part, 1); i < part_begin(count, threads, part + 1, 1); ++i) f(i);
+  });
 }
 
 }  // namespace elek::kernels::cpu
