@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The dense linear algebra of the refit, and the only code that uses BLAS: f32 products added to f64 moments, tile by tile, and
-// Cholesky solves. OpenBLAS runs with one thread and is called from several of ours, so its pool never competes with OpenMP's.
+// Cholesky solves. OpenBLAS runs with one thread and is called from several of ours, so its pool never competes with ours.
 // Each tile belongs to one task, so results do not depend on the number of threads.
 // Tests: tests/prune/moments_test.cpp
 #pragma once

@@ -2,6 +2,7 @@
 // Bad files, full disks, small budgets and Ctrl-C: each gives a message that names the file and the right exit code, and leaves
 // nothing behind.
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 
 #include "tests/cli/command.h"
@@ -148,6 +149,26 @@ TEST(Interrupt, WhileWorkingLeavesNothing) {
                    how);
   EXPECT_EQ(outcome.exit_code, 130) << outcome.err;
   EXPECT_THAT(folder.files(), ElementsAre("sums.safetensors", "tiny.safetensors"));
+}
+
+/// A second Ctrl-C ends the command where it is. So it prints nothing more; after one alone it says that it was interrupted.
+TEST(Interrupt, TheSecondEndsAtOnce) {
+  const Folder folder;
+  const std::string model = tiny_model(folder);
+  const auto bench = [&model](bool again) {
+    How how;
+    how.interrupt_again = again;
+    how.interrupt_when = [start = std::chrono::steady_clock::now()] {
+      return std::chrono::steady_clock::now() - start > std::chrono::milliseconds(300);
+    };
+    return elek_command({"bench", "--model", model, "--batch", "512", "--seconds", "60", "--quiet"}, how);
+  };
+  const Outcome once = bench(false);
+  EXPECT_EQ(once.exit_code, 130);
+  EXPECT_THAT(once.err, HasSubstr("interrupted"));
+  const Outcome twice = bench(true);
+  EXPECT_EQ(twice.exit_code, 130);
+  EXPECT_THAT(twice.err, IsEmpty());
 }
 
 TEST(Interrupt, WhileSavingLeavesNothing) {

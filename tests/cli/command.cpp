@@ -39,9 +39,9 @@ constexpr std::chrono::minutes kPatience{5};
   _exit(127);
 }
 
-void wait_for(pid_t child, const std::function<bool()>& interrupt_when, Outcome& outcome) {
+void wait_for(pid_t child, const How& how, Outcome& outcome) {
   const auto start = std::chrono::steady_clock::now();
-  bool interrupted = !interrupt_when;
+  bool interrupted = !how.interrupt_when;
   for (;;) {
     int status = 0;
     rusage usage{};
@@ -50,7 +50,8 @@ void wait_for(pid_t child, const std::function<bool()>& interrupt_when, Outcome&
       outcome.peak_resident_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
       return;
     }
-    if (!interrupted && interrupt_when()) {
+    if (how.interrupt_again && interrupted) (void)kill(child, SIGINT);
+    if (!interrupted && how.interrupt_when()) {
       (void)kill(child, SIGINT);
       interrupted = true;
     }
@@ -99,7 +100,7 @@ Outcome elek_command(const std::vector<std::string>& words, const How& how) {
   if (child < 0) throw std::runtime_error("no child process");
   if (child == 0) become(argv, out, err, how);
   Outcome outcome;
-  wait_for(child, how.interrupt_when, outcome);
+  wait_for(child, how, outcome);
   if (how.out_path.empty()) outcome.out = read_text(out);
   outcome.err = read_text(err);
   return outcome;

@@ -42,6 +42,7 @@ struct How {
   uint64_t address_space_limit = 0;      // RLIMIT_AS; 0 = none
   std::string out_path;                  // standard output goes to this file (and is not returned); empty = it is returned
   std::function<bool()> interrupt_when;  // SIGINT is sent when this returns true; called every millisecond
+  bool interrupt_again = false;          // and once more every millisecond after that
 };
 
 /// Runs the command with these arguments and an empty standard input. It is killed after five minutes.
