@@ -30,6 +30,8 @@ const char* advice_for(Hint hint) {
       return "make a model of a weights file with: elek prepare --arch NAME --weights FILE --out MODEL";
     case Hint::kTakeStatistics:
       return "make one with --save-statistics";
+    case Hint::kInputSize:
+      return "give it with --input C,H,W";
     case Hint::kRepairBatchNorm:
       return "--repair bn repairs without solving";
   }

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "cli/commands.h"
+#include "cli/prepare_onnx.h"
 #include "core/error.h"
 #include "core/runtime.h"
 #include "elek/data.h"
@@ -117,6 +118,8 @@ std::vector<std::string> read_labels(const std::string& path) {
 }
 
 Model prepare_model(const Preparation& what, Context& context) {
+  if (!what.weights.empty() && is_onnx(what.weights)) return prepare_onnx(what, context);
+  if (what.arch.empty()) throw UsageError("prepare: which network? Give --arch NAME; only ONNX files tell it themselves");
   ResNetSpec spec = spec_of(what);
   std::optional<WeightsFile> weights;
   if (!what.weights.empty()) {
@@ -151,10 +154,9 @@ void add_prepare(CLI::App& app, Run& run) {
   auto options = std::make_shared<PrepareOptions>();
   Preparation& what = options->what;
   CLI::App* command = app.add_subcommand("prepare", "Import or build a model, check it on data, save it");
-  command
-      ->add_option("--arch", what.arch,
-                   "Family and depth: resnet18 ... resnet152, wide_resnet50_2, resnext50_32x4d, cifar_resnet20 ...")
-      ->required();
+  command->add_option("--arch", what.arch,
+                      "Family and depth: resnet18 ... resnet152, wide_resnet50_2, resnext50_32x4d, cifar_resnet20 ... (not for "
+                      "ONNX files)");
   command->add_option("--stem", what.stem, "imagenet (7x7, stride 2, max pool) or cifar (3x3)")
       ->check(CLI::IsMember({"imagenet", "cifar"}));
   command->add_option("--classes", what.classes, "Outputs of the classifier (read from --weights where given)")
@@ -164,7 +166,8 @@ void add_prepare(CLI::App& app, Run& run) {
       command->add_option("--width", what.width, "Channels of the first stage, for --random")->check(CLI::Range(1, 65536));
   auto* shortcut = command->add_option("--shortcut", what.shortcut, "A (slice and zeros) or B (1x1 convolution), for --random")
                        ->check(CLI::IsMember({"A", "B"}));
-  auto* weights = command->add_option("--weights", what.weights, "A .safetensors file with torchvision's names");
+  auto* weights =
+      command->add_option("--weights", what.weights, "A .safetensors file with torchvision's names, or an .onnx file");
   auto* random = command->add_option("--random", what.random, "Seed of random weights instead of a file");
   weights->excludes(random)->excludes(width)->excludes(shortcut);  // a weights file gives these itself
   auto* mean = command->add_option("--mean", what.mean, "Of the training pixels scaled to 0 ... 1, one a channel: M,M,M")
