@@ -16,6 +16,6 @@ set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
 
 set(elek_libraries ${ELEK_SYSROOT}/usr/lib/aarch64-linux-gnu)
-add_link_options(-Wl,-rpath-link,${elek_libraries} -Wl,-rpath-link,${elek_libraries}/openblas-pthread)
+add_link_options(-Wl,-rpath-link,${elek_libraries})
 set(CMAKE_CROSSCOMPILING_EMULATOR
-    "qemu-aarch64-static;-L;/usr/aarch64-linux-gnu;-E;LD_LIBRARY_PATH=${elek_libraries}:${elek_libraries}/openblas-pthread")
+    "qemu-aarch64-static;-L;/usr/aarch64-linux-gnu;-E;LD_LIBRARY_PATH=${elek_libraries}")

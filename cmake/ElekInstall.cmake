@@ -18,9 +18,9 @@ install(FILES ${PROJECT_BINARY_DIR}/elekConfig.cmake ${PROJECT_BINARY_DIR}/elekC
         DESTINATION ${elek_package_dir} COMPONENT elek_common)
 
 # Libraries that a program with libelek.a must link too, for pkg-config. OpenMP's flag brings its library.
-set(elek_pc_libraries -lz ${ELEK_OPENBLAS_LIBRARY} -pthread -lstdc++ -lm)
+set(elek_pc_libraries -lz ${ELEK_HWY_LIBRARY} -pthread -lstdc++ -lm)
 if(ELEK_CPU)
-  list(APPEND elek_pc_libraries -ldnnl ${ELEK_HWY_LIBRARY} ${OpenMP_CXX_FLAGS})
+  list(APPEND elek_pc_libraries -ldnnl ${OpenMP_CXX_FLAGS})
 endif()
 if(ELEK_CUDA)
   list(APPEND elek_pc_libraries -L${CUDAToolkit_LIBRARY_DIR} -lcudart -lcublasLt -ldl)

@@ -108,7 +108,7 @@ bool reads(const ReaderFit& fit, int64_t channel) { return channel >= fit.first 
 Elimination eliminate_channels(std::span<ReaderFit> fits, int64_t channels, int threads) {
   for (ReaderFit& fit : fits) {
     ELEK_CHECK(fit.first >= 0 && fit.first + fit.channels <= channels, "'" + fit.name + "' reads channels that are not there");
-    if (!invert_in_place(h_of(fit), fit.columns())) {
+    if (!invert_in_place(h_of(fit), fit.columns(), threads)) {
       throw InputError("refit costs of '" + fit.name + "': its moments are not positive definite (too few images for " +
                        std::to_string(fit.columns()) + " unknowns?)");
     }

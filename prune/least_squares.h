@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The dense linear algebra of the refit, and the only code that uses BLAS: f32 products added to f64 moments, tile by tile, and
-// Cholesky solves. OpenBLAS runs with one thread and is called from several of ours, so its pool never competes with ours.
-// Each tile belongs to one task, so results do not depend on the number of threads.
-// Tests: tests/prune/moments_test.cpp
+// The dense linear algebra of the refit: f32 products added to f64 moments, tile by tile, and Cholesky solves. Each tile
+// belongs to one task, so results do not depend on the number of threads. Tests: tests/prune/least_squares_test.cpp,
+// tests/prune/moments_test.cpp
 #pragma once
 
 #include <cstdint>
@@ -13,8 +12,8 @@
 
 namespace elek {
 
-/// Calls task(0) … task(count - 1) once each, in any order, on up to `threads` threads, one of them the caller's. `task` must
-/// not throw.
+/// Calls task(0, thread) … task(count - 1, thread) once each, in any order, on up to `threads` threads. Two calls with the same
+/// `thread` never run at the same time. `task` must not throw.
 void run_tasks(int64_t count, int threads, const std::function<void(int64_t task, int thread)>& task);
 
 /// Side of the square tiles of products. add_products() needs kTile * kTile floats of scratch per thread.
@@ -35,12 +34,13 @@ struct Products {
 /// kTile * kTile floats.
 void add_products(std::span<const Products> jobs, int threads, float* scratch);
 
-/// Solves a x = b in place for symmetric positive definite `a` [n, n]. Only a[i*n + j], j >= i, is read; the factor replaces
-/// it. `b` [columns, n] holds one right-hand side per row; the solutions replace them. False if `a` is not positive definite.
-[[nodiscard]] bool solve_in_place(double* a, int64_t n, double* b, int64_t columns);
+/// Solves a x = b in place for symmetric positive definite `a` [n, n]. Only a[i*n + j], j >= i, is read; all of `a` is
+/// overwritten. `b` [columns, n] holds one right-hand side per row; the solutions replace them. False if `a` is not positive
+/// definite; then `b` is unchanged.
+[[nodiscard]] bool solve_in_place(double* a, int64_t n, double* b, int64_t columns, int threads);
 
-/// Inverts symmetric positive definite `a` [n, n] in place; reads and writes a[i*n + j], j >= i. False if `a` is not positive
-/// definite.
-[[nodiscard]] bool invert_in_place(double* a, int64_t n);
+/// Inverts symmetric positive definite `a` [n, n] in place. Only a[i*n + j], j >= i, is read, and holds the inverse; the rest
+/// is overwritten. False if `a` is not positive definite.
+[[nodiscard]] bool invert_in_place(double* a, int64_t n, int threads);
 
 }  // namespace elek

@@ -194,7 +194,7 @@ void FitMoments::solve_sparse_rows(std::span<float> weights, std::span<float> bi
       for (int64_t j = i; j < m; ++j) matrix[i * m + j] = full[kept[at(i)] * n + kept[at(j)]];
       side[i] = b(k)[kept[at(i)]];
     }
-    if (!solve_in_place(matrix, m, side, 1) || !all_finite(side, m)) {
+    if (!solve_in_place(matrix, m, side, 1, 1) || !all_finite(side, m)) {
       solved = false;
       return;
     }
@@ -216,7 +216,7 @@ void FitMoments::solve(std::span<float> weights, std::span<float> bias, double r
   std::atomic<bool> solved{true};
   run_tasks(s.groups, threads_, [&](int64_t g, int) {
     if (std::find(done.begin() + g * outputs, done.begin() + (g + 1) * outputs, 0) == done.begin() + (g + 1) * outputs) return;
-    if (!solve_in_place(a(g), s.unknowns(), b(g * outputs), outputs)) solved = false;
+    if (!solve_in_place(a(g), s.unknowns(), b(g * outputs), outputs, s.groups > 1 ? 1 : threads_)) solved = false;
   });
   if (!solved)
     fail("its moments are not positive definite (too few images for " + std::to_string(s.unknowns()) + " unknowns?)");

@@ -9,7 +9,7 @@ cores=$(nproc 2>/dev/null || echo 2)
 say() { printf '== %s\n' "$*" >&2; }
 
 # What the build needs on Debian and Ubuntu. ELEK_PACKAGES_EXTRA adds to it.
-packages=(g++ cmake make libdnnl-dev ocl-icd-opencl-dev libhwy-dev libstb-dev nlohmann-json3-dev libcli11-dev zlib1g-dev libopenblas-dev
+packages=(g++ cmake make libdnnl-dev ocl-icd-opencl-dev libhwy-dev libstb-dev nlohmann-json3-dev libcli11-dev zlib1g-dev
   libgtest-dev libgmock-dev libbenchmark-dev)
 
 # What scripts/gpu-pack and scripts/gpu-session build and run.
@@ -26,7 +26,7 @@ explain_elsewhere() {
   cat >&2 <<TEXT
 elek builds with these, and this machine has no apt to install them with:
   a C++20 compiler (GCC 12 or clang 14, or newer) with OpenMP, CMake 3.25 or newer
-  oneDNN 2.6 or newer, Google Highway 1.0, stb, nlohmann-json 3.11, CLI11 2.1, zlib, OpenBLAS
+  oneDNN 2.6 or newer, Google Highway 1.0, stb, nlohmann-json 3.11, CLI11 2.1, zlib
   for the tests: GoogleTest 1.12 (gtest and gmock), Google Benchmark 1.7
 Install them with your package manager; CMake then finds them, or says which is missing.
 TEXT

@@ -136,6 +136,17 @@ TEST(Memory, ABudgetLargeEnoughIsKept) {
   for (const auto& phase : outcome.json().at("phases")) EXPECT_LE(phase.at("tensors_peak_bytes").get<int64_t>(), 64'000'000);
 }
 
+/// No library starts threads or reserves memory when the program starts; otherwise the command would hang here, or fail.
+TEST(Memory, ASmallAddressSpaceIsEnoughToStartAndToRunASmallNetwork) {
+  const Folder folder;
+  const std::string model = tiny_model(folder);
+  How how;
+  how.address_space_limit = 150 << 20;
+  EXPECT_EQ(elek_command({"--version"}, how).exit_code, 0);
+  const Outcome outcome = elek_command({"eval", "--model", model, "--data", "synthetic:8", "--quiet"}, how);
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+}
+
 TEST(Interrupt, WhileWorkingLeavesNothing) {
   const Folder folder;
   const std::string model = tiny_model(folder);
