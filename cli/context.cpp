@@ -48,7 +48,7 @@ void add_common(CLI::App& command, Common& common) {
   command.add_flag("--json", common.json, "one JSON object on standard output, all else on standard error")->group(group);
 }
 
-size_t parse_bytes(const std::string& text) {
+size_t parse_bytes(const std::string& option, const std::string& text) {
   struct Unit {
     std::string_view name;
     double bytes;
@@ -70,8 +70,7 @@ size_t parse_bytes(const std::string& text) {
   const auto* found = std::find_if(kUnits.begin(), kUnits.end(), [unit](const Unit& u) { return u.name == unit; });
   const double bytes = found == kUnits.end() ? -1 : number * found->bytes;
   if (error != std::errc() || !(bytes >= 1) || !(bytes < 9e18)) {
-    throw UsageError("--memory-limit '" + text +
-                     "' is no size: expected a positive number with B, kB, MB, GB, KiB, MiB or GiB");
+    throw UsageError(option + " '" + text + "' is no size: expected a positive number with B, kB, MB, GB, KiB, MiB or GiB");
   }
   return static_cast<size_t>(bytes);
 }
@@ -148,7 +147,7 @@ namespace {
 
 std::optional<size_t> limit_of(const Common& common) {
   if (common.memory_limit.empty()) return std::nullopt;
-  return parse_bytes(common.memory_limit);
+  return parse_bytes("--memory-limit", common.memory_limit);
 }
 
 }  // namespace

@@ -36,7 +36,7 @@ struct Common {
 void add_common(CLI::App& command, Common& common);
 
 /// "64MB", "1.5GiB", "4096": bytes. MB = 10^6, MiB = 2^20. UsageError unless it is a positive size.
-[[nodiscard]] size_t parse_bytes(const std::string& text);
+[[nodiscard]] size_t parse_bytes(const std::string& option, const std::string& text);
 /// "cpu", "cuda", "cuda:1" as a device; nothing for "auto" and "". UsageError for anything else.
 [[nodiscard]] std::optional<Device> parse_device(const std::string& text);
 /// "f32", "tf32", "bf16", "f16". UsageError for anything else.

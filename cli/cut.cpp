@@ -43,10 +43,15 @@ std::shared_ptr<const Dataset> shuffled_sample(std::shared_ptr<const Dataset> al
 
 }  // namespace
 
+size_t CutInput::keep_bytes() const {
+  return keep_activations.empty() ? 0 : parse_bytes("--keep-activations", keep_activations);
+}
+
 CutOptions options_for(CutOptions what, const Dense& dense, Context& context) {
   what.session = context.session_options(dense.input.batch);
   what.seed = context.common().seed;
   what.memory = &context.memory();
+  what.keep_activations = dense.input.keep_bytes();
   what.memory_left = [&context] { return context.memory_left(); };
   return what;
 }
@@ -56,6 +61,7 @@ CutRun run_of(const Dense& dense, const CutOptions& options, CutObserver& observ
 }
 
 Dense load_dense(const CutInput& input, Context& context) {
+  (void)input.keep_bytes();  // an error in it must not come after the work
   Dense dense;
   dense.path = input.model;
   dense.input = input;

@@ -24,6 +24,8 @@ struct CutInput {
   std::string evaluate;  // empty: nothing is measured, because only the sums are wanted
   int64_t max_batches = 20;
   int64_t batch = 50;
+  std::string keep_activations;  // empty: none
+  [[nodiscard]] size_t keep_bytes() const;
 };
 
 /// A dense network with its data and accuracy, shared by all cuts of it.

@@ -44,14 +44,16 @@ std::string name_of(CutWork work) {
   throw ContractError("a piece of work without a name");
 }
 
-/// The memory of kept activations, and the time of the work.
+/// The time of the work, the memory of kept activations, and what more of that memory would save.
 std::string work_text(const Forecast& work) {
-  std::string text = readable_bytes(work.kept.bytes) + " of activations kept";
-  if (work.kept.recomputed > 0) {
-    text += " (there is no room for more: " + std::to_string(work.kept.recomputed) + " layers start further back)";
+  std::string text = "the work of " + decimal(work.dense_passes, 1) + " dense passes over the calibration images, about " +
+                     duration(std::chrono::duration<double>(work.ms / 1e3)) + "; " +
+                     (work.kept.bytes > 0 ? readable_bytes(work.kept.bytes) + " of activations kept" : "no activations kept");
+  if (work.kept.recomputed > 0 && work.most_kept_bytes > work.kept.bytes) {
+    text += " (with --keep-activations " + std::to_string((work.most_kept_bytes + 999'999) / 1'000'000) +
+            "MB: " + decimal(work.least_dense_passes, 1) + " passes)";
   }
-  return text + "; the work of " + decimal(work.dense_passes, 1) + " dense passes over the calibration images, about " +
-         duration(std::chrono::duration<double>(work.ms / 1e3));
+  return text;
 }
 
 /// What has been removed so far.

@@ -26,6 +26,10 @@ void add_cut_input(CLI::App& command, CutInput& input) {
   command.add_option("--max-batches", input.max_batches, "Calibration batches at most; 0 = all")
       ->check(CLI::Range(0, 100000000))
       ->capture_default_str();
+  command.add_option(
+      "--keep-activations", input.keep_activations,
+      "Keep at most this many bytes of activations of the calibration images (2GB): metric refit and repair refit "
+      "are faster and need more memory. Without it none are kept");
   command.add_option("--batch", input.batch, "Images a run")->check(CLI::Range(1, 65536))->capture_default_str();
 }
 

@@ -156,7 +156,7 @@ Json measure(Context& context, const MemoryOptions& options, const Model& model)
 
 Json solve(Context& context, const MemoryOptions& options, const Model& model, const std::string& name) {
   if (options.common.memory_limit.empty()) throw UsageError("--max-batch: under which limit? Add --memory-limit 200MB");
-  const size_t limit = parse_bytes(options.common.memory_limit);
+  const size_t limit = parse_bytes("--memory-limit", options.common.memory_limit);
   const std::vector<Tracker::Event> loaded = context.session_tracker().events();  // of what shares the limit
   const LargestBatch found = largest_batch(model, session_options(options, context, model), loaded, limit);
   context.output().result("largest batch under " + options.common.memory_limit + ": " + std::to_string(found.batch) +

@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <chrono>
+#include <limits>
 #include <utility>
 
 #include "core/error.h"
-#include "core/memory/process_memory.h"
 #include "engine/estimate.h"
 #include "prune/phase.h"
 #include "prune/repair.h"
@@ -19,24 +19,27 @@
 namespace elek {
 namespace {
 
-/// Largest size of kept activations without a memory limit: enough for ResNet-50's second stage and 1,000 images.
-constexpr size_t kCheckpointBytes = size_t{4} << 30;
-
 MemoryResource& memory_of(const CutRun& run) { return run.options.memory != nullptr ? *run.options.memory : host_resource(); }
 
-/// Bytes of activations that a pass over layers may keep. Under a memory limit: what is left beside the moments, the parameters
-/// and two sessions of the whole network with a batch of values each (sessions of a part need less). Otherwise a part of the
-/// machine's memory.
+/// Bytes of activations that a pass over layers may keep: what the caller allows. Under a memory limit at most what is left
+/// beside the moments, the parameters and two sessions of the whole network with a batch of values each (sessions of a part
+/// need less).
 size_t checkpoint_bytes(const Model& model, size_t moments_bytes, const CutRun& run) {
   const SessionOptions& options = run.options.session;
-  if (!starts_from_values(options.device)) return 0;
+  const size_t allowed = run.options.keep_activations;
+  if (allowed == 0 || !starts_from_values(options.device)) return 0;
   const std::optional<size_t> left = run.options.memory_left ? run.options.memory_left() : std::nullopt;
-  if (!left) return std::min(kCheckpointBytes, physical_memory_bytes() / 4);
+  if (!left) return allowed;
   const SessionEstimate session = estimate_memory(model, options);
   const SessionMemory& m = session.memory;
   const size_t each = m.weights_bytes + m.arena_bytes + m.staging_bytes + session.packing_bytes + size_t{kTrailBatchBytes};
   const size_t other = moments_bytes + 2 * each + parameter_bytes(model);
-  return *left > other ? *left - other : 0;
+  return *left > other ? std::min(allowed, *left - other) : 0;
+}
+
+/// The largest budget that could be asked for.
+size_t most_activations(const CutRun& run) {
+  return starts_from_values(run.options.session.device) ? std::numeric_limits<size_t>::max() : 0;
 }
 
 /// Milliseconds for this many passes over the calibration images.
@@ -88,6 +91,9 @@ Scores measure_costs(const Model& model, const Criterion& criterion, const CutRu
   };
   Forecast work = forecast(checkpoint_bytes(model, forecast(0).moments_bytes, run));
   work.ms = ms_of(work.dense_passes, run);
+  const Forecast all_kept = forecast(most_activations(run));
+  work.most_kept_bytes = all_kept.kept.bytes;
+  work.least_dense_passes = all_kept.dense_passes;
   run.observer.forecast(work);
   return in_phase(run.observer, CutPhase::kCollection, [&] {
     const Progress progress = run.observer.start(CutWork::kCosts);
@@ -119,13 +125,16 @@ Forecast forecast_refit(const Model& dense, const Model& pruned, const PrunePlan
   const size_t moments_bytes = plan_refit(dense, pruned, plan, threads, 1, 0).moments_bytes;
   const size_t checkpoints = checkpoint_bytes(dense, moments_bytes, run);
   RefitPlan work = plan_refit(dense, pruned, plan, threads, run.calibration.samples(), checkpoints);
+  const RefitPlan all_kept = plan_refit(dense, pruned, plan, threads, run.calibration.samples(), most_activations(run));
   return {"",
           std::ssize(work.layers),
           work.moments_bytes,
           work.moments_layer,
           std::move(work.kept),
           work.dense_passes,
-          ms_of(work.dense_passes, run)};
+          ms_of(work.dense_passes, run),
+          all_kept.kept.bytes,
+          all_kept.dense_passes};
 }
 
 Model repaired(const Model& dense, const Model& pruned, const PrunePlan& plan, Repair repair, const CutRun& run) {

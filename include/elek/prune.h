@@ -188,13 +188,15 @@ struct Evidence {
 
 /// What long work will hold and take. Plain data, so that it can be printed before the work starts.
 struct Forecast {
-  std::string criterion;      // whose costs are measured; empty for a repair
-  int64_t layers = 0;         // one after the other, with one pass over the images each
-  size_t moments_bytes = 0;   // most at one time
-  std::string moments_layer;  // the layer that has them, if one layer's are held at a time
-  KeptValues kept;            // activations kept between passes
-  double dense_passes = 0;    // all work, in passes of the dense network over the images
-  double ms = 0;              // the same in milliseconds; 0 if a pass was not timed
+  std::string criterion;          // whose costs are measured; empty for a repair
+  int64_t layers = 0;             // one after the other, with one pass over the images each
+  size_t moments_bytes = 0;       // most at one time
+  std::string moments_layer;      // the layer that has them, if one layer's are held at a time
+  KeptValues kept;                // activations kept between passes
+  double dense_passes = 0;        // all work, in passes of the dense network over the images
+  double ms = 0;                  // the same in milliseconds; 0 if a pass was not timed
+  size_t most_kept_bytes = 0;     // if every activation that saves work were kept: its bytes,
+  double least_dense_passes = 0;  // and the work then
 };
 
 class ELEK_API Criterion {
@@ -286,6 +288,9 @@ struct ELEK_API CutOptions {
   MemoryResource* memory = nullptr;  // for new networks; null = host_resource()
   /// Bytes that sessions may still take, at the time of the call. Null, or no value returned: no limit is known.
   std::function<std::optional<size_t>()> memory_left = nullptr;
+  /// Bytes of activations of the calibration images that may be kept between the passes of criterion and repair. 0: none are,
+  /// so peak memory does not depend on the number of images; each pass starts from the images and costs more time.
+  size_t keep_activations = 0;
 
   /// `channels` with the scope of this cut.
   [[nodiscard]] ChannelTarget channel_target() const;

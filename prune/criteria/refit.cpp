@@ -24,7 +24,7 @@ class RefitCriterion final : public Criterion {
   [[nodiscard]] Forecast forecast(const Graph& graph, const std::vector<Group>& groups, int threads, int64_t samples,
                                   size_t checkpoint_bytes) const override {
     RefitCostsPlan plan = plan_refit_costs(graph, groups, threads, samples, checkpoint_bytes);
-    return {name(), plan.layers, plan.moments_bytes, "", std::move(plan.kept), plan.dense_passes, 0};
+    return {name(), plan.layers, plan.moments_bytes, "", std::move(plan.kept), plan.dense_passes};
   }
 
   [[nodiscard]] Scores measure(const Model& model, const std::vector<Group>& groups, BatchSource& images,

@@ -169,9 +169,9 @@ TEST(MemoryCommand, EveryCommandCarriesALedger) {
 /// tensors without a name.
 TEST(MemoryCommand, PeaksAreThoseThatOutsidersSee) {
   const Folder folder;
-  const Outcome cut =
-      elek_command({"coverage", "--metric", "std-consumer", "--model", tiny_model(folder), "--calibrate", "synthetic:1000:1",
-                    "--evaluate", "synthetic:60:2", "--channels", "0.3", "--out", folder / "out.safetensors", "--json"});
+  const Outcome cut = elek_command({"coverage", "--metric", "std-consumer", "--model", tiny_model(folder), "--calibrate",
+                                    "synthetic:1000:1", "--evaluate", "synthetic:60:2", "--channels", "0.3",
+                                    "--keep-activations", "1GB", "--out", folder / "out.safetensors", "--json"});
   ASSERT_EQ(cut.exit_code, 0) << cut.err;
   const auto json = cut.json();
   constexpr int64_t kSlack = 1 << 20;  // the system counts pages per core
@@ -201,6 +201,50 @@ TEST(MemoryCommand, PeaksAreThoseThatOutsidersSee) {
   EXPECT_LE(largest, outside + kSlack);
   EXPECT_GE(largest, outside - kSlack) << "the process's peak is a phase's";
   EXPECT_THAT(uses, ::testing::IsSupersetOf({"moments_bytes", "kept_bytes", "statistics_bytes", "activations_bytes"}));
+}
+
+/// What elek promises first: no activation is kept, so more images need no more memory.
+TEST(MemoryCommand, ThePeakOfACutDoesNotDependOnTheNumberOfImages) {
+  const Folder folder;
+  const std::string model = tiny_model(folder);
+  const auto cut = [&](const std::string& command, const std::string& images, std::vector<std::string> more) {
+    std::vector<std::string> words{command,
+                                   "--model",
+                                   model,
+                                   "--calibrate",
+                                   "synthetic:" + images + ":1",
+                                   "--evaluate",
+                                   "synthetic:20:2",
+                                   "--max-batches",
+                                   "0",
+                                   "--batch",
+                                   "10",
+                                   "--threads",
+                                   "1",
+                                   "--out",
+                                   folder / "out.st",
+                                   "--quiet",
+                                   "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome outcome = elek_command(words);
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    const auto json = outcome.json();
+    int64_t most = 0;
+    for (const auto& phase : json.at("phases")) most = std::max(most, phase.at("tensors_peak_bytes").get<int64_t>());
+    return std::pair{most, static_cast<double>(outcome.peak_resident_bytes)};
+  };
+  constexpr double kMegabytes = 1e6;
+  for (const std::string command : {"coverage", "wanda"}) {
+    const std::vector<std::string> target =
+        command == "wanda" ? std::vector<std::string>{"--sparsity", "0.5"} : std::vector<std::string>{};
+    const auto [few_bytes, few_resident] = cut(command, "40", target);
+    const auto [many_bytes, many_resident] = cut(command, "640", target);
+    EXPECT_EQ(few_bytes, many_bytes) << command;
+    EXPECT_LT(many_resident - few_resident, 2 * kMegabytes) << command;
+  }
+  const auto [few, few_resident] = cut("coverage", "40", {"--keep-activations", "1GB"});
+  const auto [many, many_resident] = cut("coverage", "640", {"--keep-activations", "1GB"});
+  EXPECT_GT(many, few) << "kept activations are there if asked for";
 }
 
 TEST(MemoryCommand, ALimitBelowOneSampleIsRefusedWithThePlan) {
