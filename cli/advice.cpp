@@ -28,6 +28,8 @@ const char* advice_for(Hint hint) {
       return "or give single files to `elek run`";
     case Hint::kImportWeights:
       return "make a model of a weights file with: elek prepare --arch NAME --weights FILE --out MODEL";
+    case Hint::kPartOfFile:
+      return "choose one with --key NAME";
     case Hint::kTakeStatistics:
       return "make one with --save-statistics";
     case Hint::kInputSize:

@@ -22,6 +22,7 @@ enum class Hint : uint8_t {
   kLayerNames,        // no layer has this name: list the layers
   kSingleImages,      // a folder without classes: run its images one by one
   kImportWeights,     // a file of plain weights was given as a model file: import it
+  kPartOfFile,        // a file has several parts with weights: name one
   kTakeStatistics,    // the file contains no statistics: take them first
   kInputSize,         // the file leaves the size of its input open
   kRepairBatchNorm    // the least squares problem cannot be solved; batch norm can still be re-estimated

@@ -32,22 +32,38 @@ struct FileDescriptor {
 }  // namespace
 
 struct MappedFile::Impl {
-  Impl(std::string name, std::span<const std::byte> content, bool is_map)
-      : where(std::move(name)), bytes(content), mapped(is_map) {}
+  explicit Impl(std::string name) : where(std::move(name)) {}
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() {
-    if (mapped) ::munmap(const_cast<std::byte*>(bytes.data()), bytes.size());
+    if (map != nullptr) ::munmap(map, map_bytes);
   }
   std::string where;
-  std::span<const std::byte> bytes;
-  bool mapped = false;
+  std::vector<std::byte> owned;
+  void* map = nullptr;
+  size_t map_bytes = 0;
 };
 
 MappedFile MappedFile::in_memory(std::span<const std::byte> bytes, const std::string& where) {
   MappedFile file;
-  file.impl_ = std::make_shared<const Impl>(where, bytes, false);
+  file.impl_ = std::make_shared<const Impl>(where);
+  file.bytes_ = bytes;
   return file;
+}
+
+MappedFile MappedFile::owning(std::vector<std::byte> bytes, const std::string& where) {
+  auto impl = std::make_shared<Impl>(where);
+  impl->owned = std::move(bytes);
+  MappedFile file;
+  file.bytes_ = impl->owned;
+  file.impl_ = std::move(impl);
+  return file;
+}
+
+MappedFile MappedFile::part(const MappedFile& file, std::span<const std::byte> bytes) {
+  MappedFile result = file;
+  result.bytes_ = bytes;
+  return result;
 }
 
 MappedFile MappedFile::open(const std::string& path) {
@@ -64,16 +80,20 @@ MappedFile MappedFile::open(const std::string& path) {
   if (size == 0) return in_memory({}, path);
   void* const map = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (map == MAP_FAILED) throw InputError(path + ": cannot be mapped (" + std::to_string(size) + " bytes): " + reason(errno));
+  auto impl = std::make_shared<Impl>(path);
+  impl->map = map;
+  impl->map_bytes = size;
   MappedFile result;
-  result.impl_ = std::make_shared<const Impl>(path, std::span<const std::byte>{static_cast<const std::byte*>(map), size}, true);
+  result.impl_ = std::move(impl);
+  result.bytes_ = {static_cast<const std::byte*>(map), size};
   return result;
 }
 
-std::span<const std::byte> MappedFile::bytes() const noexcept { return impl_->bytes; }
+std::span<const std::byte> MappedFile::bytes() const noexcept { return bytes_; }
 const std::string& MappedFile::where() const noexcept { return impl_->where; }
 
 void MappedFile::forget(std::span<const std::byte> part) const noexcept {
-  if (!impl_->mapped || part.empty()) return;
+  if (impl_->map == nullptr || part.empty()) return;
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
   const auto first = reinterpret_cast<uintptr_t>(part.data());
   const uintptr_t begin = first / page * page;  // a neighbour's bytes on the page are read again

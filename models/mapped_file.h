@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace elek {
 
@@ -19,6 +20,11 @@ class MappedFile {
   [[nodiscard]] static MappedFile open(const std::string& path);
   /// Bytes in memory, which must outlive the object; `where` names them in errors.
   [[nodiscard]] static MappedFile in_memory(std::span<const std::byte> bytes, const std::string& where);
+
+  /// Bytes that the object keeps: what was unpacked from a file.
+  [[nodiscard]] static MappedFile owning(std::vector<std::byte> bytes, const std::string& where);
+  /// A part of a file as a file of its own. `bytes` lie in `file`, which stays mapped.
+  [[nodiscard]] static MappedFile part(const MappedFile& file, std::span<const std::byte> bytes);
 
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept;
   /// The path, or the name of the bytes.
@@ -30,6 +36,7 @@ class MappedFile {
  private:
   struct Impl;
   std::shared_ptr<const Impl> impl_;
+  std::span<const std::byte> bytes_;
 };
 
 }  // namespace elek

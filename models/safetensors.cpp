@@ -23,7 +23,8 @@ using detail::shape_text;
 namespace {
 
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // as in the reference implementation
-constexpr size_t kMaxRank = 64;                    // more than any network needs; limits what a false header can make us store
+constexpr size_t kMostTensors = 100'000;
+constexpr size_t kMaxRank = 64;  // more than any network needs; limits what a false header can make us store
 constexpr std::string_view kMetadataKey = "__metadata__";
 
 /// A tensor as described in the header.
@@ -102,6 +103,8 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
       } else {
         const auto [at, fresh] = claims.try_emplace(name);
         if (!fresh) fail("the name appears twice");
+        if (claims.size() > kMostTensors)
+          fail("more than " + std::to_string(kMostTensors) + " tensors; this is no file of weights");
         claim_ = &at->second;
         state_ = State::kTensorStart;
       }

@@ -68,15 +68,6 @@ void convert_numbers(const StoredArray& from, std::span<float> to) {
   convert_all<T>(from, to, [](T value, size_t /*index*/) { return static_cast<float>(value); });
 }
 
-bool is_contiguous(const StoredArray& array) {
-  int64_t expected = 1;
-  for (size_t axis = array.shape.size(); axis-- > 0;) {
-    if (array.shape[axis] != 1 && array.strides[axis] != expected) return false;
-    expected *= array.shape[axis];
-  }
-  return true;
-}
-
 float narrowed(double value, size_t index, const std::string& what) {
   if (std::isfinite(value) && !(std::fabs(value) <= static_cast<double>(std::numeric_limits<float>::max()))) {
     throw InputError(what + ": element " + std::to_string(index) + " is " + std::to_string(value) + ", which does not fit f32");
@@ -113,10 +104,19 @@ std::string stored_dtype_names() {
   return text;
 }
 
+bool is_row_major(std::span<const int64_t> shape, std::span<const int64_t> strides) {
+  int64_t expected = 1;
+  for (size_t axis = shape.size(); axis-- > 0;) {
+    if (shape[axis] != 1 && strides[axis] != expected) return false;
+    expected *= shape[axis];
+  }
+  return true;
+}
+
 void to_f32(const StoredArray& from, const std::string& what, std::span<float> to) {
   if (to.empty()) return;
   if (from.dtype == "F32") {
-    if (is_contiguous(from)) {
+    if (is_row_major(from.shape, from.strides)) {
       std::memcpy(to.data(), from.bytes.data(), to.size_bytes());
     } else {
       convert_numbers<float>(from, to);

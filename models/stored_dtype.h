@@ -28,6 +28,8 @@ struct StoredArray {
   std::span<const int64_t> shape;
   std::span<const int64_t> strides;  // in elements; as many as dimensions
 };
+/// Whether the elements lie one after another in row-major order.
+[[nodiscard]] bool is_row_major(std::span<const int64_t> shape, std::span<const int64_t> strides);
 /// Writes the elements in row-major order. Integers beyond 2^24 are rounded; BOOL becomes 0 or 1.
 /// Errors    InputError, starting with `what`: a type that cannot be converted, a finite f64 beyond the range of f32
 /// Contract  to.size() is the product of the shape

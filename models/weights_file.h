@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +17,7 @@
 
 #include "models/mapped_file.h"
 #include "models/safetensors.h"
+#include "models/zip_file.h"
 
 namespace elek {
 
@@ -32,10 +34,12 @@ class WeightsFile {
     [[nodiscard]] bool is_floating() const;
     [[nodiscard]] int64_t elements() const;
   };
-  /// Bytes in a file that tensors lie in.
+  /// Bytes in a file that tensors lie in. Those of an entry of a zip archive may be deflated, and have a checksum.
   struct Record {
     MappedFile file;
     std::span<const std::byte> bytes;
+    std::optional<detail::ZipEntry> zip;
+    [[nodiscard]] uint64_t size() const noexcept { return zip ? zip->size : bytes.size(); }  // of the contents
   };
   /// What a container's reader found.
   struct Content {
@@ -46,12 +50,17 @@ class WeightsFile {
     std::vector<std::string> notes;
   };
 
-  /// Opens `path`. InputError that says which kind of file it is, if it contains no tensors that elek can read.
-  [[nodiscard]] static WeightsFile open(const std::string& path);
+  /// Opens `path`: safetensors, PyTorch's formats, NumPy's .npz, or the index of a model in several files. `key` names a part
+  /// of the file, where it has several: a key of nested dictionaries, or a prefix of the tensors' names. "." is the whole file.
+  /// Errors    InputError: what kind of file it is, if elek finds no tensors in it; which parts there are, if `key` must be
+  /// given
+  [[nodiscard]] static WeightsFile open(const std::string& path, const std::string& key = "");
+  /// The same for a file that is mapped already, or for bytes in memory.
+  [[nodiscard]] static WeightsFile parse(const MappedFile& file, const std::string& key = "");
   /// The tensors of an open safetensors file.
   explicit WeightsFile(const SafetensorsFile& file);
-  /// What a reader found. InputError if a tensor's values do not lie inside its record, two tensors have one name, or a name
-  /// contains a NUL byte.
+  /// What a reader found. InputError if a tensor's values do not lie inside its record, two tensors have one name, a name
+  /// contains a NUL byte, or the tensors claim many times more than the file holds.
   explicit WeightsFile(Content content);
 
   /// All tensors. Those of PyTorch files are in the order in which they were saved, those of safetensors files by name.
@@ -75,7 +84,9 @@ class WeightsFile {
   std::shared_ptr<const Impl> impl_;
 };
 
-/// The strides of a dense row-major array; all 1 if it has no element.
+/// The strides of a dense array whose last (row-major) or first (column-major) dimension is the fastest; all 1 if it has no
+/// element.
 [[nodiscard]] std::vector<int64_t> row_major_strides(std::span<const int64_t> shape);
+[[nodiscard]] std::vector<int64_t> column_major_strides(std::span<const int64_t> shape);
 
 }  // namespace elek

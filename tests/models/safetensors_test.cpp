@@ -50,6 +50,14 @@ TEST(Safetensors, ReadsWhatTheFormatAllows) {
   EXPECT_EQ(parse(container("{}", "")).entries().size(), 0U);
 }
 
+TEST(Safetensors, AMillionTensorsAreTooMany) {
+  std::string header = "{";
+  for (int i = 0; i < 1'000'000; ++i) {
+    header += (i == 0 ? "\"t" : ",\"t") + std::to_string(i) + R"(":{"dtype":"F32","shape":[0],"data_offsets":[0,0]})";
+  }
+  EXPECT_THAT(message_of<InputError>([&] { (void)parse(container(header + "}", "")); }), HasSubstr("more than 100000 tensors"));
+}
+
 TEST(Safetensors, AMissingTensorIsNamed) {
   const std::string bytes = container("{\"a\":" + kA + "}", std::string(8, 'x'));
   EXPECT_THAT(message_of<InputError>([&] { (void)parse(bytes).at("conv9.weight"); }),
