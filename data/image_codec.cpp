@@ -8,7 +8,10 @@
 #define STBI_ONLY_PNG
 #define STBI_NO_STDIO
 #include <stb/stb_image.h>
+#include <zlib.h>
 
+#include <algorithm>
+#include <array>
 #include <limits>
 #include <memory>
 
@@ -49,6 +52,34 @@ bool jpeg_is_whole(std::span<const uint8_t> file) {
   return false;
 }
 
+constexpr std::array<uint8_t, 8> kPngSignature{0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+
+bool is_png(std::span<const uint8_t> file) {
+  return file.size() >= kPngSignature.size() && std::equal(kPngSignature.begin(), kPngSignature.end(), file.begin());
+}
+
+uint32_t big_endian(std::span<const uint8_t> file, size_t at) {
+  return uint32_t{file[at]} << 24 | uint32_t{file[at + 1]} << 16 | uint32_t{file[at + 2]} << 8 | uint32_t{file[at + 3]};
+}
+
+/// What is wrong with a PNG's chunks, or an empty text. stb_image does not check their sums, and decodes a file with flipped
+/// bits into other pixels. A chunk is: length, type, data, CRC-32 of type and data (PNG specification, section 5.3).
+std::string png_fault(std::span<const uint8_t> file) {
+  constexpr size_t kAround = 12;  // bytes of a chunk besides its data
+  for (size_t at = kPngSignature.size(); file.size() - at >= kAround;) {
+    const size_t length = big_endian(file, at);
+    std::string type(file.begin() + static_cast<int64_t>(at) + 4, file.begin() + static_cast<int64_t>(at) + 8);
+    for (char& c : type) c = c >= ' ' && c <= '~' ? c : '?';
+    const std::string what = "chunk " + type + " at byte " + std::to_string(at);
+    if (length > file.size() - at - kAround) return "the PNG is truncated in its " + what;
+    const uLong sum = crc32(0, file.data() + at + 4, static_cast<uInt>(length + 4));
+    if (sum != big_endian(file, at + 8 + length)) return "the PNG is damaged: the CRC of its " + what + " is wrong";
+    if (type == "IEND") return "";
+    at += kAround + length;
+  }
+  return "the PNG is truncated: it has no IEND chunk";
+}
+
 }  // namespace
 
 void decode_image(std::span<const uint8_t> file, const ImageShape& shape, std::span<uint8_t> pixels, const std::string& where) {
@@ -65,6 +96,9 @@ void decode_image(std::span<const uint8_t> file, const ImageShape& shape, std::s
   if (int64_t{width} * height > kMaxImagePixels) {
     refuse("an image of " + std::to_string(width) + "x" + std::to_string(height) + " pixels; at most " +
            std::to_string(kMaxImagePixels) + " are decoded: scale it down first");
+  }
+  if (is_png(file)) {
+    if (const std::string fault = png_fault(file); !fault.empty()) refuse(fault);
   }
   if (is_jpeg(file) && !jpeg_is_whole(file)) refuse("the JPEG is truncated: it has no end-of-image marker");
   // stb_image converts between grey and colour. From a JPEG, grey is then the luma that the file itself stores.

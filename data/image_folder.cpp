@@ -4,7 +4,10 @@
 #include "data/image_folder.h"
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
+#include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -53,15 +56,26 @@ class ImageFiles final : public Dataset {
   const std::vector<std::string> class_names_;
 };
 
-bool is_image_name(const fs::path& path) {
+/// In lower case, with its dot.
+std::string extension_of(const fs::path& path) {
   std::string extension = path.extension().string();
   for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
+  return extension;
+}
+
+bool is_image_name(const std::string& extension) { return extension == ".jpg" || extension == ".jpeg" || extension == ".png"; }
+
+/// Images of formats that are not read. They are counted, because their class would lose them without a word.
+bool is_other_image_name(const std::string& extension) {
+  constexpr std::array<std::string_view, 16> kOthers{".webp", ".bmp", ".gif", ".tif",  ".tiff", ".ppm",  ".pgm", ".pnm",
+                                                     ".pbm",  ".jp2", ".jxl", ".avif", ".heic", ".heif", ".jpe", ".jfif"};
+  return std::find(kOthers.begin(), kOthers.end(), extension) != kOthers.end();
 }
 
 struct Entries {
   std::vector<std::string> folders;
   std::vector<std::string> images;
+  std::vector<std::string> others;  // extensions of images that are not read, one per file
 };
 
 // The visible folders and image files of a folder, each sorted by bytes (std::string compares unsigned).
@@ -75,14 +89,47 @@ Entries list(const fs::path& folder) {
     std::error_code ignored;  // a broken link is not a folder; it is an image only by its name
     if (it->is_directory(ignored)) {
       entries.folders.push_back(name);
-    } else if (is_image_name(it->path())) {
+    } else if (const std::string extension = extension_of(it->path()); is_image_name(extension)) {
       entries.images.push_back(name);  // a broken file gives an error when it is read: nothing is skipped
+    } else if (is_other_image_name(extension)) {
+      entries.others.push_back(extension);
     }
   }
   if (code) throw InputError(folder.string() + ": cannot be listed: " + code.message());
   std::sort(entries.folders.begin(), entries.folders.end());
   std::sort(entries.images.begin(), entries.images.end());
   return entries;
+}
+
+/// Warns of what lies in the class folders and is not read.
+void warn_of_left_out(const std::string& directory, const std::vector<std::string>& others,
+                      const std::vector<std::string>& inner_folders) {
+  if (!others.empty()) {
+    const std::set<std::string> kinds(others.begin(), others.end());
+    std::string list;
+    for (const std::string& kind : kinds) list += (list.empty() ? "" : ", ") + kind;
+    warn(directory + ": " + std::to_string(others.size()) + " image files in the class folders are not read (" + list +
+         "); convert them to .jpg or .png");
+  }
+  if (!inner_folders.empty()) {
+    warn(directory + ": " + std::to_string(inner_folders.size()) +
+         " folders inside the class folders are not read, for example " + inner_folders.front() +
+         "; put their images directly into the class folder");
+  }
+}
+
+/// Folders named by numbers, but in the order of bytes: 10 comes before 2. Then the label of a folder is not its number.
+void warn_of_numbers_out_of_order(const std::string& directory, const std::vector<std::string>& names) {
+  const auto is_number = [](const std::string& name) {
+    return name.size() < 10 && name.find_first_not_of("0123456789") == std::string::npos;
+  };
+  if (!std::all_of(names.begin(), names.end(), is_number)) return;
+  const auto less = [](const std::string& a, const std::string& b) { return std::stol(a) < std::stol(b); };
+  const auto wrong = std::is_sorted_until(names.begin(), names.end(), less);
+  if (wrong == names.end()) return;
+  const auto label = wrong - names.begin();
+  warn(directory + ": the class folders are numbers, and their order is that of the characters (as in torchvision): class " +
+       std::to_string(label) + " is the folder " + *wrong + "; name them with equally many digits (00, 01, ...)");
 }
 
 }  // namespace
@@ -102,11 +149,13 @@ std::shared_ptr<const Dataset> open_image_folder(const std::string& directory) {
         directory + ": no class folders (" + found + "); put each class's .jpg, .jpeg and .png files into a folder of its own");
   }
   std::vector<ImageFile> files;
-  std::vector<std::string> empty;
+  std::vector<std::string> empty, others, inner_folders;
   for (size_t label = 0; label < top.folders.size(); ++label) {
     const fs::path folder = root / top.folders[label];
     const Entries entries = list(folder);
     if (entries.images.empty()) empty.push_back(top.folders[label]);
+    others.insert(others.end(), entries.others.begin(), entries.others.end());
+    for (const std::string& inner : entries.folders) inner_folders.push_back((folder / inner).string());
     for (const std::string& image : entries.images) files.push_back({(folder / image).string(), static_cast<int32_t>(label)});
   }
   if (files.empty()) {
@@ -118,6 +167,8 @@ std::shared_ptr<const Dataset> open_image_folder(const std::string& directory) {
     warn(directory + ": " + std::to_string(top.images.size()) +
          " images beside the class folders are not read: they have no class");
   }
+  warn_of_left_out(directory, others, inner_folders);
+  warn_of_numbers_out_of_order(directory, top.folders);
   return std::make_shared<ImageFiles>(std::move(files), top.folders);
 }
 

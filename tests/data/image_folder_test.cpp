@@ -3,14 +3,17 @@
 // samples.
 #include "data/image_folder.h"
 
+#include "core/error.h"
 #include "core/hint.h"
 #include "core/runtime.h"
+#include "data/image.h"
 #include "tests/data/files.h"
 
 namespace elek::test {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 const ImageShape kShape{3, 2, 2};
 
@@ -59,6 +62,47 @@ TEST(ImageFolder, AClassWithoutImagesKeepsItsNumberAndIsWarnedOf) {
   EXPECT_EQ(data->classes(), 2);
   EXPECT_EQ(data->size(), 1);
   EXPECT_EQ(data->label(0), 1);
+}
+
+TEST(ImageFolder, ImagesThatAreLeftOutAreWarnedOf) {
+  TempFolder folder;
+  write_file(folder.path("a/1.png"), pixel_image(1));
+  write_file(folder.path("a/x.bmp"), "bitmap");
+  write_file(folder.path("a/y.WebP"), "webp");
+  write_file(folder.path("a/notes.txt"), "no image");
+  write_file(folder.path("a/sub/2.png"), pixel_image(2));
+  write_file(folder.path("b/3.png"), pixel_image(3));
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(open(folder)->size(), 2);
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_THAT(said, HasSubstr("2 image files in the class folders are not read (.bmp, .webp)"));
+  EXPECT_THAT(said, HasSubstr("1 folders inside the class folders are not read, for example " + folder.path("a/sub")));
+}
+
+TEST(ImageFolder, NumbersOutOfOrderAreWarnedOf) {
+  TempFolder folder;
+  for (const char* name : {"1", "2", "10"}) write_file(folder.path(std::string(name) + "/x.png"), pixel_image(1));
+  testing::internal::CaptureStderr();
+  EXPECT_THAT(open(folder)->labels(), ElementsAre("1", "10", "2"));
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("class 2 is the folder 2"));
+  TempFolder even;
+  for (const char* name : {"01", "02", "10"}) write_file(even.path(std::string(name) + "/x.png"), pixel_image(1));
+  const int64_t warnings = warnings_so_far();
+  (void)open(even);
+  EXPECT_EQ(warnings_so_far(), warnings);
+}
+
+/// stb_image decodes most files with a flipped bit into other pixels.
+TEST(ImageFolder, APngWithAnyFlippedBitIsRefused) {
+  const Bytes whole = pixel_image(7);
+  for (size_t byte = 0; byte < whole.size(); ++byte) {
+    for (int bit = 0; bit < 8; ++bit) {
+      Bytes broken = whole;
+      broken[byte] = static_cast<uint8_t>(broken[byte] ^ (1 << bit));
+      std::vector<uint8_t> pixels(static_cast<size_t>(kShape.elements()));
+      EXPECT_THROW(decode_image(broken, kShape, pixels, "x.png"), InputError) << "byte " << byte << ", bit " << bit;
+    }
+  }
 }
 
 TEST(ImageFolder, UselessFoldersSayWhatToDo) {
