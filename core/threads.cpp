@@ -33,10 +33,10 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::microseconds kHelperSpins{50};
 constexpr std::chrono::microseconds kCallerSpins{20};
 /// A helper that lost its core to another program holds its part for a time slice, some milliseconds. The caller notices when
-/// it waits for longer than it worked, and then works alone for a while: at least `kAloneLeast`, twice as long each time it
-/// happens again, at most `kAloneMost`. So a crowded machine costs a few percent, not a time slice per layer.
-constexpr std::chrono::microseconds kLateHelper{1000};
-constexpr std::chrono::milliseconds kAloneLeast{10}, kAloneMost{320};
+/// it waits for that much longer than it worked. It then works alone for as long as it waited, and twice as long each time it
+/// happens again soon, at most kAloneMost. So a crowded machine costs a few percent, not a time slice per layer, and a single
+/// interruption costs little.
+constexpr std::chrono::milliseconds kLateHelper{2}, kAloneMost{320};
 constexpr int kMostParts = 1024;  // more parts are run in rounds
 
 /// Sleeps while the word is `expected`, until a wake whose bits meet these.
@@ -184,7 +184,7 @@ bool Team::finish() noexcept {
 void Team::note_wait(Clock::duration worked, Clock::duration waited) noexcept {
   const Clock::time_point now = Clock::now();
   if (waited > worked + kLateHelper) {
-    alone_ = std::clamp<Clock::duration>(2 * alone_, kAloneLeast, kAloneMost);
+    alone_ = std::clamp<Clock::duration>(2 * alone_, waited, std::max<Clock::duration>(waited, kAloneMost));
     alone_until_ = now + alone_;
   } else if (now > alone_until_ + alone_) {
     alone_ = Clock::duration::zero();  // helpers have been in time for as long
