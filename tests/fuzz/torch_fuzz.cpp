@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any bytes must be read as named tensors, or refused with an InputError. The first byte chooses what they are: 'r' a whole file,
-// 'p' the pickle in a zip archive with two storages, 'n' a .npy file in an archive, 'i' an index of shards, 'k' a pickle alone.
-// So mutations of a pickle need not repair an archive around it. What is accepted is read to its last value.
+// Any bytes must be read as named tensors, or refused with an InputError. The first byte chooses what they are: 'r' a whole
+// file, 'p' the pickle in a zip archive with two storages, 'n' a .npy file in an archive, 'i' an index of shards, 'k' a pickle
+// alone. So mutations of a pickle need not repair an archive around it. What is accepted is read to its last value.
 #include <cstdint>
 #include <cstdlib>
 #include <span>
@@ -55,7 +55,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string text(reinterpret_cast<const char*>(data) + 1, size - 1);
   try {
     if (data[0] == 'p') {
-      read_file(elek::test::zip_of({{"a/data.pkl", text}, {"a/data/0", std::string(216, 'x')}, {"a/data/1", std::string(24, 'y')}}));
+      read_file(
+          elek::test::zip_of({{"a/data.pkl", text}, {"a/data/0", std::string(216, 'x')}, {"a/data/1", std::string(24, 'y')}}));
     } else if (data[0] == 'n') {
       read_file(elek::test::zip_of({{"w.npy", text}}));
     } else if (data[0] == 'i') {
