@@ -60,15 +60,19 @@ class Reader {
     return value;
   }
 
+  [[noreturn]] void too_many() const {
+    throw InputError(where_ + ": its pickle has more than " + std::to_string(limits_.values) +
+                     " values; a file of weights has some thousands");
+  }
   Ref add(Value value) {
-    if (document_.values_.size() >= limits_.values) {
-      throw InputError(where_ + ": its pickle has more than " + std::to_string(limits_.values) +
-                       " values; a file of weights has some thousands");
-    }
+    if (document_.values_.size() >= limits_.values) too_many();
     document_.values_.push_back(std::move(value));
     return static_cast<Ref>(document_.values_.size() - 1);
   }
-  void push(Ref ref) { stack_.push_back(ref); }
+  void push(Ref ref) {
+    if (stack_.size() >= limits_.values) too_many();
+    stack_.push_back(ref);
+  }
   void push(Value value) { push(add(std::move(value))); }
   void push_int(int64_t integer) { push({Kind::kInt, integer, 0, {}, {}}); }
   void push_text(Kind kind, std::string_view text) { push({kind, 0, 0, text, {}}); }
@@ -86,7 +90,10 @@ class Reader {
     if (stack_.size() <= (marks_.empty() ? 0 : marks_.back())) fail("it uses the top of an empty stack");
     return stack_.back();
   }
-  void mark() { marks_.push_back(stack_.size()); }
+  void mark() {
+    if (marks_.size() >= limits_.values) too_many();
+    marks_.push_back(stack_.size());
+  }
   /// The values above the last mark, which is removed.
   std::vector<Ref> pop_to_mark() {
     if (marks_.empty()) fail("it has no mark");

@@ -4,6 +4,7 @@
 // Where there are several (a model and its moving average), only the user can know which is meant.
 #include <algorithm>
 #include <cctype>
+#include <map>
 #include <set>
 
 #include "core/error.h"
@@ -46,7 +47,7 @@ class Walk {
     if (!seen_.insert(ref).second) return;  // two names for one part, or a cycle
     if (pickle_.is_tensor(ref)) return;
     if (pickle_.module_members(ref)) return parts.push_back({path, ref, ""});
-    const std::optional<std::vector<Member>> members = pickle_.members(ref);
+    const std::optional<std::vector<Member>> members = members_of(ref, path);
     if (!members) return;
     const auto is = [&](const char* name) { return [name](const Member& m) { return m.name == name; }; };
     if (std::any_of(members->begin(), members->end(), is("param_groups"))) return;  // an optimizer
@@ -77,8 +78,7 @@ class Walk {
       }
       return;
     }
-    std::optional<std::vector<Member>> members = pickle_.module_members(ref);
-    if (!members) members = pickle_.members(ref);
+    const std::optional<std::vector<Member>> members = members_of(ref, path);
     if (!members) return;
     for (const Member& member : *members) add_tensors(member.value, joined(path, member.name), level + 1, content);
   }
@@ -86,7 +86,7 @@ class Walk {
   /// The value under `path`; keys may contain dots themselves.
   std::optional<Ref> at(Ref ref, std::string_view path, int level) {
     step(std::string(path), level);
-    const std::optional<std::vector<Member>> members = pickle_.members(ref);
+    const std::optional<std::vector<Member>> members = members_of(ref, std::string(path));
     for (const Member& member : members.value_or(std::vector<Member>{})) {
       if (path == member.name) return member.value;
       if (path.size() > member.name.size() && path.starts_with(member.name) && path[member.name.size()] == '.') {
@@ -100,19 +100,45 @@ class Walk {
   std::vector<std::string> left_out;
 
  private:
+  /// The members of a mapping, a list or a module, each of which counts as a step: a list may contain itself a million times.
+  std::optional<std::vector<Member>> members_of(Ref ref, const std::string& path) {
+    if (is_plain_list(ref)) return std::nullopt;
+    std::optional<std::vector<Member>> members = pickle_.module_members(ref);
+    if (!members) members = pickle_.members(ref);
+    if (members) count(members->size(), path);
+    return members;
+  }
+
+  /// A list of numbers or texts, such as the losses of a training: it may be long, and nothing in it is of interest.
+  bool is_plain_list(Ref ref) {
+    const pickle::Document& document = pickle_.document();
+    if (document[ref].kind != Kind::kList && document[ref].kind != Kind::kTuple) return false;
+    const auto [known, fresh] = plain_lists_.try_emplace(ref, false);
+    if (fresh) {
+      const std::span<const Ref> all = document.elements(ref);
+      known->second = std::all_of(all.begin(), all.end(), [&](Ref element) { return document[element].kind <= Kind::kText; });
+    }
+    return known->second;
+  }
+
+  void count(size_t steps, const std::string& path) {
+    steps_ += steps;
+    if (steps_ <= kMostSteps) return;
+    throw InputError(pickle_.where() + ": more than " + std::to_string(kMostSteps) + " values up to " + in_quotes(path) +
+                     "; this is no file of weights");
+  }
+
   void step(const std::string& path, int level) {
     if (level > kMostLevels) {
       throw InputError(pickle_.where() + ": " + in_quotes(path) + " lies deeper than " + std::to_string(kMostLevels) +
                        " levels; the file contains itself (a cycle) or is damaged");
     }
-    if (++steps_ > kMostSteps) {
-      throw InputError(pickle_.where() + ": more than " + std::to_string(kMostSteps) + " values up to " + in_quotes(path) +
-                       "; this is no file of weights");
-    }
+    count(1, path);
   }
 
   TorchPickle& pickle_;
   std::set<Ref> seen_;
+  std::map<Ref, bool> plain_lists_;
   size_t steps_ = 0;
 };
 

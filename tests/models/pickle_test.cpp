@@ -177,6 +177,10 @@ TEST(Pickle, DamageIsNamedWithItsByte) {
   EXPECT_THAT(refused("Sx\n."), HasSubstr("quotes"));
   EXPECT_THAT(test::message_of<InputError>([] { (void)Pickle("(" + std::string(100, ')') + "t.", Limits{50}); }),
               HasSubstr("more than 50 values"));
+  EXPECT_THAT(test::message_of<InputError>([] { (void)Pickle(std::string(100, 'N') + ".", Limits{50}); }),
+              HasSubstr("more than 50 values"));
+  EXPECT_THAT(test::message_of<InputError>([] { (void)Pickle(std::string(100, '(') + ".", Limits{50}); }),
+              HasSubstr("more than 50 values"));
 }
 
 TEST(Pickle, BytesThatWereWrittenAsText) {

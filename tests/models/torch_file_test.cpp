@@ -53,6 +53,12 @@ void expect_state(const WeightsFile& file, float add = 0) {
   EXPECT_THAT(values_of(file, *counter), ElementsAre(17 + add));
 }
 
+/// Bytes as a file. A copy of exactly their size: a read beyond it is one that AddressSanitizer sees.
+WeightsFile parse(const std::string& bytes, const std::string& key = "") {
+  const auto* const data = reinterpret_cast<const std::byte*>(bytes.data());
+  return WeightsFile::parse(MappedFile::owning({data, data + bytes.size()}, "w.pth"), key);
+}
+
 struct Case {
   std::string file;
   std::string key;
@@ -117,6 +123,14 @@ TEST(TorchFile, SaysWhichPartWasTakenAndWhatWasLeft) {
               ElementsAre(AllOf(HasSubstr("2 tensors left out"), HasSubstr("\"sparse\""), HasSubstr("\"quantized\""))));
 }
 
+TEST(TorchFile, ALongListOfLossesIsNoObstacle) {
+  std::string state = read_all(fixture("numpy_protocol2.pkl"));  // {…}: the state dict
+  std::string losses = "X\x06" + std::string(3, '\0') + "losses](";
+  for (int i = 0; i < 500'000; ++i) losses += "K\x07";
+  state.replace(state.size() - 1, 1, losses + "es.");
+  expect_state(parse(state));
+}
+
 TEST(TorchFile, SeveralPartsWithWeightsAreListedAndOneCanBeNamed) {
   EXPECT_THAT(message_of<InputError>([] { (void)WeightsFile::open(fixture("two_parts.pth")); }),
               AllOf(HasSubstr("2 parts"), HasSubstr("\"model\" (6 entries)"), HasSubstr("\"model_ema\" (6 entries)")));
@@ -133,12 +147,6 @@ TEST(TorchFile, SeveralPartsWithWeightsAreListedAndOneCanBeNamed) {
 TEST(TorchFile, FrozenTorchScriptIsRefusedByName) {
   EXPECT_THAT(message_of<InputError>([] { (void)WeightsFile::open(fixture("torchscript_frozen.pt")); }),
               AllOf(HasSubstr("TorchScript"), HasSubstr("torch.jit.freeze")));
-}
-
-/// Bytes as a file. A copy of exactly their size: a read beyond it is one that AddressSanitizer sees.
-WeightsFile parse(const std::string& bytes, const std::string& key = "") {
-  const auto* const data = reinterpret_cast<const std::byte*>(bytes.data());
-  return WeightsFile::parse(MappedFile::owning({data, data + bytes.size()}, "w.pth"), key);
 }
 
 std::string refused(const std::string& bytes, const std::string& key = "") {
@@ -175,6 +183,9 @@ TEST(TorchFile, CyclesAndExplosionsEndInAnError) {
   std::string doubling = std::string("\x80\x02", 2) + "]q" + std::string(1, '\0');  // l0 = []; l1 = [l0, l0]; …
   for (char i = 0; i < 60; ++i) doubling += std::string("](h") + i + "h" + i + "eq" + static_cast<char>(i + 1);
   EXPECT_THAT(refused(doubling + ".", "."), AllOf(HasSubstr("more than 300000 values")));
+  std::string itself = "\x80\x02]";  // a list that contains itself many times
+  for (int i = 0; i < 400'000; ++i) itself += "2a";
+  EXPECT_THAT(refused(itself + "."), HasSubstr("more than 300000 values"));
   std::string deep = "\x80\x02" + std::string(100'000, ']') + std::string(99'999, 'a') + ".";
   EXPECT_THAT(refused(deep), HasSubstr("64 levels"));
 }
