@@ -3,7 +3,7 @@
 // names, counts). What the operators mean, and whether elek has them, is decided in models/onnx/importer.h. Weights stay in the
 // mapped file until models/onnx/tensors.h reads them.
 // Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
-// Tests: tests/models/onnx_file_test.cpp, tests/fuzz/onnx_fuzz.cpp
+// Tests: tests/models/onnx_import_test.cpp, tests/fuzz/onnx_fuzz.cpp
 #pragma once
 
 #include <cstddef>

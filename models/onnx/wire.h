@@ -2,7 +2,7 @@
 // Reads the fields of one protobuf message, in place. Every length is checked against the bytes that are there, nothing is
 // copied, and nothing is recursive, so hostile bytes cost no more than their own number.
 // https://protobuf.dev/programming-guides/encoding. Must not know ONNX: that is models/onnx/file.h.
-// Tests: tests/models/onnx_file_test.cpp, tests/fuzz/onnx_fuzz.cpp
+// Tests: tests/models/onnx_import_test.cpp, tests/fuzz/onnx_fuzz.cpp
 #pragma once
 
 #include <cstddef>
