@@ -27,13 +27,15 @@ const char* advice_for(Hint hint) {
     case Hint::kSingleImages:
       return "or give single files to `elek run`";
     case Hint::kImportWeights:
-      return "make a model of a weights file with: elek prepare --arch NAME --weights FILE --out MODEL";
+      return "make a model of a weights file with: elek prepare --weights FILE --out MODEL";
     case Hint::kPartOfFile:
       return "choose one with --key NAME";
     case Hint::kTakeStatistics:
       return "make one with --save-statistics";
     case Hint::kInputSize:
       return "give it with --input C,H,W";
+    case Hint::kChooseHead:
+      return "name one layer with --head NAME, or take the network without it with --head none";
     case Hint::kRepairBatchNorm:
       return "--repair bn repairs without solving";
   }

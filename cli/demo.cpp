@@ -98,7 +98,7 @@ void Demo::prepare() {
   what.mean = {0.2860F};
   what.stddev = {0.3530F};
   what.labels = read_labels((fs::path(data_) / kLabelsFile).string());
-  save_model(prepare_model(what, context_), file("dense"));
+  save_model(prepare_model(what, context_).model, file("dense"));
 }
 
 void Demo::cut_rows(const Dense& dense, CutOptions what, const std::string& name, const std::string& stem) {

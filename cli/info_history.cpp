@@ -82,7 +82,12 @@ std::string history_text(const History& history) {
       if (!value.empty()) text += wrapped(label, value);
     };
     line("  target  ", entry.target);
-    line("  source  ", entry.source_hash.empty() ? "" : "model " + entry.source_hash);
+    const bool imported = !entry.assumptions.empty() || entry.action == "prepare";
+    line("  source  ", entry.source_hash.empty() ? "" : (imported ? "file " : "model ") + entry.source_hash);
+    for (const Assumption& each : entry.assumptions) {
+      line(each.source == "assumed" ? "  assumed " : "  read    ",
+           each.what + ": " + each.value + (each.source == "assumed" ? "" : " (from " + each.source + ")"));
+    }
     line("  replayed", entry.replayed.empty() ? "" : "the choice of model " + entry.replayed);
     line("  watched ", entry.calibration.empty() ? "" : images(entry.calibration_samples, entry.calibration));
     line("  tap     ", entry.tap);

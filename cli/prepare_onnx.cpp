@@ -40,22 +40,24 @@ void apply_options(const Preparation& what, Model& model) {
 
 bool is_onnx(const std::string& path) { return kind_of(MappedFile::open(path).bytes()) == FileKind::kOnnx; }
 
-Model prepare_onnx(const Preparation& what, Context& context) {
+Import prepare_onnx(const Preparation& what, Context& context) {
   ImportOptions options;
   if (!what.input.empty()) options.input = ImageShape{what.input[0], what.input[1], what.input[2]};
   options.preprocessing_is_given = !what.mean.empty();
   Imported imported = import_onnx(what.weights, options, context.memory());
-  const Output& out = context.output();
-  for (const std::string& note : imported.notes) out.note(what.weights + ": " + note);
-  if (!what.arch.empty()) out.note(what.weights + ": --arch is not used, because an ONNX file contains its network");
-  Model model = std::move(imported.model);
-  apply_options(what, model);
+  Import made{std::move(imported.model), {}, std::move(imported.notes)};
   HistoryEntry entry;
   entry.action = "prepare";
   entry.target = std::filesystem::path(what.weights).filename().string();
+  entry.source_hash = hash_of_file(what.weights);
   entry.version = ELEK_VERSION;
-  model.history.push_back(entry);
-  return model;
+  for (const std::string& note : made.notes) {
+    if (note.find("assumed") != std::string::npos) entry.assumptions.push_back({"ONNX", note, Taken::kAssumed});
+  }
+  if (!what.arch.empty()) made.notes.emplace_back("--arch is not used, because an ONNX file contains its network");
+  apply_options(what, made.model);
+  made.model.history.push_back(std::move(entry));
+  return made;
 }
 
 }  // namespace elek::cli

@@ -25,6 +25,7 @@ enum class Hint : uint8_t {
   kPartOfFile,        // a file has several parts with weights: name one
   kTakeStatistics,    // the file contains no statistics: take them first
   kInputSize,         // the file leaves the size of its input open
+  kChooseHead,        // the classifier is unclear or has several layers: name one layer, or take the features
   kRepairBatchNorm    // the least squares problem cannot be solved; batch norm can still be re-estimated
 };
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the readers of models share: a model from an open file, its JSON, and plain weights under a graph's names. Loading and
-// saving by path is public: elek/model.h. Tests: tests/models/model_file_test.cpp, tests/models/weights_test.cpp
+// What the readers of models share: a model from an open file, its JSON, and its weights. Loading and saving by path is public:
+// elek/model.h. Tests: tests/models/model_file_test.cpp, tests/models/weights_test.cpp
 #pragma once
 
 #include <string>
@@ -20,12 +20,7 @@ namespace elek {
 /// The history alone, in the same form.
 [[nodiscard]] std::string history_to_json(const History& history);
 
-/// Parameters from a plain weights file under the graph's names. The prefix `module.` is dropped, `linear.*` is read as `fc.*`,
-/// `num_batches_tracked` is ignored, f16, bf16 and f64 become f32. Every required tensor must exist, and none may be left over.
+/// The parameters of a model file, under the graph's names. Every required tensor must exist, and none may be left over.
 [[nodiscard]] Parameters load_weights(const WeightsFile& file, const Graph& graph, MemoryResource& resource);
-
-/// Completes a spec from the shapes in a weights file: widths, shortcut kind, classes, input channels. InputError naming
-/// tensor, expected and found if file and family disagree.
-[[nodiscard]] ResNetSpec infer_from_weights(ResNetSpec spec, const WeightsFile& weights);
 
 }  // namespace elek

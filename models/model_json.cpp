@@ -84,6 +84,12 @@ ordered_json list_of(const History& history) {
                     {"version", entry.version},
                     {"cuts", std::move(cuts)}});
     if (entry.evaluation) list.back()["evaluation"] = to_json(*entry.evaluation);
+    if (entry.assumptions.empty()) continue;
+    ordered_json assumptions = ordered_json::array();
+    for (const Assumption& each : entry.assumptions) {
+      assumptions.push_back({{"what", each.what}, {"value", each.value}, {"source", each.source}});
+    }
+    list.back()["assumptions"] = std::move(assumptions);
   }
   return list;
 }
@@ -209,6 +215,11 @@ HistoryEntry read_history_entry(detail::JsonObject& json) {
   entry.version = json.text("version");
   if (json.has("evaluation")) entry.evaluation = read_evaluation(json.object("evaluation"));
   json.objects("cuts", [&](detail::JsonObject& cut) { entry.cuts.push_back(read_cut(cut)); });
+  if (json.has("assumptions")) {
+    json.objects("assumptions", [&](detail::JsonObject& each) {
+      entry.assumptions.push_back({each.text("what"), each.text("value"), each.text("source")});
+    });
+  }
   return entry;
 }
 

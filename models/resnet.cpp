@@ -12,7 +12,7 @@ namespace {
 
 constexpr const char* kNames =
     "resnet18, resnet34, resnet50, resnet101, resnet152, wide_resnet50_2, wide_resnet101_2, resnext50_32x4d, resnext101_32x8d, "
-    "resnext101_64x4d, cifar_resnet20, cifar_resnet32, cifar_resnet44, cifar_resnet56, cifar_resnet110";
+    "resnext101_64x4d, resnet10, resnet26, and for CIFAR cifar_resnet8, 14, 20, 26 … (6n + 2)";
 
 struct Family {
   const char* name;
@@ -25,6 +25,7 @@ struct Family {
 /// torchvision's table (torchvision/models/resnet.py).
 const std::vector<Family>& families() {
   static const std::vector<Family> table = {
+      {"resnet10", false, {1, 1, 1, 1}, 1, 64},          {"resnet26", true, {2, 2, 2, 2}, 1, 64},
       {"resnet18", false, {2, 2, 2, 2}, 1, 64},          {"resnet34", false, {3, 4, 6, 3}, 1, 64},
       {"resnet50", true, {3, 4, 6, 3}, 1, 64},           {"resnet101", true, {3, 4, 23, 3}, 1, 64},
       {"resnet152", true, {3, 8, 36, 3}, 1, 64},         {"wide_resnet50_2", true, {3, 4, 6, 3}, 1, 128},
@@ -169,7 +170,8 @@ ResNetSpec resnet_spec(const std::string& arch) {
     spec.width_per_group = family.width_per_group;
     return spec;
   }
-  for (const int64_t depth : {20, 32, 44, 56, 110}) {
+  constexpr int64_t kDeepest = 1202;  // of He et al. 2015
+  for (int64_t depth = 8; depth <= kDeepest; depth += 6) {
     const std::string name = "resnet" + std::to_string(depth);
     if (arch == name || arch == "cifar_" + name) return cifar_spec(depth);
   }

@@ -2,7 +2,7 @@
 // A file with named tensors, whatever its container. Users of weights read this and need not know the format. A container's
 // reader makes the content below: entries (name, type, shape, strides) and the records of the file in which their bytes lie.
 // Nothing is copied until read() writes one tensor's values into the caller's buffer, as f32.
-// Must not know networks: what a name means is in models/weight_names.h.
+// Must not know networks: what a name means is in models/structure.h.
 // Tests: tests/models/weights_file_test.cpp, tests/models/weights_test.cpp
 #pragma once
 

@@ -154,13 +154,20 @@ struct Evaluation {
   [[nodiscard]] double saved() const { return repaired.value_or(pruned.value_or(dense)); }
 };
 
+/// Something that the source of an imported network does not show: which reading of it was taken, and where that was read.
+struct Assumption {
+  std::string what;    // "input size"
+  std::string value;   // "3x32x32"
+  std::string source;  // "assumed", "given" by the user, or the name of the file that says it
+};
+
 /// One action on the network. Entries are in the order of the actions.
 struct HistoryEntry {
   std::string action;       // "prune channels", "prune weights", "repair", …
   std::string criterion;    // "std-consumer", "wanda", …
   std::string target;       // "channels=0.3 scope=layer round-to=auto"
   std::string repair;       // "bn", "refit", "none"
-  std::string source_hash;  // model hash before, hex
+  std::string source_hash;  // model hash before, hex; of an imported network, the hash of the file's bytes
   std::string replayed;     // hash of the cut network whose choice was repeated; empty if this one's own scores chose
   std::string calibration;  // DATA that was watched, as given; empty if the criterion watches nothing
   int64_t calibration_samples = 0;
@@ -172,6 +179,7 @@ struct HistoryEntry {
   std::string version;                   // of elek
   std::optional<Evaluation> evaluation;  // if it was measured
   std::vector<Cut> cuts;
+  std::vector<Assumption> assumptions;  // of an imported network
 };
 using History = std::vector<HistoryEntry>;
 

@@ -47,7 +47,8 @@ struct ResNetSpec {
 };
 
 /// The spec of an --arch name: resnet18/34/50/101/152, wide_resnet50_2, wide_resnet101_2, resnext50_32x4d, resnext101_32x8d,
-/// resnext101_64x4d, cifar_resnet20/32/44/56/110 (also spelled resnet20 …). UsageError listing the names for any other name.
+/// resnext101_64x4d, resnet10, resnet26, cifar_resnet8/14/20/… (6n + 2; also spelled resnet20 …). UsageError listing the names
+/// for any other name.
 [[nodiscard]] ELEK_API ResNetSpec resnet_spec(const std::string& arch);
 /// Builds the network. CIFAR specs have by default: input 3x32x32, 10 classes, CIFAR stem, widths 16/32/64, shortcut A.
 [[nodiscard]] ELEK_API Graph build_resnet(const ResNetSpec& spec);

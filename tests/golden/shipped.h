@@ -5,7 +5,7 @@
 #include <string>
 
 #include "elek/model.h"
-#include "models/model_file.h"
+#include "models/import.h"
 #include "models/weights_file.h"
 
 namespace elek::test {
@@ -13,16 +13,13 @@ namespace elek::test {
 inline const std::string kShippedFolder = std::string(ELEK_SOURCE_DIR) + "/data/fashion-mnist";
 
 inline Model shipped_model() {
-  const WeightsFile weights = WeightsFile::open(kShippedFolder + "/resnet20_fashion_mnist.safetensors");
-  ResNetSpec spec = resnet_spec("cifar_resnet20");
-  spec.input = {1, 28, 28};
-  spec = infer_from_weights(spec, weights);
-  Model model;
-  model.architecture = "cifar_resnet20";
-  model.graph = build_resnet(spec);
-  model.parameters = load_weights(weights, model.graph, host_resource());
-  model.preprocessing = {{0.2860F}, {0.3530F}};
-  return model;
+  WeightsOptions options;
+  options.input = {1, 28, 28};
+  options.preprocessing = Preprocessing{{0.2860F}, {0.3530F}};
+  Import import =
+      import_weights(WeightsFile::open(kShippedFolder + "/resnet20_fashion_mnist.safetensors"), options, host_resource());
+  import.model.history.clear();
+  return import.model;
 }
 
 }  // namespace elek::test

@@ -59,7 +59,8 @@ Model every_operator() {
                    .seed = std::numeric_limits<uint64_t>::max(),
                    .version = "0.1.0",
                    .evaluation = Evaluation{"idx:/d:test", "beef", 33, 0.9, 0.1, 1.0 / 3},
-                   .cuts = {}};
+                   .cuts = {},
+                   .assumptions = {}};
   cut.cuts.push_back({"conv",
                       8,
                       {0, 2, 3, 4, 5, 7},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plain weights files: names, element types, what a file says about its network, and what is refused. The files are written
-// here from a built network's parameters, with changed names and contents.
+// The weights of model files: element types, and what is refused. The files are written here from a built network's parameters,
+// with changed contents. Names of other files: tests/models/import_test.cpp.
 #include <gmock/gmock.h>
 
 #include <bit>
@@ -45,10 +45,6 @@ struct Weights {
       arrays[name] = {DType::kF32, {dims.begin(), dims.end()}, {data, data + tensor->bytes()}};
     }
   }
-  void rename(const std::string& from, const std::string& to) {
-    arrays[to] = std::move(arrays.at(from));
-    arrays.erase(from);
-  }
   WeightsFile file(const Folder& folder) const {
     std::vector<SafetensorsEntry> entries;
     for (const auto& [name, array] : arrays) entries.push_back({name, array.dtype, array.shape, test::bytes_of(array.bytes)});
@@ -87,24 +83,6 @@ TEST(LoadWeights, SeveralThreadsReadEveryValueAndNameTheFirstThatDoesNotFit) {
   for (int round = 0; round < 5; ++round)
     EXPECT_THAT(message_of<InputError>([&] { (void)load_weights(weights.file(folder), graph, host_resource()); }),
                 AllOf(HasSubstr("bn1.weight"), HasSubstr("element 7")));
-}
-
-TEST(LoadWeights, TakesTheNamesInCirculation) {
-  const Folder folder;
-  const Graph graph = build_resnet(small_spec());
-  const Parameters want = random_parameters(graph, 1, host_resource());
-  Weights weights(graph);
-  expect_equal(load_weights(weights.file(folder), graph, host_resource()), want);
-  weights.rename("fc.weight", "linear.weight");
-  weights.rename("fc.bias", "linear.bias");
-  for (const char* part : {"0.weight", "1.weight", "1.bias", "1.running_mean", "1.running_var"}) {
-    weights.rename(std::string("layer2.0.downsample.") + part, std::string("layer2.0.shortcut.") + part);
-  }
-  weights.arrays["bn1.num_batches_tracked"] = array_of<int64_t>(DType::kI64, {}, {17});
-  expect_equal(load_weights(weights.file(folder), graph, host_resource()), want);
-  Weights wrapped(graph);
-  for (const auto& [name, array] : Weights(graph).arrays) wrapped.rename(name, "module." + name);
-  expect_equal(load_weights(wrapped.file(folder), graph, host_resource()), want);
 }
 
 TEST(LoadWeights, ConvertsHalvesAndDoubles) {
@@ -172,8 +150,6 @@ TEST(LoadWeights, RefusesWhatDoesNotFit) {
                 w.arrays["fc.bias"] = array_of<double>(DType::kF64, {5}, {1, 2, 1e39, 4, 5});
               }),
               AllOf(HasSubstr("fc.bias"), HasSubstr("element 2"), HasSubstr("f32")));
-  EXPECT_THAT(refused([](Weights& w) { w.arrays["linear.bias"] = w.arrays["fc.bias"]; }),
-              AllOf(HasSubstr("linear.bias"), HasSubstr("fc.bias"), HasSubstr("both")));
 }
 
 TEST(LoadWeights, EveryAllocationMayFail) {
@@ -191,49 +167,6 @@ TEST(LoadWeights, EveryAllocationMayFail) {
       EXPECT_EQ(memory.in_use_bytes(), 0U) << k;
     }
   }
-}
-
-TEST(InferFromWeights, CompletesASpec) {
-  const Folder folder;
-  for (const Shortcut shortcut : {Shortcut::kA, Shortcut::kB}) {
-    const WeightsFile file = Weights(build_resnet(small_spec(shortcut))).file(folder);
-    const ResNetSpec spec = infer_from_weights(resnet_spec("resnet20"), file);
-    EXPECT_EQ(spec.widths, (std::vector<int64_t>{3, 6, 9}));
-    EXPECT_EQ(spec.shortcut, shortcut);
-    EXPECT_EQ(spec.classes, 5);
-    EXPECT_EQ(spec.input, (ImageShape{1, 32, 32}));  // height and width are the caller's
-    EXPECT_NO_THROW((void)load_weights(file, build_resnet(spec), host_resource()));
-  }
-  ResNetSpec resnext = resnet_spec("resnext50_32x4d");
-  resnext.widths = {16, 32, 48, 64};
-  resnext.classes = 3;
-  const ResNetSpec inferred = infer_from_weights(resnet_spec("resnext50_32x4d"), Weights(build_resnet(resnext)).file(folder));
-  EXPECT_EQ(inferred.widths, resnext.widths);
-  EXPECT_EQ(inferred.classes, 3);
-  EXPECT_EQ(inferred.input, (ImageShape{3, 224, 224}));
-}
-
-TEST(InferFromWeights, NamesWhereFileAndFamilyDisagree) {
-  const Folder folder;
-  const WeightsFile resnet20 = Weights(build_resnet(small_spec())).file(folder);
-  const auto refused = [&](const std::string& arch, const WeightsFile& file) {
-    ResNetSpec spec = resnet_spec(arch);
-    spec.stem = Stem::kCifar;
-    return message_of<InputError>([&] { (void)infer_from_weights(spec, file); });
-  };
-  EXPECT_THAT(refused("resnet32", resnet20), AllOf(HasSubstr("layer1.3.conv2.weight"), HasSubstr("none")));
-  EXPECT_THAT(refused("resnet18", resnet20), AllOf(HasSubstr("layer1.2.conv1.weight"), HasSubstr("2 blocks")));
-  EXPECT_THAT(refused("resnet50", resnet20), AllOf(HasSubstr("layer1.0.conv3.weight"), HasSubstr("resnet50")));
-  EXPECT_THAT(message_of<InputError>([&] { (void)infer_from_weights(resnet_spec("resnet18"), resnet20); }),
-              AllOf(HasSubstr("conv1.weight"), HasSubstr("stem cifar")));
-  Weights pruned(build_resnet(small_spec()));
-  pruned.arrays["layer1.1.conv1.weight"] = array_of<float>(DType::kF32, {2, 3, 3, 3}, std::vector<float>(54));
-  EXPECT_THAT(refused("resnet20", pruned.file(folder)),
-              AllOf(HasSubstr("layer1.1.conv1.weight"), HasSubstr("[3, 3, 3, 3]"), HasSubstr("[2, 3, 3, 3]")));
-  Weights narrowing(build_resnet(small_spec(Shortcut::kA)));
-  narrowing.arrays["layer3.0.conv2.weight"] = array_of<float>(DType::kF32, {1, 9, 3, 3}, std::vector<float>(81));
-  narrowing.arrays["fc.weight"] = array_of<float>(DType::kF32, {5, 1}, std::vector<float>(5));
-  EXPECT_THAT(refused("resnet20", narrowing.file(folder)), HasSubstr("make no network"));
 }
 
 }  // namespace

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads the parameters of a graph from a weights file, several tensors at once. What a parameter is made of (a tensor, a tensor
+// times its mask, a mean less a bias, a constant) is given; nothing is looked up by name here. Internal to models/. Tests:
+// tests/models/weights_test.cpp, tests/models/import_test.cpp
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "models/network_builder.h"
+#include "models/weights_file.h"
+
+namespace elek::detail {
+
+/// All required parameters of the graph, as f32. `values` has an entry for each, with tensors of as many elements.
+/// Errors    InputError: a type that holds no weights (counters, 8-bit floats), a value that does not fit f32
+[[nodiscard]] Parameters load_values(const WeightsFile& file, const Graph& graph, const std::map<std::string, Values>& values,
+                                     MemoryResource& resource);
+
+}  // namespace elek::detail

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+// elek prepare on files that have weights only: no --arch is needed, what was assumed is said with the option that overrules
+// it, and
+// --try chooses the reading that agrees with the labels. The files are those of tests/models/import_test.cpp, and the shipped
+// network.
+#include <filesystem>
+
+#include "tests/cli/command.h"
+
+namespace elek::test {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+std::string fixture(const std::string& name) { return std::string(ELEK_TEST_DATA) + "/import/" + name + ".safetensors"; }
+
+Outcome prepare(const Folder& folder, const std::string& weights, const std::vector<std::string>& more = {}) {
+  std::vector<std::string> words{"prepare", "--weights", weights, "--out", folder / "net.safetensors"};
+  words.insert(words.end(), more.begin(), more.end());
+  return elek_command(words);
+}
+
+TEST(Import, NeedsNothingButTheFileAndSaysWhatItAssumed) {
+  const Folder folder;
+  const Outcome made = prepare(folder, fixture("cifar_a"));
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_THAT(made.err, AllOf(HasSubstr("assumed: shortcut: option A"), HasSubstr("--shortcut A-end"),
+                              HasSubstr("assumed: input size: 3x32x32"), HasSubstr("--bn-eps"), HasSubstr("--evaluate DATA")));
+  EXPECT_THAT(made.out, HasSubstr("cifar_resnet12"));
+  const Outcome history = elek_command({"info", "--model", folder / "net.safetensors", "--history"});
+  EXPECT_THAT(history.out,
+              AllOf(HasSubstr("cifar_a.safetensors"), HasSubstr("assumed  shortcut: option A"), HasSubstr("source   file ")));
+}
+
+TEST(Import, AMaxPoolFollowsALargeStemUnlessItIsSaidOtherwise) {
+  const Folder folder;
+  EXPECT_THAT(prepare(folder, fixture("timm_resnet")).err, HasSubstr("assumed: stem: 7x7 with stride 2, then a 3x3 max pool"));
+  EXPECT_THAT(prepare(folder, fixture("timm_resnet"), {"--no-max-pool"}).err,
+              HasSubstr("assumed: stem: 7x7 with stride 2, no max pool"));
+  EXPECT_THAT(prepare(folder, fixture("cifar_b"), {"--max-pool"}).err,
+              HasSubstr("assumed: stem: 3x3 with stride 1, then a 3x3"));
+}
+
+TEST(Import, OptionsOverruleAndAreNotCalledAssumed) {
+  const Folder folder;
+  const Outcome made = prepare(folder, fixture("cifar_a"),
+                               {"--shortcut", "A-end", "--bn-eps", "0.001", "--input", "3,12,12", "--max-pool", "--stem-stride",
+                                "2", "--stage-strides", "1,2,2", "--mean", "0,0,0", "--std", "1,1,1", "--json"});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_THAT(made.err, Not(HasSubstr("assumed")));
+  for (const auto& each : made.json().at("assumptions")) EXPECT_EQ(each.at("source"), "given") << each;
+}
+
+TEST(Import, AModelOfElekKeepsItsPixels) {
+  const Folder folder;
+  ASSERT_EQ(prepare(folder, fixture("cifar_b"), {"--mean", "0.1,0.2,0.3", "--std", "1,1,1", "--input", "3,12,12"}).exit_code,
+            0);
+  std::filesystem::rename(folder / "net.safetensors", folder / "first.safetensors");
+  const Outcome again = prepare(folder, folder / "first.safetensors");
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_THAT(again.err,
+              AllOf(HasSubstr("from the model file itself: mean and std: mean 0.1,0.2,0.3"), Not(HasSubstr("assumed"))));
+  const auto before = elek_command({"info", "--model", folder / "first.safetensors", "--json"}).json();
+  EXPECT_EQ(elek_command({"info", "--model", folder / "net.safetensors", "--json"}).json().at("hash"), before.at("hash"));
+}
+
+TEST(Import, TryFindsThePixelsOfTheShippedNetwork) {
+  const Folder folder;
+  const Outcome made = prepare(folder, shipped_data() + "/resnet20_fashion_mnist.safetensors",
+                               {"--input", "1,28,28", "--evaluate", "idx:" + shipped_data() + ":test[0:1000]", "--try"});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  EXPECT_THAT(made.out, AllOf(HasSubstr("reading"), HasSubstr("This reading agrees with the labels: "),
+                              HasSubstr("Fashion-MNIST's pixels")));
+  const auto info = elek_command({"info", "--model", folder / "net.safetensors", "--json"}).json();
+  EXPECT_NEAR(info.at("mean").at(0).get<double>(), 0.2860, 1e-6);
+}
+
+TEST(Import, TryWritesNothingIfNoReadingAgrees) {
+  const Folder folder;
+  const Outcome made = prepare(folder, fixture("cifar_a"), {"--input", "3,12,12", "--evaluate", "synthetic:100:1", "--try"});
+  EXPECT_EQ(made.exit_code, 3);
+  EXPECT_THAT(made.err, HasSubstr("better than chance"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "net.safetensors"));
+}
+
+TEST(Import, AdviceNamesTheOptions) {
+  const Folder folder;
+  EXPECT_THAT(prepare(folder, fixture("cifar_b"), {"--head", "nosuch"}).err, HasSubstr("--head none"));
+  EXPECT_THAT(prepare(folder, fixture("cifar_b"), {"--rename", "nonsense"}).err, HasSubstr("OLD=NEW"));
+  EXPECT_EQ(prepare(folder, fixture("cifar_b"), {"--stage-strides", "1,2"}).exit_code, 2);
+  EXPECT_EQ(prepare(folder, fixture("cifar_b"), {"--try"}).exit_code, 2);
+}
+
+}  // namespace
+}  // namespace elek::test
