@@ -19,7 +19,7 @@ CallerBlock::CallerBlock(void* block, size_t bytes) {
 
 void* CallerBlock::do_allocate(size_t bytes, const BlockLabel& label, Stream /*stream*/) {
   if (taken_ || bytes > bytes_) {
-    throw OutOfMemory("the caller's block has no room for '" + std::string(label.name) + "'",
+    throw OutOfMemory("'" + std::string(label.name) + "' does not fit into the caller's block",
                       {.requested_bytes = bytes,
                        .in_use_bytes = taken_ ? bytes_ : 0,
                        .peak_bytes = taken_ ? bytes_ : 0,
@@ -41,7 +41,7 @@ void* CallerFunctions::do_allocate(size_t bytes, const BlockLabel& label, Stream
   if (reinterpret_cast<uintptr_t>(block) % kAlignment != 0) {
     deallocate_(context_, block, bytes);
     throw UsageError("the caller's allocator gave a block for '" + name + "' that is not aligned to " +
-                     std::to_string(kAlignment) + " bytes, as it was asked to be");
+                     std::to_string(kAlignment) + " bytes");
   }
   return block;
 }
@@ -54,8 +54,8 @@ CallerMemory::CallerMemory(const elek_options& options) {
   const bool functions = options.allocate != nullptr || options.deallocate != nullptr;
   require(options.block == nullptr || !functions, "options: give a block or an allocator, not both");
   require(!functions || (options.allocate != nullptr && options.deallocate != nullptr),
-          "options: allocate and deallocate belong together: give both or neither");
-  require((options.block == nullptr) == (options.block_bytes == 0), "options: block and block_bytes belong together");
+          "options: give both allocate and deallocate, or neither");
+  require((options.block == nullptr) == (options.block_bytes == 0), "options: give both block and block_bytes, or neither");
   const Device device = device_of(options.device, options.device_index);
   require(device == Device{} || (options.block == nullptr && !functions),
           "options: a caller's block or allocator is for sessions on the CPU; on another device use memory_limit_bytes");

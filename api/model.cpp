@@ -95,7 +95,8 @@ elek_status elek_model_top_k(const elek_model* model, const float* logits, size_
     require(model != nullptr && logits != nullptr && top != nullptr, "elek_model_top_k: an argument is null");
     const size_t classes = elek::api::classes_of(*model);
     if (k < 1 || k > classes) {
-      throw elek::UsageError("k is " + std::to_string(k) + ", expected 1 to " + std::to_string(classes) + ", the classes");
+      throw elek::UsageError("k is " + std::to_string(k) + ", expected 1 to " + std::to_string(classes) +
+                             ", the number of classes");
     }
     for (const elek::ClassProbability& one : elek::top_classes({logits, classes}, k)) {
       const auto index = static_cast<int64_t>(one.index);

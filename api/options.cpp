@@ -25,7 +25,7 @@ constexpr int32_t kMostThreads = 1024;
 
 Precision precision_of(int32_t precision) {
   if (precision < 0 || static_cast<size_t>(precision) >= kPrecisions.size()) {
-    throw UsageError("options: precision " + std::to_string(precision) + " is none of ELEK_PRECISION_...");
+    throw UsageError("options: precision is " + std::to_string(precision) + ", expected one of ELEK_PRECISION_...");
   }
   return kPrecisions[static_cast<size_t>(precision)];
 }
@@ -49,10 +49,10 @@ elek_options known_options(const elek_options* given) {
 
 Device device_of(int32_t device, int32_t index) {
   if (device != ELEK_DEVICE_CPU && device != ELEK_DEVICE_CUDA) {
-    throw UsageError("device " + std::to_string(device) + " is none of ELEK_DEVICE_...");
+    throw UsageError("device is " + std::to_string(device) + ", expected one of ELEK_DEVICE_...");
   }
   require(index >= 0, "device_index is negative");
-  require(device != ELEK_DEVICE_CPU || index == 0, "device_index of the CPU is 0");
+  require(device != ELEK_DEVICE_CPU || index == 0, "device_index of the CPU must be 0");
   return {device == ELEK_DEVICE_CPU ? DeviceKind::kCpu : DeviceKind::kCuda, index};
 }
 
@@ -84,12 +84,12 @@ elek_memory memory_figures(const SessionMemory& memory, size_t packing_bytes, co
   made.needed_bytes = kAlignment - 1 + rounded_up(memory.weights_bytes) +
                       rounded_up(std::max(memory.arena_bytes, packing_bytes)) + rounded_up(memory.statistics_bytes) +
                       rounded_up(memory.staging_bytes);
-  made.slice = program.micro_batch;
+  made.micro_batch = program.micro_batch;
   return made;
 }
 
 void write_memory(elek_memory* to, const elek_memory& from) {
-  require(to != nullptr, "memory: is null");
+  require(to != nullptr, "the pointer for the memory figures is null");
   write_growing(to, from, kFirstMemoryBytes, "elek_memory");
 }
 

@@ -20,7 +20,7 @@ namespace elek::api {
 /// All options except the memory, which CallerMemory makes. With `watch`, the graph's ReLUs are watched.
 [[nodiscard]] SessionOptions session_options(const elek_options& options, const Graph& graph);
 
-/// Sets `needed_bytes`, `slice` and the four parts; held_bytes and peak_bytes are 0.
+/// Sets `needed_bytes`, `micro_batch` and the four parts; held_bytes and peak_bytes are 0.
 [[nodiscard]] elek_memory memory_figures(const SessionMemory& memory, size_t packing_bytes, const Program& program);
 
 /// Copies as many fields as the caller's struct has. UsageError if it is null or has no struct_size.

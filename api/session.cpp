@@ -48,7 +48,7 @@ class PixelArray final : public BatchSource {
 };
 
 void give(elek_session** to, Model model, const elek_options* options) {
-  require(to != nullptr, "elek_session_open: the place for the session is null");
+  require(to != nullptr, "elek_session_open: the pointer for the session is null");
   *to = std::make_unique<elek_session>(std::move(model), known_options(options)).release();
 }
 
@@ -89,7 +89,7 @@ elek_session::elek_session(elek::Model given, const elek_options& options)
              .history = {}}),
       memory(options) {
   if (given.parameters.empty()) {
-    throw elek::UsageError("this model holds no weights (it is a session's own): open sessions from the loaded model");
+    throw elek::UsageError("this model has no weights, because it belongs to a session; open sessions from the loaded model");
   }
   elek::SessionOptions made = elek::api::session_options(options, model.model.graph);
   made.memory = &memory.resource();
@@ -132,7 +132,7 @@ elek_status elek_session_run_values(elek_session* session, const float* values, 
   return guarded(text_of(session), [&] {
     require(session != nullptr && values != nullptr && logits != nullptr, "elek_session_run_values: an argument is null");
     require(elek::starts_from_values(session->session->options().device),
-            "elek_session_run_values: this device starts from pixels only; run pixels, or values on the CPU");
+            "elek_session_run_values: this device runs only pixels; run values on the CPU");
     elek::api::run_values(*session->session, values, samples, logits);
   });
 }

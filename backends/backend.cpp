@@ -9,7 +9,7 @@
 namespace elek {
 
 std::span<const float> Executable::run_values(std::span<const float>, int64_t) {
-  throw ContractError("this backend starts from pixels only");
+  throw ContractError("this backend runs only pixels, not values");
 }
 
 const BackendEntry& backend_of(DeviceKind kind) {
@@ -17,7 +17,7 @@ const BackendEntry& backend_of(DeviceKind kind) {
   for (const BackendEntry& entry : kEntries) {
     if (entry.kind == kind) return entry;
   }
-  throw ContractError("no backend serves devices of kind " + std::to_string(static_cast<int>(kind)));
+  throw ContractError("no backend for devices of kind " + std::to_string(static_cast<int>(kind)));
 }
 
 }  // namespace elek

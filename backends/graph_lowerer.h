@@ -70,10 +70,10 @@ class GraphLowerer {
 template <typename Notes>
 void GraphLowerer<Notes>::check_options() const {
   const LowerOptions& o = notes.options;
-  ELEK_CHECK(o.batch >= 1, "batch " + std::to_string(o.batch));
+  ELEK_CHECK(o.batch >= 1, "batch " + std::to_string(o.batch) + ", expected at least 1");
   ELEK_CHECK(o.micro_batch >= 0 && o.threads >= 0, "micro-batch and threads must not be negative");
   ELEK_CHECK(!o.batch_moments || o.batch_norm == BatchNorm::kApart, "batch moments need batch norm kept apart");
-  ELEK_CHECK(o.probes.tap == Tap::kRelu || o.batch_norm == BatchNorm::kApart, "the tap `conv` needs batch norm kept apart");
+  ELEK_CHECK(o.probes.tap == Tap::kRelu || o.batch_norm == BatchNorm::kApart, "Tap::kConv needs batch norm kept apart");
 }
 
 template <typename Notes>
@@ -154,20 +154,21 @@ void GraphLowerer<Notes>::watch(const std::string& name, uint32_t sums) {
     if (!stored && !(raw && (f.node.name == name || name_of(f.preactivation) == name))) continue;
     ELEK_CHECK(step.watched < 0, "values '" + name + "' and '" +
                                      notes.watched[static_cast<size_t>(std::max(step.watched, 0))].name +
-                                     "' are the same convolution: watch one of them");
+                                     "' are the same convolution; watch only one of them");
     const bool has_z = has_weights(f.node);
     ELEK_CHECK((sums & kMoments) == 0 || (has_z && !raw),
                "value '" + name +
-                   "': sums of its pre-activation were asked for, and it has none (no convolution makes it, or the "
-                   "tap is the convolution itself)");
+                   "' has no value before the activation that could be summed: no convolution makes it, or the tap is the "
+                   "convolution itself");
     step.watched = static_cast<int32_t>(notes.watched.size());
     step.watch_raw = raw;
     notes.watched.push_back({name, step.output, sums, 0});
     program.steps[i].observed = true;
     return;
   }
-  ELEK_CHECK(graph_.find(name) >= 0, "value '" + name + "': the network has none of that name");
-  ELEK_CHECK(false, "value '" + name + "' is not stored: the step that computes it goes on and stores another; watch that one");
+  ELEK_CHECK(graph_.find(name) >= 0, "the network has no value '" + name + "'");
+  ELEK_CHECK(false, "value '" + name + "' is not stored, because it is fused into a larger step; watch the value that this " +
+                        "step stores");
 }
 
 template <typename Notes>
@@ -185,9 +186,8 @@ void GraphLowerer<Notes>::watch_taps(const std::string& name) {
     program.steps[i].observed = true;
     return;
   }
-  ELEK_CHECK(false, "'" + name +
-                        "': input norms were asked for, and it is no convolution or linear layer of the network (or was "
-                        "named twice)");
+  ELEK_CHECK(false, "input norms of '" + name +
+                        "': the network has no convolution or linear layer of this name, or it was named twice");
 }
 
 template <typename Notes>

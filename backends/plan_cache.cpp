@@ -83,7 +83,7 @@ std::vector<uint8_t> encode(const std::string& key, const CachedPlan& entry) {
 }
 
 Result<CachedPlan> decode(const std::string& key, std::span<const uint8_t> bytes) {
-  if (bytes.size() < kHeaderBytes || std::memcmp(bytes.data(), kMagic, sizeof(kMagic)) != 0) return No{"no plan file"};
+  if (bytes.size() < kHeaderBytes || std::memcmp(bytes.data(), kMagic, sizeof(kMagic)) != 0) return No{"not a plan file"};
   uint64_t version = 0;
   uint64_t hash = 0;
   std::memcpy(&version, bytes.data() + sizeof(kMagic), sizeof(version));
@@ -94,7 +94,7 @@ Result<CachedPlan> decode(const std::string& key, std::span<const uint8_t> bytes
   std::string found;
   CachedPlan entry;
   if (!take_sized(bytes, found)) return No{"corrupt"};
-  if (found != key) return No{"of another key"};
+  if (found != key) return No{"has another key"};
   if (!take_sized(bytes, entry.engine) || !take(bytes, &entry.time_us, sizeof(entry.time_us)) ||
       !take_sized(bytes, entry.plan) || !bytes.empty() || !(entry.time_us >= 0)) {
     return No{"corrupt"};

@@ -43,10 +43,12 @@ size_t reserve(size_t& slab, size_t bytes) {
 }
 
 void check_slot(const Slot& slot, const Program& program, const CommonNotes& notes) {
-  ELEK_CHECK(slot.count >= 1 && slot.count <= program.batch,
-             "a slot of " + std::to_string(slot.count) + " samples for a session of batch " + std::to_string(program.batch));
-  ELEK_CHECK(slot.pixels != nullptr && slot.shape == notes.input_shape,
-             "a slot of " + to_string(slot.shape) + " for a network that reads " + to_string(notes.input_shape));
+  ELEK_CHECK(
+      slot.count >= 1 && slot.count <= program.batch,
+      "a slot of " + std::to_string(slot.count) + " samples, expected 1 to " + std::to_string(program.batch) + " (the batch)");
+  ELEK_CHECK(slot.pixels != nullptr && slot.shape == notes.input_shape, "a slot of " + to_string(slot.shape) + ", expected " +
+                                                                            to_string(notes.input_shape) +
+                                                                            " (the network's input) with pixels");
 }
 
 }  // namespace elek::backends

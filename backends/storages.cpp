@@ -33,7 +33,7 @@ bool is_free(const Program& program, int32_t answer, size_t i, int32_t operand) 
 
 std::vector<Place> share_storages(Program& program, int32_t answer, const std::vector<Overwrites>& can, Reuse reuse,
                                   bool keep) {
-  ELEK_CHECK(can.size() == program.steps.size(), "one Overwrites a step");
+  ELEK_CHECK(can.size() == program.steps.size(), "expected one Overwrites per step");
   const auto last = static_cast<int32_t>(program.steps.size()) - 1;
   std::vector<Place> places(program.steps.size(), Place::kNew);
   const auto free_to_take = [&](size_t i, int32_t operand) {

@@ -11,7 +11,7 @@ const char* advice_for(Hint hint) {
     case Hint::kUseCpu:
       return "use --device cpu to run without a GPU";
     case Hint::kCpuPrecision:
-      return "choose one of these with --precision, or --device cuda where there is a GPU";
+      return "choose one of these with --precision, or use --device cuda if there is a GPU";
     case Hint::kUseF32:
       return "use --precision f32";
     case Hint::kHoldingPrecision:
@@ -37,7 +37,7 @@ const char* advice_for(Hint hint) {
     case Hint::kChooseHead:
       return "name one layer with --head NAME, or take the network without it with --head none";
     case Hint::kRepairBatchNorm:
-      return "--repair bn repairs without solving";
+      return "use --repair bn, which solves no equations";
   }
   return "";
 }

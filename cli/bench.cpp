@@ -94,7 +94,7 @@ std::optional<Agreement> against_f32(std::span<const float> logits, const BenchO
     for (int64_t n = 0; n < options.batch; ++n) same += best(logits, n) == best(want, n) ? 1 : 0;
     return Agreement{most / largest, static_cast<double>(same) / static_cast<double>(options.batch)};
   } catch (const OutOfMemory& error) {
-    context.output().note("elek: not compared with f32, which does not fit: " + error.reason());
+    context.output().note("elek: not compared with f32, because that does not fit: " + error.reason());
     return {};
   }
 }
@@ -116,7 +116,7 @@ void add_agreement(Session session, const BenchOptions& options, Context& contex
   const std::optional<Agreement> agreement = against_f32(logits, options, context);
   if (!agreement) return;
   table.add({"largest difference from f32's logits", percent(agreement->difference) + " of the largest"});
-  table.add({"images of f32's class", percent(agreement->same_top1)});
+  table.add({"images with the same class as in f32", percent(agreement->same_top1)});
   json["against_f32"] = {{"difference", agreement->difference}, {"same_top1", agreement->same_top1}};
 }
 
@@ -139,13 +139,13 @@ void bench(const BenchOptions& options) {
   table.add({"images/s", decimal(rate, 1)});
   table.add({"latency of a batch of " + std::to_string(options.batch) + ": median", decimal(p50, 3) + " ms"});
   table.add({"  10 to 90 % of the runs", decimal(p10, 3) + " to " + decimal(p90, 3) + " ms"});
-  table.add({"runs, after " + std::to_string(options.warm_up) + " to warm up",
+  table.add({"runs, after " + std::to_string(options.warm_up) + " warm-up runs",
              with_commas(static_cast<int64_t>(samples.size())) + " in " + decimal(measured.total_ms / 1e3, 1) + " s"});
-  table.add({"on", to_string(session.options().device) + " in " + std::string(name_of(session.options().precision)) +
-                       threads_text(options.common.threads, session.options().device)});
+  table.add({"device", to_string(session.options().device) + " in " + std::string(name_of(session.options().precision)) +
+                           threads_text(options.common.threads, session.options().device)});
   table.add({"peak RSS of the process", megabytes(context.peak_rss_bytes())});
-  table.add({"  of it: weights", megabytes(memory.weights_bytes)});
-  table.add({"  of it: arena (activations, workspace)", megabytes(memory.arena_bytes)});
+  table.add({"  including weights", megabytes(memory.weights_bytes)});
+  table.add({"  including arena (activations, workspace)", megabytes(memory.arena_bytes)});
   Json json = {{"command", "bench"},
                {"model", options.model},
                {"device", to_string(session.options().device)},
@@ -173,23 +173,23 @@ void bench(const BenchOptions& options) {
 
 void add_bench(CLI::App& app, Run& run) {
   auto options = std::make_shared<BenchOptions>();
-  CLI::App* command = app.add_subcommand("bench", "Steady throughput, latency and memory of one model");
+  CLI::App* command = app.add_subcommand("bench", "Measure steady throughput, latency and memory of a model");
   command->add_option("--model", options->model, "Model file")->required();
-  command->add_option("--batch", options->batch, "Images a run")->check(CLI::Range(1, 65536))->capture_default_str();
-  command->add_option("--micro-batch", options->micro_batch, "Images a pass through the steps; 0 = the plan's choice")
+  command->add_option("--batch", options->batch, "Images per batch")->check(CLI::Range(1, 65536))->capture_default_str();
+  command->add_option("--micro-batch", options->micro_batch, "Images per micro-batch (a part of a batch); 0 = chosen by elek")
       ->check(CLI::Range(0, 65536))
       ->capture_default_str();
-  command->add_option("--seconds", options->seconds, "How long to measure; five runs at least")
+  command->add_option("--seconds", options->seconds, "Seconds to measure; at least five runs")
       ->check(CLI::Range(0.0, 3600.0))
       ->capture_default_str();
-  command->add_option("--warm-up", options->warm_up, "Runs before that, not timed")
+  command->add_option("--warm-up", options->warm_up, "Warm-up runs before that, not timed")
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
   add_kernels(*command, options->kernels);
   add_common(*command, options->common);
   command->footer(
       "Examples:\n  elek bench --model net.safetensors\n  elek bench --model net.safetensors --batch 16 --threads 2 --json\n"
-      "  elek bench --model net.safetensors --precision bf16       and how far its logits are from f32's");
+      "  elek bench --model net.safetensors --precision bf16       (also compares the logits with f32)");
   command->callback([&run, options] { run = [options] { bench(*options); }; });
 }
 

@@ -85,7 +85,7 @@ void take_machine(Source& source, const Json& json) {
 
 void take_sizes(Source& source, const Json& json, const std::string& stage) {
   take(source, json, "/parameters" + stage, "parameters", Unit::kCount);
-  take(source, json, "/nonzero_parameters" + stage, "parameters not zero", Unit::kCount);
+  take(source, json, "/nonzero_parameters" + stage, "nonzero parameters", Unit::kCount);
   take(source, json, "/macs" + stage, "MACs", Unit::kCount);
   take(source, json, "/parameter_bytes" + stage, "parameter bytes", Unit::kBytes);
   take(source, json, "/file_bytes" + stage, "file", Unit::kBytes);
@@ -162,7 +162,7 @@ void read_model(Source& source, Context& context) {
     source.metrics.push_back({name, unit, static_cast<double>(value), NAN});
   };
   add("parameters", Unit::kCount, parameter_count(model));
-  add("parameters not zero", Unit::kCount, nonzero_parameter_count(model));
+  add("nonzero parameters", Unit::kCount, nonzero_parameter_count(model));
   add("MACs", Unit::kCount, macs(model.graph));
   add("parameter bytes", Unit::kBytes, parameter_bytes(model));
   add("file", Unit::kBytes, std::filesystem::file_size(source.path));
@@ -174,18 +174,18 @@ void read_json(Source& source, const std::string& text) {
                                                       {"bench", read_eval}, {"sweep", read_sweep},  {"info", read_info}};
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("command") || !json.at("command").is_string()) {
-    throw InputError(source.path + ": is neither a model file nor the one JSON object that a command prints with --json");
+    throw InputError(source.path + ": expected a model file or the --json output of a command, found neither");
   }
   source.kind = json.at("command").get<std::string>();
   const auto reader = kReaders.find(source.kind);
   if (reader == kReaders.end()) {
-    throw InputError(source.path + ": was printed by elek " + source.kind +
-                     "; compare reads model files and the --json of eval, coverage, wanda, bench, sweep and info");
+    throw InputError(source.path + ": is the output of elek " + source.kind +
+                     "; compare reads model files and the --json output of eval, coverage, wanda, bench, sweep and info");
   }
   try {
     reader->second(source, json);
   } catch (const Json::exception& error) {
-    throw InputError(source.path + ": is not what elek " + source.kind + " --json prints: " + error.what());
+    throw InputError(source.path + ": is not valid output of elek " + source.kind + " --json: " + error.what());
   }
 }
 
@@ -273,9 +273,9 @@ std::string other_images(const std::vector<Source>& sources) {
     if (!source.evaluation) continue;
     if (first == nullptr) first = &source;
     if (source.evaluation->hash == first->evaluation->hash) continue;
-    return "\nThe accuracies are not of the same images: " + first->path + " was measured on " + first->evaluation->data +
-           " (" + first->evaluation->hash + "), " + source.path + " on " + source.evaluation->data + " (" +
-           source.evaluation->hash + ").\n";
+    return "\nThe accuracies were measured on different images: " + first->path + " was measured on " +
+           first->evaluation->data + " (" + first->evaluation->hash + "), " + source.path + " on " + source.evaluation->data +
+           " (" + source.evaluation->hash + ").\n";
   }
   return "";
 }
@@ -298,8 +298,8 @@ std::string slower_text(const std::vector<Source>& sources) {
     const Metric* const own = sources[i].find("batch");
     if (!first || !now || batch == nullptr || own == nullptr || own->value != batch->value || !(now->p50 > first->p50))
       continue;
-    text += names[i] + (is_slower(*now, *first) ? " is SLOWER than " : " is no faster than ") + names.front() + ": " +
-            decimal(now->p50, 3) + " ms a batch, " + decimal(first->p50, 3) + " there" +
+    text += names[i] + (is_slower(*now, *first) ? " is SLOWER than " : " is not faster than ") + names.front() + ": " +
+            decimal(now->p50, 3) + " ms per batch, " + decimal(first->p50, 3) + " ms" +
             (is_slower(*now, *first) ? "\n" : " (their ranges from 10 to 90 % overlap)\n");
   }
   return text.empty() ? text : "\n" + text;
@@ -332,8 +332,8 @@ void report(const std::vector<Source>& sources, const std::vector<std::string>& 
   context.output().result(table.text() + slower_text(sources));
   if (noise) {
     context.output().result(
-        "\n~ within two standard errors, taken as if the images were different ones; for a finer answer on "
-        "the same images use elek sweep.\n");
+        "\n~ less than two standard errors, computed as if the images were different. elek sweep compares image by "
+        "image, which shows smaller differences.\n");
   }
   context.output().result(other_images(sources));
   Json files = Json::array();
@@ -353,7 +353,7 @@ void compare(const CompareOptions& options) {
   if (names.empty()) {
     std::string kinds;
     for (const Source& source : sources) kinds += (kinds.empty() ? "" : ", ") + source.path + " (" + source.kind + ")";
-    throw InputError("nothing to compare: no figure is in two of " + kinds);
+    throw InputError("nothing to compare: no metric is in two of " + kinds);
   }
   report(sources, names, context);
 }
@@ -362,10 +362,10 @@ void compare(const CompareOptions& options) {
 
 void add_compare(CLI::App& app, Run& run) {
   auto options = std::make_shared<CompareOptions>();
-  CLI::App* command = app.add_subcommand("compare", "Models, or what commands printed with --json, side by side");
+  CLI::App* command = app.add_subcommand("compare", "Show models, or --json outputs of commands, side by side");
   command
       ->add_option("files", options->files,
-                   "Model files, or files with the --json of eval, coverage, wanda, bench, sweep, info")
+                   "Model files, or files with the --json output of eval, coverage, wanda, bench, sweep, info")
       ->required()
       ->expected(2, 1000);
   add_common(*command, options->common);

@@ -23,29 +23,31 @@ namespace elek::cli {
 
 void add_common(CLI::App& command, Common& common) {
   const std::string group = "Common";
-  command.add_option("--device", common.device, "auto (a GPU if there is one), cpu, cuda or cuda:INDEX")
+  command.add_option("--device", common.device, "Device: auto (a GPU if there is one), cpu, cuda or cuda:INDEX")
       ->default_str("auto")
       ->group(group);
-  command.add_option("--precision", common.precision, "f32; bf16 where the CPU has it; on a GPU also tf32, f16")
+  command
+      .add_option("--precision", common.precision, "Precision: f32, or bf16 if the CPU supports it; on a GPU also tf32 and f16")
       ->capture_default_str()
       ->group(group);
   command.add_option("--threads", common.threads, "CPU threads; 0 = all")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str()
       ->group(group);
-  command.add_option("--seed", common.seed, "of the calibration's order and of random scores")
+  command.add_option("--seed", common.seed, "Random seed: order of the calibration images, random scores")
       ->capture_default_str()
       ->group(group);
   command
       .add_flag("--deterministic", common.deterministic,
-                "exact convolutions (no Winograd) and fixed-order sums, at a price in speed")
+                "The same result in every run, but slower: no Winograd, sums in a fixed order")
       ->group(group);
   command
       .add_option("--memory-limit", common.memory_limit,
-                  "refuse to hold more tensor bytes than this (64MB, 1.5GiB); with a GPU, of its memory")
+                  "Largest memory for tensors, for example 64MB or 1.5GiB; with a GPU: in its memory")
       ->group(group);
-  command.add_flag("--quiet", common.quiet, "results and warnings only")->group(group);
-  command.add_flag("--json", common.json, "one JSON object on standard output, all else on standard error")->group(group);
+  command.add_flag("--quiet", common.quiet, "Print only results and warnings")->group(group);
+  command.add_flag("--json", common.json, "Print one JSON object to standard output, everything else to standard error")
+      ->group(group);
 }
 
 size_t parse_bytes(const std::string& option, const std::string& text) {
@@ -70,7 +72,7 @@ size_t parse_bytes(const std::string& option, const std::string& text) {
   const auto* found = std::find_if(kUnits.begin(), kUnits.end(), [unit](const Unit& u) { return u.name == unit; });
   const double bytes = found == kUnits.end() ? -1 : number * found->bytes;
   if (error != std::errc() || !(bytes >= 1) || !(bytes < 9e18)) {
-    throw UsageError(option + " '" + text + "' is no size: expected a positive number with B, kB, MB, GB, KiB, MiB or GiB");
+    throw UsageError(option + " '" + text + "': expected a positive number with B, kB, MB, GB, KiB, MiB or GiB");
   }
   return static_cast<size_t>(bytes);
 }
@@ -178,7 +180,7 @@ Device Context::device() {
   if (why.empty()) {
     device_ = gpu;
   } else {
-    output_.note("elek: --device auto takes the CPU: " + why);
+    output_.note("elek: --device auto uses the CPU: " + why);
   }
   return *device_;
 }
@@ -289,7 +291,7 @@ void Context::print_phases() const {
 /// occurs again (inference) is shown once; a use without bytes is left out.
 void Context::print_ledger() const {
   std::vector<const Phase*> shown;
-  std::vector<std::string> header{"at its peak (MB)"};
+  std::vector<std::string> header{"at the peak (MB)"};
   for (const Phase& phase : phases_) {
     if (std::find(header.begin(), header.end(), phase.name) != header.end()) continue;
     header.push_back(phase.name);
@@ -303,7 +305,7 @@ void Context::print_ledger() const {
     for (const Phase* phase : shown) row.push_back(mb(static_cast<int64_t>(phase->peak.uses[use])));
     table.add(std::move(row));
   }
-  std::vector<std::string> rest{"library and the rest"}, all{"process, then"};
+  std::vector<std::string> rest{"libraries and other memory"}, all{"process at that time"};
   for (const Phase* phase : shown) {
     rest.push_back(mb(library_and_rest_bytes(phase->peak)));
     all.push_back(mb(static_cast<int64_t>(phase->peak.system_bytes)));

@@ -21,7 +21,7 @@ struct ConvertOptions {
 
 void convert(const ConvertOptions& options) {
   if (!options.out.ends_with(".onnx")) {
-    throw UsageError("--out " + options.out + ": expected a name that ends in .onnx, the one form that elek converts to");
+    throw UsageError("--out " + options.out + ": expected a name that ends in .onnx, the only format that elek converts to");
   }
   Context context(options.common);
   check_output_path(options.out);
@@ -33,9 +33,9 @@ void convert(const ConvertOptions& options) {
   const std::string batch = options.batch > 0 ? std::to_string(options.batch) : "any number";
   const Output& out = context.output();
   out.result(options.out + ": " + readable_bytes(file_bytes) + "\n");
-  out.result("input '" + input.name + "': " + to_string(input.shape) + " f32, " + batch + " a run; " +
+  out.result("input '" + input.name + "': " + to_string(input.shape) + " f32, " + batch + " per run; " +
              preprocessing_text(model.preprocessing) + "\n");
-  out.result("output '" + output.name + "': " + std::to_string(output.shape.elements()) + " values an image\n");
+  out.result("output '" + output.name + "': " + std::to_string(output.shape.elements()) + " values per image\n");
   out.json({{"command", "convert"},
             {"model", options.model},
             {"out", options.out},
@@ -51,15 +51,15 @@ void convert(const ConvertOptions& options) {
 
 void add_convert(CLI::App& app, Run& run) {
   auto options = std::make_shared<ConvertOptions>();
-  CLI::App* command = app.add_subcommand("convert", "A model as ONNX, for ONNX Runtime, TensorRT, OpenVINO and others");
+  CLI::App* command = app.add_subcommand("convert", "Write a model as ONNX, for ONNX Runtime, TensorRT, OpenVINO and others");
   command->add_option("--model", options->model, "Model file")->required();
   command->add_option("--out", options->out, "File to write, .onnx")->required();
-  command->add_option("--batch", options->batch, "Images a run, fixed; 0 = any number")
+  command->add_option("--batch", options->batch, "Fixed number of images per run; 0 = any number")
       ->check(CLI::Range(0, 65536))
       ->capture_default_str();
   add_common(*command, options->common);
   command->footer(
-      "The network takes f32 pixels that are normalised already: how is printed, and stands in the file's metadata.\n"
+      "The network expects f32 pixels that are already normalised. The formula is printed, and is in the file's metadata.\n"
       "Examples:\n"
       "  elek convert --model small.safetensors --out small.onnx\n"
       "  elek convert --model small.safetensors --batch 1 --out small.onnx && trtexec --onnx=small.onnx --fp16");

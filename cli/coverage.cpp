@@ -22,11 +22,11 @@ std::string auto_metric(CutCommand& cut) {
                              : !cut.why.empty()           ? "--why"
                                                           : nullptr;
   if (option != nullptr) {
-    cut.metric_note = "metric std-consumer, for " + std::string(option) + " is about sums and the default, refit, has none";
+    cut.metric_note = "metric std-consumer: " + std::string(option) + " needs sums, and the default metric refit has none";
     return "std-consumer";
   }
   if (cut.replay.empty()) {
-    cut.metric_note = "metric refit, the default: what the repair cannot make good (--metric std-consumer takes one pass)";
+    cut.metric_note = "metric refit (default): removes what the repair can replace best; --metric std-consumer is faster";
   }
   return "refit";
 }
@@ -34,7 +34,7 @@ std::string auto_metric(CutCommand& cut) {
 void coverage(CoverageOptions options) {
   const Criterion& criterion = find_criterion(options.metric == "auto" ? auto_metric(options.cut) : options.metric);
   if (criterion.traits().family == kOtherCommand) {
-    throw UsageError("--metric " + options.metric + ": that is another command: elek wanda --channels SHARE");
+    throw UsageError("--metric " + options.metric + " belongs to another command: use elek wanda --channels SHARE");
   }
   options.cut.what.criterion = &criterion;
   run_cut("coverage", options.cut);
@@ -44,12 +44,11 @@ void coverage(CoverageOptions options) {
 
 void add_coverage(CLI::App& app, Run& run) {
   auto options = std::make_shared<CoverageOptions>();
-  CLI::App* command = app.add_subcommand("coverage", "Watch, score channels by coverage, cut, repair, report");
+  CLI::App* command = app.add_subcommand("coverage", "Prune channels: watch the network, score, cut, repair, report");
   command
       ->add_option(
           "--metric", options->metric,
-          "auto: refit, but std-consumer where sums are kept, read or explained (--save-statistics, --statistics, --why); or " +
-              criteria_help(kOtherCommand, false))
+          "auto (refit; with --save-statistics, --statistics or --why: std-consumer), " + criteria_help(kOtherCommand, false))
       ->capture_default_str();
   command->add_option("--channels", options->cut.what.channels.share, "Share of the channels to remove")->capture_default_str();
   add_cut_options(*command, options->cut);

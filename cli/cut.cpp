@@ -77,7 +77,7 @@ Dense load_dense(const CutInput& input, Context& context) {
   });
   if (dense.overlap > 0) {
     warn(std::to_string(dense.overlap) + " of the " + std::to_string(dense.calibration->samples()) +
-         " calibration images are among the evaluation images: the accuracies below flatter the cut");
+         " calibration images are also evaluation images: the accuracies below are too high");
   }
   if (!dense.evaluation) return dense;
   CutNotes notes(context);
@@ -95,7 +95,7 @@ CutResult cut_to_file(const Dense& dense, const Evidence& evidence, CutOptions o
   try {
     result.report = cut_by(dense.model, evidence, dense.measured, run_of(dense, options, notes));
   } catch (const RemovesNothing& error) {
-    throw UsageError("the target " + error.target() + " removes nothing from " + dense.path + "; ask for a larger share" +
+    throw UsageError("the target " + error.target() + " removes nothing from " + dense.path + "; choose a larger share" +
                      (options.weights ? "" : ", or --round-to 1"));
   }
   throw_if_interrupted();

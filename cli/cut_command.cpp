@@ -23,7 +23,7 @@ double share_of(const std::string& text, const std::string& option) {
   const char* const end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, share);
   if (error != std::errc() || rest != end || !(share >= 0 && share < 1)) {
-    throw UsageError(option + " '" + text + "': expected a share from 0 up to, but not including, 1");
+    throw UsageError(option + " '" + text + "': expected a share of at least 0 and less than 1");
   }
   return share;
 }
@@ -47,12 +47,12 @@ void resolve(CutCommand& options) {
   }
   if (options.macs && what.channel_target().scope == Scope::kGlobal) {
     throw UsageError(
-        "--macs: what a global pool of scores leaves is known only once it has chosen; take --scope layer, or the "
-        "metric refit, which spends MACs");
+        "--macs cannot be used with --scope global and this metric: the MACs that are left are known only after the choice. "
+        "Use --scope layer, or --metric refit");
   }
   if (what.tap == Tap::kConv && (what.weights || !what.criterion->traits().raw_convolutions)) {
-    throw UsageError("--tap conv: " + (what.weights ? std::string("wanda") : what.criterion->name()) +
-                     " looks at what layers read, the tap relu; take --metric positions, frequency or another of that kind");
+    throw UsageError("--tap conv cannot be used with " + (what.weights ? std::string("wanda") : what.criterion->name()) +
+                     ", which needs the stored values. Use --tap relu, or a metric such as positions or frequency");
   }
   what.repair = options.no_repair ? Repair::kNone : repair_from_name(options.repair);
 }
@@ -60,22 +60,23 @@ void resolve(CutCommand& options) {
 /// Nothing is cut without --out: then the user must want the sums (of a shard of the calibration images) or an explanation.
 void check_what_is_wanted(const CutCommand& options) {
   if (options.out.empty() && options.save_statistics.empty() && options.why.empty()) {
-    throw UsageError("--out is required: name the model file to write (--save-statistics FILE or --why NAME do without)");
+    throw UsageError("--out is required: the model file to write (not needed with --save-statistics FILE or --why NAME)");
   }
   if (!options.out.empty() && options.input.evaluate.empty()) {
-    throw UsageError("--evaluate is required: name DATA with labels to measure the cut on");
+    throw UsageError("--evaluate is required: DATA with labels, to measure the accuracy of the cut network");
   }
   if (options.what.steps > 1 && options.what.sparsity.m > 0) {
-    throw UsageError("--steps: an n:m pattern has no parts to go by; use --steps with --sparsity or --channels");
+    throw UsageError("--steps cannot be used with --pattern; use it with --sparsity or --channels");
   }
   const bool sums_wanted = !(options.save_statistics + options.statistics).empty() || !options.why.empty();
   if (sums_wanted && !options.what.weights && options.what.criterion->needs_images()) {
     throw UsageError("--metric " + options.what.criterion->name() +
-                     " looks at the images and has no sums: leave out --statistics, --save-statistics and --why");
+                     " needs the images and uses no sums; leave out --statistics, --save-statistics and --why");
   }
   if (!options.why.empty() && options.what.steps > 1) {
     throw UsageError(
-        "--why explains one look at the sums; leave out --steps (elek info --history shows what each channel scored)");
+        "--why explains one choice, --steps makes several; leave out one of them (after the cut, elek info --history shows the "
+        "scores)");
   }
 }
 
@@ -83,7 +84,8 @@ void check_what_is_wanted(const CutCommand& options) {
 Statistics statistics_from(const CutCommand& options, const Model& model, const Probes& probes) {
   Statistics statistics = load_statistics(options.statistics);
   if (statistics.tap != options.what.tap) {
-    throw InputError(options.statistics + ": taken on the other tap than --tap " + options.tap + " asks for");
+    throw InputError(options.statistics + ": expected sums of --tap " + options.tap +
+                     ", found sums of the other tap; change --tap or take the sums again");
   }
   try {
     check_statistics(model, statistics, probes);
@@ -98,7 +100,8 @@ Statistics statistics_from(const CutCommand& options, const Model& model, const 
 Evidence evidence_for(const CutCommand& options, const CutRun& run, const Model& model) {
   const Probes probes = probes_of(run.options, model.graph);
   if (probes.empty() && !(options.save_statistics + options.statistics).empty()) {
-    throw UsageError("--statistics and --save-statistics: " + run.options.criterion->name() + " watches nothing");
+    throw UsageError("--metric " + run.options.criterion->name() +
+                     " uses no sums; leave out --statistics and --save-statistics");
   }
   if (!options.statistics.empty()) return statistics_from(options, model, probes);
   Evidence evidence = gather(model, run);
@@ -128,7 +131,7 @@ void report_collected(const std::string& name, const Dense& dense, const Evidenc
   if (!options.save_statistics.empty()) {
     context.output().result("\n" + options.save_statistics + ": sums over " + with_commas(statistics.samples) + " images of " +
                             dense.input.calibrate + ", " + readable_bytes(evidence.statistics_bytes) +
-                            " held for them; nothing was cut (no --out)\n");
+                            " of memory for the sums; nothing was cut (no --out)\n");
   }
   context.output().json({{"command", name},
                          {"model", dense.path},
@@ -146,8 +149,9 @@ void resolve_macs(double macs_share, const Graph& graph, ChannelTarget& target, 
   const std::vector<Group> groups = find_groups(graph);
   const auto dense = static_cast<double>(macs(graph));
   target.share = share_for_macs(groups, graph, target, macs_share * dense);
-  output.note("--macs " + share_text(macs_share) + ": as with --channels " + share_text(target.share) + ", which leaves " +
-              percent(macs_of_equal_shares(groups, graph, target) / dense, 1) + " of the MACs if every group gives as much");
+  output.note("--macs " + share_text(macs_share) + " is the same as --channels " + share_text(target.share) + ": " +
+              percent(macs_of_equal_shares(groups, graph, target) / dense, 1) +
+              " of the MACs are left if every group loses this share");
 }
 
 void cut_and_report(const std::string& name, const Dense& dense, const Evidence& evidence, const CutOptions& what,

@@ -46,7 +46,7 @@ std::string name_of(CutWork work) {
 
 /// The time of the work, the memory of kept activations, and what more of that memory would save.
 std::string work_text(const Forecast& work) {
-  std::string text = "the work of " + decimal(work.dense_passes, 1) + " dense passes over the calibration images, about " +
+  std::string text = "as much work as " + decimal(work.dense_passes, 1) + " dense passes over the calibration images, about " +
                      duration(std::chrono::duration<double>(work.ms / 1e3)) + "; " +
                      (work.kept.bytes > 0 ? readable_bytes(work.kept.bytes) + " of activations kept" : "no activations kept");
   if (work.kept.recomputed > 0 && work.most_kept_bytes > work.kept.bytes) {
@@ -61,7 +61,7 @@ std::string part_text(const PrunePlan& plan) {
   int64_t gone = 0;
   for (const GroupCut& cut : plan.groups) gone += cut.channels - static_cast<int64_t>(cut.keep.size());
   for (const WeightCut& cut : plan.weights) gone += cut.removed;
-  return with_commas(gone) + (plan.weights.empty() ? " channels" : " weights") + " are gone";
+  return with_commas(gone) + (plan.weights.empty() ? " channels" : " weights") + " removed";
 }
 
 }  // namespace
@@ -87,7 +87,7 @@ void CutNotes::chosen(int step, int steps, const PrunePlan& so_far) {
 }
 
 void CutNotes::checked(const Equivalence& equivalence) {
-  context_.output().note("check: the compact network equals the masked dense one within " + scientific(equivalence.difference) +
+  context_.output().note("check: the cut network equals the masked network within " + scientific(equivalence.difference) +
                          " (bound " + scientific(equivalence.bound) + ") on " + std::to_string(equivalence.samples) +
                          " images");
 }

@@ -10,7 +10,8 @@ namespace {
 
 /// Adds --replay, which excludes all other options that choose what is removed.
 void add_replay(CLI::App& command, CutCommand& options) {
-  CLI::Option* replay = command.add_option("--replay", options.replay, "Cut as this cut network's history says");
+  CLI::Option* replay =
+      command.add_option("--replay", options.replay, "Model file of a cut network: cut the same channels or weights again");
   for (const char* name : {"--metric", "--channels", "--macs", "--sparsity", "--pattern", "--compare", "--scope", "--round-to",
                            "--ignore", "--layer", "--tap", "--save-statistics", "--statistics", "--why", "--steps"}) {
     if (CLI::Option* other = command.get_option_no_throw(name); other != nullptr) replay->excludes(other);
@@ -21,58 +22,68 @@ void add_replay(CLI::App& command, CutCommand& options) {
 
 void add_cut_input(CLI::App& command, CutInput& input) {
   command.add_option("--model", input.model, "Model file")->required();
-  command.add_option("--calibrate", input.calibrate, "DATA to watch the network on; labels are not looked at")->required();
-  command.add_option("--evaluate", input.evaluate, "DATA with labels to measure accuracy on; other images")->required();
-  command.add_option("--max-batches", input.max_batches, "Calibration batches at most; 0 = all")
+  command.add_option("--calibrate", input.calibrate, "DATA to watch the network with; labels are not used")->required();
+  command
+      .add_option("--evaluate", input.evaluate, "DATA with labels, to measure accuracy; use other images than for --calibrate")
+      ->required();
+  command.add_option("--max-batches", input.max_batches, "Largest number of calibration batches; 0 = all")
       ->check(CLI::Range(0, 100000000))
       ->capture_default_str();
   command.add_option(
       "--keep-activations", input.keep_activations,
-      "Keep at most this many bytes of activations of the calibration images (2GB): metric refit and repair refit "
-      "are faster and need more memory. Without it none are kept");
-  command.add_option("--batch", input.batch, "Images a run")->check(CLI::Range(1, 65536))->capture_default_str();
+      "Keep at most this many bytes of activations of the calibration images (for example 2GB): the metric refit "
+      "and the repair refit are then faster and need more memory. Without it none are kept");
+  command.add_option("--batch", input.batch, "Images per batch")->check(CLI::Range(1, 65536))->capture_default_str();
 }
 
 void add_selection(CLI::App& command, Selection& selection) {
   command
       .add_option(
           "--scope", selection.scope,
-          "layer: the share of each group's channels; global: of all (--metric refit: the MACs that equal shares save); auto: "
-          "global for refit, layer for the others")
+          "Where channels compete. layer: inside their group; global: over all groups (with --metric refit the cut saves the "
+          "MACs that equal shares save); auto: global for refit, layer for the others")
       ->check(CLI::IsMember({"auto", "layer", "global"}))
       ->capture_default_str();
   command
-      .add_option("--round-to", selection.round_to,
-                  "auto (multiples of 8 from 64 channels on), a number, or measured (where this machine's time steps up)")
+      .add_option(
+          "--round-to", selection.round_to,
+          "How the number of kept channels is rounded. auto: to multiples of 8 in groups of 64 channels and more; N: to "
+          "multiples of N; measured: to the steps of the time on this machine")
       ->capture_default_str();
-  command.add_option("--ignore", selection.ignore, "Layer or group that stays whole; may be repeated")->take_all();
+  command.add_option("--ignore", selection.ignore, "Layer or group that is not cut; may be repeated")->take_all();
 }
 
 void add_cut_options(CLI::App& command, CutCommand& options) {
-  CLI::Option* const macs = command.add_option("--macs", options.macs, "Instead: share of the multiply-adds that may stay");
+  CLI::Option* const macs =
+      command.add_option("--macs", options.macs, "Share of the MACs (multiply-adds) to keep, instead of a share to remove");
   for (const char* name : {"--channels", "--sparsity", "--pattern"}) {
     if (CLI::Option* other = command.get_option_no_throw(name); other != nullptr) macs->excludes(other);
   }
   add_cut_input(command, options.input);
   command.get_option("--evaluate")->required(false);  // not needed if nothing is cut
   add_selection(command, options.selection);
-  command.add_option("--layer", options.layers, "NAME=SHARE: another share for one group; may be repeated")->take_all();
+  command.add_option("--layer", options.layers, "NAME=SHARE: the share to remove from one layer or group; may be repeated")
+      ->take_all();
   command
-      .add_option("--repair", options.repair, "refit (weights by least squares), bn (re-estimate batch norm), refit+bn or none")
+      .add_option("--repair", options.repair,
+                  "refit (fit the weights by least squares), bn (re-estimate batch norm), refit+bn or none")
       ->capture_default_str();
   command.add_flag("--no-repair", options.no_repair, "The same as --repair none");
   command
-      .add_option("--tap", options.tap,
-                  "What is watched of a layer: relu, its stored value, or conv, the raw convolution as the seed did")
+      .add_option(
+          "--tap", options.tap,
+          "Which value of a layer is watched. relu: its stored value, which the next layer reads; conv: the raw convolution")
       ->capture_default_str();
   auto* save = command.add_option("--save-statistics", options.save_statistics, "Write the sums to this file");
   command.add_option("--statistics", options.statistics, "Read the sums from this file instead of watching")->excludes(save);
   command.add_option("--out", options.out, "Model file to write; without it nothing is cut, only watched");
   command
-      .add_option("--why", options.why, "Group (or layer, for weights) to explain: sums, score, rank, fate; may be repeated")
+      .add_option("--why", options.why,
+                  "Group (or layer, for weights) to explain: sums, score, rank and what is kept; may be repeated")
       ->take_all();
   command
-      .add_option("--steps", options.what.steps, "Rounds to reach the target in, watching again after each (and its repair)")
+      .add_option("--steps", options.what.steps,
+                  "Reach the target in this many rounds; each one watches, cuts and repairs the network")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   add_replay(command, options);
@@ -99,7 +110,7 @@ void resolve(const Selection& selection, ChannelTarget& target) {
   const char* const end = selection.round_to.data() + selection.round_to.size();
   const auto [rest, error] = std::from_chars(selection.round_to.data(), end, target.round_to);
   if (error != std::errc() || rest != end || target.round_to < 1) {
-    throw UsageError("--round-to '" + selection.round_to + "': expected auto, measured or a number of channels from 1");
+    throw UsageError("--round-to '" + selection.round_to + "': expected auto, measured or a number of at least 1");
   }
 }
 

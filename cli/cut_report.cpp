@@ -50,8 +50,8 @@ std::string size_table(const Dense& dense, const CutResult& result) {
     table.add({name, with_commas(before), with_commas(after), change(static_cast<double>(before), static_cast<double>(after))});
   };
   row("parameters", parameter_count(dense.model), parameter_count(report.model));
-  row("parameters not zero", nonzero_parameter_count(dense.model), nonzero_parameter_count(report.model));
-  row("MACs an image", macs(dense.model.graph), macs(report.model.graph));
+  row("nonzero parameters", nonzero_parameter_count(dense.model), nonzero_parameter_count(report.model));
+  row("MACs per image", macs(dense.model.graph), macs(report.model.graph));
   row("file bytes", static_cast<int64_t>(result.dense_file_bytes), static_cast<int64_t>(result.pruned_file_bytes));
   row("arena bytes", static_cast<int64_t>(dense.measured.arena_bytes), static_cast<int64_t>(report.pruned->arena_bytes));
   return table.text();
@@ -64,7 +64,7 @@ void print_report(const Dense& dense, const CutResult& result, const Context& co
   context.output().result("\n" + accuracy_table(dense, report) + "\n");
   context.output().result(size_table(dense, result));
   if (report.watched_samples > 0) {
-    context.output().result("statistics: " + readable_bytes(report.statistics_bytes) + " held over " +
+    context.output().result("statistics: " + readable_bytes(report.statistics_bytes) + " of memory for " +
                             with_commas(report.watched_samples) + " images\n");
   }
   context.print_phases();

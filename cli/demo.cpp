@@ -55,13 +55,13 @@ std::string find_data(const std::string& given) {
                                         fs::path(ELEK_SOURCE_DATA) / "fashion-mnist"};
   if (!given.empty()) {
     if (fs::exists(fs::path(given) / kWeightsFile)) return given;
-    throw InputError(given + ": has no " + kWeightsFile + "; --data wants the folder with the shipped network and images");
+    throw InputError(given + ": has no " + kWeightsFile + "; --data must be the folder with the shipped network and images");
   }
   for (const fs::path& place : places) {
     if (fs::exists(place / kWeightsFile)) return place.lexically_normal().string();
   }
-  throw InputError(std::string(kWeightsFile) + " is not where the program expects it (" +
-                   places.front().lexically_normal().string() + "); name the folder with --data");
+  throw InputError(places.front().lexically_normal().string() + ": has no " + kWeightsFile +
+                   "; give the folder with the shipped network and images with --data");
 }
 
 class Demo {
@@ -90,7 +90,7 @@ void Demo::prepare() {
   context_.output().note("\n1. prepare: the shipped ResNet-20 for Fashion-MNIST becomes a model file");
   std::error_code error;
   fs::create_directories(out_, error);
-  if (error) throw InputError(out_.string() + ": cannot be made: " + error.message() + "; name another folder with --out");
+  if (error) throw InputError(out_.string() + ": cannot be created: " + error.message() + "; choose another folder with --out");
   Preparation what;
   what.arch = "cifar_resnet20";
   what.input = {1, 28, 28};
@@ -177,11 +177,11 @@ void Demo::report(const Dense& dense) {
                            "\nTop-1 on " + with_commas(dense.measured.accuracy.samples) +
                            " test images; watched and repaired (weights refitted by least squares) on\n" +
                            with_commas(dense.calibration->samples()) +
-                           " training images, no labels. pruned: before repair. params: not zero. ms: one image,\n"
-                           "least of " +
+                           " training images, no labels. pruned: before repair. params: nonzero. ms: one image,\n"
+                           "shortest of " +
                            std::to_string(rounds_) + " medians. RAM: peak of a process that runs batches of " +
                            std::to_string(kMemoryBatch) +
-                           ". stats: what watching\nheld, however many images. Models: " + out_.string() + "\n");
+                           ". stats: memory\nof the sums, the same for any number of images. Models: " + out_.string() + "\n");
   context_.output().json(
       {{"command", "demo"},
        {"samples", {{"calibration", dense.calibration->samples()}, {"evaluation", dense.measured.accuracy.samples}}},
@@ -219,7 +219,7 @@ void Demo::run() {
   weights.weights = true;
   cut_rows(dense, weights, "Wanda weights", "wanda-weights");
 
-  context_.output().note("\nlatency and memory of each network, in a process of its own");
+  context_.output().note("\nlatency and memory: each network in its own process");
   while (rounds_ < kLatencyRounds || (rounds_ < kMostRounds && !slower_rows().empty())) {
     for (Row& each : rows_) measure(each);
     ++rounds_;
@@ -231,10 +231,9 @@ void Demo::run() {
 
 void add_demo(CLI::App& app, Run& run) {
   auto options = std::make_shared<DemoOptions>();
-  CLI::App* command =
-      app.add_subcommand("demo", "Prepare, coverage and Wanda on the shipped network and images, and one table");
+  CLI::App* command = app.add_subcommand("demo", "Prune a shipped network by coverage and Wanda, and compare: one table");
   command->add_option("--data", options->data, "Folder with the shipped network and images");
-  command->add_option("--out", options->out, "Folder for the models made")->capture_default_str();
+  command->add_option("--out", options->out, "Folder for the models")->capture_default_str();
   command->add_flag("--full", options->full, "All 10,000 test images instead of 2,000, 1,000 training images instead of 250");
   add_common(*command, options->common);
   command->footer("Examples:\n  elek demo\n  elek demo --full --out models");

@@ -60,13 +60,13 @@ void eval(const EvalOptions& options) {
 
 void add_eval(CLI::App& app, Run& run) {
   auto options = std::make_shared<EvalOptions>();
-  CLI::App* command = app.add_subcommand("eval", "Top-1, top-5 and mean loss on labelled data");
+  CLI::App* command = app.add_subcommand("eval", "Measure top-1, top-5 and mean loss on labelled data");
   command->add_option("--model", options->model, "Model file")->required();
   command->add_option("--data", options->data, "DATA with labels")->required();
-  command->add_option("--limit", options->limit, "Images at most; 0 = all")
+  command->add_option("--limit", options->limit, "Largest number of images; 0 = all")
       ->check(CLI::Range(0, 2000000000))
       ->capture_default_str();
-  command->add_option("--batch", options->batch, "Images a run")->check(CLI::Range(1, 65536))->capture_default_str();
+  command->add_option("--batch", options->batch, "Images per batch")->check(CLI::Range(1, 65536))->capture_default_str();
   add_common(*command, options->common);
   command->footer(
       "Examples:\n"

@@ -100,11 +100,12 @@ std::string preprocessing_text(const Preprocessing& preprocessing) {
 
 void add_info(CLI::App& app, Run& run) {
   auto options = std::make_shared<InfoOptions>();
-  CLI::App* command = app.add_subcommand("info", "Layers, shapes, parameters, MACs, bytes and history of a model");
+  CLI::App* command = app.add_subcommand("info", "Show layers, shapes, parameters, MACs, bytes and history of a model");
   command->add_option("--model", options->model, "Model file")->required();
-  command->add_flag("--all", options->all, "Batch norm, ReLU, sums and pools too");
-  command->add_flag("--groups", options->groups, "Instead: the channels that go together, who makes and who reads them");
-  command->add_flag("--history", options->history, "Instead: what was cut, by what scores, on what data, how it was repaired");
+  command->add_flag("--all", options->all, "Show batch norm, ReLU, sums and pools too");
+  command->add_flag("--groups", options->groups,
+                    "Show the groups instead: channels that are cut together, and the layers that make and read them");
+  command->add_flag("--history", options->history, "Show the history instead: what was cut, scores, data, repair");
   add_common(*command, options->common);
   command->footer(
       "Examples:\n"

@@ -32,14 +32,15 @@ std::string joined(const std::vector<std::string>& words) {
 std::string kind(const Graph& graph, const Group& group) {
   if (group.prunable) {
     std::string text = with_commas(group.channels) + " channels";
-    if (group.conv_groups > 1) text += ", equally many from each of " + std::to_string(group.conv_groups) + " slices";
+    if (group.conv_groups > 1)
+      text += ", equally many from each of " + std::to_string(group.conv_groups) + " convolution groups";
     return text;
   }
   for (const ValueId v : group.values) {
     if (graph.node(v).is<InputAttrs>()) return with_commas(group.channels) + " channels, never cut: the network's input";
-    if (v == graph.output()) return with_commas(group.channels) + " channels, never cut: the network's answer";
+    if (v == graph.output()) return with_commas(group.channels) + " channels, never cut: the logits";
   }
-  return with_commas(group.channels) + " channels, never cut: tied so that none can go";
+  return with_commas(group.channels) + " channels, never cut: no cut fits all values that are tied to them";
 }
 
 }  // namespace
@@ -67,7 +68,7 @@ std::string groups_text(const Graph& graph) {
     text += group.name + ": " + kind(graph, group) + "\n";
     if (!group.producers.empty()) text += wrapped("  made by", joined(names(graph, group.producers)));
     text += wrapped("  values ", joined(names(graph, group.values)));
-    text += wrapped("  watched", joined(names(graph, group.taps)));
+    text += wrapped("  watched", joined(names(graph, group.watched)));
     if (!group.consumers.empty()) text += wrapped("  read by", joined(names(graph, readers(group))));
   }
   return text;
@@ -78,11 +79,11 @@ Json groups_json(const Graph& graph) {
   for (const Group& group : find_groups(graph)) {
     list.push_back({{"name", group.name},
                     {"channels", group.channels},
-                    {"slices", group.conv_groups},
+                    {"conv_groups", group.conv_groups},
                     {"prunable", group.prunable},
                     {"producers", names(graph, group.producers)},
                     {"values", names(graph, group.values)},
-                    {"taps", names(graph, group.taps)},
+                    {"watched", names(graph, group.watched)},
                     {"consumers", names(graph, readers(group))}});
   }
   return list;

@@ -21,7 +21,7 @@ std::string score_range(const Cut& cut, bool of_kept) {
 }
 
 std::string cuts_text(const HistoryEntry& entry) {
-  Table table({"cut", "before", "after", "scores of what stayed", "of what went"});
+  Table table({"cut", "before", "after", "scores of kept", "of removed"});
   for (const Cut& cut : entry.cuts) {
     table.add({cut.name, with_commas(cut.before), with_commas(cut.before - cut.removed), score_range(cut, true),
                score_range(cut, false)});
@@ -70,7 +70,7 @@ std::string history_line(const HistoryEntry& entry) {
 }
 
 std::string history_text(const History& history) {
-  if (history.empty()) return "nothing was done to this network since it was imported\n";
+  if (history.empty()) return "this network was not changed since it was imported\n";
   std::string text;
   int64_t number = 0;
   for (const HistoryEntry& entry : history) {
@@ -88,13 +88,13 @@ std::string history_text(const History& history) {
       line(each.source == "assumed" ? "  assumed " : "  read    ",
            each.what + ": " + each.value + (each.source == "assumed" ? "" : " (from " + each.source + ")"));
     }
-    line("  replayed", entry.replayed.empty() ? "" : "the choice of model " + entry.replayed);
+    line("  repeats ", entry.replayed.empty() ? "" : "the choice of model " + entry.replayed);
     line("  watched ", entry.calibration.empty() ? "" : images(entry.calibration_samples, entry.calibration));
     line("  tap     ", entry.tap);
     line("  kernels ", entry.kernels);
     line("  repair  ",
          entry.repair + (entry.repair_data.empty() ? "" : " over " + images(entry.repair_samples, entry.repair_data)));
-    line("  scored  ", entry.evaluation ? scores_text(*entry.evaluation) : "");
+    line("  accuracy", entry.evaluation ? scores_text(*entry.evaluation) : "");
     line("  seed    ", std::to_string(entry.seed));
     text += cuts_text(entry);
   }

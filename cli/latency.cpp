@@ -47,8 +47,8 @@ std::function<int64_t(const Graph&, const Group&, int64_t)> measured_rounding(Co
     const int64_t edge = nearest_edge(group.channels, group.conv_groups, kept,
                                       [&](int64_t width) { return group_us(graph, group, width, *times); });
     if (edge != kept) {
-      context.output().note("elek: " + group.name + " keeps " + std::to_string(edge) + " of " + std::to_string(group.channels) +
-                            " channels, " + std::to_string(kept) + " were due: --round-to measured");
+      context.output().note("elek: --round-to measured: " + group.name + " keeps " + std::to_string(edge) + " of " +
+                            std::to_string(group.channels) + " channels instead of " + std::to_string(kept));
     }
     return edge;
   };
@@ -81,12 +81,12 @@ std::optional<Latencies> measure_latencies(const Model& dense, const Model& prun
 }
 
 std::string latency_text(const std::optional<Latencies>& latencies) {
-  if (!latencies) return "one image: not timed, --memory-limit leaves no room for both networks side by side";
+  if (!latencies) return "one image: not timed, because both networks together do not fit into --memory-limit";
   const auto& [dense, pruned] = *latencies;
   std::string text = "one image: dense " + decimal(dense.p50, 3) + " ms, pruned " + decimal(pruned.p50, 3) + " ms: ";
   if (is_slower(dense, pruned)) return text + decimal(dense.p50 / pruned.p50, 2) + " times as fast";
   if (is_slower(pruned, dense)) return text + "THE PRUNED NETWORK IS SLOWER";
-  return text + "not told apart (their ranges from 10 to 90 % overlap)";
+  return text + "no clear difference (their ranges from 10 to 90 % overlap)";
 }
 
 }  // namespace elek::cli

@@ -8,10 +8,12 @@
 #include <csignal>
 #include <exception>
 #include <iostream>
+#include <memory>
 #include <new>
 
 #include "cli/advice.h"
 #include "cli/commands.h"
+#include "cli/help_format.h"
 #include "core/error.h"
 #include "core/runtime.h"
 
@@ -41,18 +43,20 @@ int fail(int exit_code, const std::string& message) {
 }
 
 int run_command(int argc, char** argv) {
-  CLI::App app("elek runs ResNets in memory it owns to the byte, and sieves out the channels and weights that do no work.",
-               "elek");
+  CLI::App app("elek runs ResNet-style networks, watches their channels, and removes those that do little work.", "elek");
   app.set_version_flag("--version", std::string("elek ") + ELEK_VERSION);
   app.require_subcommand(1);
+  app.formatter(std::make_shared<elek::cli::HelpFormat>());  // the commands added below have it too
   app.footer(
       "Examples:\n"
-      "  elek demo                                        the whole story on a shipped network, in a minute\n"
+      "  elek demo                                        prune a shipped network: all steps, about a minute\n"
       "  elek prepare --arch resnet18 --random 1 --out net.safetensors\n"
       "  elek coverage --model net.safetensors --calibrate images:train --evaluate images:val --out small.safetensors\n"
       "  elek COMMAND --help\n\n"
-      "DATA is idx:DIR[:train|test], images:DIR, cifar10:DIR or synthetic:N[:seed], each with an optional slice [a:b].\n"
-      "Exit codes: 0 done, 1 internal, 2 usage, 3 input or output, 4 out of memory, 5 device not available, 130 interrupted.");
+      "DATA is idx:DIR[:train|test], images:DIR, cifar10:DIR[:train|test] or synthetic:N[:seed]. A slice [a:b] at its end\n"
+      "takes the samples a to b-1.\n"
+      "Exit codes: 0 success, 1 internal error, 2 wrong usage, 3 input or output error, 4 out of memory, 5 device not\n"
+      "available, 130 interrupted.");
   elek::cli::Run run;
   elek::cli::add_prepare(app, run);
   elek::cli::add_eval(app, run);
@@ -72,7 +76,7 @@ int run_command(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::RequiredError& error) {
     if (app.get_subcommands().empty() && argc > 1) {
-      return fail(2, std::string("'") + argv[1] + "' is no command; elek --help lists them");
+      return fail(2, std::string("unknown command '") + argv[1] + "'; elek --help lists the commands");
     }
     (void)app.exit(error, std::cout, std::cerr);
     return 2;
@@ -95,7 +99,7 @@ int main(int argc, char** argv) {
   } catch (const elek::Error& error) {
     return fail(error.exit_code(), elek::cli::message_with_advice(error));
   } catch (const std::bad_alloc&) {
-    return fail(4, "out of memory: the system gave no more; try a smaller --batch");
+    return fail(4, "out of memory: the system has no more memory; try a smaller --batch");
   } catch (const std::exception& error) {
     return fail(1, std::string("internal error: ") + error.what());
   }

@@ -63,7 +63,7 @@ void write_map(const std::string& path, const std::string& name, const SessionEs
     replays.push_back(replay(trace, s));
   }
   const MapOptions map{std::filesystem::path(name).stem().string() + ", " + std::to_string(session.program.micro_batch) +
-                           (session.program.micro_batch == 1 ? " image" : " images") + " a pass, f32",
+                           (session.program.micro_batch == 1 ? " image" : " images") + " per micro-batch, f32",
                        session.memory.lower_bound_bytes, session.plan.peak_step};
   write_whole_file(path, html ? memory_map_html(trace, replays, map) : memory_map_svg(trace, replays, map));
 }
@@ -75,7 +75,7 @@ std::string orders_text(double orders) {  // beyond 2^53 a double cannot count i
 Json report(const Output& output, const std::string& name, const SessionEstimate& session) {
   const SessionMemory& m = session.memory;
   const size_t total = m.weights_bytes + m.arena_bytes + m.statistics_bytes + m.staging_bytes;
-  Table table({name + ", batch " + std::to_string(session.program.batch) + " in slices of " +
+  Table table({name + ", batch " + std::to_string(session.program.batch) + " in micro-batches of " +
                    std::to_string(session.program.micro_batch),
                "MB", "bytes"});
   const auto row = [&](const std::string& what, size_t bytes) {
@@ -84,16 +84,16 @@ Json report(const Output& output, const std::string& name, const SessionEstimate
   row("weights", m.weights_bytes);
   row("arena (activations and workspace)", m.arena_bytes);
   row("statistics", m.statistics_bytes);
-  row("staging (pixels, labels, answers)", m.staging_bytes);
+  row("staging (pixels, labels, logits)", m.staging_bytes);
   table.add_rule();
   row("session", total);
   table.add_rule();
   const double orders = session.plan.orders;
-  row("lower bound of the arena" + (orders > 1 ? " (least of " + orders_text(orders) + " orders)" : std::string()),
+  row("lower bound of the arena" + (orders > 1 ? " (smallest of " + orders_text(orders) + " orders)" : std::string()),
       m.lower_bound_bytes);
   row("  activations alone", m.activations_bytes);
   row("  largest workspace", m.workspace_bytes);
-  row("held for a moment while binding", session.packing_bytes);
+  row("temporary, while weights are packed", session.packing_bytes);
   output.result(table.text());
   Json json = {{"batch", session.program.batch}, {"micro_batch", session.program.micro_batch}};
   json.update(memory_json(m));
@@ -113,8 +113,8 @@ void print_account(const Output& output, const Account& a, const std::string& wh
   for (size_t use = 0; use < kUses; ++use) {
     row(std::string(name_of(static_cast<Use>(use))), static_cast<int64_t>(a.uses[use]));
   }
-  row("pool: free, and rounding", static_cast<int64_t>(a.pool_bytes));
-  row("  never written: no page", -static_cast<int64_t>(a.untouched_bytes));
+  row("pool: free bytes and rounding", static_cast<int64_t>(a.pool_bytes));
+  row("  never written (no pages)", -static_cast<int64_t>(a.untouched_bytes));
   row(library, static_cast<int64_t>(a.library_bytes));
   row("the rest: heap, stacks, handles", a.rest_bytes);
   table.add_rule();
@@ -137,30 +137,32 @@ Json pool_json(const Pool& pool) {
 
 /// Builds the session, runs one batch of black images, and compares the bytes that each part holds with the system's figure.
 Json measure(Context& context, const MemoryOptions& options, const Model& model) {
-  if (options.model.empty()) throw UsageError("--measure: runs the network; give --model FILE instead of --arch");
+  if (options.model.empty())
+    throw UsageError("--measure runs the network, so it needs weights; use --model FILE instead of --arch");
   Session session(model, session_options(options, context, model));
   Slot& slot = session.slots().front();
   std::fill_n(slot.pixels, slot.capacity * slot.shape.elements(), uint8_t{0});
   slot.count = slot.capacity;
   (void)session.run(slot);
   const Account a = context.account();
-  print_account(context.output(), a, "measured after a run", "program and libraries", "resident, says the system");
+  print_account(context.output(), a, "measured after a run", "program and libraries", "resident (from the system)");
   Json json = account_json(a);
   json["pool"] = pool_json(context.pool());
   if (const std::optional<Account> device = context.device_account()) {
-    print_account(context.output(), *device, "on " + to_string(context.device()), "in use there before",
-                  "in use there, says the driver");
+    print_account(context.output(), *device, "on " + to_string(context.device()), "in use before this process",
+                  "in use (from the driver)");
   }
   return json;
 }
 
 Json solve(Context& context, const MemoryOptions& options, const Model& model, const std::string& name) {
-  if (options.common.memory_limit.empty()) throw UsageError("--max-batch: under which limit? Add --memory-limit 200MB");
+  if (options.common.memory_limit.empty())
+    throw UsageError("--max-batch needs a limit; add --memory-limit, for example --memory-limit 200MB");
   const size_t limit = parse_bytes("--memory-limit", options.common.memory_limit);
   const std::vector<Tracker::Event> loaded = context.session_tracker().events();  // of what shares the limit
   const LargestBatch found = largest_batch(model, session_options(options, context, model), loaded, limit);
   context.output().result("largest batch under " + options.common.memory_limit + ": " + std::to_string(found.batch) +
-                          " in slices of " + std::to_string(found.micro_batch) + "\n");
+                          " in micro-batches of " + std::to_string(found.micro_batch) + "\n");
   Json json = report(context.output(), name, found.session);
   json["max_batch"] = found.batch;
   json["limit_bytes"] = limit;
@@ -180,7 +182,7 @@ void memory(const MemoryOptions& options) {
     context.output().json(show(context.output(), options.show));
     return;
   }
-  if (options.model.empty() == options.arch.empty()) throw UsageError("memory: give --model FILE or --arch NAME, one of them");
+  if (options.model.empty() == options.arch.empty()) throw UsageError("memory needs either --model FILE or --arch NAME");
   const std::string name = options.model.empty() ? options.arch : options.model;
   context.tracker().record_events(true);
   const Model model = model_of(options, context);
@@ -200,7 +202,7 @@ void memory(const MemoryOptions& options) {
   if (options.measure) json["measured"] = measure(context, options, model);
   if (options.lab) {
     Json labs = Json::array();
-    labs.push_back(lab(context.output(), "one pass of " + name + ", tensor by tensor", trace_of(session.program)));
+    labs.push_back(lab(context.output(), "one micro-batch of " + name + ", tensor by tensor", trace_of(session.program)));
     if (!options.model.empty()) {
       const Session bound(model, session_options(options, context, model));
       labs.push_back(lab(context.output(), "loading and binding, as recorded", trace_of(context.tracker().events())));
@@ -215,22 +217,22 @@ void memory(const MemoryOptions& options) {
 
 void add_memory(CLI::App& app, Run& run) {
   auto options = std::make_shared<MemoryOptions>();
-  CLI::App* command = app.add_subcommand("memory", "What a session would hold, as table and map; the largest batch; the lab");
+  CLI::App* command = app.add_subcommand("memory", "Show the memory of a session: table, map, largest batch; allocator lab");
   auto* model = command->add_option("--model", options->model, "Model file");
   command->add_option("--arch", options->arch, "A network by name (resnet50), without weights")->excludes(model);
-  command->add_option("--batch", options->batch, "Images a run")
+  command->add_option("--batch", options->batch, "Images per batch")
       ->check(CLI::Range(int64_t{1}, kMostBatch))
       ->capture_default_str();
-  command->add_option("--micro-batch", options->micro_batch, "Images a pass through the steps; 0 = the plan's choice")
+  command->add_option("--micro-batch", options->micro_batch, "Images per micro-batch (a part of a batch); 0 = chosen by elek")
       ->check(CLI::Range(int64_t{0}, kMostBatch))
       ->capture_default_str();
-  command->add_flag("--watch", options->watch, "With the sums of every convolution's output, as coverage collects them");
+  command->add_flag("--watch", options->watch, "Include the sums of every convolution's output, as coverage takes them");
   command->add_option("--map", options->map, "Draw the memory map into this .svg or .html file");
-  command->add_flag("--max-batch", options->max_batch, "Solve for the largest batch under --memory-limit");
-  command->add_flag("--measure", options->measure, "Build the session, run a batch, and reconcile with the system's figure");
+  command->add_flag("--max-batch", options->max_batch, "Find the largest batch that fits under --memory-limit");
+  command->add_flag("--measure", options->measure, "Run one batch, and compare the bytes with the system's figure");
   command->add_flag("--lab", options->lab,
                     "Replay the allocations through malloc, a caching allocator, our pool and the arena");
-  command->add_option("--show", options->show, "A run that goes wrong on purpose: out-of-memory, fragmentation or stream-race")
+  command->add_option("--show", options->show, "Show a failure on purpose: out-of-memory, fragmentation or stream-race")
       ->check(CLI::IsMember({"out-of-memory", "fragmentation", "stream-race"}));
   add_common(*command, options->common);
   command->footer(

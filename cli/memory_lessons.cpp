@@ -74,9 +74,10 @@ Json show_out_of_memory(const Output& output) {
   void* old_arena = pool.allocate(5 * kMb, "old arena");
   output.result("limit 16 MB, weights (w) and an arena (o)\n  " + state(pool) + "\n");
   pool.deallocate(old_arena, 5 * kMb);
-  output.result("the arena is given back: the pool keeps its segment\n  " + state(pool) + "\n");
+  output.result("the arena is freed: the pool keeps its segment\n  " + state(pool) + "\n");
   void* arena = pool.allocate(9 * kMb, "arena");
-  output.result("an arena of 9 MB (a) would not fit beside it: the pool trims and tries again\n  " + state(pool) + "\n");
+  output.result("an arena of 9 MB (a) does not fit beside that segment: the pool gives it back and tries again\n  " +
+                state(pool) + "\n");
   std::string message;
   OutOfMemory::Figures figures;
   try {
@@ -86,7 +87,7 @@ Json show_out_of_memory(const Output& output) {
     figures = error.figures();
   }
   ELEK_CHECK(!message.empty(), "the lesson's last allocation should have failed");
-  output.result("2 MB more, and there is nothing left to trim:\n  " + message + "\n");
+  output.result("2 MB more do not fit, and the pool has no free segment to give back:\n  " + message + "\n");
   pool.deallocate(weights, 6 * kMb);
   pool.deallocate(arena, 9 * kMb);
   return {{"command", "memory"},
@@ -106,7 +107,7 @@ Json show_fragmentation(const Output& output) {
   for (size_t i = 0; i < blocks.size(); ++i) blocks[i] = pool.allocate(2 * kMb, names.substr(i, 1));
   output.result("one segment of 24 MB, twelve blocks of 2 MB\n  " + state(pool) + "\n");
   for (size_t i = 0; i < blocks.size(); i += 2) pool.deallocate(blocks[i], 2 * kMb);
-  output.result("every other one is given back: half is free, in pieces\n  " + state(pool) + "\n");
+  output.result("every second block is freed: half of the bytes are free, in pieces\n  " + state(pool) + "\n");
   const Json pieces = figures_json(pool);
   bool refused = false;
   try {
@@ -118,7 +119,7 @@ Json show_fragmentation(const Output& output) {
   ELEK_CHECK(refused, "the lesson's allocation should have failed");
   pool.deallocate(blocks[1], 2 * kMb);
   void* x = pool.allocate(4 * kMb, "x");
-  output.result("b is given back: a, b and c become one hole, and x fits where it is tightest\n  " + state(pool) + "\n");
+  output.result("b is freed: a, b and c become one hole, and x fits into it\n  " + state(pool) + "\n");
   Json json = {{"command", "memory"}, {"show", "fragmentation"}, {"in_pieces", pieces}, {"after_joining", figures_json(pool)}};
   pool.deallocate(x, 4 * kMb);
   for (size_t i = 3; i < blocks.size(); i += 2) pool.deallocate(blocks[i], 2 * kMb);
@@ -154,12 +155,12 @@ int sum_found(StreamOrder& order, QueuedStreams& streams, bool& same_block) {
 
 Json show_stream_race(const Output& output) {
   Json runs = Json::array();
-  Table table({"pool", "B's block", "A finds", "expected"});
+  Table table({"pool", "B's block", "A reads", "expected"});
   for (const bool careful : {false, true}) {
     QueuedStreams streams;
     bool same = false;
     const int sum = sum_found(careful ? static_cast<StreamOrder&>(streams) : host_order(), streams, same);
-    table.add({careful ? "waits for A's mark" : "ignores streams", same ? "A's" : "another", std::to_string(sum), "1792"});
+    table.add({careful ? "waits for A's event" : "ignores streams", same ? "A's" : "another", std::to_string(sum), "1792"});
     runs.push_back({{"careful", careful}, {"same_block", same}, {"sum", sum}, {"expected", 1792}});
   }
   output.result(table.text());

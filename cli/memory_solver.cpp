@@ -82,9 +82,9 @@ size_t at_rest(const SessionEstimate& session) {
 
 [[noreturn]] void refuse(const SessionEstimate& one, size_t limit_bytes) {
   const SessionMemory& m = one.memory;
-  throw OutOfMemory("not one sample fits (plan: weights " + std::to_string(m.weights_bytes) + ", arena " +
+  throw OutOfMemory("not even one sample fits (plan: weights " + std::to_string(m.weights_bytes) + ", arena " +
                         std::to_string(m.arena_bytes) + ", staging " + std::to_string(m.staging_bytes) + ", packing " +
-                        std::to_string(one.packing_bytes) + " bytes, beside the model's own)",
+                        std::to_string(one.packing_bytes) + " bytes, in addition to the model's own)",
                     {.requested_bytes = at_rest(one), .limit_bytes = limit_bytes});
 }
 
@@ -99,29 +99,29 @@ LargestBatch largest_batch(const Model& model, const SessionOptions& options, st
     tried.micro_batch = micro_batch;
     return estimate_memory(model, tried);
   };
-  const int64_t thinnest = options.micro_batch > 0 ? options.micro_batch : 1;
-  const SessionEstimate one = estimate(1, thinnest);
+  const int64_t smallest = options.micro_batch > 0 ? options.micro_batch : 1;
+  const SessionEstimate one = estimate(1, smallest);
   if (!room.takes(one)) refuse(one, limit_bytes);
   // With a fixed micro-batch a larger batch only needs more staging. So the batches that fit are 1 … n. The search for n starts
   // at an estimate from the bytes; steps double until n is passed, then halve. This takes a few plans instead of sixteen.
-  const size_t begun = at_rest(thinnest == 1 ? one : estimate(thinnest, thinnest));
+  const size_t begun = at_rest(smallest == 1 ? one : estimate(smallest, smallest));
   const size_t sample =
-      std::max<size_t>(1, (at_rest(estimate(2 * thinnest, thinnest)) - begun) / static_cast<size_t>(thinnest));
+      std::max<size_t>(1, (at_rest(estimate(2 * smallest, smallest)) - begun) / static_cast<size_t>(smallest));
   const size_t left = room.left_bytes();
   int64_t good = 1, bad = kMostBatch + 1, step = 1;
-  int64_t next = thinnest + static_cast<int64_t>((left - std::min(left, begun)) / sample);
+  int64_t next = smallest + static_cast<int64_t>((left - std::min(left, begun)) / sample);
   while (bad - good > 1) {
     next = std::clamp(next, good + 1, bad - 1);
-    const bool fits = room.takes(estimate(next, thinnest));
+    const bool fits = room.takes(estimate(next, smallest));
     (fits ? good : bad) = next;
     next = bad - good <= step ? good + (bad - good) / 2 : fits ? good + step : bad - step;
     step *= 2;
   }
-  for (int64_t slice = options.micro_batch;;) {  // like a session: first its own choice, then half of it
-    SessionEstimate session = estimate(good, slice);
+  for (int64_t tried = options.micro_batch;;) {  // like a session: first its own choice, then half of it
+    SessionEstimate session = estimate(good, tried);
     const int64_t taken = session.program.micro_batch;
-    if (taken <= thinnest || room.takes(session)) return {good, taken, std::move(session)};
-    slice = taken / 2;
+    if (taken <= smallest || room.takes(session)) return {good, taken, std::move(session)};
+    tried = taken / 2;
   }
 }
 

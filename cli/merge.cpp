@@ -30,7 +30,7 @@ bool same_file(const std::string& a, const std::string& b) {
 void check_paths(const MergeOptions& options) {
   for (size_t i = 0; i < options.files.size(); ++i) {
     if (same_file(options.files[i], options.out)) {
-      throw UsageError("--out " + options.out + " is one of the files to merge; name another, out of their pattern's reach");
+      throw UsageError("--out " + options.out + " is also one of the files to merge; choose another name");
     }
     for (size_t j = 0; j < i; ++j) {
       if (same_file(options.files[i], options.files[j])) {
@@ -88,8 +88,8 @@ void merge_into(Statistics& all, const std::string& first, const std::string& pa
   } catch (const InputError& error) {
     const std::string what = error.what();
     if (what.find(path) != std::string::npos) throw;  // the file itself is damaged, and the message names it
-    throw InputError(path + ": " + what + " (the first is " + first +
-                     "'s); take the sums of both with the same model, --tap and criterion");
+    throw InputError(path + ": " + what + " (expected: as in " + first +
+                     "); take the sums of both with the same model, --tap and criterion");
   }
 }
 
@@ -124,8 +124,8 @@ void merge(const MergeOptions& options) {
     samples.push_back(all.samples - before);
   }
   if (all.kernels != kernels) {
-    warn("the files were taken by different kernels (" + all.kernels + "): channels whose scores nearly tie may rank " +
-         "otherwise than in one run");
+    warn("the sums were taken by different kernels (" + all.kernels +
+         "): channels with almost equal scores may be ranked differently than after one run");
   }
   all.data = joined_slices(all.data);
   save_statistics(all, options.out);
@@ -141,8 +141,8 @@ void merge(const MergeOptions& options) {
 
 void add_merge(CLI::App& app, Run& run) {
   auto options = std::make_shared<MergeOptions>();
-  CLI::App* command = app.add_subcommand("merge", "Add the sums of several statistics files: shards of one calibration");
-  command->add_option("FILES", options->files, "Statistics files that --save-statistics wrote, of one model and criterion")
+  CLI::App* command = app.add_subcommand("merge", "Add up the sums of several statistics files (parts of one calibration)");
+  command->add_option("FILES", options->files, "Statistics files from --save-statistics, of one model and criterion")
       ->required();
   command->add_option("--out", options->out, "Statistics file to write")->required();
   add_common(*command, options->common);

@@ -115,7 +115,7 @@ std::string set_size(size_t bytes) {
 }
 
 std::string machine_text(const Peaks& peaks, const Session& session) {
-  Table table({"GB/s, by what is gone through", "copied", "read"});
+  Table table({"GB/s, by size of the data", "copied", "read"});
   for (const Bandwidth& b : peaks.bandwidths) {
     table.add({set_size(b.set_bytes), decimal(b.copy / 1e9, 0), decimal(b.read / 1e9, 0)});
   }
@@ -151,7 +151,7 @@ Json steps_json(const std::vector<Row>& rows, const Program& program) {
                      {"choice", row.step->choice},
                      {"input", shape_json(program, row.step->input)},
                      {"output", shape_json(program, row.step->output)},
-                     {"observed", row.step->observed},
+                     {"watched", row.step->observed},
                      {"time_ms", row.us / 1e3},
                      {"time_share", row.us / all},
                      {"flops", row.work.flops},
@@ -177,13 +177,13 @@ void report(const ProfileOptions& options, const Context& context, const Session
   out.result("A run of " + std::to_string(options.batch) + (options.batch == 1 ? " image" : " images") + ": " +
              decimal(p50, 3) + " ms (10 to 90 %: " + decimal(p10, 3) + " to " + decimal(p90, 3) + ", " +
              with_commas(std::ssize(measured.runs_ms)) +
-             " runs); its steps one by one: " + decimal((total_us(rows) + measured.rest_us) / 1e3, 3) + " ms.\n");
+             " runs); sum of its steps, timed one by one: " + decimal((total_us(rows) + measured.rest_us) / 1e3, 3) + " ms.\n");
   out.result(machine_text(peaks, session));
   out.result(
-      "\nGFLOP: two a multiply-add of the definition. MB: what must be read and written, each once. Bound,\n"
-      "of peak: what a step waits for at best, and that least time over its time; of Winograd only the\n"
-      "multiply-adds that it does are counted. Over 100 %: the caches did better than they were measured,\n"
-      "or in bf16 a kernel did better than the matrix product that the peak is taken from.\n" +
+      "\nGFLOP: two operations per multiply-add of the definition. MB: bytes to read and write, each once.\n"
+      "Bound: what limits the step at best. Of peak: the shortest possible time divided by the measured\n"
+      "time; Winograd counts only the multiply-adds that it does. More than 100 %: the caches, or in bf16\n"
+      "the kernel, were faster than when the peak was measured.\n" +
       other_work_text(other_cores, options.common.threads, session.options().device));
   out.json({{"command", "profile"},
             {"model", options.model},
@@ -244,23 +244,23 @@ void profile(const ProfileOptions& options) {
 void add_profile(CLI::App& app, Run& run) {
   auto options = std::make_shared<ProfileOptions>();
   CLI::App* command =
-      app.add_subcommand("profile", "Where the time goes: each step's time, work, kernel and share of the peak");
+      app.add_subcommand("profile", "Show where the time goes: time, work, kernel and share of the peak of each step");
   command->add_option("--model", options->model, "Model file")->required();
-  command->add_option("--batch", options->batch, "Images a run")->check(CLI::Range(1, 65536))->capture_default_str();
-  command->add_option("--micro-batch", options->micro_batch, "Images a pass through the steps; 0 = the plan's choice")
+  command->add_option("--batch", options->batch, "Images per batch")->check(CLI::Range(1, 65536))->capture_default_str();
+  command->add_option("--micro-batch", options->micro_batch, "Images per micro-batch (a part of a batch); 0 = chosen by elek")
       ->check(CLI::Range(0, 65536))
       ->capture_default_str();
-  command->add_option("--statistics", options->statistics, "on: watch what the default criterion of coverage watches")
+  command->add_option("--statistics", options->statistics, "on: watch what the criterion std-consumer needs")
       ->check(CLI::IsMember({"on", "off"}))
       ->capture_default_str();
-  command->add_option("--seconds", options->seconds, "How long to measure, after three runs to warm up")
+  command->add_option("--seconds", options->seconds, "Seconds to measure, after three warm-up runs")
       ->check(CLI::Range(0.0, 3600.0))
       ->capture_default_str();
   add_kernels(*command, options->kernels);
-  CLI::Option* beside =
-      command->add_option("--beside", options->beside,
-                          "A pruned form of it: both networks' times layer by layer, and what its work and bytes allow");
-  command->add_flag("--why", options->why, "Every step's kernel in full, and why it and no other")->excludes(beside);
+  CLI::Option* beside = command->add_option(
+      "--beside", options->beside,
+      "A pruned form of the model: shows the times of both layer by layer, and the speed-up that work and bytes allow");
+  command->add_flag("--why", options->why, "Show the full name of each step's kernel, and why it was chosen")->excludes(beside);
   add_common(*command, options->common);
   command->footer(
       "Examples:\n"

@@ -56,8 +56,8 @@ std::string notes_text(const Beside& beside) {
   const size_t named = std::min(behind.size(), kMostNamed);
   for (size_t i = 0; i < named; ++i) text += "  " + behind[i]->name + ": " + ms(behind[i]->lost_us()) + " ms\n";
   if (named < behind.size()) text += "  and " + std::to_string(behind.size() - named) + " more\n";
-  if (!text.empty()) text = "\nBelow " + decimal(kAim, 1) + " (marked <), by the time that is lost by it:\n" + text;
-  if (!changed.empty()) text += "\nRun by another kernel:\n" + changed;
+  if (!text.empty()) text = "\nShare below " + decimal(kAim, 1) + " (marked <), largest loss of time first:\n" + text;
+  if (!changed.empty()) text += "\nSteps that use another kernel:\n" + changed;
   return text;
 }
 
@@ -79,9 +79,9 @@ Beside profile_beside(Session& dense, Session& pruned, double seconds, uint64_t 
     const std::string& name = row.step->node.node.name;
     const auto other = by_name.find(name);
     if (other == by_name.end() || dense_rows.size() != pruned_rows.size()) {
-      throw InputError("--beside: it is no pruned form of --model: " + std::to_string(dense_rows.size()) + " and " +
-                       std::to_string(pruned_rows.size()) + " steps" +
-                       (other == by_name.end() ? ", and '" + name + "' is not among its own" : std::string()));
+      throw InputError("--beside: expected a pruned form of --model with its " + std::to_string(dense_rows.size()) +
+                       " steps, found " + std::to_string(pruned_rows.size()) + " steps" +
+                       (other == by_name.end() ? ", '" + name + "' is missing" : std::string()));
     }
     const double arithmetic = std::min(row.step->arithmetic, other->second->step->arithmetic);
     BesideStep step{name, side_of(dense, row, arithmetic, peaks), side_of(pruned, *other->second, arithmetic, peaks)};
@@ -95,7 +95,7 @@ Beside profile_beside(Session& dense, Session& pruned, double seconds, uint64_t 
 
 std::string beside_text(const Beside& beside) {
   constexpr size_t kNameWidth = 21;
-  Table table({"step", "channels: dense, pruned", "dense ms", "pruned ms", "times", "allowed", "of it"});
+  Table table({"step", "channels: dense, pruned", "dense ms", "pruned ms", "speed-up", "allowed", "share"});
   BesideStep all;
   for (const BesideStep& step : beside.steps) {
     table.add({fit(step.name, kNameWidth), channels_text(step), ms(step.dense.us), ms(step.pruned.us),
@@ -116,9 +116,10 @@ std::string beside_text(const Beside& beside) {
          ": " +
          (slower ? "THE PRUNED NETWORK IS SLOWER\n"
                  : decimal(beside.speed_up(), 2) + " times as fast; work and bytes\nallow " + decimal(beside.allowed, 2) +
-                       " times, so that is " + decimal(beside.speed_up() / beside.allowed, 2) + " of it.\n") +
-         "\nAllowed: the least time that the work and bytes of a step need on this machine, dense over pruned\n"
-         "(of Winograd the multiply-adds that the better of the two kernels does). Medians of " +
+                       " times; share " + decimal(beside.speed_up() / beside.allowed, 2) + ".\n") +
+         "\nAllowed: the shortest time that the work and bytes of a step need on this machine, dense divided by\n"
+         "pruned (for Winograd: the multiply-adds of the kernel that does fewer). Share: speed-up divided by\n"
+         "allowed. Medians of " +
          with_commas(static_cast<int64_t>(beside.runs)) + " runs in turns.\n";
 }
 

@@ -61,8 +61,8 @@ namespace {
 Roof roof_of_step(const Session& session, const StepWork& work, const Peaks& peaks) {
   const Program& program = session.program();
   const SessionMemory memory = session.memory();
-  const int64_t slices = (program.batch + program.micro_batch - 1) / program.micro_batch;
-  return roof_of(work, slices, static_cast<double>(memory.weights_bytes + memory.arena_bytes), peaks);
+  const int64_t micro_batches = (program.batch + program.micro_batch - 1) / program.micro_batch;
+  return roof_of(work, micro_batches, static_cast<double>(memory.weights_bytes + memory.arena_bytes), peaks);
 }
 
 }  // namespace

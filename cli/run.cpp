@@ -99,15 +99,15 @@ void run_data(const RunOptions& options) {
 
 void add_run(CLI::App& app, Run& run) {
   auto options = std::make_shared<RunOptions>();
-  CLI::App* command = app.add_subcommand("run", "Logits of a data set into a file, or the best classes of a few images");
+  CLI::App* command = app.add_subcommand("run", "Write the logits of a data set, or print the best classes of a few images");
   command->add_option("--model", options->model, "Model file")->required();
-  auto* data = command->add_option("--data", options->data, "DATA, labelled or not");
-  auto* out =
-      command->add_option("--out", options->out, "File for the tensor \"logits\" [images, classes], f32, in the data's order");
+  auto* data = command->add_option("--data", options->data, "DATA with or without labels");
+  auto* out = command->add_option("--out", options->out,
+                                  "File for the tensor \"logits\" [images, classes], f32, in the order of the data");
   data->needs(out);
   out->needs(data);
   command->add_option("images", options->images, "Image files, JPEG or PNG")->excludes(data);
-  command->add_option("--batch", options->batch, "Images a run")->check(CLI::Range(1, 65536))->capture_default_str();
+  command->add_option("--batch", options->batch, "Images per batch")->check(CLI::Range(1, 65536))->capture_default_str();
   add_kernels(*command, options->kernels);
   add_common(*command, options->common);
   command->footer(
@@ -117,7 +117,7 @@ void add_run(CLI::App& app, Run& run) {
   command->callback([&run, options] {
     run = [options] {
       if (options->data.empty() && options->images.empty())
-        throw UsageError("run: give image files, or --data DATA --out FILE");
+        throw UsageError("run needs image files, or --data DATA --out FILE");
       options->images.empty() ? run_data(*options) : run_images(*options);
     };
   });

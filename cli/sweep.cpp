@@ -108,9 +108,9 @@ void Sweeper::plan_point(const SweepPoint& wanted, const Evidence& evidence) {
     if (plan.removes_nothing()) {
       if (wanted.group.empty()) {
         throw UsageError("--channels " + share_text(wanted.share) + " removes nothing from " + sweep_.dense.path +
-                         "; ask for a larger share, or --round-to 1");
+                         "; choose a larger share, or --round-to 1");
       }
-      context_.output().note(wanted.group + ": a share of " + share_text(wanted.share) + " removes nothing, left out");
+      context_.output().note(wanted.group + ": a share of " + share_text(wanted.share) + " removes nothing and is left out");
       return;
     }
     if (draw == 0) {
@@ -145,7 +145,7 @@ void Sweeper::plan_all(const Evidence& evidence) {
     }
   }
   if (jobs_.empty())
-    throw UsageError("no group of " + sweep_.dense.path + " loses a channel at these shares; ask for larger ones");
+    throw UsageError("no group of " + sweep_.dense.path + " loses a channel at these shares; choose larger ones");
 }
 
 Progress Sweeper::start(CutWork what) {

@@ -46,7 +46,8 @@ std::vector<const Criterion*> criteria_of(const std::vector<std::string>& names)
 SweepSpec spec_of(const SweepOptions& options) {
   SweepSpec spec;
   if (options.selection.round_to == "measured") {
-    throw UsageError("--round-to measured: a sweep's networks are the same on every machine; use auto or a number");
+    throw UsageError(
+        "--round-to measured cannot be used with sweep, which makes the same networks on every machine; use auto or a number");
   }
   spec.criteria = criteria_of(options.metrics);
   resolve(options.selection, spec.target);
@@ -54,7 +55,8 @@ SweepSpec spec_of(const SweepOptions& options) {
   const std::set<double> shares(options.shares.begin(), options.shares.end());
   for (const double share : shares) {
     if (!(share > 0 && share < 1)) {
-      throw UsageError("--channels " + share_text(share) + ": expected shares above 0 and below 1, as 0.1,0.3,0.5");
+      throw UsageError("--channels " + share_text(share) +
+                       ": expected shares of more than 0 and less than 1, for example 0.1,0.3,0.5");
     }
     spec.shares.push_back(share);
   }
@@ -66,7 +68,7 @@ SweepSpec spec_of(const SweepOptions& options) {
   spec.draws = options.draws;
   spec.sensitivity = options.sensitivity;
   if (spec.sensitivity && spec.scope == Scope::kGlobal) {
-    throw UsageError("--sensitivity cuts one group at a time; --scope global has nothing to share out there");
+    throw UsageError("--sensitivity cuts one group at a time, so --scope global has no meaning; leave it out");
   }
   return spec;
 }
@@ -82,8 +84,8 @@ void sweep(const SweepOptions& options) {
   }
   const Sweep made = run_sweep(options.input, spec, context);
   context.output().result("\n" + sweep_table(made, spec));
-  context.output().result("statistics: " + readable_bytes(made.statistics_bytes) + " held over " +
-                          with_commas(made.dense.calibration->samples()) + " images, for every criterion at once\n");
+  context.output().result("statistics: " + readable_bytes(made.statistics_bytes) + " of memory for " +
+                          with_commas(made.dense.calibration->samples()) + " images, shared by all criteria\n");
   context.print_phases();
   if (!options.csv.empty()) write_whole_file(options.csv, sweep_csv(made));
   if (!options.images.empty()) write_whole_file(options.images, images_csv(made));
@@ -99,28 +101,33 @@ void sweep(const SweepOptions& options) {
 
 void add_sweep(CLI::App& app, Run& run) {
   auto options = std::make_shared<SweepOptions>();
-  CLI::App* command = app.add_subcommand("sweep", "Accuracy against size for many shares and criteria from one calibration");
+  CLI::App* command =
+      app.add_subcommand("sweep", "Accuracy for many shares and criteria, from one pass over the calibration images");
   add_cut_input(*command, options->input);
   command
-      ->add_option("--metric", options->metrics,
-                   "Criteria, as std-consumer,refit,wanda,random (mean and spread of --draws), or all")
+      ->add_option(
+          "--metric", options->metrics,
+          "Criteria, for example std-consumer,refit,wanda,random; random: mean and spread of --draws; all: every criterion")
       ->delimiter(',')
       ->capture_default_str();
-  command->add_option("--channels", options->shares, "Shares of the channels to remove, as 0.1,0.3,0.5")
+  command->add_option("--channels", options->shares, "Shares of the channels to remove, for example 0.1,0.3,0.5")
       ->delimiter(',')
       ->capture_default_str();
   command
-      ->add_option("--repair", options->repairs,
-                   "Repairs to measure beside just pruned: refit,bn,refit+bn; none for just pruned alone")
+      ->add_option(
+          "--repair", options->repairs,
+          "Repairs to measure, of refit,bn,refit+bn. The network without repair is always measured; none: only this one")
       ->delimiter(',')
       ->capture_default_str();
-  command->add_option("--draws", options->draws, "Draws of random")->check(CLI::Range(2, 1000))->capture_default_str();
-  command->add_flag("--sensitivity", options->sensitivity, "Cut each group alone, to see which layers can give");
+  command->add_option("--draws", options->draws, "Number of draws of the criterion random")
+      ->check(CLI::Range(2, 1000))
+      ->capture_default_str();
+  command->add_flag("--sensitivity", options->sensitivity, "Cut one group at a time, to see which layers are sensitive");
   add_selection(*command, options->selection);
-  command->add_option("--csv", options->csv, "Write the figures to this file");
+  command->add_option("--csv", options->csv, "Write the results to this CSV file");
   command->add_option("--images", options->images,
-                      "Write for each image which networks were right, as CSV: sweeps can be paired by it");
-  command->add_option("--plot", options->plot, "Draw them into this .svg file");
+                      "Write to this CSV file which networks were right on which image, to compare sweeps image by image");
+  command->add_option("--plot", options->plot, "Draw the results into this .svg file");
   add_common(*command, options->common);
   command->footer(
       "Examples:\n"

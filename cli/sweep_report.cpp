@@ -111,11 +111,11 @@ std::string footer(const Sweep& sweep, const SweepSpec& spec) {
   std::string text = "\n+-: one standard error over " + with_commas(sweep.dense.measured.accuracy.samples) + " images" +
                      (spec.sensitivity ? ", paired with dense" : "");
   if (random && !spec.sensitivity) {
-    text += "; of random, mean and spread of " + std::to_string(spec.draws) + " draws";
+    text += "; random: mean and spread of " + std::to_string(spec.draws) + " draws";
   }
   text += ".\n";
   if (!spec.sensitivity && spec.criteria.size() > 1) {
-    text += "* the best of its cut, or within two standard errors of it (paired, image by image).\n";
+    text += "* the best criterion of its cut, or within two standard errors of it (compared image by image).\n";
   }
   const std::string worse = worse_than_random(sweep);
   if (!worse.empty()) text += "Worse than random by more than two standard errors: " + worse + ".\n";
@@ -306,14 +306,15 @@ Plot sweep_plot(const Sweep& sweep, const SweepSpec& spec) {
     }
   }
   plot.title = dense.model.architecture +
-               (spec.sensitivity ? ": accuracy when one group alone is cut" : ": accuracy against the work that is left");
+               (spec.sensitivity ? ": accuracy when only one group is cut" : ": accuracy against the MACs kept");
   plot.subtitle = "Top-1 on " + with_commas(dense.measured.accuracy.samples) + " images; watched and repaired on " +
                   with_commas(dense.calibration->samples()) + ", without labels. Bars: two standard errors" +
                   (spec.sensitivity ? " of the difference to dense" : "");
   if (draws(spec)) {
     plot.subtitle += "; random: lowest to highest of " + std::to_string(spec.draws) + " draws";
   }
-  plot.x_label = spec.sensitivity ? "the group that is cut, in the network's order" : "MACs kept, in % of the dense network's";
+  plot.x_label =
+      spec.sensitivity ? "the group that is cut, in the order of the network" : "MACs kept, in % of the dense network";
   plot.y_label = "top-1, %";
   plot.level = 100 * dense.measured.accuracy.top1;
   plot.level_name = "dense, " + decimal(plot.level, 2) + " %";

@@ -18,7 +18,7 @@ void fill_with_random_pixels(Slot& slot, uint64_t seed) {
 }
 
 double percentile(const std::vector<double>& sorted, double share) {
-  ELEK_CHECK(!sorted.empty(), "a percentile of nothing");
+  ELEK_CHECK(!sorted.empty(), "percentile: no values");
   const auto rank = static_cast<size_t>(share * static_cast<double>(sorted.size() - 1) + 0.5);
   return sorted[std::min(rank, sorted.size() - 1)];
 }
@@ -31,7 +31,8 @@ double median(std::vector<double> values) {
 void add_kernels(CLI::App& command, std::string& kernels) {
   command
       .add_option("--kernels", kernels,
-                  "How convolutions get their kernel on the CPU: rule, by shape; measured, the fastest here (kept on disk)")
+                  "How convolutions on the CPU get their kernel. rule: by shape; measured: the fastest on this machine (times "
+                  "are kept on disk)")
       ->check(CLI::IsMember({"rule", "measured"}))
       ->capture_default_str();
 }
@@ -44,8 +45,9 @@ void note_kernels(const Output& output, const Program& program) {
   const auto timed = std::count_if(program.steps.begin(), program.steps.end(),
                                    [](const ProgramStep& step) { return step.choice.starts_with("timed: "); });
   if (timed > 0) {
-    output.note("elek: the fastest kernel of those timed on this machine runs in " + std::to_string(timed) +
-                " convolutions; elek profile --why shows the times");
+    output.note("elek: " + std::to_string(timed) +
+                " convolutions use the kernel that was measured as the fastest on this machine; elek profile --why shows the "
+                "times");
   }
 }
 

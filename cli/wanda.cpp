@@ -27,7 +27,7 @@ void parse_pattern(const std::string& text, WeightTarget& target) {
     const auto [rest, second] = std::from_chars(colon + 1, end, target.m);
     if (second == std::errc() && rest == end && target.n >= 1 && target.n < target.m) return;
   }
-  throw UsageError("--pattern '" + text + "': expected n:m with 1 <= n < m, as 2:4 (n of m weights stay)");
+  throw UsageError("--pattern '" + text + "': expected n:m with 1 <= n < m (n of m weights are kept), for example 2:4");
 }
 
 /// The names of Wanda's channel criteria.
@@ -42,20 +42,21 @@ std::vector<std::string> metrics() {
 void wanda(WandaOptions options) {
   CutOptions& what = options.cut.what;
   if (options.channels || options.cut.macs) {
-    if (options.compare != "output") throw UsageError("--compare says how weights compete; it goes with --sparsity");
+    if (options.compare != "output") throw UsageError("--compare is for weights; use it with --sparsity");
     what.criterion = &find_criterion(options.metric);
     what.channels.share = options.channels.value_or(0);
   } else {
     if (!options.cut.layers.empty() || options.cut.selection.scope != "auto" || options.cut.selection.round_to != "auto") {
-      throw UsageError("--layer, --scope and --round-to are about channels; they go with --channels and --macs");
+      throw UsageError("--layer, --scope and --round-to are for channels; use them with --channels or --macs");
     }
-    if (options.metric != "wanda") throw UsageError("--metric " + options.metric + " scores channels; it goes with --channels");
+    if (options.metric != "wanda")
+      throw UsageError("--metric " + options.metric + " is for channels; use it with --channels or --macs");
     what.weights = true;
     what.sparsity.compare = options.compare == "layer" ? Compare::kLayer : Compare::kOutput;
     if (options.pattern.empty()) {
       what.sparsity.sparsity = options.sparsity.value_or(0.5);
     } else {
-      if (options.compare != "output") throw UsageError("--compare goes with --sparsity; a pattern compares inside itself");
+      if (options.compare != "output") throw UsageError("--compare cannot be used with --pattern; use it with --sparsity");
       parse_pattern(options.pattern, what.sparsity);
     }
   }
@@ -66,17 +67,21 @@ void wanda(WandaOptions options) {
 
 void add_wanda(CLI::App& app, Run& run) {
   auto options = std::make_shared<WandaOptions>();
-  CLI::App* command = app.add_subcommand("wanda", "Watch, score by |W| * ||X||, cut weights or channels, repair, report");
+  CLI::App* command =
+      app.add_subcommand("wanda", "Prune weights or channels by |W| * ||X||: watch, score, cut, repair, report");
   auto* sparsity =
-      command->add_option("--sparsity", options->sparsity, "Share of the weights to set to zero; 0.5 if nothing else is asked");
-  auto* pattern = command->add_option("--pattern", options->pattern, "n:m: of m weights along the input channels n stay (2:4)");
-  auto* channels = command->add_option("--channels", options->channels, "Share of the channels to remove instead");
+      command->add_option("--sparsity", options->sparsity, "Share of the weights to set to zero; 0.5 if no target is given");
+  auto* pattern = command->add_option("--pattern", options->pattern,
+                                      "n:m: keep n of every m weights along the input channels, for example 2:4");
+  auto* channels = command->add_option("--channels", options->channels, "Share of the channels to remove, instead of weights");
   sparsity->excludes(pattern)->excludes(channels);
   pattern->excludes(channels);
-  command->add_option("--compare", options->compare, "output: weights compete inside an output channel; layer: in the layer")
+  command
+      ->add_option("--compare", options->compare,
+                   "Where weights compete. output: inside each output channel; layer: in the whole layer")
       ->check(CLI::IsMember({"output", "layer"}))
       ->capture_default_str();
-  command->add_option("--metric", options->metric, "of channels: " + criteria_help("wanda", true))
+  command->add_option("--metric", options->metric, "Criterion for channels: " + criteria_help("wanda", true))
       ->check(CLI::IsMember(metrics()))
       ->capture_default_str();
   add_cut_options(*command, options->cut);

@@ -106,11 +106,12 @@ std::string list(const Graph& graph, const std::vector<ValueId>& nodes) {
 std::string about(const Model& model, const Group& group, const Criterion& criterion, const Why& why, double mean) {
   std::vector<ValueId> readers;
   for (const GroupConsumer& edge : group.consumers) readers.push_back(edge.node);
-  const int64_t stay = std::accumulate(why.kept.begin(), why.kept.end(), int64_t{0});
-  std::string text = group.name + ": of " + std::to_string(group.channels) + " channels " + std::to_string(stay) + " stay, " +
-                     std::to_string(group.channels - stay) + " go, by " + criterion.name() + " (mean score " +
-                     significant(mean) + ")\n";
-  if (group.conv_groups > 1) text += "equally many stay in each of its " + std::to_string(group.conv_groups) + " slices\n";
+  const int64_t kept_count = std::accumulate(why.kept.begin(), why.kept.end(), int64_t{0});
+  std::string text = group.name + ": of " + std::to_string(group.channels) + " channels " + std::to_string(kept_count) +
+                     " are kept and " + std::to_string(group.channels - kept_count) + " removed, by " + criterion.name() +
+                     " (mean score " + significant(mean) + ")\n";
+  if (group.conv_groups > 1)
+    text += "equally many are kept in each of its " + std::to_string(group.conv_groups) + " convolution groups\n";
   text += "made by " + list(model.graph, group.producers) + "\nread by " + list(model.graph, readers) + "\n";
   return text;
 }
@@ -125,8 +126,8 @@ Why why_channels(const std::string& name, const Model& dense, const Evidence& ev
   const size_t g = find_group(graph, groups, name);
   const Group& group = groups[g];
   if (!group.prunable) {
-    throw UsageError("--why '" + name + "': its channels are never cut (the network's input, its answer, or tied so that " +
-                     "none can go)");
+    throw UsageError("--why '" + name + "': its channels cannot be cut: they are the network's input or its logits, or no " +
+                     "cut fits all values tied to them");
   }
   Why why;
   why.name = group.name;
@@ -162,7 +163,7 @@ Why why_weights(const std::string& name, const Model& dense, const Statistics& s
   const ValueId node = dense.graph.find(name);
   const auto norms = statistics.tap_norms.find(name);
   if (node < 0 || norms == statistics.tap_norms.end()) {
-    throw UsageError("--why '" + name + "': no layer of that name lets weights go; `elek info` lists the layers");
+    throw UsageError("--why '" + name + "': no layer of that name has weights that can be cut; `elek info` lists the layers");
   }
   const LayerWeights layer = layer_weights(dense, node);
   const int64_t channels = layer.input_channels();
@@ -182,9 +183,10 @@ Why why_weights(const std::string& name, const Model& dense, const Statistics& s
     const std::vector<double> kept = by_input(layer, keep);
     for (size_t c = 0; c < kept.size(); ++c) why.kept[c] = static_cast<int64_t>(kept[c]);
   }
-  const int64_t stay = std::accumulate(why.kept.begin(), why.kept.end(), int64_t{0});
-  why.text = name + ": of " + with_commas(std::ssize(layer.data)) + " weights " + with_commas(stay) + " stay, by |W| * norm\n" +
-             "rows are input channels; score = sqrt(w_sq*norm_sq), for orientation: weights compete one by one\n";
+  const int64_t kept_count = std::accumulate(why.kept.begin(), why.kept.end(), int64_t{0});
+  why.text = name + ": of " + with_commas(std::ssize(layer.data)) + " weights " + with_commas(kept_count) +
+             " are kept, by |W| * norm\n" +
+             "rows are input channels; score = sqrt(w_sq*norm_sq), a summary: single weights compete\n";
   return why;
 }
 
@@ -196,7 +198,7 @@ std::string why_text(const Why& why) {
   for (const WhySource& source : why.sources.empty() ? kNothingWatched : why.sources) {
     std::vector<std::string> header{"channel"};
     for (const WhyColumn& each : source.columns) header.push_back(each.name);
-    for (const char* last : {"score", "rank", "fate"}) header.emplace_back(last);
+    for (const char* last : {"score", "rank", "kept"}) header.emplace_back(last);
     Table table(header);
     for (const size_t c : order) {
       std::vector<std::string> row{std::to_string(c)};
@@ -205,7 +207,7 @@ std::string why_text(const Why& why) {
       }
       row.push_back(significant(why.scores[c]));
       row.push_back(std::to_string(why.rank[c]));
-      row.push_back(why.of[c] == 1 ? (why.kept[c] == 1 ? "stays" : "goes")
+      row.push_back(why.of[c] == 1 ? (why.kept[c] == 1 ? "yes" : "no")
                                    : std::to_string(why.kept[c]) + "/" + std::to_string(why.of[c]));
       table.add(row);
     }

@@ -35,7 +35,8 @@ constexpr size_t kChunkBytes = size_t{1} << 20;  // between two checks of the in
       advice = "your disk quota is used up: free some space or write elsewhere";
       break;
     case EFBIG:
-      advice = "the file would pass the size limit of this process or file system: raise it (ulimit -f) or write elsewhere";
+      advice =
+          "the file would exceed the size limit of this process or file system: raise the limit (ulimit -f) or write elsewhere";
       break;
     case ENOENT:
     case ENOTDIR:
@@ -149,7 +150,7 @@ std::string resolve_target(const std::string& path) {
   struct stat status {};
   if (::stat(target.c_str(), &status) != 0) return target.string();  // new; a missing directory shows when it is created
   if (!S_ISREG(status.st_mode)) {
-    throw InputError(path + ": cannot be written: it is " + (S_ISDIR(status.st_mode) ? "a directory" : "no regular file") +
+    throw InputError(path + ": cannot be written: it is " + (S_ISDIR(status.st_mode) ? "a directory" : "not a regular file") +
                      "; give the name of a file");
   }
   if (::faccessat(AT_FDCWD, target.c_str(), W_OK, AT_EACCESS) != 0) fail(path, "replacing it", errno);

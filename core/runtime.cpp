@@ -85,7 +85,7 @@ uint64_t Random::below(uint64_t bound) noexcept {
 }
 
 std::vector<int64_t> Random::permutation(int64_t n) {
-  ELEK_CHECK(n >= 0, "a permutation of " + std::to_string(n) + " things");
+  ELEK_CHECK(n >= 0, "a permutation of " + std::to_string(n) + " elements, expected at least 0");
   std::vector<int64_t> order(static_cast<size_t>(n));
   std::iota(order.begin(), order.end(), int64_t{0});
   for (size_t i = order.size(); i > 1; --i) {

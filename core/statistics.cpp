@@ -13,7 +13,7 @@ namespace elek {
 namespace {
 
 [[noreturn]] void refuse(const std::string& what, const std::string& mine, const std::string& theirs) {
-  throw InputError("statistics of different " + what + " cannot be merged: " + mine + " and " + theirs);
+  throw InputError("statistics of different " + what + " cannot be merged: expected " + mine + ", found " + theirs);
 }
 
 template <typename T>
@@ -26,10 +26,10 @@ std::string tap_name(Tap tap) { return tap == Tap::kRelu ? "relu" : "conv"; }
 template <typename Map>
 void check_names(const std::string& what, const Map& mine, const Map& theirs) {
   for (const auto& [name, unused] : mine) {
-    if (!theirs.contains(name)) refuse(what, "'" + name + "'", "none of that name");
+    if (!theirs.contains(name)) refuse(what, "'" + name + "'", "no '" + name + "'");
   }
   for (const auto& [name, unused] : theirs) {
-    if (!mine.contains(name)) refuse(what, "none of that name", "'" + name + "'");
+    if (!mine.contains(name)) refuse(what, "no '" + name + "'", "'" + name + "'");
   }
 }
 
@@ -37,7 +37,7 @@ void check_names(const std::string& what, const Map& mine, const Map& theirs) {
 void check_count(const std::string& name, int64_t mine, int64_t theirs) {
   int64_t unused = 0;
   if (__builtin_add_overflow(mine, theirs, &unused)) {
-    throw InputError("statistics cannot be merged: the counts of '" + name + "' would pass 2^63: " + std::to_string(mine) +
+    throw InputError("statistics cannot be merged: the counts of '" + name + "' would exceed 2^63: " + std::to_string(mine) +
                      " and " + std::to_string(theirs));
   }
 }

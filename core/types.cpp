@@ -24,7 +24,7 @@ size_t size_of(DType dtype) {
     case DType::kU8:
       return 1;
   }
-  ELEK_CHECK(false, "dtype " + std::to_string(static_cast<int>(dtype)) + " is none of ours");
+  ELEK_CHECK(false, "unknown dtype " + std::to_string(static_cast<int>(dtype)));
   return 0;
 }
 
@@ -45,7 +45,7 @@ std::string_view name_of(DType dtype) {
     case DType::kU8:
       return "U8";
   }
-  ELEK_CHECK(false, "dtype " + std::to_string(static_cast<int>(dtype)) + " is none of ours");
+  ELEK_CHECK(false, "unknown dtype " + std::to_string(static_cast<int>(dtype)));
   return {};
 }
 
@@ -60,7 +60,7 @@ std::string_view name_of(Precision precision) {
     case Precision::kF16:
       return "f16";
   }
-  ELEK_CHECK(false, "precision " + std::to_string(static_cast<int>(precision)) + " is none of ours");
+  ELEK_CHECK(false, "unknown precision " + std::to_string(static_cast<int>(precision)));
   return {};
 }
 
@@ -113,7 +113,7 @@ size_t checked_bytes(const Shape& shape, DType dtype) {
   const auto elements = static_cast<size_t>(shape.elements());
   // PTRDIFF_MAX, not SIZE_MAX: pointer differences inside a block must fit in ptrdiff_t.
   ELEK_CHECK(elements <= static_cast<size_t>(std::numeric_limits<ptrdiff_t>::max()) / size_of(dtype),
-             "shape " + to_string(shape) + " of " + std::string(name_of(dtype)) + " has more bytes than an address can count");
+             "shape " + to_string(shape) + " of " + std::string(name_of(dtype)) + " has more bytes than the address space");
   return elements * size_of(dtype);
 }
 
@@ -131,7 +131,7 @@ int64_t channel_block(Layout layout) {
     case Layout::kNChw16c:
       return 16;
   }
-  ELEK_CHECK(false, "layout " + std::to_string(static_cast<int>(layout)) + " is none of ours");
+  ELEK_CHECK(false, "unknown layout " + std::to_string(static_cast<int>(layout)));
   return 0;
 }
 
@@ -151,7 +151,7 @@ std::string_view name_of(Layout layout) {
     case Layout::kNChw16c:
       return "nChw16c";
   }
-  ELEK_CHECK(false, "layout " + std::to_string(static_cast<int>(layout)) + " is none of ours");
+  ELEK_CHECK(false, "unknown layout " + std::to_string(static_cast<int>(layout)));
   return {};
 }
 

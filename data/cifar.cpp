@@ -23,7 +23,7 @@ void append_file(const std::string& path, PackedSamples& samples) {
   const std::vector<uint8_t> bytes = read_file(path);
   if (bytes.empty() || bytes.size() % kRecordBytes != 0) {
     throw InputError(path + ": " + std::to_string(bytes.size()) + " bytes; expected a whole number of CIFAR-10 records of " +
-                     std::to_string(kRecordBytes) + " bytes (is it the binary version, and whole?)");
+                     std::to_string(kRecordBytes) + " bytes (is it the binary version, and complete?)");
   }
   samples.parts.push_back({path, samples.count});
   const size_t records = bytes.size() / kRecordBytes;
@@ -65,7 +65,7 @@ std::shared_ptr<const Dataset> open_cifar10(const std::string& directory, const 
   if (std::filesystem::exists(names, code)) {
     samples.class_names = read_lines(names);
     if (samples.class_names.size() != kClasses) {
-      throw InputError(names + ": " + std::to_string(samples.class_names.size()) + " class names; expected 10, one a line");
+      throw InputError(names + ": " + std::to_string(samples.class_names.size()) + " class names; expected 10, one per line");
     }
   }
   return make_packed(std::move(samples));

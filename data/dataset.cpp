@@ -21,7 +21,7 @@ namespace elek {
 namespace {
 
 constexpr const char* kForms =
-    "idx:DIR[:train|test], images:DIR, cifar10:DIR[:train|test] or synthetic:N[:seed], each with an optional [a:b] slice";
+    "idx:DIR[:train|test], images:DIR, cifar10:DIR[:train|test] or synthetic:N[:seed], each with an optional slice [a:b]";
 
 class SliceOf final : public Dataset {
  public:
@@ -76,7 +76,7 @@ std::optional<Range> take_slice(std::string_view& word, const std::string& data)
   if (!end.empty()) range.end = parse_number<int64_t>(end);
   if ((!begin.empty() && !range.begin) || (!end.empty() && !range.end)) {
     throw UsageError("data '" + data + "': slice [" + std::string(inside) +
-                     "]; expected [a:b] with numbers from 0 on, either may be left out");
+                     "]; expected [a:b] with numbers of at least 0; each may be left out");
   }
   word.remove_suffix(word.size() - open);
   return range;
@@ -135,7 +135,7 @@ std::shared_ptr<const Dataset> parse_data(const std::string& data, const ImageSh
   } else if (kind == "synthetic") {
     dataset = parse_synthetic(rest, data, shape);
   } else {
-    throw UsageError("data '" + data + "': '" + std::string(kind) + "' is no kind of data; expected " + kForms);
+    throw UsageError("data '" + data + "': '" + std::string(kind) + "' is not a kind of data; expected " + kForms);
   }
   return range ? cut(std::move(dataset), *range, data) : dataset;
 }

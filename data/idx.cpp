@@ -36,7 +36,7 @@ std::string to_string(std::span<const int64_t> dims) {
 
 Header parse_header(std::span<const uint8_t> bytes, const std::string& where) {
   if (bytes.size() < 4) {
-    throw InputError(where + ": " + std::to_string(bytes.size()) + " bytes are no IDX file; its header alone has at least 8");
+    throw InputError(where + ": " + std::to_string(bytes.size()) + " bytes are not an IDX file; its header has at least 8");
   }
   if (bytes[0] != 0 || bytes[1] != 0) throw InputError(where + ": not an IDX file (it must begin with two zero bytes)");
   if (bytes[2] != kUnsignedByte) {
@@ -59,8 +59,8 @@ Header parse_header(std::span<const uint8_t> bytes, const std::string& where) {
     header.dims.push_back(dim);
     if (dim == 0) throw InputError(where + ": IDX dimension " + std::to_string(axis) + " is 0: it holds no samples");
     if (header.value_bytes > kMaxBytes / dim) {
-      throw InputError(where + ": IDX dimensions " + to_string(header.dims) + " ask for more than " +
-                       std::to_string(kMaxBytes) + " bytes; the header is wrong");
+      throw InputError(where + ": IDX dimensions " + to_string(header.dims) + " need more than " + std::to_string(kMaxBytes) +
+                       " bytes; the header is wrong");
     }
     header.value_bytes *= dim;
   }
@@ -81,7 +81,7 @@ std::string find_file(const std::string& directory, const std::string& prefix, s
     }
     tried += (tried.empty() ? "" : " nor ") + prefix + "-" + kind + "-ubyte[.gz]";
   }
-  throw InputError(directory + ": neither " + tried + " is there; expected a folder with files named as MNIST's");
+  throw InputError(directory + ": neither " + tried + " exists; expected a folder with files named like those of MNIST");
 }
 
 ImageShape sample_shape(std::span<const int64_t> dims, const std::string& where) {
@@ -107,8 +107,8 @@ IdxView parse_idx(std::span<const uint8_t> bytes, const std::string& where) {
   const std::span<const uint8_t> values = bytes.subspan(header.header_bytes);
   if (values.size() != static_cast<size_t>(header.value_bytes)) {
     const bool truncated = values.size() < static_cast<size_t>(header.value_bytes);
-    throw InputError(where + ": IDX dimensions " + to_string(header.dims) + " promise " + std::to_string(header.value_bytes) +
-                     " bytes, the file holds " + (truncated ? "only " + std::to_string(values.size()) : "more") +
+    throw InputError(where + ": IDX dimensions " + to_string(header.dims) + " need " + std::to_string(header.value_bytes) +
+                     " bytes, the file has " + (truncated ? "only " + std::to_string(values.size()) : "more") +
                      (truncated ? ": it is truncated" : ": something follows the values"));
   }
   return {std::move(header.dims), values};
@@ -121,7 +121,7 @@ std::vector<uint8_t> unpack_idx(std::vector<uint8_t> bytes, const std::string& w
   try {
     return gunzip(bytes, promised + 1, where);  // one more byte, to detect data beyond the header's size
   } catch (const std::bad_alloc&) {
-    throw OutOfMemory(where + ": unpacking it", {.requested_bytes = promised});
+    throw OutOfMemory(where + ": no memory to unpack it", {.requested_bytes = promised});
   }
 }
 
@@ -138,7 +138,7 @@ std::shared_ptr<const Dataset> make_idx_dataset(IdxFile images, IdxFile labels, 
     throw InputError(labels.name + ": labels of dimensions " + to_string(values.dims) + "; expected [N]");
   }
   if (values.dims[0] != samples.count) {
-    throw InputError(labels.name + ": " + std::to_string(values.dims[0]) + " labels, but " + images.name + " holds " +
+    throw InputError(labels.name + ": " + std::to_string(values.dims[0]) + " labels, but " + images.name + " has " +
                      std::to_string(samples.count) + " images");
   }
   samples.labels.assign(values.values.begin(), values.values.end());
@@ -156,7 +156,7 @@ std::shared_ptr<const Dataset> make_idx_dataset(IdxFile images, IdxFile labels, 
 std::shared_ptr<const Dataset> open_idx(const std::string& directory, const std::string& split) {
   std::error_code code;
   if (!std::filesystem::is_directory(directory, code)) {
-    throw InputError(directory + ": no such folder; idx: reads a folder with files named as MNIST's");
+    throw InputError(directory + ": no such folder; idx: reads a folder with files named like those of MNIST");
   }
   const std::string prefix = split == "train" ? "train" : "t10k";
   const std::vector<std::string> image_kinds{"idx3", "idx4"};
@@ -169,7 +169,7 @@ std::shared_ptr<const Dataset> open_idx(const std::string& directory, const std:
   std::vector<std::string> class_names;
   if (std::filesystem::exists(names, code)) {
     class_names = read_lines(names);
-    if (class_names.empty()) throw InputError(names + ": no class names; expected one a line");
+    if (class_names.empty()) throw InputError(names + ": no class names; expected one per line");
   }
   return make_idx_dataset(std::move(images), std::move(labels), std::move(class_names));
 }

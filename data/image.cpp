@@ -43,7 +43,7 @@ void resize(const PixelView& image, const ImageShape& shape, std::span<uint8_t> 
 
 void copy_pixels(const PixelView& image, std::span<uint8_t> pixels) {
   ELEK_CHECK(pixels.size() == static_cast<size_t>(image.shape.elements()),
-             "room for " + std::to_string(pixels.size()) + " bytes, image " + to_string(image.shape));
+             "a buffer of " + std::to_string(pixels.size()) + " bytes for an image of " + to_string(image.shape));
   std::memcpy(pixels.data(), image.pixels, pixels.size());
 }
 
@@ -57,7 +57,7 @@ ResizedSize resized_size(const ImageShape& image, const ImageShape& shape) {
 
 void fit_image(const PixelView& image, const ImageShape& shape, std::span<uint8_t> pixels, const std::string& where) {
   ELEK_CHECK(pixels.size() == static_cast<size_t>(shape.elements()),
-             "room for " + std::to_string(pixels.size()) + " bytes, input " + to_string(shape));
+             "a buffer of " + std::to_string(pixels.size()) + " bytes for an input of " + to_string(shape));
   const int64_t from = image.shape.channels;
   if (from == shape.channels) {
     resize(image, shape, pixels);

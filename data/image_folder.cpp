@@ -138,15 +138,15 @@ std::shared_ptr<const Dataset> open_image_folder(const std::string& directory) {
   const fs::path root(directory);
   std::error_code code;
   if (!fs::is_directory(root, code)) {
-    throw InputError(directory + ": no such folder; images: reads a folder that holds one folder per class");
+    throw InputError(directory + ": no such folder; images: reads a folder that contains one folder per class");
   }
   const Entries top = list(root);
   if (top.folders.empty()) {
     const std::string found =
-        top.images.empty() ? "it is empty" : "it holds " + std::to_string(top.images.size()) + " images itself";
-    throw Hinted<InputError>(
-        Hint::kSingleImages,
-        directory + ": no class folders (" + found + "); put each class's .jpg, .jpeg and .png files into a folder of its own");
+        top.images.empty() ? "it is empty" : "it contains " + std::to_string(top.images.size()) + " images directly";
+    throw Hinted<InputError>(Hint::kSingleImages,
+                             directory + ": no class folders (" + found +
+                                 "); put the .jpg, .jpeg and .png files of each class into their own folder");
   }
   std::vector<ImageFile> files;
   std::vector<std::string> empty, others, inner_folders;
@@ -160,7 +160,7 @@ std::shared_ptr<const Dataset> open_image_folder(const std::string& directory) {
   }
   if (files.empty()) {
     throw InputError(directory + ": " + std::to_string(top.folders.size()) +
-                     " folders, but no .jpg, .jpeg or .png file directly in any of them; put each class's images there");
+                     " folders, but no .jpg, .jpeg or .png file directly in any of them; put the images of each class there");
   }
   for (const std::string& name : empty) warn((root / name).string() + ": a class without a .jpg, .jpeg or .png file");
   if (!top.images.empty()) {
@@ -178,7 +178,7 @@ std::shared_ptr<const Dataset> image_files(const std::vector<std::string>& paths
   for (const std::string& path : paths) {
     std::error_code code;
     if (!fs::exists(path, code)) throw InputError(path + ": no such file");
-    if (!fs::is_regular_file(path, code)) throw InputError(path + ": not a file; a folder of classes is given as images:DIR");
+    if (!fs::is_regular_file(path, code)) throw InputError(path + ": not a file; for a folder of classes use images:DIR");
     files.push_back({path, -1});
   }
   return std::make_shared<ImageFiles>(std::move(files), std::vector<std::string>());

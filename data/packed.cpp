@@ -20,8 +20,8 @@ class PackedDataset final : public Dataset {
     ELEK_CHECK(
         samples_.count > 0 && samples_.offset <= samples_.bytes.size() && samples_.bytes.size() - samples_.offset == bytes,
         "packed samples: " + std::to_string(samples_.bytes.size()) + " bytes, expected " + std::to_string(bytes));
-    ELEK_CHECK(samples_.labels.size() == static_cast<size_t>(samples_.count), "packed samples: one label a sample");
-    ELEK_CHECK(!samples_.parts.empty() && samples_.parts.front().first == 0, "packed samples: no file");
+    ELEK_CHECK(samples_.labels.size() == static_cast<size_t>(samples_.count), "packed samples: expected one label per sample");
+    ELEK_CHECK(!samples_.parts.empty() && samples_.parts.front().first == 0, "packed samples: expected at least one file");
   }
   int64_t size() const override { return samples_.count; }
   int64_t classes() const override { return samples_.classes; }

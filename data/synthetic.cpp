@@ -48,7 +48,8 @@ class Synthetic final : public Dataset {
   }
 
   void make(int64_t index, std::span<uint8_t> pixels) const {
-    ELEK_CHECK(pixels.size() == static_cast<size_t>(shape_.elements()), "room for " + std::to_string(pixels.size()) + " bytes");
+    ELEK_CHECK(pixels.size() == static_cast<size_t>(shape_.elements()),
+               "a buffer of " + std::to_string(pixels.size()) + " bytes for an image of " + to_string(shape_));
     Random noise = random(index);
     Random look(noise.below(kClasses));  // the first draw is the label, as in label()
     uint64_t bits = 0;

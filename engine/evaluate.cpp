@@ -59,9 +59,9 @@ Accuracy evaluate(Session& session, BatchSource& source, const Progress& progres
       const int32_t label = slot.labels[n];
       if (label < 0 || static_cast<size_t>(label) >= classes) {
         throw InputError(source.description() + ": a sample " +
-                         (label < 0 ? "has no label" : "has label " + std::to_string(label)) + ", and the network tells " +
-                         std::to_string(classes) + " classes (0 to " + std::to_string(classes - 1) +
-                         ") apart; accuracy needs data labelled for this network");
+                         (label < 0 ? "has no label" : "has label " + std::to_string(label)) + ", expected a label from 0 to " +
+                         std::to_string(classes - 1) + ", because the network has " + std::to_string(classes) +
+                         " classes; use data that are labelled for this network");
       }
       const bool hit = judge(logits.subspan(static_cast<size_t>(n) * classes, classes), static_cast<size_t>(label), sums);
       if (hits != nullptr) hits->push_back(hit ? 1 : 0);

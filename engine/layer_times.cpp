@@ -66,7 +66,7 @@ double LayerTimes::us(const ImageShape& input, const Conv2dAttrs& conv) {
   const double least = measure(model);
   const auto stored = cache.store(key, {"layer", least, {}});
   if (!stored && measured_ == 0) {
-    warn("the plan cache cannot be written (" + stored.reason() + "): the next start times the layers again");
+    warn("the plan cache cannot be written (" + stored.reason() + "): the layers are timed again in the next process");
   }
   ++measured_;
   return known_[problem] = least;

@@ -23,7 +23,7 @@ double share_read(const Node& node) {
 StepWork work_of(const Graph& graph, const Program& program, size_t step, int64_t batch) {
   const ProgramStep& s = program.steps.at(step);
   const auto samples = static_cast<double>(batch);
-  const int64_t slices = (batch + program.micro_batch - 1) / program.micro_batch;
+  const int64_t micro_batches = (batch + program.micro_batch - 1) / program.micro_batch;
   const auto bytes_of = [&](int32_t tensor) {
     if (tensor < 0) return 0.0;
     return static_cast<double>(program.tensors[static_cast<size_t>(tensor)].bytes) / static_cast<double>(program.micro_batch);
@@ -37,7 +37,7 @@ StepWork work_of(const Graph& graph, const Program& program, size_t step, int64_
   work.flops = 2 * samples * static_cast<double>(macs(graph, s.node.node));
   work.kernel_flops = work.flops * s.arithmetic;
   work.activation_bytes = samples * (bytes_of(s.input) * share_read(s.node.node) + bytes_of(s.residual) + bytes_of(s.output));
-  work.weight_bytes = static_cast<double>(slices) * static_cast<double>(s.weights_bytes);
+  work.weight_bytes = static_cast<double>(micro_batches) * static_cast<double>(s.weights_bytes);
   return work;
 }
 
@@ -67,11 +67,11 @@ Bandwidth bandwidth_at(const Peaks& peaks, double set_bytes) {
   return {static_cast<size_t>(set_bytes), low.copy + share * (high.copy - low.copy), low.read + share * (high.read - low.read)};
 }
 
-Roof roof_of(const StepWork& work, int64_t slices, double session_bytes, const Peaks& peaks) {
+Roof roof_of(const StepWork& work, int64_t micro_batches, double session_bytes, const Peaks& peaks) {
   const double bytes = work.bytes();
   if (!(bytes > 0) && !(work.kernel_flops > 0)) return {};
-  const double copy = bandwidth_at(peaks, bytes / static_cast<double>(slices)).copy;
-  const double read = bandwidth_at(peaks, std::max(session_bytes, bytes / static_cast<double>(slices))).read;
+  const double copy = bandwidth_at(peaks, bytes / static_cast<double>(micro_batches)).copy;
+  const double read = bandwidth_at(peaks, std::max(session_bytes, bytes / static_cast<double>(micro_batches))).read;
   const double memory_us = 1e6 * (work.activation_bytes / copy + work.weight_bytes / read);
   const double compute_us = 1e6 * work.kernel_flops / peaks.flops;
   if (compute_us >= memory_us) return {compute_us, Bound::kCompute};

@@ -34,8 +34,8 @@ struct Roof {
 /// The longer of two times. Computing: kernel_flops / peak. Moving: activations / copy bandwidth, for a set as large as one
 /// micro-batch's activations and weights, plus weights / read bandwidth, for a set of session_bytes. Between two reads of a
 /// weight everything else of the session passes through the caches, so weights are charged with the larger set.
-/// `slices` = the number of micro-batches.
-[[nodiscard]] Roof roof_of(const StepWork& work, int64_t slices, double session_bytes, const Peaks& peaks);
+/// `micro_batches` = their number.
+[[nodiscard]] Roof roof_of(const StepWork& work, int64_t micro_batches, double session_bytes, const Peaks& peaks);
 
 /// Bytes per second for a set of this size. Interpolates between measured sizes over the logarithm of the size; outside them
 /// takes the nearest. ContractError if nothing was measured.

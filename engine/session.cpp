@@ -62,9 +62,9 @@ SessionMemory memory_of(const BoundMemory& bound, const Program& program, const 
 OutOfMemory refused(const OutOfMemory& error, const Lowered& lowered) {
   const BoundMemory bound = lowered.lowering->memory();
   const Program& program = lowered.lowering->program();
-  return {"no room for a session of batch " + std::to_string(program.batch) + " in slices of " +
-              std::to_string(program.micro_batch) + " (plan: weights " + std::to_string(bound.weights_bytes) + ", arena " +
-              std::to_string(lowered.plan.arena_bytes) + ", statistics " + std::to_string(bound.statistics_bytes) +
+  return {"a session of batch " + std::to_string(program.batch) + " in micro-batches of " +
+              std::to_string(program.micro_batch) + " does not fit (plan: weights " + std::to_string(bound.weights_bytes) +
+              ", arena " + std::to_string(lowered.plan.arena_bytes) + ", statistics " + std::to_string(bound.statistics_bytes) +
               ", staging " + std::to_string(bound.staging_bytes) + " bytes): " + error.reason(),
           error.figures()};
 }
@@ -105,7 +105,7 @@ struct Session::Impl {
   int under_way = 0;  // batches begun and not ended
 
   [[nodiscard]] Executable& at_rest() const {
-    ELEK_CHECK(under_way == 0, "a batch is under way: end() it first");
+    ELEK_CHECK(under_way == 0, "a batch is under way; call end() first");
     return *executable;
   }
 };
@@ -115,7 +115,7 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
   i.model = std::move(model);
   i.options = std::move(options);
   if (!i.options.probes.empty()) i.model_hash = hash(i.model);  // takes 0.1 s for 100 MB; only statistics need it
-  const bool may_slice = i.options.micro_batch == 0 && !i.options.batch_moments && !i.options.keep_values;
+  const bool may_divide = i.options.micro_batch == 0 && !i.options.batch_moments && !i.options.keep_values;
   const size_t parameters = i.model.parameters.size();
   for (SessionOptions tried = i.options;;) {
     Lowered lowered = lower_and_plan(i.model, tried);
@@ -127,7 +127,7 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
       i.executable = lowered.lowering->bind(i.model, lowered.plan, memory);
     } catch (const OutOfMemory& error) {
       if (i.model.parameters.size() != parameters) throw refused(error, lowered);
-      if (!may_slice || i.program.micro_batch == 1) throw refused(error, lowered);
+      if (!may_divide || i.program.micro_batch == 1) throw refused(error, lowered);
       tried.micro_batch = i.program.micro_batch / 2;  // smaller micro-batches need a smaller arena
       continue;
     }
@@ -175,13 +175,13 @@ std::span<const float> Session::run(const Slot& slot) {
 }
 
 void Session::begin(const Slot& slot) {
-  ELEK_CHECK(impl_->under_way < depth(), std::to_string(impl_->under_way) + " batches are under way: end() one first");
+  ELEK_CHECK(impl_->under_way < depth(), std::to_string(impl_->under_way) + " batches are under way; call end() first");
   impl_->executable->begin(slot);
   ++impl_->under_way;
 }
 
 std::span<const float> Session::end() {
-  ELEK_CHECK(impl_->under_way > 0, "no batch is under way: begin() one first");
+  ELEK_CHECK(impl_->under_way > 0, "no batch is under way; call begin() first");
   --impl_->under_way;  // a batch that fails has ended too
   return impl_->executable->end();
 }
@@ -208,7 +208,7 @@ Statistics Session::statistics() const {
 void Session::reset_statistics() { impl_->at_rest().reset_statistics(); }
 
 std::vector<BatchMoments> Session::batch_moments() const {
-  ELEK_CHECK(impl_->options.batch_moments, "the session was not asked for batch moments (SessionOptions::batch_moments)");
+  ELEK_CHECK(impl_->options.batch_moments, "the session takes no batch moments; set SessionOptions::batch_moments");
   return impl_->at_rest().batch_moments();
 }
 

@@ -13,9 +13,9 @@ namespace elek {
 
 ValueId Graph::add(std::string name, Attrs attrs, std::vector<ValueId> inputs) {
   ELEK_CHECK(!name.empty(), "a node must have a name; node " + std::to_string(nodes_.size()) + " has none");
-  ELEK_CHECK(find(name) < 0, "the name '" + name + "' is taken by another node; names must be unique");
+  ELEK_CHECK(find(name) < 0, "another node has the name '" + name + "'; names must be unique");
   ELEK_CHECK(!std::holds_alternative<InputAttrs>(attrs) || nodes_.empty(),
-             "input '" + name + "': a graph has one input node, its first; this one has " + std::to_string(nodes_.size()) +
+             "input '" + name + "': the input must be the first node, but the graph has " + std::to_string(nodes_.size()) +
                  " nodes already");
   for (const ValueId input : inputs) {
     ELEK_CHECK(input >= 0 && static_cast<size_t>(input) < nodes_.size(), "node '" + name + "': reads value " +
@@ -40,7 +40,7 @@ ValueId Graph::output() const {
 
 const Node& Graph::node(ValueId value) const {
   ELEK_CHECK(value >= 0 && static_cast<size_t>(value) < nodes_.size(),
-             "value " + std::to_string(value) + " is none of the graph's " + std::to_string(nodes_.size()));
+             "the graph has no value " + std::to_string(value) + ", expected 0 to " + std::to_string(std::ssize(nodes_) - 1));
   return nodes_[static_cast<size_t>(value)];
 }
 

@@ -14,7 +14,8 @@ template <typename... Ops>
 constexpr bool all_are_operators(const std::variant<Ops...>* /*set*/) {
   return (Operator<Ops> && ...);
 }
-static_assert(all_are_operators(static_cast<const Attrs*>(nullptr)), "an operator lacks something: see concept Operator");
+static_assert(all_are_operators(static_cast<const Attrs*>(nullptr)),
+              "an operator lacks a required member, see concept Operator");
 
 /// Visits the fields of an operator: numbers must lie in their ranges. The operator checks other fields itself.
 struct RangeCheck {
@@ -136,7 +137,7 @@ bool has_weights(const Attrs& attrs) {
 Conv2dAttrs as_convolution(const Attrs& attrs) {
   if (const auto* conv = std::get_if<Conv2dAttrs>(&attrs)) return *conv;
   const auto* linear = std::get_if<LinearAttrs>(&attrs);
-  ELEK_CHECK(linear != nullptr, std::string(op_name(attrs)) + " is no convolution or linear layer");
+  ELEK_CHECK(linear != nullptr, std::string(op_name(attrs)) + " is not a convolution or linear layer");
   Conv2dAttrs made;
   made.out_channels = linear->out_features;
   made.bias = linear->bias;

@@ -151,8 +151,8 @@ void fold(const Model& model, const FusedNode& step, ConvWeights& made) {
   const std::span<float> bias = made.bias.f32();
   ELEK_CHECK(
       gamma.size() == bias.size() && beta.size() == bias.size() && mean.size() == bias.size() && variance.size() == bias.size(),
-      "batch_norm '" + step.batch_norm + "': expected " + std::to_string(bias.size()) + " channels as '" + step.node.name +
-          "' makes, got " + std::to_string(gamma.size()));
+      "batch_norm '" + step.batch_norm + "': expected " + std::to_string(bias.size()) + " channels, as many as '" +
+          step.node.name + "' has, got " + std::to_string(gamma.size()));
   const size_t row = weight.size() / bias.size();
   for (size_t k = 0; k < bias.size(); ++k) {
     const double scale = double{gamma[k]} / std::sqrt(double{variance[k]} + eps);
@@ -165,15 +165,15 @@ void fold(const Model& model, const FusedNode& step, ConvWeights& made) {
 
 void sort_steps(const Graph& graph, const Ranks& ranks, FusedGraph& fused) {
   for (const FusedNode& step : fused.steps) {
-    ELEK_CHECK(ranks.contains(step.node.name), "the order of steps leaves out '" + step.node.name + "'");
+    ELEK_CHECK(ranks.contains(step.node.name), "order of steps: '" + step.node.name + "' is missing");
   }
   std::sort(fused.steps.begin(), fused.steps.end(),
             [&](const FusedNode& a, const FusedNode& b) { return ranks.at(a.node.name) < ranks.at(b.node.name); });
   std::set<ValueId> there{fused.input};
   for (const FusedNode& step : fused.steps) {
     for (const ValueId read : {step.input, step.residual.value_or(step.input)}) {
-      ELEK_CHECK(there.contains(read), "order of steps: '" + step.node.name + "' reads '" + graph.node(read).name +
-                                           "', which no step before it makes");
+      ELEK_CHECK(there.contains(read),
+                 "order of steps: '" + step.node.name + "' reads '" + graph.node(read).name + "', which no earlier step makes");
     }
     there.insert(step.output);
   }
@@ -204,7 +204,7 @@ FusedGraph fuse(const Graph& graph, std::span<const std::string> order) {
 
 ConvWeights conv_weights(const Model& model, const FusedNode& step, BatchNorm batch_norm, MemoryResource& resource) {
   const std::string& name = step.node.name;
-  ELEK_CHECK(has_weights(step.node), std::string(op_name(step.node)) + " '" + name + "' has no weights to multiply by");
+  ELEK_CHECK(has_weights(step.node), std::string(op_name(step.node)) + " '" + name + "' has no weights");
   const Tensor& weight = model.parameter(name + ".weight");
   ConvWeights made;
   made.weight = weight.clone(resource, {name + ".weight", Use::kModel});

@@ -30,13 +30,13 @@ std::string megabytes(size_t bytes) {
 std::string title_of(Strategy strategy) {
   switch (strategy) {
     case Strategy::kSeparate:
-      return "Naive, nothing reused";
+      return "Naive, no reuse";
     case Strategy::kCaching:
       return "Caching allocator";
     case Strategy::kPool:
       return "Pool";
     case Strategy::kArena:
-      return "Arena, planned beforehand";
+      return "Arena, planned before the run";
     default:
       return std::string(name_of(strategy));
   }
@@ -202,7 +202,7 @@ std::string legend(double x, double y) {
   const std::array<std::pair<const char*, const char*>, 5> entries{{{"#cfe3f4", "read soon after"},
                                                                     {"#3d6f9e", "lives 5 steps or more"},
                                                                     {"url(#hatch)", "workspace of a step"},
-                                                                    {"url(#dots)", "kept, read by nobody"},
+                                                                    {"url(#dots)", "kept, not read any more"},
                                                                     {"#efefef", "reserved, empty"}}};
   for (const auto& [fill, meaning] : entries) {
     y += 28;

@@ -113,9 +113,9 @@ size_t peak_live(const Trace& trace) {
   size_t live = 0, peak = 0;
   std::vector<bool> alive(trace.blocks.size(), false);
   for (const Trace::Event& event : trace.events) {
-    ELEK_CHECK(event.block >= 0 && static_cast<size_t>(event.block) < trace.blocks.size(), "an event of no block");
+    ELEK_CHECK(event.block >= 0 && static_cast<size_t>(event.block) < trace.blocks.size(), "an event of an unknown block");
     const auto block = static_cast<size_t>(event.block);
-    ELEK_CHECK(alive[block] != event.allocation, "'" + trace.blocks[block].label + "' comes twice or goes twice");
+    ELEK_CHECK(alive[block] != event.allocation, "'" + trace.blocks[block].label + "' is allocated twice or freed twice");
     alive[block] = event.allocation;
     const size_t bytes = rounded_up(trace.blocks[block].bytes, kAlignment);
     live = event.allocation ? live + bytes : live - bytes;

@@ -35,7 +35,8 @@ struct Placement {
 };
 
 size_t aligned(size_t bytes) {
-  ELEK_CHECK(bytes <= std::numeric_limits<size_t>::max() - kAlignment, "a range of " + std::to_string(bytes) + " bytes");
+  ELEK_CHECK(bytes <= std::numeric_limits<size_t>::max() - kAlignment,
+             "a storage of " + std::to_string(bytes) + " bytes is too large");
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 

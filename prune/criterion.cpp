@@ -15,12 +15,12 @@ void Criterion::watch(const Graph& /*graph*/, const Group& /*group*/, Probes& /*
 
 Forecast Criterion::forecast(const Graph& /*graph*/, const std::vector<Group>& /*groups*/, int /*threads*/, int64_t /*samples*/,
                              size_t /*checkpoint_bytes*/) const {
-  throw ContractError("the criterion " + name() + " does not look at images");
+  throw ContractError("the criterion " + name() + " does not use images");
 }
 
 Scores Criterion::measure(const Model& /*model*/, const std::vector<Group>& /*groups*/, BatchSource& /*images*/,
                           const SessionOptions& /*session*/, size_t /*checkpoint_bytes*/, const Progress& /*progress*/) const {
-  throw ContractError("the criterion " + name() + " does not look at images");
+  throw ContractError("the criterion " + name() + " does not use images");
 }
 
 const std::vector<const Criterion*>& all_criteria() {
@@ -36,7 +36,7 @@ const Criterion& find_criterion(const std::string& name) {
     if (each->name() == name) return *each;
     names += (names.empty() ? "" : ", ") + each->name();
   }
-  throw UsageError("unknown criterion '" + name + "'; there are " + names);
+  throw UsageError("unknown criterion '" + name + "'; expected one of " + names);
 }
 
 const Criterion& default_criterion() { return criteria::refit(); }

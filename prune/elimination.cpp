@@ -107,10 +107,10 @@ bool reads(const ReaderFit& fit, int64_t channel) { return channel >= fit.first 
 
 Elimination eliminate_channels(std::span<ReaderFit> fits, int64_t channels, int threads) {
   for (ReaderFit& fit : fits) {
-    ELEK_CHECK(fit.first >= 0 && fit.first + fit.channels <= channels, "'" + fit.name + "' reads channels that are not there");
+    ELEK_CHECK(fit.first >= 0 && fit.first + fit.channels <= channels, "'" + fit.name + "' reads channels that do not exist");
     if (!invert_in_place(h_of(fit), fit.columns(), threads)) {
       throw InputError("refit costs of '" + fit.name + "': its moments are not positive definite (too few images for " +
-                       std::to_string(fit.columns()) + " unknowns?)");
+                       std::to_string(fit.columns()) + " unknowns?); use more calibration images");
     }
   }
   Elimination made;
@@ -136,7 +136,7 @@ Elimination eliminate_channels(std::span<ReaderFit> fits, int64_t channels, int 
       if (!reads(fit, channel)) continue;
       if (!std::isfinite(cost_of(fit, channel, scratch[0]))) {
         throw InputError("refit costs of '" + fit.name + "': no finite cost for channel " + std::to_string(channel) +
-                         "; are the calibration images what the network expects?");
+                         "; check that the calibration images are what the network expects");
       }
       remove(fit, channel, gone, threads, scratch[0]);
     }

@@ -44,7 +44,7 @@ Equivalence check_equivalence(const Model& compact, const Model& masked, BatchSo
   const std::vector<float> want = first_logits(masked, source, options);  // the larger one first
   const std::vector<float> got = first_logits(compact, source, options);
   ELEK_CHECK(!want.empty() && got.size() == want.size(), "check_equivalence: " + std::to_string(got.size()) +
-                                                             " logits of the compact network, " + std::to_string(want.size()) +
+                                                             " logits of the cut network, " + std::to_string(want.size()) +
                                                              " of the masked one");
   Equivalence result;
   double largest = 0;
@@ -56,8 +56,8 @@ Equivalence check_equivalence(const Model& compact, const Model& masked, BatchSo
   }
   result.bound = equivalence_bound(masked.graph, largest);
   result.samples = std::ssize(want) / masked.graph.node(masked.graph.output()).shape.elements();
-  ELEK_CHECK(result.difference <= result.bound, "the pruned network differs from the dense one with zeros by " +
-                                                    std::to_string(result.difference) + ", the bound is " +
+  ELEK_CHECK(result.difference <= result.bound, "the cut network differs from the masked network by " +
+                                                    std::to_string(result.difference) + ", expected at most " +
                                                     std::to_string(result.bound) + "; the cut is not exact, please report it");
   return result;
 }

@@ -46,14 +46,14 @@ void fill_members(const Graph& graph, const std::vector<bool>& live, Group& grou
   for (const ValueId v : group.values) {
     if (!live[index(v)]) continue;
     const Node& node = graph.node(v);
-    if (op_class(node) == OpClass::kActivation) group.taps.push_back(v);
+    if (op_class(node) == OpClass::kActivation) group.watched.push_back(v);
     if (has_weights(node)) group.producers.push_back(v);
     for (const ValueId reader : graph.consumers(v)) {
       if (live[index(reader)] && has_weights(graph.node(reader))) group.consumers.push_back({reader, v});
     }
   }
-  group.name = graph.node(group.taps.empty() ? group.values.front() : group.taps.front()).name;
-  if (group.taps.empty()) group.taps.push_back(group.values.back());
+  group.name = graph.node(group.watched.empty() ? group.values.front() : group.watched.front()).name;
+  if (group.watched.empty()) group.watched.push_back(group.values.back());
 }
 
 /// Whether each of the group's values has a whole number of elements per channel (see spread()).
@@ -125,7 +125,7 @@ std::vector<size_t> group_of_values(const Graph& graph, const std::vector<Group>
   }
   for (size_t i = 0; i < group_of.size(); ++i) {
     ELEK_CHECK(group_of[i] < groups.size(),
-               "value '" + graph.nodes()[i].name + "' is in no group; were the groups found in " + "another graph?");
+               "value '" + graph.nodes()[i].name + "' is in no group; were the groups found in another graph?");
   }
   return group_of;
 }
@@ -135,15 +135,16 @@ size_t find_group(const Graph& graph, const std::vector<Group>& groups, const st
     if (groups[g].name == name) return g;
   }
   const ValueId value = graph.find(name);
-  if (value < 0) throw Hinted<UsageError>(Hint::kGroupNames, "no group or value is called '" + name + "'");
+  if (value < 0) throw Hinted<UsageError>(Hint::kGroupNames, "no group or value has the name '" + name + "'");
   return group_of_values(graph, groups)[index(value)];
 }
 
 int64_t spread(const Graph& graph, const Group& group, ValueId value) {
   const int64_t channels = graph.node(value).shape.channels;
   ELEK_CHECK(group.channels > 0 && channels % group.channels == 0,
-             "value '" + graph.node(value).name + "' has " + std::to_string(channels) + " channels, no multiple of the " +
-                 std::to_string(group.channels) + " of its group '" + group.name + "'");
+             "value '" + graph.node(value).name + "' has " + std::to_string(channels) +
+                 " channels, expected a multiple of the " + std::to_string(group.channels) + " of its group '" + group.name +
+                 "'");
   return channels / group.channels;
 }
 

@@ -16,9 +16,8 @@ LayerWeights layer_weights(const Model& model, ValueId id) {
   layer.taps = expected.elements() / (expected[0] * expected[1]);
   layer.groups = as_convolution(node.attrs).groups;
   const Tensor& weight = model.parameter(node.name + ".weight");
-  ELEK_CHECK(weight.shape() == expected, "'" + node.name + ".weight' has shape " + to_string(weight.shape()) +
-                                             ", the graph asks for " + to_string(expected) +
-                                             "; was the producer pruned without its consumers?");
+  ELEK_CHECK(weight.shape() == expected, "'" + node.name + ".weight' has shape " + to_string(weight.shape()) + ", expected " +
+                                             to_string(expected) + "; was the producer pruned without its consumers?");
   layer.data = weight.f32();
   return layer;
 }

@@ -146,12 +146,12 @@ void FitMoments::add(std::span<const float> x, std::span<const float> z, int64_t
 void FitMoments::check_and_load_diagonal(double ridge) {
   const FitShape& s = shape_;
   const int64_t n = s.unknowns();
-  if (samples_ == 0) fail("the calibration data gave no sample");
+  if (samples_ == 0) fail("the calibration data has no sample");
   for (int64_t g = 0; g < s.groups; ++g) {
     double* matrix = a(g);
     for (int64_t i = 0; i < n; ++i) {
       if (!all_finite(matrix + i * n + i, n - i)) {
-        fail("its inputs hold NaN or infinite values; are the calibration images what the network expects?");
+        fail("its inputs have NaN or infinite values; check that the calibration images are what the network expects");
       }
     }
     double total = 0;
@@ -159,11 +159,11 @@ void FitMoments::check_and_load_diagonal(double ridge) {
     // The inputs are all zero, so every weight fits equally well. The ridge makes the weights zero; the bias becomes the mean
     // of z.
     if (total == 0)
-      warn("refit of '" + s.name + "': everything it reads is zero on the calibration images; its bias alone is fitted");
+      warn("refit of '" + s.name + "': all its inputs are zero on the calibration images; only its bias is fitted");
     const double load = total > 0 ? ridge * total / static_cast<double>(s.columns()) : 1.0;
     for (int64_t i = 0; i < s.columns(); ++i) matrix[i * n + i] += load;
   }
-  if (!all_finite(b(0), s.outputs * n)) fail("its outputs in the dense network hold NaN or infinite values");
+  if (!all_finite(b(0), s.outputs * n)) fail("its outputs in the dense network have NaN or infinite values");
 }
 
 void FitMoments::store(int64_t output, const double* solution, std::span<float> weights, std::span<float> bias) const {
@@ -219,7 +219,8 @@ void FitMoments::solve(std::span<float> weights, std::span<float> bias, double r
     if (!solve_in_place(a(g), s.unknowns(), b(g * outputs), outputs, s.groups > 1 ? 1 : threads_)) solved = false;
   });
   if (!solved)
-    fail("its moments are not positive definite (too few images for " + std::to_string(s.unknowns()) + " unknowns?)");
+    fail("its moments are not positive definite (too few images for " + std::to_string(s.unknowns()) +
+         " unknowns?); use more calibration images");
   for (int64_t k = 0; k < s.outputs; ++k) {
     if (done[at(k)] != 0) continue;
     if (!all_finite(b(k), s.unknowns())) fail("output " + std::to_string(k) + " has no finite solution");

@@ -96,7 +96,7 @@ void CutObserver::chosen(int /*step*/, int /*steps*/, const PrunePlan& /*so_far*
 void CutObserver::checked(const Equivalence& /*equivalence*/) {}
 
 RemovesNothing::RemovesNothing(const std::string& target)
-    : UsageError("the target " + target + " removes nothing from the network; ask for a larger share"), target_(target) {}
+    : UsageError("the target " + target + " removes nothing from the network; choose a larger share"), target_(target) {}
 
 CutReport cut_by(const Model& dense, const Evidence& evidence, const std::optional<Measured>& measured, const CutRun& run) {
   const Repair repair = run.options.repair;

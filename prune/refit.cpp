@@ -116,7 +116,7 @@ RefitPlan plan_refit(const Model& dense, const Model& pruned, const PrunePlan& p
                      size_t checkpoint_bytes) {
   const Graph& graph = dense.graph;
   const size_t count = graph.nodes().size();
-  ELEK_CHECK(pruned.graph.nodes().size() == count, "plan_refit: the pruned network has " +
+  ELEK_CHECK(pruned.graph.nodes().size() == count, "plan_refit: the cut network has " +
                                                        std::to_string(pruned.graph.nodes().size()) + " nodes, the dense one " +
                                                        std::to_string(count));
   const ResolvedPlan resolved = resolve(dense, plan);
@@ -126,7 +126,7 @@ RefitPlan plan_refit(const Model& dense, const Model& pruned, const PrunePlan& p
     const Node& node = graph.node(id);
     ELEK_CHECK(
         pruned.graph.node(id).name == node.name && pruned.graph.node(id).shape.channels == std::ssize(resolved.keep[at(id)]),
-        "plan_refit: '" + node.name + "' of the pruned network is not what the plan leaves of the dense one's");
+        "plan_refit: '" + node.name + "' of the cut network does not follow from the dense one and the plan");
     bool changed = false;
     for (const ValueId input : node.inputs) changed = changed || differs[at(input)];
     const bool layer = has_weights(node);
@@ -153,7 +153,7 @@ Model refit(const Model& dense, const Model& pruned, const PrunePlan& plan, Batc
   const bool on_host = options.memory != nullptr && is_host(options.memory->device());
   MemoryResource& resource = on_host ? *options.memory : host_resource();
   const int64_t images = calibration.samples();
-  if (images == 0) throw InputError("refit: '" + calibration.description() + "' gave no sample");
+  if (images == 0) throw InputError("refit: '" + calibration.description() + "' has no sample");
   const RefitPlan work =
       plan_refit(dense, pruned, plan, threads, images, starts_from_values(options.device) ? how.checkpoint_bytes : 0);
   Model model = pruned;

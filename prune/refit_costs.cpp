@@ -194,8 +194,9 @@ std::vector<ReaderFit> gather(const Model& model, const Reader& reader, Trail& t
     fits.push_back(fit_of(model, reader, moments, conv_group, positions, resource));
   const double variance = variance_of(fits, threads);
   if (!std::isfinite(variance)) {
-    throw InputError("refit costs of '" + reader.shape.name +
-                     "': its inputs hold NaN or infinite values; are the calibration images what the network expects?");
+    throw InputError(
+        "refit costs of '" + reader.shape.name +
+        "': its inputs have NaN or infinite values; check that the calibration images are what the network expects");
   }
   variances.try_emplace(reader.value, input_variance(reader, moments, positions));
   const double share = share_of_sum(model, reader.node, variances);
@@ -267,7 +268,7 @@ std::vector<std::vector<double>> refit_costs(const Model& model, const std::vect
   const bool on_host = options.memory != nullptr && is_host(options.memory->device());
   MemoryResource& resource = on_host ? *options.memory : host_resource();
   const int64_t images = calibration.samples();
-  if (images == 0) throw InputError("refit costs: '" + calibration.description() + "' gave no sample");
+  if (images == 0) throw InputError("refit costs: '" + calibration.description() + "' has no sample");
   const std::vector<Reader> readers = readers_of(model.graph, groups);
   const KeptValues kept =
       plan_refit_costs(model.graph, groups, threads, images, starts_from_values(options.device) ? how.checkpoint_bytes : 0)

@@ -22,17 +22,17 @@ constexpr std::array<std::pair<Repair, const char*>, 4> kNames{
 void check_moments(const Graph& graph, const BatchMoments& moments) {
   const std::string who = "batch-norm re-estimation: '" + moments.batch_norm + "' ";
   const ValueId id = graph.find(moments.batch_norm);
-  ELEK_CHECK(id >= 0 && graph.node(id).is<BatchNormAttrs>(), who + "is no batch norm of this model");
+  ELEK_CHECK(id >= 0 && graph.node(id).is<BatchNormAttrs>(), who + "is not a batch norm of this model");
   const int64_t channels = graph.node(id).shape.channels;
   ELEK_CHECK(std::ssize(moments.mean) == channels && std::ssize(moments.variance) == channels,
-             who + "has " + std::to_string(channels) + " channels, its moments " + std::to_string(moments.mean.size()) +
+             who + "has " + std::to_string(channels) + " channels, its moments have " + std::to_string(moments.mean.size()) +
                  " and " + std::to_string(moments.variance.size()));
-  if (moments.batches <= 0) throw InputError(who + "saw no batch: the calibration data is empty");
+  if (moments.batches <= 0) throw InputError(who + "had no batch; the calibration data is empty");
   for (size_t c = 0; c < moments.mean.size(); ++c) {
     if (!std::isfinite(moments.mean[c]) || !(std::isfinite(moments.variance[c]) && moments.variance[c] >= 0)) {
       throw InputError(who + "channel " + std::to_string(c) + " has mean " + std::to_string(moments.mean[c]) +
                        " and variance " + std::to_string(moments.variance[c]) +
-                       ", expected finite: are the calibration images what the network " + "expects?");
+                       ", expected finite values; check that the calibration images are what the network expects");
     }
   }
 }
@@ -67,14 +67,14 @@ Repair repair_from_name(const std::string& name) {
     if (name == text) return repair;
     names += std::string(names.empty() ? "" : ", ") + text;
   }
-  throw UsageError("there is no repair '" + name + "'; expected one of " + names);
+  throw UsageError("unknown repair '" + name + "'; expected one of " + names);
 }
 
 Model with_batch_moments(const Model& model, const std::vector<BatchMoments>& moments, MemoryResource& resource) {
   std::set<std::string> seen;
   for (const BatchMoments& layer : moments) {
     check_moments(model.graph, layer);
-    ELEK_CHECK(seen.insert(layer.batch_norm).second, "batch-norm re-estimation: '" + layer.batch_norm + "' came twice");
+    ELEK_CHECK(seen.insert(layer.batch_norm).second, "batch-norm re-estimation: '" + layer.batch_norm + "' was given twice");
   }
   Model repaired = model;
   for (const BatchMoments& layer : moments) {
@@ -89,7 +89,7 @@ Model with_batch_moments(const Model& model, const std::vector<BatchMoments>& mo
 Model reestimate_batch_norm(const Model& model, BatchSource& calibration, int64_t max_batches, SessionOptions options,
                             const Progress& progress) {
   if (!has_batch_norm(model.graph)) {
-    warn("the network has no batch norm: re-estimation changes nothing");
+    warn("the network has no batch norm, so re-estimation changes nothing");
     return model;
   }
   options.probes = {};
@@ -97,7 +97,7 @@ Model reestimate_batch_norm(const Model& model, BatchSource& calibration, int64_
   options.batch_moments = true;
   Session session(model, options);
   if (for_each_batch(session, calibration, max_batches, progress) == 0) {
-    throw InputError("batch-norm re-estimation: '" + calibration.description() + "' gave no sample");
+    throw InputError("batch-norm re-estimation: '" + calibration.description() + "' has no sample");
   }
   // Parameters are in host memory, whichever device measured.
   const bool on_host = options.memory != nullptr && is_host(options.memory->device());

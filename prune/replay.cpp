@@ -70,14 +70,14 @@ void check_fits(const PrunePlan& plan, const Model& model, const std::string& wh
     if (!there || group->channels != cut.channels) {
       throw InputError(where + ": history: cuts group '" + cut.group + "' of " + std::to_string(cut.channels) +
                        " channels; the model to cut has " +
-                       (there ? std::to_string(group->channels) + " there" : "no such group") + kAnother);
+                       (there ? std::to_string(group->channels) + " channels in this group" : "no such group") + kAnother);
     }
   }
   for (const WeightCut& cut : plan.weights) {
     const auto found = model.parameters.find(cut.node + ".weight");
     if (found == model.parameters.end() || found->second->shape().elements() != std::ssize(cut.keep)) {
-      throw InputError(where + ": history: zeroes weights of '" + cut.node + "', which the model to cut has not in this size" +
-                       kAnother);
+      throw InputError(where + ": history: cuts " + std::to_string(cut.keep.size()) + " weights of '" + cut.node +
+                       "'; the model to cut has no such weights" + kAnother);
     }
   }
 }
@@ -97,8 +97,10 @@ PrunePlan replay_plan(const Model& cut, const Model& model, const std::string& w
   for (const HistoryEntry& entry : cut.history) {
     if (entry.cuts.empty()) continue;
     if (weights || (channels && entry.action != "prune channels")) {
-      throw InputError(where + ": was cut more than once and not by channels alone, which does not keep what the masks were; " +
-                       "replay a file with one kind of cut");
+      throw InputError(
+          where +
+          ": was cut more than once, and weights were cut; the masks of such cuts are not stored; replay a file whose " +
+          "cuts are all of channels, or a single cut of weights");
     }
     if (entry.action == "prune channels") {
       const PrunePlan next = channel_plan(entry, where);
@@ -106,7 +108,7 @@ PrunePlan replay_plan(const Model& cut, const Model& model, const std::string& w
         const auto before =
             std::find_if(plan.groups.begin(), plan.groups.end(), [&](const GroupCut& g) { return g.group == group.group; });
         if (before != plan.groups.end() && std::ssize(before->keep) != group.channels) {
-          throw InputError(where + ": history: cuts of '" + group.group + "' do not follow each other; the file was changed");
+          throw InputError(where + ": history: the cuts of '" + group.group + "' do not fit together; the file was changed");
         }
       }
       plan = compose(plan, next);
@@ -116,7 +118,7 @@ PrunePlan replay_plan(const Model& cut, const Model& model, const std::string& w
       weights = true;
     }
   }
-  if (plan.removes_nothing()) throw InputError(where + ": its history holds no cut to replay; name a network that elek cut");
+  if (plan.removes_nothing()) throw InputError(where + ": its history has no cut to replay; name a network that elek cut");
   check_fits(plan, model, where);
   uint64_t becomes = 0;
   try {
@@ -124,7 +126,7 @@ PrunePlan replay_plan(const Model& cut, const Model& model, const std::string& w
   } catch (const ContractError& error) {  // an impossible plan: here it came from a file
     throw InputError(where + ": history: " + error.what() + kAnother);
   }
-  if (becomes != graph_hash(cut.graph)) throw InputError(where + ": the model to cut would not become its graph" + kAnother);
+  if (becomes != graph_hash(cut.graph)) throw InputError(where + ": the same cut of the model gives another graph" + kAnother);
   return plan;
 }
 

@@ -16,8 +16,8 @@ namespace {
 void check_cut(const Group& group, const GroupCut& cut) {
   const std::string who = "plan: group '" + cut.group + "' ";
   ELEK_CHECK(group.prunable,
-             who + "cannot be cut: its channels are the network's input, its answer, or tied so that none can go");
-  ELEK_CHECK(cut.channels == group.channels, who + "has " + std::to_string(group.channels) + " channels, the plan says " +
+             who + "cannot be cut: its channels are the network's input or its logits, or no cut fits all values tied to them");
+  ELEK_CHECK(cut.channels == group.channels, who + "has " + std::to_string(group.channels) + " channels, the plan expects " +
                                                  std::to_string(cut.channels) + "; was it made for another model?");
   ELEK_CHECK(cut.scores.empty() || std::ssize(cut.scores) == cut.channels,
              who + "has " + std::to_string(cut.scores.size()) + " scores, expected " + std::to_string(cut.channels));
@@ -32,8 +32,8 @@ void check_cut(const Group& group, const GroupCut& cut) {
   std::vector<int64_t> kept(at(group.conv_groups), 0);
   for (const int64_t c : cut.keep) ++kept[at(c / width)];
   const auto [fewest, most] = std::minmax_element(kept.begin(), kept.end());
-  ELEK_CHECK(*fewest == *most, who + "keeps from " + std::to_string(*fewest) + " to " + std::to_string(*most) + " in its " +
-                                   std::to_string(group.conv_groups) + " slices, expected equal counts");
+  ELEK_CHECK(*fewest == *most, who + "keeps " + std::to_string(*fewest) + " to " + std::to_string(*most) + " channels in its " +
+                                   std::to_string(group.conv_groups) + " convolution groups, expected equal counts");
 }
 
 void check_mask(const Model& model, const WeightCut& cut) {
@@ -41,15 +41,15 @@ void check_mask(const Model& model, const WeightCut& cut) {
   const ValueId id = model.graph.find(cut.node);
   ELEK_CHECK(id >= 0, who + "are to be cut, but the model has no such layer; was the plan made for another model?");
   const LayerWeights layer = layer_weights(model, id);
-  ELEK_CHECK(cut.keep.size() == layer.data.size(),
-             who + "number " + std::to_string(layer.data.size()) + ", the mask has " + std::to_string(cut.keep.size()));
+  ELEK_CHECK(cut.keep.size() == layer.data.size(), who + "need a mask of " + std::to_string(layer.data.size()) +
+                                                       " elements, found " + std::to_string(cut.keep.size()));
   int64_t zeros = 0;
   for (const uint8_t keep : cut.keep) {
     ELEK_CHECK(keep <= 1, who + "have the mask value " + std::to_string(keep) + ", expected 0 or 1");
     zeros += keep == 0 ? 1 : 0;
   }
   ELEK_CHECK(zeros == cut.removed,
-             who + "have " + std::to_string(zeros) + " zeros in the mask, the plan says " + std::to_string(cut.removed));
+             who + "have " + std::to_string(zeros) + " zeros in the mask, the plan expects " + std::to_string(cut.removed));
   ELEK_CHECK(zeros < std::ssize(cut.keep), who + "would all be zero");
 }
 

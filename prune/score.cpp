@@ -35,16 +35,16 @@ void check_value(const Graph& graph, const std::string& name, uint32_t wanted, c
   look(kAbsolute, sums.abs_sum);
   look(kPerSample, sums.fired, sums.mean_sum, sums.mean_peak);
   if (sums.channels != channels || held != channels) {
-    throw InputError("statistics: value '" + name + "' holds sums of " + std::to_string(held) + " of " +
-                     std::to_string(sums.channels) + " channels, expected " + std::to_string(channels) + kRetake);
+    throw InputError("statistics: value '" + name + "': expected sums of " + std::to_string(channels) + " channels, found " +
+                     std::to_string(held) + " of " + std::to_string(sums.channels) + kRetake);
   }
-  if (sums.count <= 0) throw InputError("statistics: value '" + name + "' holds no sample" + kRetake);
+  if (sums.count <= 0) throw InputError("statistics: value '" + name + "' has no sample" + kRetake);
   if (sums.nonfinite != 0 || !all_finite(sums.sum) || !all_finite(sums.sum_sq) || !all_finite(sums.abs_sum) ||
       !all_finite(sums.mean_sum) || !all_finite(sums.mean_peak)) {
     throw InputError(
-        "statistics: value '" + name + "' held " + std::to_string(sums.nonfinite) +
-        " NaN or infinite activations (or its sums overflowed); look for the layer before it that makes them, or " +
-        "for images that are not what the network expects");
+        "statistics: value '" + name + "' has " + std::to_string(sums.nonfinite) +
+        " NaN or infinite activations (or its sums overflowed); find the layer before it that makes them, or check that the " +
+        "images are what the network expects");
   }
 }
 
@@ -55,14 +55,14 @@ void check_norms(const Model& model, const std::string& name, const Statistics& 
   const LayerWeights layer = layer_weights(model, model.graph.at(name));
   const int64_t expected = layer.input_channels() * layer.taps;
   if (std::ssize(norms.norm_sq) != expected) {
-    throw InputError("statistics: layer '" + name + "' holds " + std::to_string(norms.norm_sq.size()) +
-                     " tap norms, expected " + std::to_string(expected) + kRetake);
+    throw InputError("statistics: layer '" + name + "': expected " + std::to_string(expected) + " tap norms, found " +
+                     std::to_string(norms.norm_sq.size()) + kRetake);
   }
-  if (norms.samples <= 0) throw InputError("statistics: layer '" + name + "' holds no sample" + kRetake);
+  if (norms.samples <= 0) throw InputError("statistics: layer '" + name + "' has no sample" + kRetake);
   const bool negative = std::any_of(norms.norm_sq.begin(), norms.norm_sq.end(), [](double v) { return v < 0; });
   if (!all_finite(norms.norm_sq) || negative) {
-    throw InputError("statistics: tap norms of layer '" + name + "' are not all finite and >= 0: its input held NaN or " +
-                     "infinite activations; look for the layer before it that makes them");
+    throw InputError("statistics: tap norms of layer '" + name + "' are not all finite and >= 0: its input has NaN or " +
+                     "infinite activations; find the layer before it that makes them");
   }
 }
 
@@ -79,9 +79,10 @@ ValueId watched_value(const Graph& graph, ValueId value) {
 
 Probes probes_for(const Criterion& criterion, const Graph& graph, Tap tap) {
   if (tap != Tap::kRelu && !criterion.traits().raw_convolutions) {
-    throw UsageError(criterion.name() +
-                     " looks at what layers read, which is the tap relu; raw convolutions (the tap conv) go with positions, "
-                     "frequency, rms and their like");
+    throw UsageError(
+        criterion.name() +
+        " needs the stored values (tap relu); raw convolutions (tap conv) can be watched with positions, frequency, "
+        "rms and similar criteria");
   }
   Probes probes;
   probes.tap = tap;
@@ -105,8 +106,8 @@ Probes probes_for_weights(const Graph& graph) {
 void check_statistics(const Model& model, const Statistics& statistics, const Probes& probes) {
   if (probes.empty()) return;
   if (const uint64_t expected = hash(model); statistics.model_hash != expected) {
-    throw InputError("statistics: taken from model " + to_hex(statistics.model_hash) + ", this model is " + to_hex(expected) +
-                     kRetake);
+    throw InputError("statistics: expected those of model " + to_hex(expected) + ", found those of model " +
+                     to_hex(statistics.model_hash) + kRetake);
   }
   for (const auto& [name, sums] : probes.values) check_value(model.graph, name, sums, statistics);
   for (const std::string& name : probes.tap_norms) check_norms(model, name, statistics);
@@ -116,8 +117,8 @@ Scores score_channels(const Model& model, const std::vector<Group>& groups, cons
                       const Evidence& evidence, uint64_t seed) {
   const Probes probes = probes_for(criterion, model.graph);
   if (!probes.empty() && evidence.statistics.tap != Tap::kRelu && !criterion.traits().raw_convolutions) {
-    throw InputError("statistics: taken on raw convolutions (the tap conv); " + criterion.name() +
-                     " needs the values that layers read: take them again on the tap relu");
+    throw InputError("statistics: " + criterion.name() +
+                     " needs the stored values (tap relu), found raw convolutions (tap conv); take the statistics again");
   }
   check_statistics(model, evidence.statistics, probes);
   return criterion.scores(model, groups, evidence, seed);

@@ -39,11 +39,11 @@ std::vector<Wish> read_wishes(const std::vector<Group>& groups, const Graph& gra
     check_share(share, "the share for '" + name + "'");
     const size_t g = find_group(graph, groups, name);
     if (!groups[g].prunable) {
-      throw UsageError("'" + name + "' cannot be cut: its channels are the network's input, its answer, or tied so that none " +
-                       "can go");
+      throw UsageError("'" + name + "' cannot be cut: its channels are the network's input or its logits, or no cut fits all " +
+                       "values tied to them");
     }
     if (!asked[g].empty()) {
-      throw UsageError("'" + asked[g] + "' and '" + name + "' are one group ('" + groups[g].name + "'): give one share");
+      throw UsageError("'" + asked[g] + "' and '" + name + "' are in one group ('" + groups[g].name + "'); give one share");
     }
     asked[g] = name;
     wishes[g] = {share, false};
@@ -51,8 +51,8 @@ std::vector<Wish> read_wishes(const std::vector<Group>& groups, const Graph& gra
   for (const std::string& name : target.ignore) {
     const size_t g = find_group(graph, groups, name);
     if (!asked[g].empty()) {
-      throw UsageError("'" + name + "' is to be ignored, but '" + asked[g] + "' of the same group ('" + groups[g].name +
-                       "') has a share");
+      throw UsageError("'" + name + "' is to be ignored, but '" + asked[g] + "' in the same group ('" + groups[g].name +
+                       "') has a share; leave out one of them");
     }
     wishes[g] = {0, false};
   }
@@ -226,9 +226,9 @@ double share_for_macs(const std::vector<Group>& groups, const Graph& graph, Chan
   };
   int64_t too_few = -1, enough = 999;  // a larger share never leaves more MACs
   if (left_by(enough) > macs) {
-    throw UsageError("of " + share_text(left_by(0)) + " MACs an image no more than " + share_text(macs) +
-                     " are to stay, but a share of 0.999 of every group leaves " + share_text(left_by(enough)) +
-                     "; ask for more, or ignore fewer groups");
+    throw UsageError("at most " + share_text(macs) + " of " + share_text(left_by(0)) +
+                     " MACs per image were to be left, but without 0.999 of every group " + share_text(left_by(enough)) +
+                     " are left; keep a larger share, or ignore fewer groups");
   }
   while (enough - too_few > 1) {
     const int64_t middle = (enough + too_few) / 2;
@@ -239,7 +239,8 @@ double share_for_macs(const std::vector<Group>& groups, const Graph& graph, Chan
 
 PrunePlan select_channels(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores, const Graph& graph,
                           const ChannelTarget& target) {
-  if (target.round_to < 0) throw UsageError("round-to is " + std::to_string(target.round_to) + ", expected auto or at least 1");
+  if (target.round_to < 0)
+    throw UsageError("round-to is " + std::to_string(target.round_to) + ", expected 0 (auto) or at least 1");
   const std::vector<Wish> wishes = read_wishes(groups, graph, target);
   check_scores(groups, scores);
   const std::vector<int64_t> kept = kept_counts(groups, scores, graph, wishes, target);

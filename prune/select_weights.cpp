@@ -21,9 +21,9 @@ void check_target(const Graph& graph, const WeightTarget& target) {
   if (target.m != 0 || target.n != 0) {
     if (!(target.n >= 1 && target.n < target.m)) {
       throw UsageError("the pattern is " + std::to_string(target.n) + ":" + std::to_string(target.m) +
-                       ", expected n:m with 1 <= n < m (n of m stay)");
+                       ", expected n:m with 1 <= n < m (n of m weights are kept)");
     }
-    if (target.sparsity != 0) throw UsageError("a sparsity and a pattern were given: choose one");
+    if (target.sparsity != 0) throw UsageError("both a sparsity and a pattern were given; give one");
   } else if (!(target.sparsity >= 0.0 && target.sparsity < 1.0)) {
     throw UsageError("the sparsity is " + share_text(target.sparsity) + ", expected at least 0 and less than 1");
   }
@@ -105,10 +105,12 @@ PrunePlan select_weights(const Model& model, const Statistics& statistics, const
   check_target(model.graph, target);
   Probes probed;
   for (const auto& [name, norms] : statistics.tap_norms) {
-    if (model.graph.find(name) < 0) throw InputError("statistics: tap norms of '" + name + "', which this model does not have");
+    if (model.graph.find(name) < 0)
+      throw InputError("statistics: tap norms of layer '" + name + "', which this model does not have");
     probed.tap_norms.push_back(name);
   }
-  if (probed.empty()) throw InputError("statistics: no tap norms in them; take them again for wanda on weights");
+  if (probed.empty())
+    throw InputError("statistics: expected tap norms, found none; take the statistics again for wanda on weights");
   check_statistics(model, statistics, probed);
   const std::set<std::string> ignored(target.ignore.begin(), target.ignore.end());
   PrunePlan plan;

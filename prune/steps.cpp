@@ -70,14 +70,14 @@ ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const Cha
   std::vector<bool> own(groups.size(), false);
   for (const auto& [name, own_share] : target.overrides) {
     const size_t g = find_group(dense, groups, name);
-    if (own[g]) throw UsageError("'" + name + "' is of a group that already has a share: give one");
+    if (own[g]) throw UsageError("'" + name + "' is in a group that already has a share; give one share");
     own[g] = true;
     share[g] = own_share;
     pooled[g] = false;
   }
   for (const std::string& name : target.ignore) {
     const size_t g = find_group(dense, groups, name);
-    if (own[g]) throw UsageError("'" + name + "' is to be ignored, but its group has a share");
+    if (own[g]) throw UsageError("'" + name + "' is to be ignored, but its group has a share; leave out one of them");
     share[g] = 0;
     pooled[g] = false;
   }
@@ -117,7 +117,7 @@ ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const Cha
 WeightTarget step_target(const WeightTarget& target, int step, int steps) {
   check_step(step, steps);
   if (target.m > 0)
-    throw UsageError("an n:m pattern has no parts to reach it by: rounds go with a sparsity or a share of channels");
+    throw UsageError("an n:m pattern cannot be reached in several rounds; use one round, or a sparsity or a share of channels");
   WeightTarget now = target;
   if (step < steps) now.sparsity = target.sparsity * step / steps;  // the last round uses the exact target, without rounding
   return now;

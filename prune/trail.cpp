@@ -66,7 +66,7 @@ Model part_of(const Model& model, ValueId from, ValueId to) {
     std::vector<ValueId> inputs;
     for (const ValueId input : node.inputs) {
       ELEK_CHECK(moved[elek::at(input)] >= 0,
-                 "'" + node.name + "' reads past '" + model.graph.node(from).name + "': a network cannot be cut there");
+                 "'" + node.name + "' reads a value before '" + model.graph.node(from).name + "': no pass can start there");
       inputs.push_back(moved[elek::at(input)]);
     }
     moved[elek::at(id)] = part.graph.add(node.name, node.attrs, std::move(inputs));
@@ -155,7 +155,7 @@ std::span<const float> Trail::run(Session& session, size_t network, const Batch&
 }
 
 int64_t Trail::pass(std::span<const PassOutput> outputs, const Visit& visit) {
-  ELEK_CHECK(!outputs.empty(), "a pass that is to make nothing");
+  ELEK_CHECK(!outputs.empty(), "a pass needs at least one output");
   const int64_t size = batch_of(outputs, options_.batch);
   std::vector<std::unique_ptr<Session>> sessions;  // null if the wanted value is the kept one
   for (const PassOutput& output : outputs)

@@ -51,7 +51,7 @@ Support supports(Precision precision) {
   }
   if (has_bf16()) return {};
   return {Support::Answer::kNotHere,
-          "this CPU does not multiply bf16 (AVX512_BF16 or AMX, as oneDNN finds it; ONEDNN_MAX_CPU_ISA may hide it)"};
+          "this CPU cannot multiply bf16: oneDNN finds neither AVX512_BF16 nor AMX (ONEDNN_MAX_CPU_ISA may hide them)"};
 }
 
 }  // namespace

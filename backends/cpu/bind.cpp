@@ -25,7 +25,7 @@ class PackingRoom final : public MemoryResource {
   void* do_allocate(size_t bytes, const BlockLabel& label, Stream /*stream*/) override {
     const size_t offset = reserve(used_, bytes);
     ELEK_CHECK(used_ <= block_.bytes(), "packing '" + std::string(label.name) + "' needs " + std::to_string(used_) +
-                                            " bytes, reckoned were " + std::to_string(block_.bytes()));
+                                            " bytes, planned were " + std::to_string(block_.bytes()));
     return static_cast<std::byte*>(block_.data()) + offset;
   }
   void do_deallocate(void* /*block*/, size_t /*bytes*/, Stream /*stream*/) noexcept override {}

@@ -80,7 +80,7 @@ void KernelTimes::add(const std::string& key, const ConvTimes& times) {
   const auto stored = cache_.store(key, entry);
   static std::atomic<bool> warned{false};
   if (!stored && !warned.exchange(true)) {
-    warn("the plan cache cannot be written (" + stored.reason() + "): the next start times the kernels again");
+    warn("the plan cache cannot be written (" + stored.reason() + "): the kernels are timed again in the next process");
   }
 }
 

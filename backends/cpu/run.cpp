@@ -43,7 +43,7 @@ struct KernelOf {
   template <typename Op>
   void operator()(const Op& /*a*/) const {
     static_assert(!backends::kHasOwnKernel<Op>, "the CPU backend has no kernel for this operator");
-    ELEK_CHECK(false, std::string(Op::kName) + " has no kernel of its own");
+    ELEK_CHECK(false, std::string(Op::kName) + " has no own kernel");
   }
 };
 
@@ -105,8 +105,8 @@ std::span<const float> CpuExecutable::run_timed(const Slot& slot, StepTimes& tim
 std::span<const float> CpuExecutable::run_values(std::span<const float> x, int64_t samples) {
   const int64_t each = notes_.input_shape.elements();
   ELEK_CHECK(samples >= 1 && samples <= program_.batch && std::ssize(x) == samples * each,
-             std::to_string(samples) + " samples in " + std::to_string(x.size()) + " values for a session of batch " +
-                 std::to_string(program_.batch) + " of a network that reads " + to_string(notes_.input_shape));
+             std::to_string(samples) + " samples in " + std::to_string(x.size()) + " values, expected at most " +
+                 std::to_string(program_.batch) + " samples (the batch) of " + to_string(notes_.input_shape));
   run_batch(samples,
             [&](int64_t first, const auto& input) { kernels::cpu::from_nchw(x.data() + first * each, input, notes_.threads); });
   return end();
@@ -277,7 +277,7 @@ void CpuExecutable::run_simple(size_t index, int64_t samples) {
     case Kind::kPreprocess:
     case Kind::kConv:
     case Kind::kLinear:
-      ELEK_CHECK(false, "step '" + program_.steps[index].node.node.name + "' is run elsewhere");
+      ELEK_CHECK(false, "step '" + program_.steps[index].node.node.name + "' has its own function");
   }
   if (sums != nullptr) kernels::cpu::observe(y, *sums, notes_.threads);
 }
@@ -293,7 +293,7 @@ void CpuExecutable::copy_out(int64_t first, int64_t samples) {
 }
 
 std::vector<float> CpuExecutable::stored_value(int32_t index) const {
-  ELEK_CHECK(notes_.options.keep_values, "stored values are kept only with keep_values");
+  ELEK_CHECK(notes_.options.keep_values, "values are kept only with SessionOptions::keep_values");
   std::vector<float> values(static_cast<size_t>(last_samples_ * tensor(index).shape.elements()));
   read_out(index, last_samples_, values.data());
   return values;

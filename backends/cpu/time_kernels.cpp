@@ -56,7 +56,7 @@ struct Sum {
 }  // namespace
 
 void time_kernels(const Model& model, const FusedGraph& fused, const LowerOptions& options, KernelTimes& times) {
-  LowerOptions one_slice = options;
+  LowerOptions one_micro_batch = options;
   std::map<std::string, Sum> missing;
   {
     Lowerer by_rule(model, fused, options, {&times, {}});
@@ -64,12 +64,12 @@ void time_kernels(const Model& model, const FusedGraph& fused, const LowerOption
     for (const Step& step : by_rule.notes.steps) {
       if (!step.times_key.empty() && !step.timed) missing[step.times_key];
     }
-    one_slice.batch = one_slice.micro_batch = by_rule.program.micro_batch;
+    one_micro_batch.batch = one_micro_batch.micro_batch = by_rule.program.micro_batch;
   }
   if (missing.empty()) return;
   MemoryResource& memory = options.memory != nullptr ? *options.memory : host_resource();
   for (size_t k = 0; k < kConvAlgorithms.size(); ++k) {
-    Lowerer lowerer(model, fused, one_slice, {&times, kConvAlgorithms[k]});
+    Lowerer lowerer(model, fused, one_micro_batch, {&times, kConvAlgorithms[k]});
     lowerer.lower();
     std::vector<std::string> keys;  // of the steps that this kernel is tried on
     for (size_t i = 0; i < lowerer.notes.steps.size(); ++i) {

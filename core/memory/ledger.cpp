@@ -68,7 +68,8 @@ void* Ledger::do_allocate(size_t bytes, const BlockLabel& label, Stream stream) 
     blocks_.emplace(block, entry);
   } catch (const std::bad_alloc&) {
     upstream_.deallocate(block, bytes, stream);
-    throw OutOfMemory("no host memory to note the allocation of '" + std::string(label.name) + "'", {.requested_bytes = bytes});
+    throw OutOfMemory("no host memory to record the allocation of '" + std::string(label.name) + "'",
+                      {.requested_bytes = bytes});
   }
   book(entry, true);
   return block;

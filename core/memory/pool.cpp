@@ -39,9 +39,9 @@ Pool::Impl::~Impl() {
   settle(true);
   if (in_use_ > 0) {
     try {
-      warn("a pool ends while blocks are in use: " + leaks());
+      warn("a pool is destroyed while blocks are in use: " + leaks());
     } catch (const std::bad_alloc&) {
-      warn_without_throwing("a pool ends while blocks are in use", figures_.live_bytes);
+      warn_without_throwing("a pool is destroyed while blocks are in use", figures_.live_bytes);
     }
   }
   for (const Segment& segment : segments_) {
@@ -51,14 +51,14 @@ Pool::Impl::~Impl() {
 
 void* Pool::Impl::allocate(size_t bytes, const BlockLabel& label, Stream stream) {
   if (bytes > kLargest) {
-    throw OutOfMemory("no memory is large enough for '" + std::string(label.name) + "'", {.requested_bytes = bytes});
+    throw OutOfMemory("a block is too large for any memory: '" + std::string(label.name) + "'", {.requested_bytes = bytes});
   }
   const size_t rounded = rounded_up(bytes);
   const std::lock_guard lock(mutex_);
   try {
     make_room_in_books(stream);
   } catch (const std::bad_alloc&) {
-    throw OutOfMemory("no host memory for the pool's books, asked for '" + std::string(label.name) + "'",
+    throw OutOfMemory("no host memory for the pool's records, needed for '" + std::string(label.name) + "'",
                       {.requested_bytes = bytes, .in_use_bytes = figures_.live_bytes});
   }
   const int32_t lane = lane_of(stream);
@@ -76,14 +76,14 @@ void Pool::Impl::deallocate(void* block, size_t bytes, Stream stream) noexcept {
   const size_t slot = find(block);
   if (slot == kNoSlot) {
     ++figures_.misuses;
-    warn_without_throwing("a block that this pool has not handed out (or has back already) was given back", bytes);
+    warn_without_throwing("a block was freed that this pool did not allocate, or that was freed before", bytes);
     return;
   }
   const Index index = table_[slot].index;
   const size_t asked = tags_[index].asked_bytes;
   if (asked != bytes) {
     ++figures_.misuses;
-    warn_without_throwing("a block was given back with another size than it was asked with", bytes);
+    warn_without_throwing("a block was freed with another size than it was allocated with", bytes);
   }
   strike(slot);
   figures_.live_bytes -= asked;
@@ -112,9 +112,9 @@ Pool::Impl::Index Pool::Impl::grow(size_t bytes, size_t asked, int32_t lane, con
     return add_segment(bytes, label);
   } catch (const OutOfMemory& error) {
     const size_t fits = std::max(largest_hole(), error.figures().largest_free_bytes);
-    const std::string advice = fits > 0 ? "at most " + std::to_string(fits) + " bytes would fit now" : "nothing more fits";
+    const std::string advice = fits > 0 ? "at most " + std::to_string(fits) + " bytes fit now" : "nothing fits now";
     throw OutOfMemory(
-        "the pool has no room for '" + std::string(label.name) + "', " + advice + " (upstream: " + error.reason() + ")",
+        "'" + std::string(label.name) + "' does not fit into the pool, " + advice + " (upstream: " + error.reason() + ")",
         {.requested_bytes = asked,
          .in_use_bytes = figures_.live_bytes,
          .peak_bytes = figures_.peak_live_bytes,

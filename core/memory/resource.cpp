@@ -153,7 +153,7 @@ void* Limit::do_allocate(size_t bytes, const BlockLabel& label, Stream stream) {
   {
     const std::lock_guard lock(mutex_);
     if (bytes > limit_bytes_ - live_bytes_) {  // live <= limit always holds: no overflow on either side
-      throw OutOfMemory("the memory limit leaves no room for '" + std::string(label.name) + "'",
+      throw OutOfMemory("'" + std::string(label.name) + "' exceeds the memory limit",
                         {.requested_bytes = bytes,
                          .in_use_bytes = live_bytes_,
                          .peak_bytes = peak_bytes_,

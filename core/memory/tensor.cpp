@@ -42,7 +42,7 @@ TensorView Tensor::view() const {
 
 std::span<float> Tensor::f32() {
   const TensorView all = view();
-  ELEK_CHECK(dtype_ == DType::kF32 && is_host(all.device), "floats on the host wanted, the tensor " + to_string(shape_) +
+  ELEK_CHECK(dtype_ == DType::kF32 && is_host(all.device), "expected F32 on the host, the tensor " + to_string(shape_) +
                                                                " is " + std::string(name_of(dtype_)) + " on " +
                                                                to_string(all.device));
   return {static_cast<float*>(all.data), bytes() / sizeof(float)};
@@ -52,8 +52,8 @@ std::span<const float> Tensor::f32() const { return const_cast<Tensor*>(this)->f
 
 Tensor Tensor::clone(MemoryResource& resource, const BlockLabel& label) const {
   ELEK_CHECK(is_host(view().device) && is_host(resource.device()),
-             "clone() copies from host to host only: '" + std::string(label.name) + "' is on " + to_string(view().device) +
-                 ", wanted on " + to_string(resource.device()));
+             "clone() copies only on the host: '" + std::string(label.name) + "' is on " + to_string(view().device) +
+                 ", to be copied to " + to_string(resource.device()));
   if (data() == nullptr) {
     return {};
   }

@@ -9,7 +9,7 @@ namespace elek {
 ImageShape ChannelScaleAttrs::infer(const NodeInputs& inputs) {
   const ImageShape wanted{inputs[0].channels, 1, 1};
   ELEK_CHECK(inputs[1] == wanted,
-             inputs.who() + "expected " + to_string(wanted) + ", one factor a channel, got " + to_string(inputs[1]));
+             inputs.who() + "expected " + to_string(wanted) + ", one factor per channel, got " + to_string(inputs[1]));
   return inputs[0];
 }
 

@@ -7,7 +7,8 @@
 namespace elek {
 
 ImageShape ClipAttrs::infer(const NodeInputs& inputs) const {
-  ELEK_CHECK(low <= high, inputs.who() + "low expected at most high, " + std::to_string(high) + ", got " + std::to_string(low));
+  ELEK_CHECK(low <= high,
+             inputs.who() + "low expected at most high = " + std::to_string(high) + ", got " + std::to_string(low));
   return inputs[0];
 }
 

@@ -157,7 +157,7 @@ typedef struct elek_memory {
   size_t statistics_bytes;
   size_t staging_bytes; /* two batches of pixels, and the logits */
   size_t needed_bytes;  /* block_bytes that is enough, at any address */
-  int64_t slice;        /* images per micro-batch: the batch, or fewer if that needs less memory */
+  int64_t micro_batch;  /* images per micro-batch: the batch, or fewer if that needs less memory */
   size_t held_bytes;    /* held now; 0 before a session is open */
   size_t peak_bytes;    /* most bytes held so far, opening included; 0 before a session is open */
 } elek_memory;

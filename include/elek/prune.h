@@ -34,18 +34,18 @@ struct GroupConsumer {
   ValueId value = -1;  // what it reads
 };
 struct Group {
-  std::string name;  // name of its first value in taps, else of its first value
+  std::string name;  // name of its first watched value, else of its first value
   int64_t channels = 0;
   int64_t conv_groups = 1;         // > 1: number of convolution groups; equal counts must stay in each (ResNeXt)
   bool prunable = false;           // false: network input, logits, or ties that leave nothing to cut (find_groups)
   std::vector<ValueId> values;     // every value with these channels, in order
-  std::vector<ValueId> taps;       // the activations among them, else the last value: what coverage watches
+  std::vector<ValueId> watched;    // the activations among them, else the last value: what coverage watches
   std::vector<ValueId> producers;  // convolutions and linear layers whose output channels these are
   std::vector<GroupConsumer> consumers;
 };
 
-/// All groups, ordered by first value; every value is in one. taps, producers and consumers contain only nodes that the output
-/// depends on.
+/// All groups, ordered by first value; every value is in one. watched, producers and consumers contain only nodes that the
+/// output depends on.
 /// * A depthwise convolution (groups == inputs == outputs > 1) keeps channels apart: it ties input and output, and is both
 ///   producer and consumer of the group.
 /// * Any other grouped convolution requires equal counts per convolution group, for its input and its output. Several such
@@ -340,7 +340,7 @@ class ELEK_API CutObserver {
   virtual void forecast(const Forecast& forecast);
   /// Round `step` of `steps` has chosen. `so_far` is what all rounds so far remove from the dense network.
   virtual void chosen(int step, int steps, const PrunePlan& so_far);
-  /// The check passed: the compact network equals the masked dense one.
+  /// The check passed: the cut network equals the masked network.
   virtual void checked(const Equivalence& equivalence);
 };
 
@@ -357,7 +357,7 @@ class ELEK_API RemovesNothing : public UsageError {
 /// All steps of a cut, on the dense network, which does not change. Reads `calibrate` several times, without labels. `evaluate`
 /// needs labels and should have other images; if it is null, nothing is measured. Throws RemovesNothing; UsageError for an
 /// impossible target (select_channels()); InputError for data or statistics that cannot be used; OutOfMemory; DeviceError;
-/// ContractError if the compact network does not equal the masked one. All memory is given back, also after an error.
+/// ContractError if the cut network does not equal the masked network. All memory is given back, also after an error.
 [[nodiscard]] ELEK_API CutReport cut(const Model& dense, BatchSource& calibrate, BatchSource* evaluate,
                                      const CutOptions& options, CutObserver& observer);
 

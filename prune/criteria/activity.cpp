@@ -22,12 +22,12 @@ class Activity final : public SquaresCriterion {
       : SquaresCriterion(std::move(traits)), sums_(sums), score_(score) {}
 
   void watch(const Graph& graph, const Group& group, Probes& probes) const override {
-    for (const ValueId tap : group.taps) probes.values[graph.node(watched_value(graph, tap)).name] |= sums_;
+    for (const ValueId tap : group.watched) probes.values[graph.node(watched_value(graph, tap)).name] |= sums_;
   }
 
  protected:
   void add(const Model& model, const Group& group, const Statistics& statistics, Squares& squares) const override {
-    for (const ValueId tap : group.taps) {
+    for (const ValueId tap : group.watched) {
       const int64_t width = spread(model.graph, group, tap);
       const ValueSums& sums = criteria::sums_of(model, statistics, tap);
       for (int64_t c = 0; c < group.channels * width; ++c) {
@@ -76,27 +76,27 @@ const Criterion& standard_deviation() {
 }
 
 const Criterion& frequency() {
-  static const Activity criterion({.name = "frequency", .about = "share of images that fire it (the seed's)"}, kPerSample,
-                                  fired_share);
+  static const Activity criterion({.name = "frequency", .about = "share of images in which it exceeds the threshold"},
+                                  kPerSample, fired_share);
   return criterion;
 }
 
 const Criterion& normalized_mean() {
-  static const Activity criterion({.name = "normalized_mean", .about = "mean over the layer's peak (the seed's)"}, kPerSample,
-                                  mean_of_peak);
+  static const Activity criterion({.name = "normalized_mean", .about = "mean, divided by the largest mean of the layer"},
+                                  kPerSample, mean_of_peak);
   return criterion;
 }
 
 const Criterion& mean_absolute() {
   static const Activity criterion(
-      {.name = "mean_absolute", .about = "mean absolute value (the seed's)"}, kAbsolute,
+      {.name = "mean_absolute", .about = "mean absolute value"}, kAbsolute,
       [](const ValueSums& sums, size_t c) { return sums.abs_sum[c] / static_cast<double>(sums.count); });
   return criterion;
 }
 
 const Criterion& combined() {
   static const Activity criterion(
-      {.name = "combined", .about = "root of frequency times normalized_mean (the seed's)"}, kPerSample,
+      {.name = "combined", .about = "square root of frequency * normalized_mean"}, kPerSample,
       [](const ValueSums& sums, size_t c) { return std::sqrt(std::max(0.0, mean_of_peak(sums, c) * fired_share(sums, c))); });
   return criterion;
 }

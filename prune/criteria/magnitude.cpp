@@ -67,7 +67,7 @@ class MagnitudeL1 final : public SquaresCriterion {
 
 const Criterion& magnitude() {
   static const Magnitude criterion({.name = "magnitude",
-                                    .about = "L2 norm of the weights that make and read it; no images",
+                                    .about = "L2 norm of the weights that make and read the channel; needs no images",
                                     .family = "magnitude",
                                     .needs = Criterion::Needs::kWeights,
                                     .weighs_consumers = true});
@@ -76,7 +76,7 @@ const Criterion& magnitude() {
 
 const Criterion& magnitude_l1() {
   static const MagnitudeL1 criterion({.name = "magnitude-l1",
-                                      .about = "the same in L1",
+                                      .about = "the same with the L1 norm",
                                       .family = "magnitude",
                                       .needs = Criterion::Needs::kWeights,
                                       .weighs_consumers = true});

@@ -30,7 +30,7 @@ class RandomDraw final : public Criterion {
 
 const Criterion& random_draw() {
   static const RandomDraw criterion({.name = "random",
-                                     .about = "drawn by the seed",
+                                     .about = "random numbers",
                                      .family = "random",
                                      .needs = Criterion::Needs::kWeights,
                                      .uses_seed = true});

@@ -17,7 +17,7 @@ class RefitCriterion final : public Criterion {
                               uint64_t /*seed*/) const override {
     ELEK_CHECK(evidence.costs.size() == groups.size(), "the criterion refit has costs of " +
                                                            std::to_string(evidence.costs.size()) + " groups, expected " +
-                                                           std::to_string(groups.size()) + ": measure() gives them");
+                                                           std::to_string(groups.size()) + "; measure() returns them");
     return evidence.costs;
   }
 
@@ -38,7 +38,7 @@ class RefitCriterion final : public Criterion {
 
 const Criterion& refit() {
   static const RefitCriterion criterion({.name = "refit",
-                                         .about = "what the repair cannot make good",
+                                         .about = "error that is left after the repair",
                                          .family = "refit",
                                          .needs = Criterion::Needs::kImages,
                                          .scope = Scope::kGlobal,

@@ -33,10 +33,11 @@ class StdConsumer final : public SquaresCriterion {
 }  // namespace
 
 const Criterion& std_consumer() {
-  static const StdConsumer criterion({.name = "std-consumer",
-                                      .about = "how much a channel varies, times the weights that read it; one pass",
-                                      .raw_convolutions = false,
-                                      .weighs_consumers = true});
+  static const StdConsumer criterion(
+      {.name = "std-consumer",
+       .about = "standard deviation times the weights that read the channel; one pass over the images",
+       .raw_convolutions = false,
+       .weighs_consumers = true});
   return criterion;
 }
 

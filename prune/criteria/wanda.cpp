@@ -31,7 +31,7 @@ class Wanda final : public SquaresCriterion {
 
 const Criterion& wanda() {
   static const Wanda criterion({.name = "wanda",
-                                .about = "every consumer's weights and what they meet",
+                                .about = "weights that read the channel, times the norms of their inputs",
                                 .family = "wanda",
                                 .raw_convolutions = false,
                                 .weighs_consumers = true});

@@ -41,8 +41,9 @@ class WandaSeed final : public SquaresCriterion {
 }  // namespace
 
 const Criterion& wanda_seed() {
-  static const WandaSeed criterion(
-      {.name = "wanda-seed", .about = "the producer's weight norm times its mean activation", .family = "wanda"});
+  static const WandaSeed criterion({.name = "wanda-seed",
+                                    .about = "norm of the weights that make the channel, times its mean activation",
+                                    .family = "wanda"});
   return criterion;
 }
 

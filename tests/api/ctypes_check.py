@@ -19,7 +19,7 @@ class Options(ctypes.Structure):
 
 class Memory(ctypes.Structure):
     _fields_ = [("struct_size", c_size_t), ("weights_bytes", c_size_t), ("arena_bytes", c_size_t),
-                ("statistics_bytes", c_size_t), ("staging_bytes", c_size_t), ("needed_bytes", c_size_t), ("slice", c_int64),
+                ("statistics_bytes", c_size_t), ("staging_bytes", c_size_t), ("needed_bytes", c_size_t), ("micro_batch", c_int64),
                 ("held_bytes", c_size_t), ("peak_bytes", c_size_t)]
 
 

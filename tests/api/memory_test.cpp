@@ -37,7 +37,7 @@ TEST(CApiMemory, FiguresBeforeAreTheFiguresOfTheSession) {
   EXPECT_EQ(open_now.arena_bytes, before.arena_bytes);
   EXPECT_EQ(open_now.statistics_bytes, before.statistics_bytes);
   EXPECT_EQ(open_now.staging_bytes, before.staging_bytes);
-  EXPECT_EQ(open_now.slice, before.slice);
+  EXPECT_EQ(open_now.micro_batch, before.micro_batch);
   EXPECT_EQ(open_now.held_bytes, before.weights_bytes + before.arena_bytes + before.statistics_bytes + before.staging_bytes);
   EXPECT_GE(open_now.peak_bytes, open_now.held_bytes);
   EXPECT_LE(open_now.peak_bytes, before.needed_bytes);
@@ -61,7 +61,7 @@ TEST(CApiMemory, ABlockOfTheNeededSizeIsEnoughWhereverItBegins) {
         EXPECT_EQ(run(session.get()), expected);
         elek_memory held = elek_empty_memory();
         ASSERT_EQ(elek_session_memory(session.get(), &held), ELEK_OK);
-        EXPECT_EQ(held.slice, memory.slice) << "not in thinner slices";
+        EXPECT_EQ(held.micro_batch, memory.micro_batch) << "not in smaller micro-batches";
       }
       for (size_t i = 0; i < begin; ++i) ASSERT_EQ(room[i], 0xA5) << "before the block";
       for (size_t i = begin + memory.needed_bytes; i < room.size(); ++i) ASSERT_EQ(room[i], 0xA5) << "behind the block";
@@ -70,7 +70,7 @@ TEST(CApiMemory, ABlockOfTheNeededSizeIsEnoughWhereverItBegins) {
   }
 }
 
-TEST(CApiMemory, ASmallBlockMeansThinnerSlicesThenAMemoryError) {
+TEST(CApiMemory, ASmallBlockMeansSmallerMicroBatchesThenAMemoryError) {
   const ModelFile file;
   const ModelHandle model = load(file.path());
   elek_options options = elek_default_options();
@@ -82,7 +82,7 @@ TEST(CApiMemory, ASmallBlockMeansThinnerSlicesThenAMemoryError) {
   const SessionHandle session = open(model.get(), options);
   elek_memory held = elek_empty_memory();
   ASSERT_EQ(elek_session_memory(session.get(), &held), ELEK_OK);
-  EXPECT_LT(held.slice, memory.slice);
+  EXPECT_LT(held.micro_batch, memory.micro_batch);
   elek_session* refused = nullptr;
   options.block_bytes = 1000;
   EXPECT_EQ(elek_session_open(model.get(), &options, &refused), ELEK_ERROR_MEMORY);
@@ -167,7 +167,7 @@ TEST(CApiMemory, ALimitIsKeptOrTheSessionRefused) {
     elek_memory held = elek_empty_memory();
     ASSERT_EQ(elek_session_memory(session.get(), &held), ELEK_OK);
     EXPECT_LE(held.peak_bytes, options.memory_limit_bytes);
-    EXPECT_LT(held.slice, memory.slice);
+    EXPECT_LT(held.micro_batch, memory.micro_batch);
   }
   options.memory_limit_bytes = 1000;
   elek_session* session = nullptr;

@@ -77,7 +77,7 @@ TEST(CApiSession, TheModelOfASessionAnswersButOpensNone) {
   EXPECT_STREQ(elek_model_label(model, 0), "class-0");
   elek_session* second = nullptr;
   EXPECT_EQ(elek_session_open(model, nullptr, &second), ELEK_ERROR_USAGE);
-  EXPECT_THAT(elek_last_error(nullptr), ::testing::HasSubstr("holds no weights"));
+  EXPECT_THAT(elek_last_error(nullptr), ::testing::HasSubstr("has no weights"));
 }
 
 TEST(CApiSession, OutlivesItsModel) {

@@ -66,7 +66,7 @@ TEST_F(PlanCacheTest, IgnoresWhatIsCutShortChangedOrForeignAndWritesOverIt) {
   put(encode("b", some()));  // two keys with the same hash: the key in the file decides
   const auto foreign = cache.load("a");
   ASSERT_FALSE(foreign);
-  EXPECT_EQ(foreign.reason(), "of another key");
+  EXPECT_EQ(foreign.reason(), "has another key");
   ASSERT_TRUE(cache.store("a", some()));
   EXPECT_TRUE(cache.load("a"));
 }

@@ -80,13 +80,13 @@ TEST(Advice, ReachesTheUserOfTheCommand) {
     return outcome.err;
   };
   EXPECT_THAT(said({"coverage", "--why", "nosuch"}),
-              HasSubstr("no group or value is called 'nosuch'; `elek info --groups` lists the names"));
+              HasSubstr("no group or value has the name 'nosuch'; `elek info --groups` lists the names"));
   const std::string sums = folder / "sums", out = folder / "o";
   EXPECT_THAT(said({"wanda", "--sparsity", "0.5", "--ignore", "nosuch", "--evaluate", "synthetic:4:2", "--out", out}),
               HasSubstr("no convolution or linear layer has that name; `elek info` lists them"));
   EXPECT_THAT(said({"coverage", "--statistics", model, "--why", "relu"}), HasSubstr("make one with --save-statistics"));
   EXPECT_THAT(said({"coverage", "--channels", "0", "--metric", "magnitude", "--evaluate", "synthetic:4:2", "--out", out}),
-              HasSubstr("removes nothing from " + model + "; ask for a larger share, or --round-to 1"));
+              HasSubstr("removes nothing from " + model + "; choose a larger share, or --round-to 1"));
 }
 
 }  // namespace

@@ -76,7 +76,7 @@ TEST(Compare, ModelFilesTellTheAccuraciesOfTheirHistory) {
   const json& accuracy = made.at("accuracy");
   const Outcome table = elek_command({"compare", dense, small});
   EXPECT_EQ(table.exit_code, 0) << table.err;
-  EXPECT_THAT(table.out, ::testing::Not(HasSubstr("not of the same images")));
+  EXPECT_THAT(table.out, ::testing::Not(HasSubstr("measured on different images")));
   const json two = elek_command({"compare", dense, small, "--json"}).json();
   EXPECT_EQ(row_of(two, "top-1").at("values"), json({accuracy.at("dense"), accuracy.at("repaired")}));
   EXPECT_EQ(row_of(two, "top-1 dense").at("values"), json({accuracy.at("dense"), accuracy.at("dense")}));
@@ -99,7 +99,7 @@ TEST(Compare, ModelFilesTellTheAccuraciesOfTheirHistory) {
   // Without repair, on other images, and without any: what exists is shown, and differences in the images are reported.
   const json unrepaired = cut("synthetic:50:3", "none", folder / "other.safetensors");
   const Outcome other = elek_command({"compare", small, folder / "other.safetensors", plain});
-  EXPECT_THAT(other.out, HasSubstr("not of the same images"));
+  EXPECT_THAT(other.out, HasSubstr("measured on different images"));
   EXPECT_THAT(other.out, HasSubstr("synthetic:50:3"));
   const json three = elek_command({"compare", small, folder / "other.safetensors", plain, "--json"}).json();
   EXPECT_EQ(row_of(three, "top-1").at("values"),

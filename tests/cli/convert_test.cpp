@@ -129,10 +129,10 @@ TEST(Convert, SaysWhatTheFileExpects) {
   const std::string model = tiny_model(folder);
   const Outcome any = elek_command({"convert", "--model", model, "--out", folder / "a.onnx"});
   EXPECT_EQ(any.exit_code, 0) << any.err;
-  EXPECT_THAT(any.out, AllOf(HasSubstr("input 'input': 3x16x16 f32, any number a run"), HasSubstr("mean 0.4850 0.4560 0.4060"),
-                             HasSubstr("output 'fc': 10 values")));
+  EXPECT_THAT(any.out, AllOf(HasSubstr("input 'input': 3x16x16 f32, any number per run"),
+                             HasSubstr("mean 0.4850 0.4560 0.4060"), HasSubstr("output 'fc': 10 values")));
   const Outcome one = elek_command({"convert", "--model", model, "--out", folder / "b.onnx", "--batch", "1"});
-  EXPECT_THAT(one.out, HasSubstr("1 a run"));
+  EXPECT_THAT(one.out, HasSubstr("1 per run"));
   EXPECT_NE(read_text(folder / "a.onnx"), read_text(folder / "b.onnx"));
 }
 

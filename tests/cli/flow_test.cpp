@@ -227,7 +227,7 @@ TEST(Flow, SavedStatisticsGiveTheSameNetwork) {
   const Outcome other = elek_command(
       cut_words("coverage", folder / "a.safetensors", folder / "c.safetensors", {"--statistics", folder / "sums.safetensors"}));
   EXPECT_EQ(other.exit_code, 3) << other.err;
-  EXPECT_THAT(other.err, HasSubstr("sums.safetensors: statistics: taken from model"));
+  EXPECT_THAT(other.err, HasSubstr("sums.safetensors: statistics: expected those of model"));
 }
 
 TEST(Flow, OverlapIsAWarningWithItsCount) {
@@ -356,11 +356,11 @@ TEST(Coverage, SaysWhichMetricItTookAndWhy) {
   };
   const std::string out = folder / "small.safetensors", sums = folder / "sums.safetensors";
   const std::string by_default = said({"--out", out});
-  EXPECT_THAT(by_default, HasSubstr("metric refit, the default"));
+  EXPECT_THAT(by_default, HasSubstr("metric refit (default)"));
   EXPECT_THAT(by_default, ::testing::ContainsRegex("choosing by the metric refit: [0-9]+ layers, .* dense passes .*, about"));
-  EXPECT_THAT(said({"--save-statistics", sums}), HasSubstr("metric std-consumer, for --save-statistics is about sums"));
-  EXPECT_THAT(said({"--statistics", sums, "--out", out}), HasSubstr("metric std-consumer, for --statistics"));
-  EXPECT_THAT(said({"--why", "layer2.0"}), HasSubstr("metric std-consumer, for --why"));
+  EXPECT_THAT(said({"--save-statistics", sums}), HasSubstr("metric std-consumer: --save-statistics needs sums"));
+  EXPECT_THAT(said({"--statistics", sums, "--out", out}), HasSubstr("metric std-consumer: --statistics"));
+  EXPECT_THAT(said({"--why", "layer2.0"}), HasSubstr("metric std-consumer: --why"));
   EXPECT_THAT(said({"--metric", "rms", "--out", out}), ::testing::Not(HasSubstr("metric ")));
   EXPECT_THAT(said({"--replay", out, "--out", folder / "again.safetensors"}), ::testing::Not(HasSubstr("metric ")));
 }

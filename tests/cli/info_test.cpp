@@ -34,15 +34,15 @@ TEST(InfoGroups, ShowsWhatGoesTogether) {
   const std::string text = told({"info", "--model", model, "--groups"});
   EXPECT_THAT(text, HasSubstr("layer2.0: 16 channels\n  made by layer2.0.conv2 layer2.1.conv2 layer2.2.conv2\n"));
   EXPECT_THAT(text, HasSubstr("read by layer2.1.conv1 layer2.2.conv1 layer3.0.conv1\n"));
-  EXPECT_THAT(text, AllOf(HasSubstr("never cut: the network's input"), HasSubstr("never cut: the network's answer")));
+  EXPECT_THAT(text, AllOf(HasSubstr("never cut: the network's input"), HasSubstr("never cut: the logits")));
   const auto groups = json_of({"info", "--model", model, "--groups"}).at("groups");
   int64_t prunable = 0;
   for (const auto& group : groups) {
     prunable += group.at("prunable").get<bool>() ? 1 : 0;
     if (group.at("name") != "layer2.0") continue;
     EXPECT_EQ(group.at("channels"), 16);
-    EXPECT_EQ(group.at("slices"), 1);
-    EXPECT_THAT(group.at("taps").get<std::vector<std::string>>(), ElementsAre("layer2.0", "layer2.1", "layer2.2"));
+    EXPECT_EQ(group.at("conv_groups"), 1);
+    EXPECT_THAT(group.at("watched").get<std::vector<std::string>>(), ElementsAre("layer2.0", "layer2.1", "layer2.2"));
     EXPECT_THAT(group.at("consumers").get<std::vector<std::string>>(),
                 ElementsAre("layer2.1.conv1", "layer2.2.conv1", "layer3.0.conv1"));
   }
@@ -55,7 +55,7 @@ TEST(InfoGroups, LongListsAreBroken) {
   ASSERT_EQ(
       elek_command({"prepare", "--arch", "resnext50_32x4d", "--input", "3,32,32", "--random", "1", "--out", model}).exit_code,
       0);
-  EXPECT_THAT(told({"info", "--model", model, "--groups"}), HasSubstr("equally many from each of 32 slices"));
+  EXPECT_THAT(told({"info", "--model", model, "--groups"}), HasSubstr("equally many from each of 32 convolution groups"));
 }
 
 TEST(InfoHistory, TellsWhatWasDoneAndOnWhat) {

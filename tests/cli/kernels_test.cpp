@@ -39,7 +39,7 @@ TEST(Kernels, MeasuredOnesAreKeptAndSaidAndTheRuleMeasuresNothing) {
   EXPECT_THAT(folder.files(), Not(::testing::Contains("plans")));
   const Outcome measured = elek_command(bench(model, "measured"));
   EXPECT_EQ(measured.json().at("kernels"), "measured");
-  EXPECT_THAT(measured.err, HasSubstr("the fastest kernel of those timed on this machine"));
+  EXPECT_THAT(measured.err, HasSubstr("the kernel that was measured as the fastest on this machine"));
   EXPECT_THAT(folder.files(), ::testing::Contains("plans"));
   const auto steps =
       elek_command({"profile", "--model", model, "--seconds", "0", "--threads", "1", "--kernels", "measured", "--json"})

@@ -78,7 +78,7 @@ TEST(MemoryCommand, TheLargestBatchRunsUnderTheSystemsOwnLimit) {
   const Outcome refused = bench(batch + 1, limit_text, confined);
   EXPECT_EQ(refused.exit_code, 4);
   EXPECT_THAT(refused.err, ::testing::HasSubstr("plan: weights"));
-  EXPECT_THAT(refused.err, ::testing::HasSubstr("the memory limit leaves no room")) << "by us";
+  EXPECT_THAT(refused.err, ::testing::HasSubstr("exceeds the memory limit")) << "by us";
   const Outcome by_system = bench(4 * batch, "", confined);
   EXPECT_EQ(by_system.exit_code, 4);
   EXPECT_THAT(by_system.err, ::testing::HasSubstr("the system has no memory")) << "the system's limit is a real one";
@@ -252,7 +252,7 @@ TEST(MemoryCommand, ALimitBelowOneSampleIsRefusedWithThePlan) {
   const Outcome outcome =
       elek_command({"memory", "--model", tiny_model(folder), "--max-batch", "--memory-limit", "350kB", "--json"});
   EXPECT_EQ(outcome.exit_code, 4);
-  EXPECT_THAT(outcome.err, ::testing::HasSubstr("not one sample fits"));
+  EXPECT_THAT(outcome.err, ::testing::HasSubstr("not even one sample fits"));
   EXPECT_EQ(elek_command({"memory", "--arch", "resnet18", "--max-batch"}).exit_code, 2) << "no limit given";
 }
 

@@ -43,7 +43,7 @@ TEST(OtherWork, IsNamedWhereItTookCores) {
     const std::vector<std::string> words = {command, "--model", model, "--device", "cpu", "--seconds", "0.5"};
     const Outcome text = elek_command(words);
     ASSERT_EQ(text.exit_code, 0) << text.err;
-    EXPECT_NE(text.out.find("Warning: other work kept "), std::string::npos) << text.out;
+    EXPECT_NE(text.out.find("Warning: other programs used "), std::string::npos) << text.out;
     auto with_json = words;
     with_json.emplace_back("--json");
     EXPECT_GT(elek_command(with_json).json().at("other_busy_cores").get<double>(), 0.3) << command;

@@ -44,7 +44,7 @@ TEST(Profile, EveryStepIsTheModelsAndItsWorkAddsUp) {
       EXPECT_TRUE(nodes.contains(name)) << name;
       EXPECT_TRUE(seen.insert(name).second) << name << " is there twice";
       EXPECT_FALSE(step.at("kernel").get<std::string>().empty()) << name;
-      EXPECT_EQ(step.at("observed"), false) << name;
+      EXPECT_EQ(step.at("watched"), false) << name;
       EXPECT_EQ(step.at("output").size(), 3U) << name;
       EXPECT_LE(step.at("kernel_flops"), step.at("flops")) << name;
       const bool alias = step.at("kernel") == "alias";
@@ -79,7 +79,7 @@ TEST(Profile, FitsATerminalAndNamesStepsOnce) {
   const size_t at = outcome.out.find(name);
   ASSERT_NE(at, std::string::npos) << outcome.out;
   EXPECT_EQ(outcome.out.find(name, at + 1), std::string::npos);
-  EXPECT_THAT(outcome.out, AllOf(HasSubstr("by kernel"), HasSubstr("GB/s, by what is gone through  copied  read"),
+  EXPECT_THAT(outcome.out, AllOf(HasSubstr("by kernel"), HasSubstr("GB/s, by size of the data  copied  read"),
                                  HasSubstr("A run of 1 image:"), HasSubstr("\nall steps ")));
 }
 
@@ -90,8 +90,8 @@ TEST(Profile, WatchesWhatCoverageWatches) {
   EXPECT_EQ(json.at("statistics"), true);
   EXPECT_GT(json.at("memory").at("statistics_bytes"), 0);
   const auto& steps = json.at("steps");
-  EXPECT_GT(
-      std::count_if(steps.begin(), steps.end(), [](const auto& step) { return step.at("observed").template get<bool>(); }), 10);
+  EXPECT_GT(std::count_if(steps.begin(), steps.end(), [](const auto& step) { return step.at("watched").template get<bool>(); }),
+            10);
 }
 
 TEST(Profile, WhyNamesEveryKernelInFull) {
@@ -160,7 +160,7 @@ TEST(Profile, BesideFitsATerminalAndRefusesAStranger) {
               AllOf(HasSubstr(" 2048>512, 2048>512 "), HasSubstr("\nall steps "), HasSubstr("A run of 1 image: dense ")));
   const Outcome refused = elek_command({"profile", "--model", model, "--beside", tiny_model(folder), "--seconds", "0"});
   EXPECT_EQ(refused.exit_code, 3) << refused.err;
-  EXPECT_THAT(refused.err, HasSubstr("no pruned form"));
+  EXPECT_THAT(refused.err, HasSubstr("expected a pruned form"));
 }
 
 TEST(Profile, BadInputIsSaidAsElsewhere) {

@@ -22,7 +22,7 @@ TEST(DataWord, AnythingElseIsAUsageError) {
        {"", "idx", "idx:", "idx::test", "images:", "cifar10:", "synthetic:", ":", "[0:1]", "synthetic:[0:1]"}) {
     refuse(word, {word, "expected"});
   }
-  refuse("mnist:folder", {"'mnist' is no kind of data", "idx:DIR[:train|test]"});
+  refuse("mnist:folder", {"'mnist' is not a kind of data", "idx:DIR[:train|test]"});
   refuse("some/folder", {"data 'some/folder': expected idx:DIR"});
   for (const char* word : {"synthetic:0", "synthetic:-1", "synthetic:x", "synthetic:5x", "synthetic:5:", "synthetic:5:-1",
                            "synthetic:5:1:2", "synthetic:9223372036854775808", "synthetic:5:18446744073709551616"}) {

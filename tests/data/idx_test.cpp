@@ -89,7 +89,7 @@ TEST(Idx, ClassNamesComeFromLabelsTxt) {
   write_file(folder.path("labels.txt"), "shirt\nshoe\n");
   expect_error<InputError>([&] { static_cast<void>(open(folder)); }, {"label 2", "only 2 classes"});
   write_file(folder.path("labels.txt"), "\n");
-  expect_error<InputError>([&] { static_cast<void>(open(folder)); }, {"labels.txt", "one a line"});
+  expect_error<InputError>([&] { static_cast<void>(open(folder)); }, {"labels.txt", "one per line"});
 }
 
 TEST(Idx, MissingFilesAreNamed) {
@@ -109,7 +109,7 @@ TEST(Idx, ImagesAndLabelsMustFitTogether) {
     static_cast<void>(make_idx_dataset({"images", image_bytes}, {"labels", label_bytes}, {}));
   };
   EXPECT_NO_THROW(make(images, idx({2}, {0, 1})));
-  expect_error<InputError>([&] { make(images, idx({3}, {0, 1, 2})); }, {"labels: 3 labels", "images holds 2"});
+  expect_error<InputError>([&] { make(images, idx({3}, {0, 1, 2})); }, {"labels: 3 labels", "images has 2"});
   expect_error<InputError>([&] { make(images, idx({2, 1}, {0, 1})); }, {"labels", "[2, 1]", "expected [N]"});
   expect_error<InputError>([&] { make(idx({12}, ramp(12)), idx({12}, ramp(12))); }, {"images", "[12]", "[N, H, W]"});
   expect_error<InputError>([&] { make(idx({1, 65536, 1}, Bytes(65536)), idx({1}, {0})); }, {"[1, 65536, 1]", "65535"});
@@ -127,8 +127,8 @@ TEST(Idx, BrokenHeadersAreToldApart) {
   expect_error<InputError>([&] { parse(idx({1, 1, 1, 1, 1}, {7})); }, {"5 dimensions"});
   expect_error<InputError>([&] { parse(Bytes(good.begin(), good.begin() + 15)); }, {"header is truncated", "15 of 16"});
   expect_error<InputError>([&] { parse(idx({0, 2, 3}, {})); }, {"dimension 0 is 0"});
-  expect_error<InputError>([&] { parse(idx({2, 2, 4}, ramp(12))); }, {"[2, 2, 4] promise 16", "only 12", "truncated"});
-  expect_error<InputError>([&] { parse(idx({2, 2, 3}, ramp(13))); }, {"holds more", "follows the values"});
+  expect_error<InputError>([&] { parse(idx({2, 2, 4}, ramp(12))); }, {"[2, 2, 4] need 16", "only 12", "truncated"});
+  expect_error<InputError>([&] { parse(idx({2, 2, 3}, ramp(13))); }, {"has more", "follows the values"});
   // The product of these dimensions is 2^128: it must not wrap around to a small number.
   expect_error<InputError>([&] { parse(idx({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {1})); }, {"header is wrong"});
   expect_error<InputError>([&] { parse(idx({0x80000000, 0x80000000, 4, 1}, {})); }, {"header is wrong"});  // 2^64
@@ -156,7 +156,7 @@ TEST(Idx, CorruptGzipIsRefused) {
   wrong = packed;
   wrong.push_back(0);
   expect_error<InputError>([&] { unpack(wrong); }, {"not gzip follows"});
-  expect_error<InputError>([&] { unpack(gzip(ramp(3))); }, {"3 bytes are no IDX file"});
+  expect_error<InputError>([&] { unpack(gzip(ramp(3))); }, {"3 bytes are not an IDX file"});
 }
 
 // 64 MB of zeros compress to 64 KB. The header promises 6 bytes of values, so at most 7 bytes may be decompressed.
@@ -166,7 +166,7 @@ TEST(Idx, GzipBombsAreNotUnpacked) {
   const Bytes packed = gzip(bomb);
   const Bytes unpacked = unpack_idx(packed, "bomb.gz");
   EXPECT_EQ(unpacked.size(), 16u + 6u + 1u);
-  expect_error<InputError>([&] { static_cast<void>(parse_idx(unpacked, "bomb.gz")); }, {"holds more"});
+  expect_error<InputError>([&] { static_cast<void>(parse_idx(unpacked, "bomb.gz")); }, {"has more"});
 }
 
 TEST(Idx, ShippedFashionMnistIsWhole) {

@@ -108,16 +108,16 @@ TEST(ImageFolder, APngWithAnyFlippedBitIsRefused) {
 TEST(ImageFolder, UselessFoldersSayWhatToDo) {
   TempFolder folder;
   const auto act = [&] { static_cast<void>(open(folder)); };
-  expect_error<InputError>(act, {folder.path().c_str(), "no class folders", "it is empty", "folder of its own"});
+  expect_error<InputError>(act, {folder.path().c_str(), "no class folders", "it is empty", "their own folder"});
   write_file(folder.path("x.png"), pixel_image(1));
-  expect_error<InputError>(act, {"no class folders", "holds 1 images itself"});
+  expect_error<InputError>(act, {"no class folders", "contains 1 images directly"});
   try {
     act();
   } catch (const InputError& error) {
     EXPECT_EQ(hint_of(error), Hint::kSingleImages);
   }
   write_file(folder.path("cats/deeper/x.png"), pixel_image(1));
-  expect_error<InputError>(act, {"1 folders, but no .jpg, .jpeg or .png", "put each class's images there"});
+  expect_error<InputError>(act, {"1 folders, but no .jpg, .jpeg or .png", "put the images of each class there"});
   expect_error<InputError>([&] { static_cast<void>(parse_data("images:" + folder.path("none"), kShape)); },
                            {"none", "no such"});
   expect_error<InputError>([&] { static_cast<void>(parse_data("images:" + folder.path("x.png"), kShape)); }, {"x.png"});

@@ -314,7 +314,7 @@ TEST(Apply, RefusesPlansThatDoNotFit) {
   EXPECT_THAT(complaint(model, plan), HasSubstr("no group 'conv1'"));
   plan = plan_for(model, "relu", {0, 1});
   plan.groups[0].channels = 5;
-  EXPECT_THAT(complaint(model, plan), HasSubstr("has 4 channels, the plan says 5"));
+  EXPECT_THAT(complaint(model, plan), HasSubstr("has 4 channels, the plan expects 5"));
   plan = plan_for(model, "relu", {0, 1});
   plan.groups[0].scores = {1, 2};
   EXPECT_THAT(complaint(model, plan), HasSubstr("2 scores"));
@@ -340,13 +340,13 @@ TEST(Apply, RefusesMasksThatDoNotFit) {
   EXPECT_THAT(complaint(model, with(bad)), HasSubstr("expected a conv2d or linear"));
   bad = good;
   bad.keep.pop_back();
-  EXPECT_THAT(complaint(model, with(bad)), HasSubstr("the mask has 29"));
+  EXPECT_THAT(complaint(model, with(bad)), HasSubstr("found 29"));
   bad = good;
   bad.keep[0] = 2;
   EXPECT_THAT(complaint(model, with(bad)), HasSubstr("expected 0 or 1"));
   bad = good;
   bad.removed = 2;
-  EXPECT_THAT(complaint(model, with(bad)), HasSubstr("the plan says 2"));
+  EXPECT_THAT(complaint(model, with(bad)), HasSubstr("the plan expects 2"));
   bad.keep.assign(size, 0);
   bad.removed = static_cast<int64_t>(size);
   EXPECT_THAT(complaint(model, with(bad)), HasSubstr("would all be zero"));

@@ -41,7 +41,7 @@ TEST(Groups, ResNet18) {
   EXPECT_THAT(names(graph, stage1.values),
               ElementsAre("conv1", "bn1", "relu", "maxpool", "layer1.0.conv2", "layer1.0.bn2", "layer1.0.add", "layer1.0",
                           "layer1.1.conv2", "layer1.1.bn2", "layer1.1.add", "layer1.1"));
-  EXPECT_THAT(names(graph, stage1.taps), ElementsAre("relu", "layer1.0", "layer1.1"));
+  EXPECT_THAT(names(graph, stage1.watched), ElementsAre("relu", "layer1.0", "layer1.1"));
   EXPECT_THAT(names(graph, stage1.producers), ElementsAre("conv1", "layer1.0.conv2", "layer1.1.conv2"));
   const Group& stage2 = group_named(groups, "layer2.0");
   EXPECT_THAT(names(graph, stage2.producers), ElementsAre("layer2.0.conv2", "layer2.0.downsample.0", "layer2.1.conv2"));

@@ -165,7 +165,7 @@ TEST(MomentsRefuse, NanInfinityAndNothingByTheLayersName) {
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     std::vector<float> broken = x;
     broken.back() = bad;
-    EXPECT_THAT(what_solve_says(s, broken, z, 4), testing::AllOf(HasSubstr("'layer'"), HasSubstr("inputs hold NaN")));
+    EXPECT_THAT(what_solve_says(s, broken, z, 4), testing::AllOf(HasSubstr("'layer'"), HasSubstr("inputs have NaN")));
     broken = z;
     broken[0] = bad;
     EXPECT_THAT(what_solve_says(s, x, broken, 4), testing::AllOf(HasSubstr("'layer'"), HasSubstr("outputs in the dense")));

@@ -17,7 +17,8 @@ TEST(Activations, AreWhereGroupsAreWatched) {
   for (const Attrs& act : other_activations()) {
     const Model model = activation_model(act);
     const std::vector<Group> groups = find_groups(model.graph);
-    EXPECT_THAT(names(model.graph, group_named(groups, "hidden.act").taps), testing::ElementsAre("hidden.act")) << op_name(act);
+    EXPECT_THAT(names(model.graph, group_named(groups, "hidden.act").watched), testing::ElementsAre("hidden.act"))
+        << op_name(act);
   }
 }
 

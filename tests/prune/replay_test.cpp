@@ -106,7 +106,7 @@ TEST(Replay, RefusesWhatDoesNotFit) {
   }
   graph.set_output(cut.graph.output());
   other_graph.graph = graph;
-  EXPECT_THAT(refusal(other_graph, dense), HasSubstr("would not become"));
+  EXPECT_THAT(refusal(other_graph, dense), HasSubstr("gives another graph"));
 }
 
 TEST(Replay, ChangedHistoriesAreRefused) {
@@ -128,7 +128,7 @@ TEST(Replay, ChangedHistoriesAreRefused) {
   EXPECT_THAT(with([](Cut& c) { c.name = "layer9"; }), HasSubstr("no such group"));
   Model doubled = cut;
   doubled.history.push_back(cut.history[0]);
-  EXPECT_THAT(refusal(doubled, dense), HasSubstr("do not follow"));
+  EXPECT_THAT(refusal(doubled, dense), HasSubstr("do not fit together"));
   doubled.history[1].action = "prune weights";
   EXPECT_THAT(refusal(doubled, dense), HasSubstr("more than once"));
 }

@@ -166,7 +166,7 @@ TEST(Score, CoverageCriteriaCombineTheirTaps) {
       if (!s.groups[g].prunable) continue;
       for (int64_t c = 0; c < s.groups[g].channels; ++c) {
         double p = 0, r = 0, d = 0;
-        for (const ValueId tap : s.groups[g].taps) {
+        for (const ValueId tap : s.groups[g].watched) {
           const std::vector<double> values = channel(s, tap, c);
           p += std::pow(mean_of(values, [](double v) { return v > 0 ? 1.0 : 0.0; }), 2);
           r += mean_of(values, [](double v) { return v * v; });
@@ -259,25 +259,25 @@ TEST(Score, RefusesStatisticsThatAreNotItsOwn) {
   const Statistics good = take_statistics(model, probes_for(find_criterion("std-consumer"), model.graph), input, kSamples);
   Statistics bad = good;
   bad.model_hash ^= 1;
-  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("this model is"));
+  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("expected those of model"));
   bad = good;
   bad.values.erase("relu");
   EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("no sums of value 'relu'"));
   bad = good;
   bad.values.at("relu").nonfinite = 2;
-  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("'relu' held 2 NaN"));
+  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("'relu' has 2 NaN"));
   bad = good;
   bad.values.at("relu").sum_sq[0] = std::numeric_limits<double>::quiet_NaN();
-  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("'relu' held"));
+  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("'relu' has 0 NaN"));
   bad = good;
   bad.values.at("relu").sum.pop_back();
-  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("sums of 3 of 4 channels"));
+  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("expected sums of 4 channels, found 3 of 4"));
   bad = good;
   bad.values.at("relu").count = 0;
-  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("holds no sample"));
+  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("has no sample"));
   bad = good;
   bad.tap = Tap::kConv;
-  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("on the tap relu"));
+  EXPECT_THAT(complaint(model, find_criterion("std-consumer"), bad), HasSubstr("needs the stored values (tap relu)"));
   EXPECT_THAT(complaint(model, find_criterion("wanda"), good), HasSubstr("no tap norms of layer"));
   bad = take_statistics(model, probes_for(find_criterion("wanda"), model.graph), input, kSamples);
   bad.tap_norms.begin()->second.norm_sq[0] = std::numeric_limits<double>::infinity();

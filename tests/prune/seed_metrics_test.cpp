@@ -87,7 +87,7 @@ TEST(SeedMetrics, EqualTheirDefinitionsOverStoredActivations) {
           ASSERT_EQ(std::ssize(got[g]), group.channels);
           for (int64_t c = 0; c < group.channels; ++c) {
             double sum = 0;  // signed squares over the group's taps
-            for (const ValueId t : group.taps) {
+            for (const ValueId t : group.watched) {
               const double s = by_definition(name, run.at(looked_at(model.graph, t, tap)), group.channels, c);
               sum += s * std::fabs(s);
             }
@@ -113,9 +113,9 @@ TEST(SeedMetrics, WandaIsTheProducersNormTimesItsMeanActivation) {
   int64_t checked = 0;
   for (size_t g = 0; g < groups.size(); ++g) {
     const Group& group = groups[g];
-    if (!group.prunable || group.producers.size() != 1 || group.taps.size() != 1) continue;  // inner channels of a block
+    if (!group.prunable || group.producers.size() != 1 || group.watched.size() != 1) continue;  // inner channels of a block
     const LayerWeights layer = layer_weights(model, group.producers[0]);
-    const std::vector<double>& values = run.at(model.graph.node(group.taps[0]).name);
+    const std::vector<double>& values = run.at(model.graph.node(group.watched[0]).name);
     const int64_t positions = std::ssize(values) / kSamples / group.channels;
     for (int64_t c = 0; c < group.channels; ++c) {
       double norm = 0, mean = 0;

@@ -217,7 +217,7 @@ TEST(SelectChannels, RefusesWhatCannotBeAsked) {
   EXPECT_THAT(complaint(f, {0.1, Scope::kLayer, 0, {"layer9"}, {}}), HasSubstr("'layer9'"));
   EXPECT_THAT(complaint(f, {0.1, Scope::kLayer, 0, {}, {{"layer9", 0.2}}}), HasSubstr("'layer9'"));
   EXPECT_THAT(complaint(f, {0.1, Scope::kLayer, 0, {}, {{"fc", 0.2}}}), HasSubstr("cannot be cut"));
-  EXPECT_THAT(complaint(f, {0.1, Scope::kLayer, 0, {}, {{"relu", 0.2}, {"conv1", 0.3}}}), HasSubstr("are one group"));
+  EXPECT_THAT(complaint(f, {0.1, Scope::kLayer, 0, {}, {{"relu", 0.2}, {"conv1", 0.3}}}), HasSubstr("are in one group"));
   EXPECT_THAT(complaint(f, {0.1, Scope::kLayer, 0, {"conv1"}, {{"relu", 0.2}}}), HasSubstr("has a share"));
   Fixture broken = f;
   for (auto& scores : broken.scores) {

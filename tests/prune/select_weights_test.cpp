@@ -162,7 +162,7 @@ TEST(SelectWeightsEdges, RefusesWhatCannotBeAsked) {
   EXPECT_THAT(usage({0, 4, 4, Compare::kOutput, {}}), HasSubstr("4:4"));
   EXPECT_THAT(usage({0, 0, 4, Compare::kOutput, {}}), HasSubstr("0:4"));
   EXPECT_THAT(usage({0, 2, 0, Compare::kOutput, {}}), HasSubstr("2:0"));
-  EXPECT_THAT(usage({0.5, 2, 4, Compare::kOutput, {}}), HasSubstr("choose one"));
+  EXPECT_THAT(usage({0.5, 2, 4, Compare::kOutput, {}}), HasSubstr("both a sparsity and a pattern"));
   EXPECT_THAT(usage({0.5, 0, 0, Compare::kOutput, {"relu"}}), HasSubstr("'relu'"));
 
   const auto input = [&](const Statistics& bad) -> std::string {
@@ -173,10 +173,10 @@ TEST(SelectWeightsEdges, RefusesWhatCannotBeAsked) {
     }
     return "no InputError";
   };
-  EXPECT_THAT(input({}), HasSubstr("no tap norms"));
+  EXPECT_THAT(input({}), HasSubstr("expected tap norms"));
   Statistics bad = statistics;
   bad.model_hash += 1;
-  EXPECT_THAT(input(bad), HasSubstr("this model is"));
+  EXPECT_THAT(input(bad), HasSubstr("expected those of model"));
   bad = statistics;
   bad.tap_norms["layer7.conv1"] = bad.tap_norms.at("conv1");
   EXPECT_THAT(input(bad), HasSubstr("'layer7.conv1'"));

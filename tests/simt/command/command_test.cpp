@@ -60,7 +60,7 @@ TEST_F(SimtCommand, AutoTakesTheGpuWithoutAWordAndSaysWhatTheCpuSays) {
   const std::vector<std::string> data{"--data", "synthetic:6:1", "--batch", "4", "--json"};
   const Outcome on_gpu = run({"eval"}, data);
   ASSERT_EQ(on_gpu.exit_code, 0) << on_gpu.err;
-  EXPECT_THAT(on_gpu.err, Not(HasSubstr("takes the CPU")));
+  EXPECT_THAT(on_gpu.err, Not(HasSubstr("uses the CPU")));
   EXPECT_TRUE(on_gpu.json().at("ledger").contains("device")) << "bytes of a GPU are told where one was used";
   EXPECT_EQ(on_gpu.json().at("samples"), 6);
   std::vector<std::string> on_cpu = data;
