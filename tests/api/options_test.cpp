@@ -31,7 +31,7 @@ TEST(CApiOptions, WhatCannotBeIsNamed) {
   expect_refused(options, "precision");
   options = elek_default_options();
   options.device = 2;
-  expect_refused(options, "device 2");
+  expect_refused(options, "device is 2");
   options = elek_default_options();
   options.device_index = 1;
   expect_refused(options, "device_index");

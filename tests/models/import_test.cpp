@@ -231,7 +231,7 @@ TEST(ImportReading, AModelOfElekKeepsItsOwn) {
   EXPECT_EQ(changed.model.preprocessing.stddev, (std::vector<float>{1, 1, 1}));
   EXPECT_EQ(changed.model.graph.nodes().size(), import.model.graph.nodes().size());
   options.input = {1, 20, 16};
-  EXPECT_THAT(message_of<InputError>(
+  EXPECT_THAT(message_of<UsageError>(
                   [&] { (void)import_model(SafetensorsFile::open(folder / "m.safetensors"), options, host_resource()); }),
               HasSubstr("1 channels was asked for"));
 }
@@ -343,20 +343,26 @@ TEST(ImportNames, SchemesOfBasicBlocks) {
                    {{"conv1", "conv_first"}, {"conv2", "conv_second"}, {"bn1", "bn_first"}, {"bn2", "bn_second"}}}});
 }
 
+/// "res3b_branch2c": stage 3 (the second), block b, third convolution. Its batch norm is "bn3b_branch2c".
+Replacements caffe_names() {
+  Replacements names;
+  const std::pair<const char*, const char*> blocks[] = {
+      {"layer1.0", "2a"}, {"layer2.0", "3a"}, {"layer2.1", "3b"}, {"layer3.0", "4a"}};
+  for (const auto& [layer, block] : blocks) {
+    const std::string from = layer, to = block;
+    for (const auto& [number, letter] : {std::pair{"1", "a"}, {"2", "b"}, {"3", "c"}}) {
+      names.emplace_back(from + ".conv" + number, "res" + to + "_branch2" + letter);
+      names.emplace_back(from + ".bn" + number, "bn" + to + "_branch2" + letter);
+    }
+    names.emplace_back(from + ".shortcut.0", "res" + to + "_branch1");
+    names.emplace_back(from + ".shortcut.1", "bn" + to + "_branch1");
+  }
+  names.emplace_back("bn1.", "bn_conv1.");
+  return names;
+}
+
 TEST(ImportNames, SchemesOfBottlenecks) {
-  expect_schemes("bottleneck", {{"Caffe",
-                                 {{"layer1.0.conv1", "res2a_branch2a"},
-                                  {"layer1.0.bn1", "bn2a_branch2a"},
-                                  {"layer1.0.conv2", "res2a_branch2b"},
-                                  {"layer1.0.bn2", "bn2a_branch2b"},
-                                  {"layer1.0.conv3", "res2a_branch2c"},
-                                  {"layer1.0.bn3", "bn2a_branch2c"},
-                                  {"layer1.0.shortcut.0", "res2a_branch1"},
-                                  {"layer1.0.shortcut.1", "bn2a_branch1"},
-                                  {"bn1.", "bn_conv1."},
-                                  {"layer2.0.bn_conv1", "layer2.0.bn1"},
-                                  {"layer2.1.bn_conv1", "layer2.1.bn1"},
-                                  {"layer3.0.bn_conv1", "layer3.0.bn1"}}},
+  expect_schemes("bottleneck", {{"Caffe", caffe_names()},
                                 {"Keras",
                                  {{"layer1.0.conv", "conv2_block1_N"},
                                   {"layer1.0.bn", "conv2_block1_B"},
