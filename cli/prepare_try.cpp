@@ -118,6 +118,7 @@ void measure(Candidate& candidate, const Preparation& what, const std::string& d
   Session session(import.model, context.session_options(batch));
   LoaderOptions options;
   options.shuffle_seed = context.common().seed;  // folders are sorted by class
+  options.description = data;
   options.limit = limit;
   const auto source = make_loader(parse_data(data, import.model.graph.input_shape()), options);
   std::vector<uint8_t> hits;

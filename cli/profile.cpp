@@ -177,7 +177,7 @@ void report(const ProfileOptions& options, const Context& context, const Session
   out.result("A run of " + std::to_string(options.batch) + (options.batch == 1 ? " image" : " images") + ": " +
              decimal(p50, 3) + " ms (10 to 90 %: " + decimal(p10, 3) + " to " + decimal(p90, 3) + ", " +
              with_commas(std::ssize(measured.runs_ms)) +
-             " runs); sum of its steps, timed one by one: " + decimal((total_us(rows) + measured.rest_us) / 1e3, 3) + " ms.\n");
+             " runs); steps one by one: " + decimal((total_us(rows) + measured.rest_us) / 1e3, 3) + " ms.\n");
   out.result(machine_text(peaks, session));
   out.result(
       "\nGFLOP: two operations per multiply-add of the definition. MB: bytes to read and write, each once.\n"

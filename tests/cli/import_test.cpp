@@ -79,7 +79,8 @@ TEST(Import, TryFindsThePixelsOfTheShippedNetwork) {
 
 TEST(Import, TryWritesNothingIfNoReadingAgrees) {
   const Folder folder;
-  const Outcome made = prepare(folder, fixture("cifar_a"), {"--input", "3,12,12", "--evaluate", "synthetic:100:1", "--try"});
+  const Outcome made = prepare(folder, shipped_data() + "/resnet20_fashion_mnist.safetensors",
+                               {"--input", "1,28,28", "--evaluate", "synthetic:100:1", "--try"});
   EXPECT_EQ(made.exit_code, 3);
   EXPECT_THAT(made.err, HasSubstr("better than chance"));
   EXPECT_FALSE(std::filesystem::exists(folder / "net.safetensors"));
