@@ -119,7 +119,8 @@ void add_prepare(CLI::App& app, Run& run) {
   auto options = std::make_shared<PrepareOptions>();
   Preparation& what = options->what;
   CLI::App* command = app.add_subcommand("prepare", "Import or build a model, check it on data, save it");
-  auto* weights = command->add_option("--weights", what.weights, "A file of weights, or an ONNX file; it tells which network it is");
+  auto* weights =
+      command->add_option("--weights", what.weights, "A file of weights, or an ONNX file; it tells which network it is");
   auto* random = command->add_option("--random", what.random, "Seed of random weights instead of a file");
   command->add_option("--arch", what.arch,
                       "Family and depth: resnet18 ... resnet152, wide_resnet50_2, resnext50_32x4d, cifar_resnet20 ... "

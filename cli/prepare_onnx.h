@@ -11,7 +11,8 @@ namespace elek::cli {
 
 /// True if the file is ONNX, by its first bytes. InputError if it cannot be read.
 [[nodiscard]] bool is_onnx(const std::string& path);
-/// The complete, validated model, with the importer's notes. InputError for a bad file, UsageError if the options contradict it.
+/// The complete, validated model, with the importer's notes. InputError for a bad file, UsageError if the options contradict
+/// it.
 [[nodiscard]] Import prepare_onnx(const Preparation& what, Context& context);
 
 }  // namespace elek::cli

@@ -153,7 +153,7 @@ const Candidate& chosen(const std::vector<Candidate>& all, int64_t classes, cons
 }  // namespace
 
 WeightsOptions choose_reading(const Preparation& what, const std::string& data, int64_t batch, Context& context) {
-  const WeightsOptions options = import_options(what);
+  WeightsOptions options = import_options(what);
   const Import assumed = import_file(what, options, context);
   std::vector<Question> questions;
   for (const Taken& taken : assumed.taken) {

@@ -32,6 +32,7 @@ std::vector<bool> stages_by_name(const std::vector<Block>& blocks) {
   const auto [least, most] = std::minmax_element(differs.begin(), differs.end());
   if (*least == *most) return {};
   std::vector<bool> begins;
+  begins.reserve(differs.size());
   for (const size_t at : differs) begins.push_back(at == *least);
   return begins;
 }
@@ -99,6 +100,7 @@ std::vector<ConvLayer> stem_of(const std::vector<FileLayer>& convs, int64_t chan
                                const std::string& where) {
   constexpr size_t kDeepStem = 3;
   std::vector<const FileLayer*> order;
+  order.reserve(convs.size());
   for (const FileLayer& conv : convs) order.push_back(&conv);
   std::sort(order.begin(), order.end(), [&](const FileLayer* a, const FileLayer* b) { return is_before(*a, *b, keeps_order); });
   if (order.size() != 1 && order.size() != kDeepStem) {
@@ -109,6 +111,7 @@ std::vector<ConvLayer> stem_of(const std::vector<FileLayer>& convs, int64_t chan
   std::iota(at.begin(), at.end(), size_t{0});
   do {
     std::vector<const FileLayer*> chain;
+    chain.reserve(at.size());
     for (const size_t i : at) chain.push_back(order[i]);
     if (!is_chain(chain, channels)) continue;
     std::vector<ConvLayer> stem;

@@ -230,8 +230,9 @@ std::vector<Candidate> candidates(const FileLayers& all, const std::string& head
     }
   };
   std::set<std::string> taken;
-  for (const auto& [prefix, count] : parts) {
-    if (count < kFewest || parts.size() > kMostParts) continue;
+  for (const auto& part : parts) {
+    const std::string& prefix = part.first;
+    if (part.second < kFewest || parts.size() > kMostParts) continue;
     const size_t before = found.size();
     try_part(prefix, [&](const std::string& at) { return at == prefix; });
     if (found.size() > before) taken.insert(prefix);

@@ -109,7 +109,7 @@ std::vector<int64_t> integers_of(const Constant& constant) {
     for (size_t axis = 0; axis < index.size(); ++axis) at += index[axis] * constant.strides[axis];
     T value;
     std::memcpy(&value, constant.bytes.data() + static_cast<size_t>(at) * sizeof(T), sizeof(T));
-    to = static_cast<int64_t>(value);
+    to = int64_t{value};  // NOLINT(bugprone-signed-char-misuse): int8 holds numbers, no characters
     for (size_t axis = index.size(); axis-- > 0;) {
       if (++index[axis] < constant.shape[axis]) break;
       index[axis] = 0;

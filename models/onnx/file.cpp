@@ -258,9 +258,9 @@ std::string NodeProto::text(const std::string& attribute, const std::string& oth
   return found == nullptr ? otherwise : found->text.value_or("");
 }
 
-std::vector<int64_t> NodeProto::integers(const std::string& attribute, std::vector<int64_t> otherwise) const {
+std::vector<int64_t> NodeProto::integers(const std::string& attribute, const std::vector<int64_t>& otherwise) const {
   const Attribute* found = find(attribute);
-  return found == nullptr ? std::move(otherwise) : found->integers;
+  return found == nullptr ? otherwise : found->integers;
 }
 
 const std::string& NodeProto::label() const { return name.empty() && !outputs.empty() ? outputs.front() : name; }

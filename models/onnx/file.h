@@ -71,7 +71,7 @@ struct NodeProto {
   [[nodiscard]] int64_t integer(const std::string& attribute, int64_t otherwise) const;
   [[nodiscard]] float real(const std::string& attribute, float otherwise) const;
   [[nodiscard]] std::string text(const std::string& attribute, const std::string& otherwise) const;
-  [[nodiscard]] std::vector<int64_t> integers(const std::string& attribute, std::vector<int64_t> otherwise) const;
+  [[nodiscard]] std::vector<int64_t> integers(const std::string& attribute, const std::vector<int64_t>& otherwise) const;
   /// For messages: the node's name, or else its first output's.
   [[nodiscard]] const std::string& label() const;
   [[nodiscard]] bool has_input(size_t index) const { return index < inputs.size() && !inputs[index].empty(); }

@@ -88,6 +88,7 @@ Value Importer::gemm(const NodeProto& node) {
   if (const float alpha = node.real("alpha", 1); alpha != 1) {
     const Activation& activation = std::get<Activation>(made);
     std::vector<double> shift;  // the bias was not meant to be scaled
+    shift.reserve(outputs);
     for (const float value : bias) shift.push_back(static_cast<double>(value) * (1.0 - static_cast<double>(alpha)));
     shift.resize(outputs, 0.0);
     network_.absorb(activation.value, {std::vector<double>(outputs, alpha), shift});

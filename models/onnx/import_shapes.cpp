@@ -177,7 +177,7 @@ ChannelMapAttrs every_channel(int64_t channels) {
 
 }  // namespace
 
-Activation Importer::strided(Activation from, const std::string& name) {
+Activation Importer::strided(const Activation& from, const std::string& name) {
   if (from.row_stride != from.column_stride) throw Unsupported{"it reads a Slice with different steps for rows and columns"};
   ChannelMapAttrs map = every_channel(network_.shape(from.value).channels);
   map.stride = from.row_stride;

@@ -140,7 +140,7 @@ class Importer {
   [[nodiscard]] bool may_join(const std::string& first, std::string name) const;
   Value mapped(const std::string& name, const Activation& from, const ChannelMapAttrs& map);
   /// Takes the stride of a Slice, if it is the same for rows and columns.
-  [[nodiscard]] Activation strided(Activation from, const std::string& name);
+  [[nodiscard]] Activation strided(const Activation& from, const std::string& name);
 
   // import_constants.cpp
   Value constant_node(const NodeProto& node);

@@ -41,7 +41,7 @@ Activation Importer::window_activation(const NodeProto& node, size_t index) {
   if (std::holds_alternative<Unknown>(found)) throw Skipped{};
   if (!std::holds_alternative<Activation>(found)) throw Unsupported{"it reads the constant " + in_quotes(node.inputs[index])};
   Activation made = std::get<Activation>(std::move(found));
-  if (made.row_stride != 1 || made.column_stride != 1) made = strided(std::move(made), node.inputs[index]);
+  if (made.row_stride != 1 || made.column_stride != 1) made = strided(made, node.inputs[index]);
   return made;
 }
 
@@ -58,7 +58,7 @@ Activation Importer::image(const NodeProto& node, Activation from) {
   if (!order) throw Unsupported{"the channels of its input are mixed with other axes"};
   if (counts_up(*order)) return from;
   const Border zeros = from.zeros;
-  Activation made = std::get<Activation>(mapped(node.inputs[0], std::move(from), {*order, 1}));
+  Activation made = std::get<Activation>(mapped(node.inputs[0], from, {*order, 1}));
   made.zeros = zeros;
   values_[node.inputs[0]] = made;  // other readers take the same
   return made;

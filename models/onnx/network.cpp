@@ -47,6 +47,7 @@ ValueId Network::add(const std::string& name, Attrs attrs, std::vector<ValueId> 
   }
   if (const auto* map = std::get_if<ChannelMapAttrs>(&attrs)) count_map(*map);
   std::vector<ImageShape> shapes;
+  shapes.reserve(inputs.size());
   for (const ValueId input : inputs) shapes.push_back(shape(input));
   Node made{unique(name), std::move(attrs), std::move(inputs), {}};
   try {

@@ -74,7 +74,7 @@ class Walk {
       try {
         content.entries.push_back(pickle_.tensor(ref, path));
       } catch (const InputError& error) {  // a network may do without it; if not, it is said to be missing
-        left_out.push_back(error.what());
+        left_out.emplace_back(error.what());
       }
       return;
     }

@@ -116,7 +116,9 @@ TEST(Equivalence, FailsForACutThatIsNotExact) {
       }
     }
     std::sort(keep.begin(), keep.end());
-    EXPECT_THAT(complaint(apply(dense, other, host_resource()), mask), HasSubstr("the cut network differs from the masked network")) << group.name;
+    EXPECT_THAT(complaint(apply(dense, other, host_resource()), mask),
+                HasSubstr("the cut network differs from the masked network"))
+        << group.name;
   }
 }
 
@@ -127,7 +129,8 @@ TEST(Equivalence, NanIsADifference) {
   auto bias = std::make_shared<Tensor>(compact.parameter("fc.bias").clone(host_resource(), "fc.bias"));
   bias->f32()[1] = std::numeric_limits<float>::quiet_NaN();
   compact.parameters["fc.bias"] = bias;
-  EXPECT_THAT(complaint(compact, masked(dense, plan, host_resource())), HasSubstr("the cut network differs from the masked network"));
+  EXPECT_THAT(complaint(compact, masked(dense, plan, host_resource())),
+              HasSubstr("the cut network differs from the masked network"));
 }
 
 TEST(Equivalence, BoundFollowsItsFormula) {
