@@ -101,7 +101,12 @@ void copy_part(const detail::ZipEntry& entry, const std::string& where, uint64_t
 std::vector<int64_t> row_major_strides(std::span<const int64_t> shape) {
   std::vector<int64_t> strides(shape.size(), 1);
   if (has_no_element(shape)) return strides;  // the other dimensions may be huge
-  for (size_t axis = shape.size(); axis-- > 1;) strides[axis - 1] = strides[axis] * shape[axis];
+  for (size_t axis = shape.size(); axis-- > 1;) {
+    // A file may claim any shape. A stride that overflows becomes the largest, which fits in no record: so the tensor is
+    // refused.
+    int64_t& stride = strides[axis - 1];
+    if (__builtin_mul_overflow(strides[axis], shape[axis], &stride)) stride = std::numeric_limits<int64_t>::max();
+  }
   return strides;
 }
 

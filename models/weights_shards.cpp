@@ -6,6 +6,7 @@
 #include <iterator>
 #include <map>
 #include <set>
+#include <system_error>
 
 #include "core/error.h"
 #include "core/hint.h"
@@ -49,7 +50,8 @@ std::map<std::string, std::string> weight_map_of(const MappedFile& file) {
 }
 
 WeightsFile::Content read_shard(const std::string& path, const std::string& index) {
-  if (!std::filesystem::exists(path)) {
+  std::error_code code;  // a name that the system does not take, for example one that is too long, is no file either
+  if (!std::filesystem::exists(path, code)) {
     throw InputError(index + ": an index of shards, and its shard " +
                      in_quotes(std::filesystem::path(path).filename().string()) +
                      " does not lie beside it; get all files of the model");
