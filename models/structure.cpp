@@ -128,10 +128,27 @@ class Finder {
         throw InputError(where_ + ": " + layer.text() + " " + what_it_is(layer));
     }
     std::vector<FileLayer> norms = take(Kind::kBatchNorm);
+    if (head_ == "none") leave_out_head(norms);
     std::vector<ConvLayer*> convs;
     for (ConvLayer& conv : made_.stem) convs.push_back(&conv);
     pair_norms(convs, norms, where_);
     if (!norms.empty()) fail_with_norm(norms.front());
+  }
+
+  /// Batch norms in the same list as linear layers (g.0, g.1, g.3) belong to a classifier that nobody wants.
+  void leave_out_head(std::vector<FileLayer>& norms) {
+    const auto list_of = [](const FileLayer& layer) {
+      Words list = layer.words;
+      if (!list.empty()) list.pop_back();
+      return list;
+    };
+    std::erase_if(norms, [&](const FileLayer& norm) {
+      const bool beside = std::any_of(rest_.begin(), rest_.end(), [&](const FileLayer& layer) {
+        return layer.is(Kind::kLinear) && !list_of(norm).empty() && list_of(layer) == list_of(norm);
+      });
+      if (beside) made_.outside.push_back(norm.path);
+      return beside;
+    });
   }
 
   [[noreturn]] void fail_with_norm(const FileLayer& norm) const {

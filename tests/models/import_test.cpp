@@ -529,6 +529,20 @@ TEST(ImportRefuses, HeadsOfSeveralLayers) {
   EXPECT_EQ(features.model.graph.node(features.model.graph.output()).shape.channels, 6);
 }
 
+TEST(ImportRefuses, HeadsOfSeveralLayersUnlessTheyAreLeftOut) {
+  const Folder folder;
+  Tensors projector("cifar_b");
+  projector.replace("linear.", "g.0.");
+  for (const char* part : {"weight", "bias", "running_mean", "running_var"}) projector.add(std::string("g.1.") + part, {5}, 1);
+  projector.add("g.3.weight", {7, 5});
+  EXPECT_THAT(refusal(projector), HasSubstr("two layers"));
+  WeightsOptions options = options_for(12);
+  options.head = "none";
+  const Import features = import_weights(projector.file(folder), options, host_resource());
+  EXPECT_EQ(features.model.graph.node(features.model.graph.output()).shape.channels, 6);
+  EXPECT_THAT(features.notes, Contains(AllOf(HasSubstr("ignored"), HasSubstr("g.1"), HasSubstr("g.3"))));
+}
+
 TEST(ImportRefuses, UnclearHeads) {
   Tensors two("cifar_b");
   two.add("classifier.weight", {4, 6});
