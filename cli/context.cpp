@@ -10,12 +10,12 @@
 #include <filesystem>
 #include <limits>
 #include <string_view>
-#include <thread>
 
 #include "core/error.h"
 #include "core/hint.h"
 #include "core/memory/process_memory.h"
 #include "core/runtime.h"
+#include "core/threads.h"
 #include "elek/data.h"
 #include "plan/program.h"
 
@@ -219,7 +219,7 @@ std::unique_ptr<BatchSource> Context::loader(std::shared_ptr<const Dataset> data
                                              const std::string& description) const {
   LoaderOptions options;
   options.limit = limit;
-  options.threads = common_.threads > 0 ? common_.threads : std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  options.threads = common_.threads > 0 ? common_.threads : default_threads();
   options.description = description;
   return make_loader(std::move(dataset), options);
 }

@@ -4,12 +4,11 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
-#include <system_error>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "core/error.h"
+#include "core/threads.h"
 #include "models/text.h"
 
 namespace elek::detail {
@@ -63,14 +62,15 @@ void fill_one(const WeightsFile& file, const Filling& one) {
 /// page first.
 /// Errors    InputError of the first parameter whose values do not fit
 void fill(const WeightsFile& file, const std::vector<Filling>& all) {
-  constexpr size_t kBytesAThread = size_t{8} << 20, kMostThreads = 4;
+  constexpr size_t kBytesAThread = size_t{8} << 20;
+  constexpr int kMostThreads = 4;
   size_t bytes = 0;
   for (const Filling& one : all) bytes += one.tensor->bytes();
-  const size_t cores = std::max(1U, std::thread::hardware_concurrency());
-  const size_t threads = std::clamp<size_t>(bytes / kBytesAThread, 1, std::min(cores, kMostThreads));
+  const auto most = static_cast<size_t>(std::min(usable_cores(), kMostThreads));
+  const auto threads = static_cast<int>(std::clamp<size_t>(bytes / kBytesAThread, 1, most));
   std::vector<std::exception_ptr> errors(all.size());
   std::atomic<size_t> next{0};
-  const auto work = [&] {
+  for_parts(threads, [&](int /*part*/) {
     for (size_t i = next++; i < all.size(); i = next++) {
       try {
         fill_one(file, all[i]);
@@ -78,15 +78,7 @@ void fill(const WeightsFile& file, const std::vector<Filling>& all) {
         errors[i] = std::current_exception();
       }
     }
-  };
-  {
-    std::vector<std::jthread> others;
-    try {
-      for (size_t t = 1; t < threads; ++t) others.emplace_back(work);
-    } catch (const std::system_error&) {  // no more threads available: the existing ones do the work
-    }
-    work();
-  }
+  });
   for (const std::exception_ptr& error : errors)
     if (error) std::rethrow_exception(error);
 }

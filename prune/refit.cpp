@@ -6,17 +6,17 @@
 #include <algorithm>
 #include <array>
 #include <memory>
-#include <thread>
 #include <utility>
 
 #include "core/at.h"
 #include "core/error.h"
+#include "core/threads.h"
 #include "prune/resolve.h"
 #include "prune/trail.h"
 
 namespace elek {
 
-int thread_count(int asked) { return asked > 0 ? asked : std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
+int thread_count(int asked) { return asked > 0 ? asked : default_threads(); }
 
 namespace {
 

@@ -202,6 +202,18 @@ struct Kernel {
   std::string name;
 };
 
+/// Returns make(), or null if oneDNN has no kernel ("unimplemented") that reads weights in the format `weights`, if one is
+/// asked for.
+template <typename Make>
+std::unique_ptr<Kernel> if_there_is_one(const Desc* weights, const Make& make) {
+  try {
+    return make();
+  } catch (const dnnl::error& e) {
+    if (weights != nullptr && e.status == dnnl_unimplemented) return nullptr;
+    throw;
+  }
+}
+
 /// A part's kernels and where its data begins. Both kernels read one packed copy of the weights.
 struct Part {
   std::unique_ptr<Kernel> many;                      // for `chunk` samples; null if chunk is 1
@@ -371,14 +383,11 @@ std::unique_ptr<Primitive> Primitive::make(const ConvProblem& p, int threads) {
       part.plain = Desc(plain, kF32, of.groups == 1 ? Tag::oihw : Tag::goihw);
       const Desc any(plain, type_of(p.src_type), Tag::any);
       const auto make_kernel = [&](int64_t samples, const Desc* weights) -> std::unique_ptr<Kernel> {
-        Desc src, bias, dst;
-        try {
+        return if_there_is_one(weights, [&] {
+          Desc src, bias, dst;
           const ConvDesc pd = conv_desc(p, piece, samples, weights != nullptr ? *weights : any, src, bias, dst);
           return Kernel::make<dnnl::convolution_forward>(pd, src, bias, dst);
-        } catch (const dnnl::error& e) {
-          if (weights != nullptr && e.status == dnnl_unimplemented) return nullptr;
-          throw;
-        }
+        });
       };
       Impl::make_kernels(part, impl->chunk, i > 0 && impl->divides_samples ? &impl->parts[0].first().weights_desc : nullptr,
                          make_kernel);
@@ -421,12 +430,9 @@ std::unique_ptr<Primitive> Primitive::make(const LinearProblem& p, int threads) 
       const auto make_kernel = [&](int64_t samples, const Desc* weights) -> std::unique_ptr<Kernel> {
         const Desc src({samples, p.in_features}, type_of(p.src_type), Dims{p.src_pitch, 1});
         const Desc dst({samples, outputs}, type_of(p.dst_type), Dims{p.dst_pitch, 1});
-        try {
+        return if_there_is_one(weights, [&] {
           return Kernel::make<dnnl::matmul>(matmul_desc(src, weights != nullptr ? *weights : any, bias, dst), src, bias, dst);
-        } catch (const dnnl::error& e) {
-          if (weights != nullptr && e.status == dnnl_unimplemented) return nullptr;
-          throw;
-        }
+        });
       };
       Impl::make_kernels(part, p.samples, nullptr, make_kernel);
       part.dst = static_cast<size_t>(share.first) * size_of(p.dst_type);

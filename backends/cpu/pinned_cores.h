@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// While this object lives, each OpenMP thread runs on its own core. Used only while something is measured. A session leaves its
-// threads to the scheduler, because other work of the process may need the cores. Threads that have just started may share one
-// core for tens of milliseconds; a short measurement then shows half the speed, or the scheduler's tick.
+// While this object lives, the calling thread and its helpers run on a core of their own each. Used only while something is
+// measured. A session leaves its threads to the scheduler, because other work of the process may need the cores. Threads that
+// have just started may share one core for tens of milliseconds; a short measurement then shows half the speed, or the
+// scheduler's tick.
 // Tests: tests/backends/pinned_cores_test.cpp
 #pragma once
 
