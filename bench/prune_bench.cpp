@@ -3,8 +3,9 @@
 // apply, 30 % of ResNet-152's inner and tied channels; and all three together, which must take at most two seconds. Checks
 // first, else no number: one score per channel; plans that remove something; the scope of MACs leaves no more than equal shares
 // do; the compact network's logits against those of the masked dense network, within the derived bound; and apply's peak
-// memory.
+// memory. And the linear algebra of the refit: products of rows, a solve and an inverse. Check: the residual.
 // Run: build/bin/bench_prune --benchmark_repetitions=5
+#include <cmath>
 #include <cstddef>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "elek/data.h"
 #include "elek/session.h"
 #include "prune/apply.h"
+#include "prune/least_squares.h"
 #include "prune/score.h"
 
 namespace elek {
@@ -151,6 +153,73 @@ void run_cut(benchmark::State& state) {
     bench::fail(state, "a cut took " + std::to_string(seconds) + " s, the goal is 2 s on a quiet machine");
 }
 
+// ---- the refit's linear algebra
+
+/// Diagonally dominant [n, n], so positive definite.
+std::vector<double> dominant(int64_t n) {
+  Random random(2);
+  std::vector<double> a(static_cast<size_t>(n * n));
+  for (double& value : a) value = 1e-3 * random.uniform();
+  for (int64_t i = 0; i < n; ++i) {
+    a[static_cast<size_t>(i * n + i)] = 1;
+    for (int64_t j = 0; j < i; ++j) a[static_cast<size_t>(i * n + j)] = a[static_cast<size_t>(j * n + i)];
+  }
+  return a;
+}
+
+std::string wrong_solution(const std::vector<double>& a, int64_t n, const double* x) {
+  for (int64_t i = 0; i < n; ++i) {
+    double sum = -1;
+    for (int64_t j = 0; j < n; ++j) sum += a[static_cast<size_t>(i * n + j)] * x[j];
+    if (!(std::abs(sum) < 1e-9)) return "row " + std::to_string(i) + " of the solution leaves " + std::to_string(sum);
+  }
+  return "";
+}
+
+/// One right-hand side of ones per output. Copying the matrix, which the solve overwrites, is not timed.
+void solve(benchmark::State& state, int64_t n, int64_t outputs, int threads) {
+  const std::vector<double> a = dominant(n);
+  std::vector<double> work, sides;
+  const auto renew = [&] {
+    work = a;
+    sides.assign(static_cast<size_t>(n * outputs), 1.0);
+  };
+  renew();
+  if (!passes(state, [&]() -> std::string {
+        return solve_in_place(work.data(), n, sides.data(), outputs, threads) ? wrong_solution(a, n, sides.data())
+                                                                              : "no solution";
+      }))
+    return;
+  for (auto _ : state) {
+    state.PauseTiming();
+    renew();
+    state.ResumeTiming();
+    benchmark::DoNotOptimize(solve_in_place(work.data(), n, sides.data(), outputs, threads));
+  }
+}
+
+void invert(benchmark::State& state, int64_t n, int threads) {
+  const std::vector<double> a = dominant(n);
+  std::vector<double> work;
+  for (auto _ : state) {
+    state.PauseTiming();
+    work = a;
+    state.ResumeTiming();
+    if (!invert_in_place(work.data(), n, threads)) return bench::fail(state, "no inverse");
+  }
+}
+
+/// One tile: 128 x 128 products of rows of `length` floats.
+void products(benchmark::State& state, int64_t length) {
+  const std::vector<float> rows(static_cast<size_t>(kTile * length), 0.5F);
+  std::vector<double> sums(static_cast<size_t>(kTile * kTile));
+  std::vector<float> scratch(static_cast<size_t>(kTile * kTile));
+  const Products job{rows.data(), rows.data(), kTile, kTile, length, sums.data(), kTile, false};
+  add_products({&job, 1}, 1, scratch.data());
+  if (sums[1] != 0.25 * static_cast<double>(length)) return bench::fail(state, "a product is wrong");
+  for (auto _ : state) add_products({&job, 1}, 1, scratch.data());
+}
+
 }  // namespace
 }  // namespace elek
 
@@ -164,5 +233,11 @@ int main(int argc, char** argv) {
   add("select/resnet152/macs", elek::select_by, Scope::kMacs);
   add("apply/resnet152", elek::apply_plan);
   add("cut/resnet152", elek::run_cut);
+  add("products/4096", elek::products, 4096);
+  for (const int threads : {1, 2}) {
+    const std::string with = "/threads:" + std::to_string(threads);
+    add(("solve/2305x257" + with).c_str(), elek::solve, 2305, 257, threads);
+    add(("invert/2305" + with).c_str(), elek::invert, 2305, threads);
+  }
   return elek::bench::run(argc, argv);
 }
