@@ -11,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -143,18 +144,35 @@ TEST(Threads, AChildProcessRunsItsPartsAlone) {
   EXPECT_EQ(status, 0);
 }
 
+/// Bytes of address space that the process uses now.
+rlim_t address_space() {
+  rlim_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  return pages * static_cast<rlim_t>(sysconf(_SC_PAGESIZE));
+}
+
+/// A process without any room cannot even note that a thread has something to destroy (glibc then ends it), so a little is
+/// left.
 TEST(Threads, WithoutRoomForAThreadTheCallerDoesAll) {
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
-    rlimit none{0, 0};
     std::atomic<int> runs{0};
-    std::thread([&] {  // a thread of its own, so that it has no helpers yet
-      setrlimit(RLIMIT_AS, &none);
-      for_parts(9, [&](int /*part*/) { runs++; });
+    std::set<std::thread::id> threads;
+    std::mutex mutex;
+    std::thread([&] {                                           // a thread of its own, so that it has no helpers yet
+      const rlim_t most = address_space() + (rlim_t{1} << 20);  // a thread's stack takes 2 MiB or more
+      const rlimit little{most, most};
+      if (setrlimit(RLIMIT_AS, &little) != 0) _exit(2);
+      for_parts(9, [&](int /*part*/) {
+        runs++;
+        std::this_thread::sleep_for(1ms);  // long enough for a helper, if there were one
+        const std::lock_guard lock(mutex);
+        threads.insert(std::this_thread::get_id());
+      });
     })
         .join();
-    _exit(runs == 9 ? 0 : 1);
+    _exit(runs == 9 && threads.size() == 1 ? 0 : 1);
   }
   int status = -1;
   ASSERT_EQ(waitpid(child, &status, 0), child);
