@@ -111,6 +111,7 @@ void GraphLowerer<Notes>::add_step(const FusedNode& f) {
   if (step.kind == Kind::kRelayout && lies_flat(tensor_of(f.input))) step.kind = Kind::kAlias;
   step.input = index_of_.at(f.input);
   if (f.residual) step.residual = index_of_.at(*f.residual);
+  for (const ValueId each : f.more) step.more.push_back(index_of_.at(each));
   step.activation = f.activation.is_none() ? activation_of(f.node.attrs) : f.activation;
   step.output = add_tensor(f.output, &f, step.kind);
   if (step.residual >= 0 && step.kind != Kind::kKernel) {  // the residual is added
@@ -129,6 +130,7 @@ void GraphLowerer<Notes>::add_step(const FusedNode& f) {
   made.node = f;
   made.input = step.input;
   made.residual = step.residual;
+  made.more = step.more;
   made.output = step.output;
   made.alias = step.kind == Kind::kAlias;
   made.kernel = made.alias ? "alias" : op_name(f.node);  // the kernels of convolutions and linear layers are chosen later
@@ -179,8 +181,7 @@ void GraphLowerer<Notes>::watch_taps(const std::string& name) {
     if (f.node.name != name || !has_weights(f.node) || step.tap_norm >= 0) continue;
     WatchedTaps taps;
     taps.name = name;
-    const Conv2dAttrs a = as_convolution(f.node.attrs);
-    taps.plan = kernels::make_tap_norm_plan(tensor(step.input).shape, a.kernel, a.stride, a.padding);
+    taps.plan = kernels::make_tap_norm_plan(tensor(step.input).shape, as_convolution(f.node.attrs).window());
     step.tap_norm = static_cast<int32_t>(notes.tap_norms.size());
     notes.tap_norms.push_back(std::move(taps));
     program.steps[i].observed = true;

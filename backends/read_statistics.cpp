@@ -37,7 +37,7 @@ double* add_tap_norms(const std::string& name, const kernels::TapNormPlan& plan,
   norms.channels = plan.input.channels;
   norms.kernel = plan.kernel;
   norms.samples = samples;
-  norms.norm_sq.assign(static_cast<size_t>(norms.channels * norms.kernel * norms.kernel), 0.0);
+  norms.norm_sq.assign(static_cast<size_t>(norms.channels * norms.kernel.area()), 0.0);
   return norms.norm_sq.data();
 }
 

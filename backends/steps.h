@@ -45,6 +45,7 @@ enum class Kind : uint8_t {
     case OpClass::kReduction:
     case OpClass::kScale:
     case OpClass::kGather:
+    case OpClass::kConcat:
       return Kind::kKernel;
     case OpClass::kReshape:
       return Kind::kRelayout;
@@ -68,6 +69,7 @@ struct CommonStep {
   Kind kind = Kind::kAlias;
   int32_t input = -1;  // index into Program::tensors, like the next two; -1: none
   int32_t residual = -1;
+  std::vector<int32_t> more;  // further inputs, of a concat
   int32_t output = -1;
   Activation activation;
   Place place = Place::kNew;
@@ -86,6 +88,9 @@ struct CommonStep {
   int32_t tap_norm = -1;      // index into Notes::tap_norms
   int32_t batch_moment = -1;  // index into Notes::batch_moments: the epilogue normalises with the batch's moments
   [[nodiscard]] bool by_batch_moments() const noexcept { return batch_moment >= 0; }
+  /// Number of inputs, and the tensor of one of them.
+  [[nodiscard]] size_t inputs() const noexcept { return (residual < 0 ? 1 : 2) + more.size(); }
+  [[nodiscard]] int32_t input_at(size_t i) const { return i == 0 ? input : i == 1 ? residual : more.at(i - 2); }
 };
 
 struct Watched {

@@ -22,9 +22,7 @@ bool is_free(const Program& program, int32_t answer, size_t i, int32_t operand) 
   if (tensor(program, answer).storage == storage) return false;
   int reads = 0;
   for (size_t j = i; j < program.steps.size(); ++j) {
-    for (const int32_t read : {program.steps[j].input, program.steps[j].residual}) {
-      if (read >= 0 && tensor(program, read).storage == storage) ++reads;
-    }
+    program.steps[j].for_each_read([&](int32_t read) { reads += tensor(program, read).storage == storage ? 1 : 0; });
   }
   return reads == 1;  // only this step's own read
 }
@@ -54,14 +52,12 @@ std::vector<Place> share_storages(Program& program, int32_t answer, const std::v
     }
   }
   const auto lives_until = [&](int32_t index, int32_t step) {
-    if (index < 0) return;
     int32_t& end = program.storages[static_cast<size_t>(tensor(program, index).storage)].last_step;
     end = std::max(end, step);
   };
   for (int32_t i = 0; i <= last; ++i) {
     const ProgramStep& step = program.steps[static_cast<size_t>(i)];
-    lives_until(step.input, i);
-    lives_until(step.residual, i);
+    step.for_each_read([&](int32_t read) { lives_until(read, i); });
     lives_until(step.output, keep ? last : i);
   }
   lives_until(answer, last);

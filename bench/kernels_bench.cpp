@@ -49,7 +49,7 @@ Shape shape_of(const Layer& l, int64_t batch) {
 
 void count_work(benchmark::State& state, const Problem& p) {
   const Shape& c = p.spec;
-  const double flops = 2.0 * static_cast<double>(c.samples * c.out_channels * p.oh * p.ow * c.channels * c.kernel * c.kernel);
+  const double flops = 2.0 * static_cast<double>(c.samples * c.out_channels * p.oh * p.ow * c.channels * c.kernel.area());
   const double floats =
       static_cast<double>(c.samples * (p.pc * c.height * c.width + 2 * p.pk * p.oh * p.ow)) + static_cast<double>(p.w.size());
   state.counters["GFLOP/s"] = benchmark::Counter(flops * 1e-9, benchmark::Counter::kIsIterationInvariantRate);
@@ -85,17 +85,17 @@ void convolve(benchmark::State& state, const Layer& layer, Way way, Observe obse
   Problem p(shape_of(layer, state.range(0)), /*integers=*/false, 7);
   const Shape& c = p.spec;
   if (way == Way::kGemm) {
-    const auto plan = plan_gemm_conv(
-        {c.samples, c.channels, c.out_channels, c.height, c.width, c.kernel, c.stride, c.padding, c.layout, c.threads});
+    const auto plan = plan_gemm_conv({c.samples, c.channels, c.out_channels, c.height, c.width, c.kernel, c.stride, c.padding,
+                                      c.layout, c.threads, c.dilation});
     if (!plan) return fail(state, plan.reason());
-    const double factor = static_cast<double>(c.channels * c.kernel * c.kernel + 2) * kUnit;
+    const double factor = static_cast<double>(c.channels * c.kernel.area() + 2) * kUnit;
     state.SetLabel(instruction_set());
     return time_convolution(state, p, observe, plan.value(), pack_gemm_conv_weights, gemm_conv,
                             [&](const conv_case::DirectValue& want, auto...) { return factor * want.magnitude; });
   }
   const WinogradTile tile = way == Way::kWinograd4x4 ? WinogradTile::k4x4 : WinogradTile::k2x2;
   const auto plan =
-      plan_winograd({c.samples, c.channels, c.out_channels, c.height, c.width, c.padding, c.layout, tile, c.threads});
+      plan_winograd({c.samples, c.channels, c.out_channels, c.height, c.width, c.padding.top, c.layout, tile, c.threads});
   if (!plan) return fail(state, plan.reason());
   state.SetLabel(instruction_set());
   time_convolution(state, p, observe, plan.value(), pack_winograd_weights, winograd_conv,
@@ -207,7 +207,7 @@ void norms(benchmark::State& state, const Layer& layer) {
   const int64_t batch = state.range(0), taps = layer.kernel * layer.kernel;
   Problem p(shape_of(layer, batch), false, 7);
   const TapNormPlan plan =
-      make_tap_norm_plan({layer.channels, layer.size, layer.size}, layer.kernel, layer.stride, layer.padding);
+      make_tap_norm_plan({layer.channels, layer.size, layer.size}, {layer.kernel, layer.stride, layer.padding, 1});
   const size_t doubles = tap_norm_bytes(plan, kThreads) / sizeof(double);
   const Floats raw(2 * doubles, 0.0F);  // zero bits are zero doubles too
   auto* accumulators = reinterpret_cast<double*>(raw.data);

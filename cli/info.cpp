@@ -23,8 +23,9 @@ struct InfoOptions {
 
 std::string kernel_of(const Node& node) {
   if (const auto* conv = std::get_if<Conv2dAttrs>(&node.attrs)) {
-    std::string text = std::to_string(conv->kernel) + "x" + std::to_string(conv->kernel);
-    if (conv->stride > 1) text += " /" + std::to_string(conv->stride);
+    std::string text = std::to_string(conv->kernel.height) + "x" + std::to_string(conv->kernel.width);
+    if (conv->stride != Extent(1)) text += " /" + to_string(conv->stride);
+    if (conv->dilation != Extent(1)) text += " d" + to_string(conv->dilation);
     if (conv->groups > 1) text += " g" + std::to_string(conv->groups);
     return text;
   }

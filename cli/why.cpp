@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "core/at.h"
@@ -15,20 +16,25 @@
 namespace elek::cli {
 namespace {
 
+/// [element of a value]: the channel that it is, or -1 if it is not asked about (channels_of()).
+using Channels = std::vector<int64_t>;
+
 /// Adds up the elements of each channel (one, or several after a flatten of an image); of maxima takes the largest.
 template <typename T>
-WhyColumn column(const std::string& name, const std::vector<T>& elements, int64_t channels, bool is_max) {
-  WhyColumn made{name, std::vector<double>(at(channels), 0.0), std::is_same_v<T, int64_t>};
-  const size_t width = elements.size() / at(channels);
+WhyColumn column(const std::string& name, const std::vector<T>& elements, const Channels& channels, bool is_max) {
+  const int64_t count = *std::max_element(channels.begin(), channels.end()) + 1;
+  WhyColumn made{name, std::vector<double>(at(count), is_max ? -std::numeric_limits<double>::infinity() : 0.0),
+                 std::is_same_v<T, int64_t>};
   for (size_t i = 0; i < elements.size(); ++i) {
-    double& value = made.values[i / width];
+    if (channels.at(i) < 0) continue;
+    double& value = made.values[at(channels[i])];
     const auto element = static_cast<double>(elements[i]);
-    value = !is_max ? value + element : (i % width == 0 ? element : std::max(value, element));
+    value = !is_max ? value + element : (element > value || std::isnan(element) ? element : value);
   }
   return made;
 }
 
-WhySource value_source(const std::string& name, const ValueSums& sums, int64_t channels) {
+WhySource value_source(const std::string& name, const ValueSums& sums, const Channels& channels) {
   WhySource source{
       "value " + name + ": " + with_commas(sums.count) + " positions of " + with_commas(sums.samples) + " images", name, {}};
   for_each_sum(
@@ -63,7 +69,7 @@ std::vector<double> norms_sq(const LayerWeights& layer, const TapNorms& norms) {
   return sums;
 }
 
-WhySource reader_source(const Model& model, ValueId node, const TapNorms& norms, int64_t channels) {
+WhySource reader_source(const Model& model, ValueId node, const TapNorms& norms, const Channels& channels) {
   const LayerWeights layer = layer_weights(model, node);
   const std::string& name = model.graph.node(node).name;
   WhySource source{"read by " + name + ": norms of its inputs over " + with_commas(norms.samples) + " images", name, {}};
@@ -82,7 +88,8 @@ void add_consumers(const Model& model, const Group& group, ValueId value, WhySou
   std::vector<double> all(at(group.channels), 0.0);
   for (const GroupConsumer& edge : group.consumers) {
     if (watched_value(model.graph, edge.value) != value) continue;
-    const WhyColumn one = column("", weights_sq(layer_weights(model, edge.node)), group.channels, false);
+    const Channels channels = channels_of(model.graph, group, edge.value);
+    const WhyColumn one = column("", weights_sq(layer_weights(model, edge.node)), channels, false);
     for (size_t c = 0; c < all.size(); ++c) all[c] += one.values[c];
   }
   source.columns.push_back({"weights_sq", std::move(all), false});
@@ -147,13 +154,14 @@ Why why_channels(const std::string& name, const Model& dense, const Evidence& ev
   for (const ValueId value : group.values) {
     const std::string& value_name = graph.node(value).name;
     if (!probes.values.contains(value_name)) continue;
-    why.sources.push_back(value_source(value_name, statistics.values.at(value_name), group.channels));
+    why.sources.push_back(value_source(value_name, statistics.values.at(value_name), channels_of(graph, group, value)));
     if (criterion.traits().weighs_consumers) add_consumers(dense, group, value, why.sources.back());
   }
   for (const GroupConsumer& edge : group.consumers) {
     const std::string& reader = graph.node(edge.node).name;
     if (std::find(probes.tap_norms.begin(), probes.tap_norms.end(), reader) != probes.tap_norms.end()) {
-      why.sources.push_back(reader_source(dense, edge.node, statistics.tap_norms.at(reader), group.channels));
+      why.sources.push_back(
+          reader_source(dense, edge.node, statistics.tap_norms.at(reader), channels_of(graph, group, edge.value)));
     }
   }
   return why;
@@ -169,7 +177,9 @@ Why why_weights(const std::string& name, const Model& dense, const Statistics& s
   const int64_t channels = layer.input_channels();
   Why why;
   why.name = name;
-  why.sources.push_back(reader_source(dense, node, norms->second, channels));
+  Channels all(at(channels));
+  std::iota(all.begin(), all.end(), int64_t{0});
+  why.sources.push_back(reader_source(dense, node, norms->second, all));
   why.scores = why.sources.front().columns.back().values;
   for (double& score : why.scores) score = std::sqrt(score);
   why.rank = ranks(why.scores);

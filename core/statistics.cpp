@@ -84,7 +84,9 @@ void Statistics::merge(const Statistics& other) {
   for (const auto& [name, mine] : tap_norms) {
     const TapNorms& theirs = other.tap_norms.at(name);
     same("channel counts of '" + name + "'", mine.channels, theirs.channels);
-    same("kernel sizes of '" + name + "'", mine.kernel, theirs.kernel);
+    if (mine.kernel != theirs.kernel) {
+      refuse("kernel sizes of '" + name + "'", to_string(mine.kernel), to_string(theirs.kernel));
+    }
     same("sizes of '" + name + "'", mine.norm_sq.size(), theirs.norm_sq.size());
     check_count(name, mine.samples, theirs.samples);
   }

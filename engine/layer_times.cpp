@@ -48,9 +48,8 @@ LayerTimes::LayerTimes(SessionOptions options) : options_(std::move(options)) {
 }
 
 double LayerTimes::us(const ImageShape& input, const Conv2dAttrs& conv) {
-  const std::string problem = to_string(input) + " -> " + std::to_string(conv.out_channels) + " kernel " +
-                              std::to_string(conv.kernel) + " stride " + std::to_string(conv.stride) + " padding " +
-                              std::to_string(conv.padding) + " groups " + std::to_string(conv.groups);
+  const std::string problem = to_string(input) + " -> " + std::to_string(conv.out_channels) + " " + to_string(conv.window()) +
+                              " groups " + std::to_string(conv.groups);
   if (const auto found = known_.find(problem); found != known_.end()) return found->second;
   const bool on_host = options_.memory != nullptr && is_host(options_.memory->device());
   const Model model = network_of(input, conv, on_host ? *options_.memory : host_resource());

@@ -13,9 +13,11 @@ namespace {
 
 /// The share of the input's pixels that a node reads.
 double share_read(const Node& node) {
-  const OpWindow window = window_of(node.attrs);
-  const double side = std::min(1.0, static_cast<double>(window.kernel) / static_cast<double>(window.stride));
-  return side * side;
+  const Window window = window_of(node.attrs);
+  const auto share = [](int64_t kernel, int64_t stride) {
+    return std::min(1.0, static_cast<double>(kernel) / static_cast<double>(stride));
+  };
+  return share(window.kernel.height, window.stride.height) * share(window.kernel.width, window.stride.width);
 }
 
 }  // namespace
@@ -36,7 +38,10 @@ StepWork work_of(const Graph& graph, const Program& program, size_t step, int64_
   if (s.alias) return work;
   work.flops = 2 * samples * static_cast<double>(macs(graph, s.node.node));
   work.kernel_flops = work.flops * s.arithmetic;
-  work.activation_bytes = samples * (bytes_of(s.input) * share_read(s.node.node) + bytes_of(s.residual) + bytes_of(s.output));
+  double more = 0;
+  for (const int32_t input : s.more) more += bytes_of(input);
+  work.activation_bytes =
+      samples * (bytes_of(s.input) * share_read(s.node.node) + bytes_of(s.residual) + more + bytes_of(s.output));
   work.weight_bytes = static_cast<double>(micro_batches) * static_cast<double>(s.weights_bytes);
   return work;
 }

@@ -39,11 +39,11 @@ class Hasher {
 
   /// All attributes of an operator: numbers in the order of its fields, then lists.
   void attributes(const Attrs& attrs) {
-    visit_fields(attrs, [&](const char* /*name*/, const auto& field, const auto&... /*range*/) {
-      if constexpr (!kIsList<decltype(field)>) add(field);
+    visit_fields(attrs, [&](const char* name, const auto& field, const auto&... more) {
+      if constexpr (!kIsList<decltype(field)>) attribute(name, field, more...);
     });
-    visit_fields(attrs, [&](const char* /*name*/, const auto& field, const auto&... /*range*/) {
-      if constexpr (kIsList<decltype(field)>) add(field);
+    visit_fields(attrs, [&](const char* name, const auto& field, const auto&... more) {
+      if constexpr (kIsList<decltype(field)>) attribute(name, field, more...);
     });
   }
 
@@ -51,6 +51,26 @@ class Hasher {
   template <typename Field>
   static constexpr bool kIsList = std::is_same_v<std::remove_cvref_t<Field>, std::vector<int32_t>>;
 
+  /// Before what older versions did not have: no number that they hashed is negative at that place.
+  static constexpr int64_t kNewer = -1;
+
+  template <typename Field, typename... More>
+  void attribute(const char* name, const Field& field, const More&... more) {
+    if (is_omitted(field, more...)) return;
+    if constexpr ((std::is_same_v<More, OmittedAt<Field>> || ...)) {
+      number(kNewer);
+      text(name);
+    }
+    add(field);
+  }
+  void add(const Extent& extent) {
+    if (extent.is_square()) return number(extent.height);
+    for (const int64_t each : {kNewer, extent.height, extent.width}) number(each);
+  }
+  void add(const Padding& padding) {
+    if (padding.is_even()) return number(padding.top);
+    for (const int64_t each : {kNewer, padding.top, padding.left, padding.bottom, padding.right}) number(each);
+  }
   void add(int64_t value) { number(value); }
   void add(bool value) { number(int64_t{value}); }
   void add(double value) { number(std::bit_cast<uint64_t>(value)); }

@@ -20,10 +20,12 @@ static_assert(all_are_operators(static_cast<const Attrs*>(nullptr)),
 /// Visits the fields of an operator: numbers must lie in their ranges. The operator checks other fields itself.
 struct RangeCheck {
   const NodeInputs& inputs;
-  void operator()(const char* name, int64_t value, IntRange range) const { inputs.check_range(name, value, range); }
-  void operator()(const char* name, double value, RealRange which) const { inputs.check_range(name, value, which); }
-  template <typename Field>
-  void operator()(const char* /*name*/, const Field& /*field*/) const {}
+  template <typename Field, typename Range>
+  requires(std::is_same_v<Range, IntRange> || std::is_same_v<Range, RealRange>) void operator()(
+      const char* name, const Field& value, Range range, const auto&... /*omitted*/) const {
+    inputs.check_range(name, value, range);
+  }
+  void operator()(const char* /*name*/, const auto& /*field*/, const auto&... /*omitted*/) const {}
 };
 
 template <size_t... I>
@@ -55,8 +57,10 @@ ImageShape infer_shape(const std::string& name, const Attrs& attrs, const std::v
   const ImageShape shape = std::visit(
       [&](const auto& op) {
         const NodeInputs node(op.kName, name, inputs);
-        ELEK_CHECK(inputs.size() == op.kInputs,
-                   node.who() + "expected " + std::to_string(op.kInputs) + " inputs, got " + std::to_string(inputs.size()));
+        const bool any = op.kInputs == kTwoOrMore;
+        ELEK_CHECK(any ? inputs.size() >= 2 : inputs.size() == op.kInputs,
+                   node.who() + "expected " + (any ? std::string("two or more") : std::to_string(op.kInputs)) +
+                       " inputs, got " + std::to_string(inputs.size()));
         op.fields(op, RangeCheck{node});
         return op.infer(node);
       },
@@ -105,9 +109,9 @@ Attrs cut_attrs(const Attrs& attrs, std::span<const ImageShape> inputs, const Ke
       attrs);
 }
 
-OpWindow window_of(const Attrs& attrs) {
+Window window_of(const Attrs& attrs) {
   return std::visit(
-      [](const auto& op) -> OpWindow {
+      [](const auto& op) -> Window {
         if constexpr (requires { op.window(); }) {
           return op.window();
         } else {

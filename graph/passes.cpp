@@ -66,13 +66,14 @@ class Liveness {
   std::vector<int> reads_;
 };
 
-/// A step for node `value` alone. If it has a second input, that is the step's residual.
+/// A step for node `value` alone. If it has a second input, that is the step's residual; `more` are those after it.
 FusedNode single_step(const Graph& graph, ValueId value) {
   const Node& node = graph.node(value);
   FusedNode step;
   step.node = node;
   step.input = node.inputs.at(0);
   if (node.inputs.size() > 1) step.residual = node.inputs[1];
+  if (node.inputs.size() > 2) step.more.assign(node.inputs.begin() + 2, node.inputs.end());
   step.preactivation = value;
   step.output = value;
   return step;
@@ -171,7 +172,9 @@ void sort_steps(const Graph& graph, const Ranks& ranks, FusedGraph& fused) {
             [&](const FusedNode& a, const FusedNode& b) { return ranks.at(a.node.name) < ranks.at(b.node.name); });
   std::set<ValueId> there{fused.input};
   for (const FusedNode& step : fused.steps) {
-    for (const ValueId read : {step.input, step.residual.value_or(step.input)}) {
+    std::vector<ValueId> reads{step.input, step.residual.value_or(step.input)};
+    reads.insert(reads.end(), step.more.begin(), step.more.end());
+    for (const ValueId read : reads) {
       ELEK_CHECK(there.contains(read),
                  "order of steps: '" + step.node.name + "' reads '" + graph.node(read).name + "', which no earlier step makes");
     }

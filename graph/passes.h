@@ -18,7 +18,8 @@ struct FusedNode {
   Node node;                        // the first node (conv2d, linear, pool, add, …): its attrs; inputs as in the graph
   std::string batch_norm;           // the batch_norm node joined to it; empty if none
   ValueId input = -1;               // what it reads
-  std::optional<ValueId> residual;  // added before the activation (of a channel_scale: the factors); an earlier step makes it
+  std::optional<ValueId> residual;  // added before the activation; of a channel_scale or concat: the second input
+  std::vector<ValueId> more;        // further inputs, of a concat
   Activation activation;            // joined to the node; none if the node itself is one
   ValueId preactivation = -1;       // the graph's value z = conv(x) + bias (after batch_norm, if joined)
   ValueId output = -1;              // the graph's value that is stored

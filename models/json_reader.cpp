@@ -89,6 +89,16 @@ nlohmann::ordered_json number_to_json(double value) {
   return value;
 }
 
+nlohmann::ordered_json to_json(const Extent& extent) {
+  if (extent.is_square()) return extent.height;
+  return {extent.height, extent.width};
+}
+
+nlohmann::ordered_json to_json(const Padding& padding) {
+  if (padding.is_even()) return padding.top;
+  return {padding.top, padding.left, padding.bottom, padding.right};
+}
+
 JsonObject::JsonObject(const Json& json, std::string where, std::string path)
     : json_(json), where_(std::move(where)), path_(std::move(path)) {
   if (!json.is_object()) wrong(where_, path_.empty() ? "(the whole)" : path_, "an object", json);
@@ -175,6 +185,23 @@ std::vector<double> JsonObject::numbers(const char* field) {
     values.push_back(value);
   }
   return values;
+}
+
+std::vector<int64_t> JsonObject::one_or_list(const char* field, int64_t min, int64_t max, size_t count, const char* names) {
+  if (!get(field).is_array()) return {integer(field, min, max)};
+  std::vector<int64_t> all = integers(field, min, max);
+  if (all.size() != count) fail(field, "one number, or a list of " + std::to_string(count) + ": " + names);
+  return all;
+}
+
+Extent JsonObject::extent(const char* field, int64_t min, int64_t max) {
+  const std::vector<int64_t> all = one_or_list(field, min, max, 2, "height, width");
+  return all.size() == 1 ? Extent(all[0]) : Extent(all[0], all[1]);
+}
+
+Padding JsonObject::padding(const char* field, int64_t min, int64_t max) {
+  const std::vector<int64_t> all = one_or_list(field, min, max, 4, "top, left, bottom, right");
+  return all.size() == 1 ? Padding(all[0]) : Padding(all[0], all[1], all[2], all[3]);
 }
 
 JsonObject JsonObject::object(const char* field) { return {get(field), where_, name(field)}; }

@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "elek/window.h"
+
 namespace elek::detail {
 
 using Json = nlohmann::json;
@@ -22,6 +24,9 @@ using Json = nlohmann::json;
 [[nodiscard]] std::string to_text(const nlohmann::ordered_json& json);
 /// Doubles as JSON: numbers, or "nan", "inf", "-inf", for which JSON has no numbers.
 [[nodiscard]] nlohmann::ordered_json number_to_json(double value);
+/// As JsonObject::extent() and padding() read them: one number where that says all.
+[[nodiscard]] nlohmann::ordered_json to_json(const Extent& extent);
+[[nodiscard]] nlohmann::ordered_json to_json(const Padding& padding);
 
 /// Reads one object. `where` is the file and `path` the field ("graph.nodes[3]"), both for errors. done() refuses fields that
 /// were not read: this version does not understand such a file, so it must not read half of it.
@@ -39,6 +44,10 @@ class JsonObject {
   [[nodiscard]] std::vector<std::string> texts(const char* field);
   [[nodiscard]] std::vector<int64_t> integers(const char* field, int64_t min, int64_t max);
   [[nodiscard]] std::vector<double> numbers(const char* field);
+  /// One number for both axes, or [height, width].
+  [[nodiscard]] Extent extent(const char* field, int64_t min, int64_t max);
+  /// One number for all sides, or [top, left, bottom, right].
+  [[nodiscard]] Padding padding(const char* field, int64_t min, int64_t max);
   [[nodiscard]] JsonObject object(const char* field);
   /// Calls `read` with each element of a list of objects.
   void objects(const char* field, const std::function<void(JsonObject&)>& read);
@@ -50,6 +59,7 @@ class JsonObject {
  private:
   [[nodiscard]] const Json& get(const char* field);
   [[nodiscard]] const Json& list(const char* field);
+  [[nodiscard]] std::vector<int64_t> one_or_list(const char* field, int64_t min, int64_t max, size_t count, const char* names);
   [[nodiscard]] std::string name(const std::string& field) const { return path_.empty() ? field : path_ + "." + field; }
 
   const Json& json_;

@@ -25,13 +25,20 @@ constexpr int64_t kMaxCount = std::numeric_limits<int64_t>::max();
 // ---- writing ----
 
 /// Writes an operator's attributes in the order of its fields.
-struct FieldWriter {
-  ordered_json& json;
-  void operator()(const char* name, const ImageShape& shape) const { json[name] = {shape.channels, shape.height, shape.width}; }
-  template <typename Field>
-  void operator()(const char* name, const Field& value, const auto&... /*range*/) const {
-    json[name] = value;
+class FieldWriter {
+ public:
+  explicit FieldWriter(ordered_json& to) : json_(to) {}
+  void operator()(const char* name, const auto& value, const auto&... more) const {
+    if (!is_omitted(value, more...)) write(name, value);
   }
+
+ private:
+  void write(const char* name, const auto& value) const { json_[name] = value; }
+  void write(const char* name, const ImageShape& shape) const { json_[name] = {shape.channels, shape.height, shape.width}; }
+  void write(const char* name, const Extent& extent) const { json_[name] = detail::to_json(extent); }
+  void write(const char* name, const Padding& padding) const { json_[name] = detail::to_json(padding); }
+
+  ordered_json& json_;
 };
 
 ordered_json graph_to_json(const Graph& graph) {
@@ -42,7 +49,7 @@ ordered_json graph_to_json(const Graph& graph) {
       json["inputs"] = ordered_json::array();
       for (const ValueId input : node.inputs) json["inputs"].push_back(graph.node(input).name);
     }
-    visit_fields(node.attrs, FieldWriter{json});
+    visit_fields(node.attrs, FieldWriter(json));
     nodes.push_back(std::move(json));
   }
   return {{"output", graph.node(graph.output()).name}, {"nodes", std::move(nodes)}};
@@ -97,30 +104,50 @@ ordered_json list_of(const History& history) {
 // ---- reading ----
 
 /// Reads an operator's attributes: types and ranges. The rest is checked by the operator (Graph::add).
-struct FieldReader {
-  detail::JsonObject& json;
+class FieldReader {
+ public:
+  explicit FieldReader(detail::JsonObject& from) : json_(from) {}
   void operator()(const char* name, int64_t& value, IntRange range) const {
-    value = json.integer(name, range.low, std::min(range.high, kMaxInt));
+    value = json_.integer(name, range.low, std::min(range.high, kMaxInt));
   }
-  void operator()(const char* name, bool& value) const { value = json.boolean(name); }
+  void operator()(const char* name, Extent& extent, IntRange range) const {
+    extent = json_.extent(name, range.low, std::min(range.high, kMaxInt));
+  }
+  void operator()(const char* name, Padding& padding, IntRange range) const {
+    padding = json_.padding(name, range.low, std::min(range.high, kMaxInt));
+  }
+  void operator()(const char* name, bool& value) const { value = json_.boolean(name); }
   void operator()(const char* name, double& value, RealRange which) const {
-    value = json.number(name);
-    if (!fits(which, value)) json.fail(name, "a number, " + std::string(text_of(which)));
+    value = json_.number(name);
+    if (!fits(which, value)) json_.fail(name, "a number, " + std::string(text_of(which)));
   }
   void operator()(const char* name, ImageShape& shape) const {
-    const std::vector<int64_t> sizes = json.integers(name, 1, kMaxInt);
-    if (sizes.size() != 3) json.fail(name, "three sizes: channels, height, width");
+    const std::vector<int64_t> sizes = json_.integers(name, 1, kMaxInt);
+    if (sizes.size() != 3) json_.fail(name, "three sizes: channels, height, width");
     shape = {sizes[0], sizes[1], sizes[2]};
   }
   void operator()(const char* name, std::vector<int32_t>& list) const {
-    for (const int64_t each : json.integers(name, -1, kMaxInt)) list.push_back(static_cast<int32_t>(each));
+    for (const int64_t each : json_.integers(name, -1, kMaxInt)) list.push_back(static_cast<int32_t>(each));
   }
+  template <typename Field>
+  void operator()(const char* name, Field& value, const OmittedAt<Field>& at) const {
+    value = at.value;
+    if (json_.has(name)) (*this)(name, value);
+  }
+  template <typename Field>
+  void operator()(const char* name, Field& value, IntRange range, const OmittedAt<Field>& at) const {
+    value = at.value;
+    if (json_.has(name)) (*this)(name, value, range);
+  }
+
+ private:
+  detail::JsonObject& json_;
 };
 
 Attrs read_attrs(detail::JsonObject& json) {
   std::optional<Attrs> attrs = attrs_of(json.text("op"));
   if (!attrs) json.fail("op", "an operator that elek has (conv2d, batch_norm, relu, …)");
-  visit_fields(*attrs, FieldReader{json});
+  visit_fields(*attrs, FieldReader(json));
   return *std::move(attrs);
 }
 

@@ -67,10 +67,18 @@ Message attribute(std::string_view name, std::initializer_list<int64_t> values) 
   return message;
 }
 
-/// The attributes of a square window, as convolutions and pools have them.
-std::vector<Message> window(int64_t kernel, int64_t stride, int64_t padding) {
-  return {attribute("kernel_shape", {kernel, kernel}), attribute("strides", {stride, stride}),
-          attribute("pads", {padding, padding, padding, padding})};
+/// The attributes of a window, as convolutions and pools have them.
+std::vector<Message> attributes_of(const Window& w) {
+  std::vector<Message> made{attribute("kernel_shape", {w.kernel.height, w.kernel.width}),
+                            attribute("strides", {w.stride.height, w.stride.width}),
+                            attribute("pads", {w.padding.top, w.padding.left, w.padding.bottom, w.padding.right})};
+  if (w.dilation != Extent(1)) made.push_back(attribute("dilations", {w.dilation.height, w.dilation.width}));
+  return made;
+}
+std::vector<Message> attributes_of(const PoolAttrs& pool) {
+  std::vector<Message> made = attributes_of(pool.window());
+  if (pool.ceil_mode) made.push_back(attribute("ceil_mode", int64_t{1}));
+  return made;
 }
 
 /// A tensor in the file: its message up to the bytes of the last field, and these bytes.
@@ -172,7 +180,7 @@ class Translation {
 
   static int add(const Node& /*node*/, const InputAttrs& /*attrs*/) { return kImage; }
   int add(const Node& node, const Conv2dAttrs& conv) {
-    std::vector<Message> attributes = window(conv.kernel, conv.stride, conv.padding);
+    std::vector<Message> attributes = attributes_of(conv.window());
     attributes.push_back(attribute("group", conv.groups));
     emit("Conv", with_weights(read(node, 0, kImage), node, conv.bias), node.name, attributes);
     return kImage;
@@ -216,17 +224,25 @@ class Translation {
     emit("Add", {read(node, 0, common), read(node, 1, common)}, node.name);
     return common;
   }
+  int add(const Node& node, const ConcatAttrs& /*attrs*/) {
+    int common = kFeatures;
+    for (const ValueId input : node.inputs) common = std::max(common, rank(input));
+    std::vector<std::string> inputs;
+    for (size_t i = 0; i < node.inputs.size(); ++i) inputs.push_back(read(node, i, common));
+    emit("Concat", inputs, node.name, {attribute("axis", int64_t{1})});
+    return common;
+  }
   int add(const Node& node, const ChannelScaleAttrs& /*attrs*/) {
     emit("Mul", {read(node, 0, kImage), read(node, 1, kImage)}, node.name);  // [N, C, 1, 1] is broadcast over the positions
     return kImage;
   }
   int add(const Node& node, const MaxPoolAttrs& pool) {
-    emit("MaxPool", {read(node, 0, kImage)}, node.name, window(pool.kernel, pool.stride, pool.padding));
+    emit("MaxPool", {read(node, 0, kImage)}, node.name, attributes_of(pool));
     return kImage;
   }
   int add(const Node& node, const AvgPoolAttrs& pool) {
-    std::vector<Message> attributes = window(pool.kernel, pool.stride, pool.padding);
-    attributes.push_back(attribute("count_include_pad", int64_t{1}));
+    std::vector<Message> attributes = attributes_of(pool);
+    attributes.push_back(attribute("count_include_pad", int64_t{pool.count_include_pad}));
     emit("AveragePool", {read(node, 0, kImage)}, node.name, attributes);
     return kImage;
   }

@@ -81,9 +81,10 @@ ValueSums read_value(const std::string& name, detail::JsonObject& json, const Sa
 TapNorms read_tap_norms(const std::string& name, detail::JsonObject& json, const SafetensorsFile& file, size_t& used) {
   TapNorms norms;
   norms.channels = json.integer("channels", 1, kMaxInt);
-  norms.kernel = json.integer("kernel", 1, kMaxInt);
+  norms.kernel = json.extent("kernel", 1, kMaxInt);
   norms.samples = json.integer("samples", 0, kMaxCount);
-  norms.norm_sq = read_array<double>(file.at(name + "/norm_sq"), {norms.channels, norms.kernel, norms.kernel}, file.where());
+  norms.norm_sq =
+      read_array<double>(file.at(name + "/norm_sq"), {norms.channels, norms.kernel.height, norms.kernel.width}, file.where());
   ++used;
   return norms;
 }
@@ -147,8 +148,8 @@ void save_statistics(const Statistics& statistics, const std::string& path) {
   }
   ordered_json tap_norms = ordered_json::object();
   for (const auto& [name, norms] : statistics.tap_norms) {
-    tap_norms[name] = {{"channels", norms.channels}, {"kernel", norms.kernel}, {"samples", norms.samples}};
-    append(entries, name + "/norm_sq", {norms.channels, norms.kernel, norms.kernel}, norms.norm_sq);
+    tap_norms[name] = {{"channels", norms.channels}, {"kernel", detail::to_json(norms.kernel)}, {"samples", norms.samples}};
+    append(entries, name + "/norm_sq", {norms.channels, norms.kernel.height, norms.kernel.width}, norms.norm_sq);
   }
   const ordered_json json = {{"version", kVersion},
                              {"model_hash", to_hex(statistics.model_hash)},

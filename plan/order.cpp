@@ -34,9 +34,7 @@ class Search {
     for (size_t i = 0; i < steps_; ++i) {
       const ProgramStep& s = program.steps[i];
       if (s.output >= 0) maker_[at(s.output)] = static_cast<int32_t>(i);
-      for (const int32_t read : {s.input, s.residual}) {
-        if (read >= 0) ++reads_[at(read)];
-      }
+      s.for_each_read([&](int32_t read) { ++reads_[at(read)]; });
       convolutions_add_in_place_ =
           convolutions_add_in_place_ || (s.node.node.is<Conv2dAttrs>() && shares(s.output, s.residual));
     }
@@ -101,11 +99,11 @@ class Search {
   void note(int32_t step) {
     const ProgramStep& s = program_.steps[at(step)];
     const int32_t other = other_half(s);
-    for (const int32_t read : {s.input, s.residual}) {
-      if (read < 0 || (other >= 0 && read == s.residual)) continue;
+    s.for_each_read([&](int32_t read) {
+      if (other >= 0 && read == s.residual) return;
       part(read).readers.push_back(step);
       for (const int32_t maker : makers_of(read)) before_[at(step)].push_back(maker);
-    }
+    });
     if (s.output < 0) return;
     if (other >= 0) {  // one storage: the first half to run makes it, the second adds to it
       part_of_[at(s.output)] = part_of_[at(s.residual)];

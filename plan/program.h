@@ -38,6 +38,7 @@ struct ProgramStep {
   FusedNode node;
   int32_t input = -1;  // index into tensors
   int32_t residual = -1;
+  std::vector<int32_t> more;  // further inputs, of a concat
   int32_t output = -1;
   size_t workspace_bytes = 0;  // alive during this step only
   size_t weights_bytes = 0;    // packed weights that the kernel reads
@@ -46,6 +47,15 @@ struct ProgramStep {
   bool alias = false;  // nothing runs: the output is the input, byte for byte
   std::string kernel;  // "oneDNN jit:avx512_core", "winograd F(4x4) avx512", …
   std::string choice;  // why this kernel, with times if there was a choice; for `elek profile`
+
+  /// Calls f(tensor) for each input, as often as the step reads it.
+  template <typename F>
+  void for_each_read(const F& f) const {
+    for (const int32_t read : {input, residual}) {
+      if (read >= 0) f(read);
+    }
+    for (const int32_t read : more) f(read);
+  }
 };
 
 struct Program {

@@ -78,7 +78,7 @@ void FitMoments::fail(const std::string& what) const {
 /// Rows are counted over samples: row r is output row r % P of sample r / P.
 void FitMoments::fill_columns(const float* x, int64_t first_row, int64_t rows) {
   const FitShape& s = shape_;
-  const int64_t height = s.output_height(), width = s.output_width(), taps = s.kernel * s.kernel;
+  const int64_t height = s.output_height(), width = s.output_width(), taps = s.kernel.area();
   const int64_t length = rows * width;
   auto* columns = static_cast<float*>(chunk_.data());
   run_tasks(s.groups * s.unknowns(), threads_, [&](int64_t row, int) {
@@ -89,16 +89,16 @@ void FitMoments::fill_columns(const float* x, int64_t first_row, int64_t rows) {
       return;
     }
     const int64_t channel = row / s.unknowns() * (s.input.channels / s.groups) + column / taps;
-    const int64_t r = column % taps / s.kernel, t = column % s.kernel;
+    const int64_t r = column % taps / s.kernel.width, t = column % s.kernel.width;
     for (int64_t i = first_row; i < first_row + rows; ++i, to += width) {
-      const int64_t h = i % height * s.stride - s.padding + r;
+      const int64_t h = i % height * s.stride.height - s.padding.top + r * s.dilation.height;
       if (h < 0 || h >= s.input.height) {
         std::fill_n(to, width, 0.0F);
         continue;
       }
       const float* from = x + ((i / height * s.input.channels + channel) * s.input.height + h) * s.input.width;
       for (int64_t q = 0; q < width; ++q) {
-        const int64_t w = q * s.stride - s.padding + t;
+        const int64_t w = q * s.stride.width - s.padding.left + t * s.dilation.width;
         to[q] = w >= 0 && w < s.input.width ? from[w] : 0.0F;
       }
     }

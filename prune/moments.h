@@ -12,6 +12,7 @@
 
 #include "elek/memory.h"
 #include "elek/types.h"
+#include "elek/window.h"
 
 namespace elek {
 
@@ -20,16 +21,18 @@ struct FitShape {
   std::string name;  // for messages
   ImageShape input;  // channels as the layer reads them now
   int64_t outputs = 0;
-  int64_t kernel = 1;
-  int64_t stride = 1;
-  int64_t padding = 0;
+  Extent kernel = 1;
+  Extent stride = 1;
+  Padding padding = 0;
+  Extent dilation = 1;
   int64_t groups = 1;
   bool bias = true;
   std::vector<int64_t> targets;  // [outputs]: the channel of z that each output must reproduce
   int64_t target_channels = 0;   // of z
-  [[nodiscard]] int64_t output_height() const { return (input.height + 2 * padding - kernel) / stride + 1; }
-  [[nodiscard]] int64_t output_width() const { return (input.width + 2 * padding - kernel) / stride + 1; }
-  [[nodiscard]] int64_t columns() const { return input.channels / groups * kernel * kernel; }  // weights of one output
+  [[nodiscard]] ImageShape slid() const { return Window{kernel, stride, padding, dilation}.slide(input); }
+  [[nodiscard]] int64_t output_height() const { return slid().height; }
+  [[nodiscard]] int64_t output_width() const { return slid().width; }
+  [[nodiscard]] int64_t columns() const { return input.channels / groups * kernel.area(); }  // weights of one output
   [[nodiscard]] int64_t unknowns() const { return columns() + (bias ? 1 : 0); }
   /// Multiply-adds per image for A (its upper half) and B.
   [[nodiscard]] double product_macs() const;

@@ -46,6 +46,7 @@ FitShape input_shape_of(const Graph& graph, ValueId id) {
   s.kernel = conv.kernel;
   s.stride = conv.stride;
   s.padding = conv.padding;
+  s.dilation = conv.dilation;
   s.groups = conv.groups;
   return s;
 }

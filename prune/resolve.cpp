@@ -2,7 +2,6 @@
 #include "prune/resolve.h"
 
 #include <algorithm>
-#include <numeric>
 #include <set>
 
 #include "core/at.h"
@@ -53,14 +52,16 @@ void check_mask(const Model& model, const WeightCut& cut) {
   ELEK_CHECK(zeros < std::ssize(cut.keep), who + "would all be zero");
 }
 
-/// A group's kept channels as elements of one of its values.
-std::vector<int64_t> elements(const std::vector<int64_t>& channels, int64_t width) {
-  std::vector<int64_t> all;
-  all.reserve(channels.size() * at(width));
-  for (const int64_t c : channels) {
-    for (int64_t i = 0; i < width; ++i) all.push_back(c * width + i);
+/// Appends what stays of a segment: the kept channels as elements of the value, or all if the group is not cut.
+void add_segment(const Group& group, const ValueSegment& segment, const GroupCut* cut, std::vector<int64_t>& keep) {
+  if (cut == nullptr) {
+    for (int64_t i = 0; i < segment.count; ++i) keep.push_back(segment.first + i);
+    return;
   }
-  return all;
+  const int64_t width = segment.count / group.channels;
+  for (const int64_t c : cut->keep) {
+    for (int64_t i = 0; i < width; ++i) keep.push_back(segment.first + c * width + i);
+  }
 }
 
 }  // namespace
@@ -83,17 +84,12 @@ ResolvedPlan resolve(const Model& model, const PrunePlan& plan) {
     check_mask(model, cut);
     ELEK_CHECK(resolved.weights.emplace(cut.node, &cut).second, "plan: weights of '" + cut.node + "' are cut twice");
   }
-  resolved.keep.resize(model.graph.nodes().size());
-  for (const Group& group : groups) {
-    const auto cut = cuts.find(group.name);
-    for (const ValueId v : group.values) {
-      std::vector<int64_t>& keep = resolved.keep[at(v)];
-      if (cut != cuts.end()) {
-        keep = elements(cut->second->keep, spread(model.graph, group, v));
-      } else {
-        keep.resize(at(model.graph.node(v).shape.channels));
-        std::iota(keep.begin(), keep.end(), int64_t{0});
-      }
+  for (const std::vector<ValueSegment>& segments : segments_of_values(model.graph, groups)) {
+    std::vector<int64_t>& keep = resolved.keep.emplace_back();
+    for (const ValueSegment& segment : segments) {
+      const Group& group = groups[segment.group];
+      const auto cut = cuts.find(group.name);
+      add_segment(group, segment, cut == cuts.end() ? nullptr : cut->second, keep);
     }
   }
   return resolved;

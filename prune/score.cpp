@@ -77,6 +77,12 @@ ValueId watched_value(const Graph& graph, ValueId value) {
   return value;
 }
 
+void watch_inputs(const Graph& graph, ValueId node, Probes& probes) {
+  const std::string& name = graph.node(node).name;
+  const std::vector<std::string>& all = probes.tap_norms;
+  if (std::find(all.begin(), all.end(), name) == all.end()) probes.tap_norms.push_back(name);
+}
+
 Probes probes_for(const Criterion& criterion, const Graph& graph, Tap tap) {
   if (tap != Tap::kRelu && !criterion.traits().raw_convolutions) {
     throw UsageError(
@@ -97,7 +103,7 @@ Probes probes_for_weights(const Graph& graph) {
   const std::vector<Group> groups = find_groups(graph);
   for (const Group& group : groups) {
     for (const GroupConsumer& edge : group.consumers) {
-      if (!is_classifier(graph, groups, edge.node)) probes.tap_norms.push_back(graph.node(edge.node).name);
+      if (!is_classifier(graph, groups, edge.node)) watch_inputs(graph, edge.node, probes);
     }
   }
   return probes;

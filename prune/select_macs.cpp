@@ -3,6 +3,7 @@
 // Tests: tests/prune/select_macs_test.cpp
 #include <algorithm>
 #include <limits>
+#include <set>
 #include <utility>
 
 #include "core/at.h"
@@ -13,23 +14,37 @@
 namespace elek {
 namespace {
 
+/// The part of a value's channels that is a group's.
+struct Part {
+  size_t group = 0;
+  double share = 1;
+};
+
+std::vector<Part> parts_of(const std::vector<ValueSegment>& segments, int64_t channels) {
+  std::vector<Part> parts;
+  for (const ValueSegment& each : segments)
+    parts.push_back({each.group, static_cast<double>(each.count) / static_cast<double>(channels)});
+  return parts;
+}
+
 /// MACs of one uncut layer, and the groups that make it smaller when they lose channels.
 struct LayerMacs {
   double macs = 0;
-  size_t input = 0;
-  size_t output = 0;
+  std::vector<Part> input;
+  std::vector<Part> output;
   bool depthwise = false;
 };
 
 std::vector<LayerMacs> layers_of(const std::vector<Group>& groups, const Graph& graph) {
-  const std::vector<size_t> group_of = group_of_values(graph, groups);
+  const std::vector<std::vector<ValueSegment>> segments = segments_of_values(graph, groups);
   std::vector<LayerMacs> layers;
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
     const Node& node = graph.nodes()[i];
     const int64_t count = macs(graph, node);
     if (count == 0) continue;
-    layers.push_back({static_cast<double>(count), group_of[at(node.inputs.at(0))], group_of[i],
-                      is_depthwise(graph, static_cast<ValueId>(i))});
+    const auto parts = [&](size_t value) { return parts_of(segments[value], graph.nodes()[value].shape.channels); };
+    layers.push_back(
+        {static_cast<double>(count), parts(at(node.inputs.at(0))), parts(i), is_depthwise(graph, static_cast<ValueId>(i))});
   }
   return layers;
 }
@@ -40,8 +55,11 @@ class Budget {
   Budget(const std::vector<Group>& groups, const Graph& graph, std::vector<int64_t> kept)
       : groups_(groups), layers_(layers_of(groups, graph)), kept_(std::move(kept)), touching_(groups.size()) {
     for (size_t l = 0; l < layers_.size(); ++l) {
-      touching_[layers_[l].input].push_back(l);
-      if (layers_[l].output != layers_[l].input) touching_[layers_[l].output].push_back(l);
+      std::set<size_t> groups_there;
+      for (const std::vector<Part>* parts : {&layers_[l].input, &layers_[l].output}) {
+        for (const Part& part : *parts) groups_there.insert(part.group);
+      }
+      for (const size_t g : groups_there) touching_[g].push_back(l);
     }
   }
   [[nodiscard]] double total() const {
@@ -61,8 +79,11 @@ class Budget {
   [[nodiscard]] std::vector<int64_t>& kept() noexcept { return kept_; }
 
  private:
-  [[nodiscard]] double share(size_t g) const {
-    return static_cast<double>(kept_[g]) / static_cast<double>(groups_[g].channels);
+  [[nodiscard]] double share(const std::vector<Part>& parts) const {
+    double sum = 0;
+    for (const Part& part : parts)
+      sum += part.share * (static_cast<double>(kept_[part.group]) / static_cast<double>(groups_[part.group].channels));
+    return sum;
   }
   [[nodiscard]] double layer(size_t l) const {
     const LayerMacs& a = layers_[l];

@@ -45,6 +45,17 @@ int64_t nearest_edge(int64_t channels, int64_t conv_groups, int64_t kept, const 
   return kept_count(channels, channels - kept, conv_groups, 0);
 }
 
+namespace {
+
+/// Channels of the value if the group keeps `width` and the other groups in it keep all.
+int64_t channels_with(const Graph& graph, const Group& group, ValueId value, int64_t width) {
+  int64_t channels = graph.node(value).shape.channels;
+  for (const GroupSegment& each : segments_in(group, value)) channels += each.count / group.channels * (width - group.channels);
+  return channels;
+}
+
+}  // namespace
+
 double group_us(const Graph& graph, const Group& group, int64_t width, LayerTimes& times) {
   double total = 0;
   const auto input_of = [&](const Node& node) { return graph.node(node.inputs.front()).shape; };
@@ -53,15 +64,15 @@ double group_us(const Graph& graph, const Group& group, int64_t width, LayerTime
     if (!node.is<Conv2dAttrs>()) continue;
     Conv2dAttrs conv = node.as<Conv2dAttrs>();
     ImageShape input = input_of(node);
-    if (is_depthwise(graph, id)) input.channels = conv.groups = width;
-    conv.out_channels = width;
+    conv.out_channels = channels_with(graph, group, id, width);
+    if (is_depthwise(graph, id)) input.channels = conv.groups = conv.out_channels;
     total += times.us(input, conv);
   }
   for (const GroupConsumer& consumer : group.consumers) {
     const Node& node = graph.node(consumer.node);
     if (!node.is<Conv2dAttrs>() || is_depthwise(graph, consumer.node)) continue;  // depthwise: counted as a producer
     ImageShape input = input_of(node);
-    input.channels = width;
+    input.channels = channels_with(graph, group, consumer.value, width);
     total += times.us(input, node.as<Conv2dAttrs>());
   }
   return total;

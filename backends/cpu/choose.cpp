@@ -21,7 +21,7 @@ ConvAlgorithm usual_algorithm(const ConvCase& conv, const LowerOptions& options)
   if (winograd && may_run(ConvAlgorithm::kWinograd4, conv, options))
     return options.winograd == Winograd::k2x2 ? ConvAlgorithm::kWinograd2 : ConvAlgorithm::kWinograd4;
   const bool dense = conv.problem.groups == 1;
-  if (dense && conv.problem.kernel > 1 && conv.problem.stride == 1) return ConvAlgorithm::kLibrary;
+  if (dense && conv.problem.kernel != Extent(1) && conv.problem.stride == Extent(1)) return ConvAlgorithm::kLibrary;
   return may_run(ConvAlgorithm::kDirect, conv, options) ? ConvAlgorithm::kDirect : ConvAlgorithm::kLibrary;
 }
 
@@ -33,10 +33,9 @@ bool times_may_decide(const ConvCase& conv, const LowerOptions& options) {
 std::string times_key(const std::string& machine, const ConvCase& conv) {
   const ConvProblem& p = conv.problem;
   const auto text = [](int64_t value) { return std::to_string(value); };
-  return machine + " | " + text(p.samples) + " x " + to_string(p.src) + " -> " + text(p.dst.channels) + " kernel " +
-         text(p.kernel) + " stride " + text(p.stride) + " padding " + text(p.padding) +
-         (p.groups > 1 ? " groups " + text(p.groups) : "") + " " + std::string(elek::name_of(p.src_layout)) +
-         (conv.residual ? " residual" : "") +
+  return machine + " | " + text(p.samples) + " x " + to_string(p.src) + " -> " + text(p.dst.channels) + " " +
+         to_string(Window{p.kernel, p.stride, p.padding, p.dilation}) + (p.groups > 1 ? " groups " + text(p.groups) : "") +
+         " " + std::string(elek::name_of(p.src_layout)) + (conv.residual ? " residual" : "") +
          (conv.activation.is_none() ? "" : " " + std::string(elek::name_of(conv.activation.kind))) + " sums " +
          text(conv.sums) + (conv.tap_norms ? " norms" : "") + " | among 4^" + text((std::bit_width(conv.parameters) + 1) / 2);
 }

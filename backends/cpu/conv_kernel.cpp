@@ -32,7 +32,7 @@ bool is_plain(const ConvProblem& p) {
 Result<GemmConvPlan> plan_direct(const ConvProblem& p, int threads) {
   if (!is_plain(p)) return No{"the direct kernel needs f32, one convolution group and equal layouts"};
   return kernels::cpu::plan_gemm_conv({p.samples, p.src.channels, p.dst.channels, p.src.height, p.src.width, p.kernel, p.stride,
-                                       p.padding, p.src_layout, threads});
+                                       p.padding, p.src_layout, threads, p.dilation});
 }
 
 /// Each channel has its own filter. kDirect then means the depthwise kernel.
@@ -42,16 +42,18 @@ bool is_depthwise(const ConvProblem& p) {
 }
 
 Result<DepthwisePlan> plan_depthwise(const ConvProblem& p, int threads) {
-  if (!is_depthwise(p)) return No{"the depthwise kernel needs f32, one filter per channel and equal layouts"};
+  if (!is_depthwise(p) || p.dilation != Extent(1))
+    return No{"the depthwise kernel needs f32, one filter per channel, no dilation and equal layouts"};
   return kernels::cpu::plan_depthwise(
       {p.samples, p.src.channels, p.src.height, p.src.width, p.kernel, p.stride, p.padding, p.src_layout, threads});
 }
 
 Result<WinogradPlan> plan_winograd(const ConvProblem& p, kernels::cpu::WinogradTile tile, int threads) {
-  if (!is_plain(p) || p.kernel != 3 || p.stride != 1)
-    return No{"the Winograd kernel needs f32, a 3x3 convolution with stride 1 and one group"};
+  if (!is_plain(p) || p.kernel != Extent(3) || p.stride != Extent(1) || p.dilation != Extent(1) || !p.padding.is_even()) {
+    return No{"the Winograd kernel needs f32, a 3x3 convolution with stride 1, no dilation, equal padding and one group"};
+  }
   return kernels::cpu::plan_winograd(
-      {p.samples, p.src.channels, p.dst.channels, p.src.height, p.src.width, p.padding, p.src_layout, tile, threads});
+      {p.samples, p.src.channels, p.dst.channels, p.src.height, p.src.width, p.padding.top, p.src_layout, tile, threads});
 }
 
 Result<WinogradPlan> plan_winograd(ConvAlgorithm algorithm, const ConvProblem& p, int threads) {

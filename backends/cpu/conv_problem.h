@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "elek/types.h"
+#include "elek/window.h"
 
 namespace elek::backends::cpu {
 
@@ -15,9 +16,10 @@ namespace elek::backends::cpu {
 struct ConvProblem {
   int64_t samples = 1;
   ImageShape src, dst;
-  int64_t kernel = 1;
-  int64_t stride = 1;
-  int64_t padding = 0;
+  Extent kernel = 1;
+  Extent stride = 1;
+  Padding padding = 0;
+  Extent dilation = 1;
   int64_t groups = 1;
   Layout src_layout = Layout::kNchw;
   Layout dst_layout = Layout::kNchw;

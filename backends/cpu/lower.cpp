@@ -85,6 +85,12 @@ Layout Lowerer::output_layout(const FusedNode& f) const {
     case OpClass::kReduction:
     case OpClass::kReshape:
       return Layout::kNchw;
+    case OpClass::kConcat: {  // the kernel reads any layout
+      const auto& inputs = f.node.inputs;
+      const bool plain =
+          std::all_of(inputs.begin(), inputs.end(), [&](ValueId each) { return tensor_of(each).layout == Layout::kNchw; });
+      return plain ? Layout::kNchw : notes.layout;
+    }
     default:
       return tensor_of(f.input).layout;
   }
@@ -94,8 +100,9 @@ Layout Lowerer::input_layout() const {
   bool plain = channel_block(notes.layout) > 1 && notes.input_shape.channels <= kFirstLayerChannels;
   for (const FusedNode& step : fused_.steps) {
     const bool reads = step.input == fused_.input;
-    const bool adds = step.residual && *step.residual == fused_.input;
-    if (adds || (reads && op_class(step.node) != OpClass::kConv && op_class(step.node) != OpClass::kReshape)) plain = false;
+    const bool also = (step.residual && *step.residual == fused_.input) ||
+                      std::find(step.more.begin(), step.more.end(), fused_.input) != step.more.end();
+    if (also || (reads && op_class(step.node) != OpClass::kConv && op_class(step.node) != OpClass::kReshape)) plain = false;
   }
   return plain ? Layout::kNchw : notes.layout;
 }

@@ -46,6 +46,7 @@ ConvCase Lowerer::case_of(size_t i) const {
   p.kernel = a.kernel;
   p.stride = a.stride;
   p.padding = a.padding;
+  p.dilation = a.dilation;
   p.groups = a.groups;
   p.src_layout = x.layout;
   p.dst_layout = y.layout;

@@ -95,7 +95,9 @@ struct Rows {
 };
 
 Rows rows_of(const ConvProblem& p, int64_t first, int64_t last) {
-  const int64_t top = first * p.stride - p.padding, bottom = (last - 1) * p.stride - p.padding + p.kernel;
+  const int64_t reach = Window{p.kernel, p.stride, p.padding, p.dilation}.reach().height;
+  const int64_t top = first * p.stride.height - p.padding.top;
+  const int64_t bottom = (last - 1) * p.stride.height - p.padding.top + reach;
   Rows rows;
   rows.first = first;
   rows.count = last - first;
@@ -126,14 +128,15 @@ using MatmulDesc = dnnl::matmul::primitive_desc;
 /// Pixels that the stride leaves over at the far side are dropped.
 ConvDesc conv_desc(const ConvProblem& p, const Rows& rows, const Desc& src, const Desc& weights, const Desc& bias,
                    const Desc& dst) {
-  const Dims strides = {p.stride, p.stride};
-  const Dims before = {rows.padding_above, p.padding}, after = {rows.padding_below, p.padding};
+  const Dims strides = {p.stride.height, p.stride.width};
+  const Dims dilation = {p.dilation.height - 1, p.dilation.width - 1};  // oneDNN counts the pixels between two taps
+  const Dims before = {rows.padding_above, p.padding.left}, after = {rows.padding_below, p.padding.right};
   const auto prop = dnnl::prop_kind::forward_inference;
   const auto algorithm = dnnl::algorithm::convolution_direct;
 #if DNNL_VERSION_MAJOR >= 3
-  return {cpu_engine(), prop, algorithm, src, weights, bias, dst, strides, before, after, attributes(p.sum, p.relu)};
+  return {cpu_engine(), prop, algorithm, src, weights, bias, dst, strides, dilation, before, after, attributes(p.sum, p.relu)};
 #else
-  const dnnl::convolution_forward::desc desc(prop, algorithm, src, weights, bias, dst, strides, before, after);
+  const dnnl::convolution_forward::desc desc(prop, algorithm, src, weights, bias, dst, strides, dilation, before, after);
   return {desc, attributes(p.sum, p.relu), cpu_engine()};
 #endif
 }
@@ -324,7 +327,7 @@ ConvDesc conv_desc(const ConvProblem& p, const ConvPiece& piece, int64_t samples
 
 /// The pieces of a convolution: one, unless threads cannot divide the samples.
 std::vector<ConvPiece> pieces_of(const ConvProblem& p, const Grouping& g, int threads) {
-  const ConvPiece whole{g, {0, p.dst.height, 0, p.src.height, p.padding, p.padding}, 0, 0};
+  const ConvPiece whole{g, {0, p.dst.height, 0, p.src.height, p.padding.top, p.padding.bottom}, 0, 0};
   std::vector<ConvPiece> pieces;
   const bool by_rows = p.dst_layout == Layout::kNhwc;
   if (by_rows && p.src_layout != Layout::kNhwc) return {whole};
@@ -336,6 +339,7 @@ std::vector<ConvPiece> pieces_of(const ConvProblem& p, const Grouping& g, int th
     ConvPiece piece = whole;
     if (by_rows) {
       piece.rows = rows_of(p, share.first, share.last);
+      if (piece.rows.source_count <= 0) return {whole};  // these windows lie in the padding alone
     } else if (g.groups > 1) {
       piece.grouping.groups = share.last - share.first;
       piece.first_in = share.first * g.in;
@@ -352,14 +356,14 @@ std::vector<ConvPiece> pieces_of(const ConvProblem& p, const Grouping& g, int th
 }  // namespace
 
 std::unique_ptr<Primitive> Primitive::make(const ConvProblem& p, int threads) {
-  const std::string what = "convolution " + to_string(p.src) + " -> " + to_string(p.dst) + " kernel " +
-                           std::to_string(p.kernel) + " stride " + std::to_string(p.stride) + " groups " +
+  const std::string what = "convolution " + to_string(p.src) + " -> " + to_string(p.dst) + " " +
+                           to_string(Window{p.kernel, p.stride, p.padding, p.dilation}) + " groups " +
                            std::to_string(p.groups) + " samples " + std::to_string(p.samples);
   return guarded(what, [&] {
     const OneThread one_thread;
     auto impl = std::make_unique<Impl>();
     const Grouping g = impl->grouping = grouping_of(p);
-    impl->taps = p.kernel * p.kernel;
+    impl->taps = p.kernel.area();
     impl->groups = p.groups;
     impl->in_channels = p.src.channels / p.groups;
     impl->out_channels = p.dst.channels / p.groups;
@@ -377,8 +381,8 @@ std::unique_ptr<Primitive> Primitive::make(const ConvProblem& p, int threads) {
     for (int i = 0; i < parts; ++i) {
       const ConvPiece& piece = impl->divides_samples ? pieces[0] : pieces[static_cast<size_t>(i)];
       const Grouping& of = piece.grouping;
-      const Dims plain =
-          of.groups == 1 ? Dims{of.out, of.in, p.kernel, p.kernel} : Dims{of.groups, of.out, of.in, p.kernel, p.kernel};
+      const int64_t r = p.kernel.height, s = p.kernel.width;
+      const Dims plain = of.groups == 1 ? Dims{of.out, of.in, r, s} : Dims{of.groups, of.out, of.in, r, s};
       Part part;
       part.plain = Desc(plain, kF32, of.groups == 1 ? Tag::oihw : Tag::goihw);
       const Desc any(plain, type_of(p.src_type), Tag::any);

@@ -13,6 +13,7 @@
 #include "kernels/cpu/batch_moments.h"
 #include "kernels/cpu/channel_map.h"
 #include "kernels/cpu/channel_scale.h"
+#include "kernels/cpu/concat.h"
 #include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/layout.h"
 #include "kernels/cpu/pool.h"
@@ -26,20 +27,34 @@ using kernels::cpu::with_stored;
 namespace {
 
 /// The CPU's kernel of every operator that has its own (Kind::kKernel). An operator that is missing here does not compile.
-template <typename T>
+/// input(i): the view of input i; `inputs`: their number.
+template <typename T, typename Input>
 struct KernelOf {
-  const ActivationView<T>& x;
-  const ActivationView<T>& second;  // second input, if the operator has two
+  const Input& input;
+  size_t inputs;
   const ActivationView<T>& y;
   const kernels::cpu::ChannelSums* sums;
   int threads;
 
-  static kernels::PoolWindow window(const PoolAttrs& a) { return {a.kernel, a.stride, a.padding}; }
-  void operator()(const MaxPoolAttrs& a) const { kernels::cpu::max_pool(x, y, window(a), sums, threads); }
-  void operator()(const AvgPoolAttrs& a) const { kernels::cpu::avg_pool(x, y, window(a), sums, threads); }
-  void operator()(const GlobalAvgPoolAttrs& /*a*/) const { kernels::cpu::global_avg_pool(x, y, sums, threads); }
-  void operator()(const ChannelMapAttrs& a) const { kernels::cpu::channel_map(x, a.source, a.stride, y, sums, threads); }
-  void operator()(const ChannelScaleAttrs& /*a*/) const { kernels::cpu::channel_scale(x, second, y, sums, threads); }
+  static kernels::PoolWindow window(const PoolAttrs& a, bool counts_padding = true) {
+    return {a.kernel, a.stride, a.padding, a.rounding(), counts_padding};
+  }
+  void operator()(const MaxPoolAttrs& a) const { kernels::cpu::max_pool(input(0), y, window(a), sums, threads); }
+  void operator()(const AvgPoolAttrs& a) const {
+    kernels::cpu::avg_pool(input(0), y, window(a, a.count_include_pad), sums, threads);
+  }
+  void operator()(const GlobalAvgPoolAttrs& /*a*/) const { kernels::cpu::global_avg_pool(input(0), y, sums, threads); }
+  void operator()(const ChannelMapAttrs& a) const { kernels::cpu::channel_map(input(0), a.source, a.stride, y, sums, threads); }
+  void operator()(const ChannelScaleAttrs& /*a*/) const { kernels::cpu::channel_scale(input(0), input(1), y, sums, threads); }
+  void operator()(const ConcatAttrs& /*a*/) const {
+    int64_t first = 0;
+    for (size_t i = 0; i < inputs; ++i) {
+      const ActivationView<T> part = input(i);
+      kernels::cpu::concat_part(part, y, first, threads);
+      first += part.shape.channels;
+    }
+    if (sums != nullptr) kernels::cpu::observe(y, *sums, threads);
+  }
   template <typename Op>
   void operator()(const Op& /*a*/) const {
     static_assert(!backends::kHasOwnKernel<Op>, "the CPU backend has no kernel for this operator");
@@ -266,8 +281,9 @@ void CpuExecutable::run_simple(size_t index, int64_t samples) {
       return;
     }
     case Kind::kKernel: {
-      const auto second = step.residual >= 0 ? view<T>(step.residual, samples) : ActivationView<T>{};
-      return std::visit(KernelOf<T>{x, second, y, sums, notes_.threads}, program_.steps[index].node.node.attrs);
+      const auto input = [&](size_t i) { return view<T>(step.input_at(i), samples); };
+      return std::visit(KernelOf<T, decltype(input)>{input, step.inputs(), y, sums, notes_.threads},
+                        program_.steps[index].node.node.attrs);
     }
     case Kind::kRelayout:
       kernels::cpu::to_nchw(x, y.data, notes_.threads);

@@ -183,7 +183,8 @@ void CudaExecutable::load_kernel(const Model& model, size_t index, const Buffer&
   if (step.kind == Kind::kConv) {
     const ConvProblem& p = step.plan.problem();
     c.c = x.shape.channels / p.groups;
-    c.r = c.s = p.kernel;
+    c.r = p.kernel.height;
+    c.s = p.kernel.width;
     c.padded_k = p.filters;
     c.padded_c = p.channels / p.groups;
   }

@@ -15,6 +15,7 @@
 #include "kernels/cuda/batch_moments.h"
 #include "kernels/cuda/channel_map.h"
 #include "kernels/cuda/channel_scale.h"
+#include "kernels/cuda/concat.h"
 #include "kernels/cuda/epilogue.h"
 #include "kernels/cuda/layout.h"
 #include "kernels/cuda/preprocess.h"
@@ -26,20 +27,35 @@ namespace k = kernels::cuda;
 namespace {
 
 /// The GPU's kernel of every operator that has its own (Kind::kKernel). An operator that is missing here does not compile.
+/// input(i): the view of input i; `inputs`: their number.
+template <typename Input>
 struct KernelOf {
-  const k::CudaActivation& x;
-  const k::CudaActivation& second;  // second input, if the operator has two
+  const Input& input;
+  size_t inputs;
   const k::CudaActivation& y;
   const k::PoolSums& sums;
   const int32_t* table;  // of a channel map
   cudaStream_t stream;
 
-  static kernels::PoolWindow window(const PoolAttrs& a) { return {a.kernel, a.stride, a.padding}; }
-  void operator()(const MaxPoolAttrs& a) const { k::launch_max_pool(x, y, window(a), sums, stream); }
-  void operator()(const AvgPoolAttrs& a) const { k::launch_avg_pool(x, y, window(a), sums, stream); }
-  void operator()(const GlobalAvgPoolAttrs& /*a*/) const { k::launch_global_avg_pool(x, y, sums, stream); }
-  void operator()(const ChannelMapAttrs& a) const { k::launch_channel_map(x, table, a.stride, y, sums, stream); }
-  void operator()(const ChannelScaleAttrs& /*a*/) const { k::launch_channel_scale(x, second, y, sums, stream); }
+  static kernels::PoolWindow window(const PoolAttrs& a, bool counts_padding = true) {
+    return {a.kernel, a.stride, a.padding, a.rounding(), counts_padding};
+  }
+  void operator()(const MaxPoolAttrs& a) const { k::launch_max_pool(input(0), y, window(a), sums, stream); }
+  void operator()(const AvgPoolAttrs& a) const {
+    k::launch_avg_pool(input(0), y, window(a, a.count_include_pad), sums, stream);
+  }
+  void operator()(const GlobalAvgPoolAttrs& /*a*/) const { k::launch_global_avg_pool(input(0), y, sums, stream); }
+  void operator()(const ChannelMapAttrs& a) const { k::launch_channel_map(input(0), table, a.stride, y, sums, stream); }
+  void operator()(const ChannelScaleAttrs& /*a*/) const { k::launch_channel_scale(input(0), input(1), y, sums, stream); }
+  void operator()(const ConcatAttrs& /*a*/) const {
+    int64_t first = 0;
+    for (size_t i = 0; i < inputs; ++i) {
+      const k::CudaActivation part = input(i);
+      k::launch_concat_part(part, y, first, stream);
+      first += part.shape.channels;
+    }
+    if (sums.totals != nullptr) k::launch_observe(y, *sums.totals, sums.workspace, sums.workspace_bytes, stream);
+  }
   template <typename Op>
   void operator()(const Op& /*a*/) const {
     static_assert(!backends::kHasOwnKernel<Op>, "the CUDA backend has no kernel for this operator");
@@ -275,8 +291,9 @@ void CudaExecutable::run_simple(size_t index, int64_t samples) {
       if (step.by_batch_moments()) return normalise_by_batch_moments(index, x, y);
       return finish(index, x, y, typed<const float>(weights_, step.scale), typed<const float>(weights_, step.shift));
     case Kind::kKernel: {
-      const View second = step.residual >= 0 ? view(step.residual, samples) : View{};
-      return std::visit(KernelOf{x, second, y, pool_sums(index), typed<const int32_t>(weights_, step.table), stream_->get()},
+      const auto input = [&](size_t i) { return view(step.input_at(i), samples); };
+      return std::visit(KernelOf<decltype(input)>{input, step.inputs(), y, pool_sums(index),
+                                                  typed<const int32_t>(weights_, step.table), stream_->get()},
                         program_.steps[index].node.node.attrs);
     }
     case Kind::kRelayout:

@@ -46,11 +46,56 @@ class Add(nn.Module):
         return x.add_(y)  # as torchvision's blocks do; the graph's first input is the block's own result
 
 
+class Concat(nn.Module):
+    def forward(self, *inputs):
+        return torch.cat(inputs, 1)
+
+
+def both(value):
+    """(height, width) of an attribute that is one number where both are equal."""
+    return tuple(value) if isinstance(value, list) else (value, value)
+
+
+class Padded(nn.Sequential):
+    """A window whose sides are padded differently; torch pads opposite sides equally. `value`: what the padding reads as."""
+
+    def __init__(self, padding, value, window):
+        super().__init__(nn.ConstantPad2d(padding, value), window)
+
+    def state_dict(self, *args, **kwargs):
+        return self[1].state_dict(*args, **kwargs)
+
+    def load_state_dict(self, *args, **kwargs):
+        return self[1].load_state_dict(*args, **kwargs)
+
+
+def windowed(make, padding, value):
+    """make(padding) for equal padding; otherwise a module that pads first."""
+    if not isinstance(padding, list):
+        return make(padding)
+    top, left, bottom, right = padding
+    if (top, left) == (bottom, right):
+        return make((top, left))
+    return Padded((left, right, top, bottom), value, make(0))
+
+
+def pool_of(node):
+    kernel, stride, padding = both(node["kernel"]), both(node["stride"]), node["padding"]
+    ceil = node.get("ceil_mode", False)
+    if node["op"] == "max_pool":
+        return windowed(lambda p: nn.MaxPool2d(kernel, stride, p, ceil_mode=ceil), padding, float("-inf"))
+    counts = node.get("count_include_pad", True)
+    if not counts and isinstance(padding, list):
+        raise SystemExit(f"node '{node['name']}': torch has no average that leaves out uneven padding")
+    return windowed(lambda p: nn.AvgPool2d(kernel, stride, p, ceil_mode=ceil, count_include_pad=counts), padding, 0.0)
+
+
 def module_of(node, channels):
     op = node["op"]
     if op == "conv2d":
-        return nn.Conv2d(channels, node["out_channels"], node["kernel"], node["stride"], node["padding"], groups=node["groups"],
-                         bias=node["bias"])
+        return windowed(lambda padding: nn.Conv2d(channels, node["out_channels"], both(node["kernel"]), both(node["stride"]), padding,
+                                                  both(node.get("dilation", 1)), node["groups"], node["bias"]),
+                        node["padding"], 0.0)
     if op == "batch_norm":
         return nn.BatchNorm2d(channels, node["eps"])
     if op == "linear":
@@ -58,13 +103,13 @@ def module_of(node, channels):
     if op == "channel_map":
         return ChannelMap(node["source"], node["stride"])
     if op in ("max_pool", "avg_pool"):
-        return (nn.MaxPool2d if op == "max_pool" else nn.AvgPool2d)(node["kernel"], node["stride"], node["padding"])
+        return pool_of(node)
     if op == "clip":
         return nn.Hardtanh(node["low"], node["high"])
     if op == "leaky_relu":
         return nn.LeakyReLU(node["slope"])
     plain = {"relu": lambda: nn.ReLU(inplace=True), "sigmoid": nn.Sigmoid, "hard_swish": nn.Hardswish, "add": Add,
-             "channel_scale": ChannelScale,
+             "channel_scale": ChannelScale, "concat": Concat,
              "global_avg_pool": lambda: nn.AdaptiveAvgPool2d(1),
              "flatten": lambda: nn.Flatten(1)}
     if op not in plain:
@@ -95,6 +140,8 @@ class GraphNet(nn.Module):
             own = {key: weights.pop(f"{name}.{key}") for key in module.state_dict() if key != "num_batches_tracked"}
             module.load_state_dict(own, strict=False)
             channels[name] = node.get("out_channels", node.get("out_features", len(node.get("source", [])) or channels[inputs[0]]))
+            if node["op"] == "concat":
+                channels[name] = sum(channels[i] for i in inputs)
             self.add_module(name.replace(".", "_"), module)
             self.steps.append((name, name.replace(".", "_"), inputs, [i for i in dict.fromkeys(inputs) if last[i] == index]))
         if weights:

@@ -25,14 +25,22 @@ void NodeInputs::check_range(std::string_view attribute, double value, RealRange
              who() + std::string(attribute) + " expected " + std::string(text_of(which)) + ", got " + std::to_string(value));
 }
 
-ImageShape NodeInputs::slide(int64_t channels, OpWindow window, int64_t padding) const {
-  const auto positions = [&](int64_t size) {
-    ELEK_CHECK(size + 2 * padding >= window.kernel, who() + "kernel " + std::to_string(window.kernel) +
-                                                        " does not fit into input " + to_string(shapes_[0]) + " with padding " +
-                                                        std::to_string(padding));
-    return (size + 2 * padding - window.kernel) / window.stride + 1;
-  };
-  return {channels, positions(shapes_[0].height), positions(shapes_[0].width)};
+void NodeInputs::check_range(std::string_view attribute, const Extent& value, IntRange range) const {
+  for (const int64_t each : {value.height, value.width}) check_range(attribute, each, range);
+}
+
+void NodeInputs::check_range(std::string_view attribute, const Padding& value, IntRange range) const {
+  for (const int64_t each : {value.top, value.left, value.bottom, value.right}) check_range(attribute, each, range);
+}
+
+ImageShape NodeInputs::slide(int64_t channels, const Window& window, Rounding rounding) const {
+  ImageShape made = window.slide(shapes_[0], rounding);
+  made.channels = channels;
+  const bool dilated = window.dilation != Extent(1);
+  ELEK_CHECK(made.height > 0 && made.width > 0,
+             who() + "kernel " + to_string(window.kernel) + (dilated ? " with dilation " + to_string(window.dilation) : "") +
+                 " does not fit into input " + to_string(shapes_[0]) + " with padding " + to_string(window.padding));
+  return made;
 }
 
 }  // namespace elek

@@ -25,6 +25,7 @@
 #include "elek/ops/channel_map.h"
 #include "elek/ops/channel_scale.h"
 #include "elek/ops/clip.h"
+#include "elek/ops/concat.h"
 #include "elek/ops/conv2d.h"
 #include "elek/ops/flatten.h"
 #include "elek/ops/global_avg_pool.h"
@@ -41,7 +42,7 @@ namespace elek {
 
 using Attrs = std::variant<InputAttrs, Conv2dAttrs, BatchNormAttrs, ReluAttrs, AddAttrs, MaxPoolAttrs, AvgPoolAttrs,
                            GlobalAvgPoolAttrs, LinearAttrs, FlattenAttrs, ChannelMapAttrs, ClipAttrs, LeakyReluAttrs,
-                           SigmoidAttrs, HardSwishAttrs, ChannelScaleAttrs>;
+                           SigmoidAttrs, HardSwishAttrs, ChannelScaleAttrs, ConcatAttrs>;
 
 [[nodiscard]] ELEK_API std::string_view op_name(const Attrs& attrs);  // "conv2d", "batch_norm", … as in model files
 [[nodiscard]] ELEK_API OpClass op_class(const Attrs& attrs);
@@ -62,7 +63,7 @@ using Attrs = std::variant<InputAttrs, Conv2dAttrs, BatchNormAttrs, ReluAttrs, A
 /// The attributes after a cut; unchanged if the operator does not declare cut().
 [[nodiscard]] ELEK_API Attrs cut_attrs(const Attrs& attrs, std::span<const ImageShape> inputs, const KeptChannels& kept);
 /// 1x1 with stride 1 if the operator does not declare it.
-[[nodiscard]] ELEK_API OpWindow window_of(const Attrs& attrs);
+[[nodiscard]] ELEK_API Window window_of(const Attrs& attrs);
 
 /// None unless the operator is an activation.
 [[nodiscard]] ELEK_API Activation activation_of(const Attrs& attrs);
@@ -72,7 +73,7 @@ using Attrs = std::variant<InputAttrs, Conv2dAttrs, BatchNormAttrs, ReluAttrs, A
 /// The layer as a convolution. A linear layer is a 1x1 convolution over one position. ContractError if it has no weights.
 [[nodiscard]] ELEK_API Conv2dAttrs as_convolution(const Attrs& attrs);
 
-/// Calls visit(name, member[, IntRange or RealRange]) for each attribute, in the order of model files.
+/// Calls visit(name, member[, IntRange or RealRange][, OmittedAt]) for each attribute, in the order of model files.
 template <typename AttrsOrConst, typename Visit>
 ELEK_API void visit_fields(AttrsOrConst& attrs, Visit&& visit) {
   std::visit([&](auto& op) { op.fields(op, visit); }, attrs);

@@ -26,42 +26,65 @@ namespace elek {
 
 // Groups: channels that must be cut together. Each operator says how channels pass it (ChannelFlow, elek/ops/operator.h). An
 // operator that ties channels puts its inputs and its output into one group: a residual sum, batch norm, a pool, a depthwise
-// convolution. A convolution separates its input's group from its output's. A channel_map (option-A shortcut) ties nothing.
+// convolution. A convolution separates its input's group from its output's. A channel_map (option-A shortcut) ties nothing. A
+// concatenation keeps its inputs' groups apart: each has a segment of the result, and of every value tied to it.
 
 /// A convolution or linear layer that reads a value of the group.
 struct GroupConsumer {
   ValueId node = -1;   // the convolution or linear
   ValueId value = -1;  // what it reads
 };
+/// Neighbouring channels of a value that belong to one group: `count` of them from `first` on. A multiple of the group's
+/// channels, channel c being the neighbours [c * count / channels, (c + 1) * count / channels): more than one after flattening
+/// an image.
+struct GroupSegment {
+  ValueId value = -1;
+  int64_t first = 0;
+  int64_t count = 0;
+};
 struct Group {
-  std::string name;  // name of its first watched value, else of its first value
+  std::string name;  // of its first watched value that holds no other group, else of its first such value (find_groups)
   int64_t channels = 0;
-  int64_t conv_groups = 1;         // > 1: number of convolution groups; equal counts must stay in each (ResNeXt)
-  bool prunable = false;           // false: network input, logits, or ties that leave nothing to cut (find_groups)
-  std::vector<ValueId> values;     // every value with these channels, in order
-  std::vector<ValueId> watched;    // the activations among them, else the last value: what coverage watches
-  std::vector<ValueId> producers;  // convolutions and linear layers whose output channels these are
+  int64_t conv_groups = 1;             // > 1: number of convolution groups; equal counts must stay in each (ResNeXt)
+  bool prunable = false;               // false: network input, logits, or ties that leave nothing to cut (find_groups)
+  std::vector<ValueId> values;         // every value with these channels, in order
+  std::vector<GroupSegment> segments;  // where they lie in the values, by value and first channel
+  std::vector<ValueId> watched;        // the activations among them, else the last value: what coverage watches
+  std::vector<ValueId> producers;      // convolutions and linear layers whose output channels these are
   std::vector<GroupConsumer> consumers;
 };
 
-/// All groups, ordered by first value; every value is in one. watched, producers and consumers contain only nodes that the
-/// output depends on.
+/// All groups, ordered by first segment; every channel of every value is in one. watched, producers and consumers contain only
+/// nodes that the output depends on.
 /// * A depthwise convolution (groups == inputs == outputs > 1) keeps channels apart: it ties input and output, and is both
 ///   producer and consumer of the group.
 /// * Any other grouped convolution requires equal counts per convolution group, for its input and its output. Several such
 ///   constraints on one group become their least common multiple. If that does not divide the channels, or a convolution group
-///   has one channel, nothing can be cut.
-/// * Flattening HxW > 1 positions also ties: channel c is then elements [c*H*W, (c+1)*H*W) of the flat value (see spread()).
+///   has one channel, nothing can be cut; nor if several groups share the convolution's input or output.
+/// * Flattening HxW > 1 positions also ties: channel c is then elements [c*H*W, (c+1)*H*W) of the flat value.
+/// * A concatenation divides its result into segments, and every value that is tied to the result (by a sum, say). A group that
+///   has no value for itself is called VALUE[i]: segment i of its first value.
 [[nodiscard]] ELEK_API std::vector<Group> find_groups(const Graph& graph);
 
-/// Index into `groups` of each value's group, by ValueId.
-[[nodiscard]] ELEK_API std::vector<size_t> group_of_values(const Graph& graph, const std::vector<Group>& groups);
+/// The group's segments in the value, by first channel; empty if it has none there.
+[[nodiscard]] ELEK_API std::span<const GroupSegment> segments_in(const Group& group, ValueId value);
 
-/// Index of the group with that name or with a value of that name. UsageError naming it if there is none.
+/// A segment, and the index of its group.
+struct ValueSegment {
+  size_t group = 0;
+  int64_t first = 0;
+  int64_t count = 0;
+};
+/// [value]: its segments, by first channel. ContractError if the groups are not the graph's.
+[[nodiscard]] ELEK_API std::vector<std::vector<ValueSegment>> segments_of_values(const Graph& graph,
+                                                                                 const std::vector<Group>& groups);
+
+/// [channel of the value]: the channel of the group that it is, or -1 if it is another group's.
+[[nodiscard]] ELEK_API std::vector<int64_t> channels_of(const Graph& graph, const Group& group, ValueId value);
+
+/// Index of the group with that name, or of the only group in the value of that name. UsageError naming it if there is none,
+/// or if several groups share the value.
 [[nodiscard]] ELEK_API size_t find_group(const Graph& graph, const std::vector<Group>& groups, const std::string& name);
-
-/// Number of neighbouring elements of the value that make one channel of its group: 1, except after a flatten of an image.
-[[nodiscard]] ELEK_API int64_t spread(const Graph& graph, const Group& group, ValueId value);
 
 /// Convolutions and linear layers whose outputs are the logits. They are cut only if asked for by name.
 [[nodiscard]] ELEK_API bool is_classifier(const Graph& graph, const std::vector<Group>& groups, ValueId node);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "elek/export.h"
+#include "elek/window.h"
 
 namespace elek {
 
@@ -81,10 +82,10 @@ struct ValueSums {
 };
 
 /// norm_sq[(c*R + r)*S + s] = sum of x^2 over the inputs that tap (r, s) of input channel c meets: the squared norm of the
-/// im2col column, padding and stride included. Grouped convolutions: c counts all input channels. Linear: R = S = 1.
+/// im2col column, padding, stride and dilation included. Grouped convolutions: c counts all input channels. Linear: R = S = 1.
 struct TapNorms {
   int64_t channels = 0;
-  int64_t kernel = 1;
+  Extent kernel = 1;
   int64_t samples = 0;
   std::vector<double> norm_sq;
 };

@@ -11,14 +11,16 @@ namespace elek::kernels {
 
 void check_pool_window(const ImageShape& x, const ImageShape& y, const PoolWindow& window, const char* op) {
   constexpr int64_t kMost = 32767;
-  const std::string text = "kernel " + std::to_string(window.kernel) + " stride " + std::to_string(window.stride) +
-                           " padding " + std::to_string(window.padding);
-  ELEK_CHECK(window.kernel >= 1 && window.kernel <= kMost && window.stride >= 1 && window.stride <= kMost &&
-                 window.padding >= 0 && window.padding * 2 <= window.kernel,
-             std::string(op) + ": " + text + ", expected kernel and stride 1 … 32767 and 0 <= 2 * padding <= kernel");
-  const auto extent = [&](int64_t in) { return (in + 2 * window.padding - window.kernel) / window.stride + 1; };
-  ELEK_CHECK(std::min(x.height, x.width) + 2 * window.padding >= window.kernel && y.height == extent(x.height) &&
-                 y.width == extent(x.width),
+  const Extent& kernel = window.kernel;
+  const Padding& padding = window.padding;
+  const Window slides{kernel, window.stride, padding, 1};
+  const std::string text = to_string(slides) + (window.rounding == Rounding::kUp ? " rounded up" : "");
+  const int64_t largest = std::max({kernel.height, kernel.width, window.stride.height, window.stride.width});
+  ELEK_CHECK(is_possible(slides) && largest <= kMost && std::max(padding.top, padding.bottom) < kernel.height &&
+                 std::max(padding.left, padding.right) < kernel.width,
+             std::string(op) + ": " + text + ", expected kernel and stride 1 … 32767 and 0 <= padding < kernel");
+  const ImageShape made = slides.slide(x, window.rounding);
+  ELEK_CHECK(made.height > 0 && made.width > 0 && y.height == made.height && y.width == made.width,
              std::string(op) + ": y is " + to_string(y) + ", which does not follow from x " + to_string(x) + " and " + text);
 }
 

@@ -10,15 +10,24 @@
 namespace elek::kernels {
 namespace {
 
+/// A window along one axis.
+struct Axis {
+  int64_t extent = 0;  // of the image
+  int64_t out = 0;     // positions of the window
+  int64_t kernel = 1;
+  int64_t stride = 1;
+  int64_t before = 0;  // padding
+  int64_t dilation = 1;
+};
+
 /// The class of each coordinate: coordinates that meet the same taps are in one class. -1 = met by no tap.
-std::vector<int32_t> classify(int64_t extent, int64_t out, int64_t kernel, int64_t stride, int64_t padding,
-                              std::vector<uint64_t>& taps_of_class) {
+std::vector<int32_t> classify(const Axis& a, std::vector<uint64_t>& taps_of_class) {
   std::vector<int32_t> classes;
-  for (int64_t i = 0; i < extent; ++i) {
+  for (int64_t i = 0; i < a.extent; ++i) {
     uint64_t taps = 0;
-    for (int64_t r = 0; r < kernel; ++r) {
-      const int64_t from = i + padding - r;
-      if (from >= 0 && from % stride == 0 && from / stride < out) taps |= uint64_t{1} << r;
+    for (int64_t r = 0; r < a.kernel; ++r) {
+      const int64_t from = i + a.before - r * a.dilation;
+      if (from >= 0 && from % a.stride == 0 && from / a.stride < a.out) taps |= uint64_t{1} << r;
     }
     if (taps == 0) {
       classes.push_back(-1);
@@ -52,23 +61,31 @@ void add_segments(const std::vector<int32_t>& classes, int32_t wanted, std::vect
 
 bool TapNormPlan::meets(int64_t pair, int64_t tap) const noexcept {
   const auto columns = static_cast<int64_t>(column_class_taps.size());
-  return (row_class_taps[static_cast<size_t>(pair / columns)] >> (tap / kernel) & 1) != 0 &&
-         (column_class_taps[static_cast<size_t>(pair % columns)] >> (tap % kernel) & 1) != 0;
+  return (row_class_taps[static_cast<size_t>(pair / columns)] >> (tap / kernel.width) & 1) != 0 &&
+         (column_class_taps[static_cast<size_t>(pair % columns)] >> (tap % kernel.width) & 1) != 0;
 }
 
-TapNormPlan make_tap_norm_plan(const ImageShape& input, int64_t kernel, int64_t stride, int64_t padding) {
-  ELEK_CHECK(kernel >= 1 && kernel <= 16 && stride >= 1 && padding >= 0 && padding < kernel && input.channels >= 1 &&
-                 std::min(input.height, input.width) >= 1 && std::max(input.height, input.width) <= INT32_MAX &&
-                 std::min(input.height, input.width) + 2 * padding >= kernel,
-             "tap norms: kernel " + std::to_string(kernel) + " stride " + std::to_string(stride) + " padding " +
-                 std::to_string(padding) + " on " + to_string(input) +
-                 ", expected kernel 1 … 16, stride >= 1, 0 <= padding < kernel and at least one output position");
+TapNormPlan make_tap_norm_plan(const ImageShape& input, const Window& window) {
+  const Padding& padding = window.padding;
+  const ImageShape out = is_possible(window) ? window.slide(input) : ImageShape{};  // a stride of 0 cannot slide
+  ELEK_CHECK(
+      is_possible(window) && std::max(window.kernel.height, window.kernel.width) <= 16 &&
+          std::max(padding.top, padding.bottom) < window.reach().height &&
+          std::max(padding.left, padding.right) < window.reach().width && input.channels >= 1 &&
+          std::min(input.height, input.width) >= 1 && std::max(input.height, input.width) <= INT32_MAX &&
+          std::min(out.height, out.width) >= 1,
+      "tap norms: " + to_string(window) + " on " + to_string(input) +
+          ", expected kernel 1 … 16, stride >= 1, padding from 0 to less than the kernel reaches, and at least one output "
+          "position");
   TapNormPlan plan;
   plan.input = input;
-  plan.kernel = kernel;
-  const auto out = [&](int64_t extent) { return (extent + 2 * padding - kernel) / stride + 1; };
-  plan.row_class = classify(input.height, out(input.height), kernel, stride, padding, plan.row_class_taps);
-  plan.column_class = classify(input.width, out(input.width), kernel, stride, padding, plan.column_class_taps);
+  plan.kernel = window.kernel;
+  plan.row_class =
+      classify({input.height, out.height, window.kernel.height, window.stride.height, padding.top, window.dilation.height},
+               plan.row_class_taps);
+  plan.column_class =
+      classify({input.width, out.width, window.kernel.width, window.stride.width, padding.left, window.dilation.width},
+               plan.column_class_taps);
   for (size_t k = 0; k < plan.column_class_taps.size(); ++k) {
     add_segments(plan.column_class, static_cast<int32_t>(k), plan.segments);
   }

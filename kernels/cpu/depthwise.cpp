@@ -47,16 +47,16 @@ struct RowOfOutputs {
     const D d;
     V acc[kN];
     for (int j = 0; j < kN; ++j) acc[j] = hn::Zero(d);
-    const int64_t left = q * p.stride - p.padding;
-    const int64_t first = kN > 1 ? 0 : std::max<int64_t>(0, -left),
-                  last = kN > 1 ? p.kernel : std::min(p.kernel, p.width - left);
+    const int64_t columns = p.kernel.width, step = p.stride.width;
+    const int64_t left = q * step - p.padding.left;
+    const int64_t first = kN > 1 ? 0 : std::max<int64_t>(0, -left), last = kN > 1 ? columns : std::min(columns, p.width - left);
     for (int64_t r = 0; r < tap_rows; ++r) {
-      const float* HWY_RESTRICT weights = w + (first_tap_row + r) * p.kernel * kBlock;
+      const float* HWY_RESTRICT weights = w + (first_tap_row + r) * columns * kBlock;
       const float* HWY_RESTRICT pixels = x + (r * p.width + left) * kBlock;
       for (int64_t s = first; s < last; ++s) {
         const V weight = hn::Load(d, weights + s * kBlock);
         for (int j = 0; j < kN; ++j) {
-          acc[j] = hn::MulAdd(weight, hn::Load(d, pixels + (j * p.stride + s) * kBlock), acc[j]);
+          acc[j] = hn::MulAdd(weight, hn::Load(d, pixels + (j * step + s) * kBlock), acc[j]);
         }
       }
     }
@@ -76,9 +76,10 @@ struct RowOfOutputs {
 
   HWY_INLINE void run(int64_t out_width, const SumArrays& totals) const {
     const D d;
-    const int64_t whole_first = std::min(out_width, (p.padding + p.stride - 1) / p.stride);
-    const int64_t room = p.width + p.padding - p.kernel;  // last column where a whole window can begin, plus padding
-    const int64_t whole_last = room < 0 ? whole_first : std::clamp(room / p.stride + 1, whole_first, out_width);
+    const int64_t step = p.stride.width;
+    const int64_t whole_first = std::min(out_width, (p.padding.left + step - 1) / step);
+    const int64_t room = p.width + p.padding.left - p.kernel.width;  // last column where a whole window can begin, plus padding
+    const int64_t whole_last = room < 0 ? whole_first : std::clamp(room / step + 1, whole_first, out_width);
     RegisterSums<D, kObserve> sums(d);
     int64_t begun = 0;
     const auto flush = [&](int64_t until) HWY_ATTR {
@@ -105,14 +106,14 @@ HWY_INLINE void row_of_block(const DepthwisePlan& plan, const ConvArgs& args, in
                              const SumArrays& totals) {
   const hn::CappedTag<float, kBlock> d;
   const DepthwiseProblem& p = plan.problem;
-  const int64_t top = row * p.stride - p.padding;
-  const int64_t first_row = std::max<int64_t>(0, top), last_row = std::min(p.height, top + p.kernel);
+  const int64_t top = row * p.stride.height - p.padding.top;
+  const int64_t first_row = std::max<int64_t>(0, top), last_row = std::min(p.height, top + p.kernel.height);
   const int64_t from = (plane * p.height + first_row) * p.width * kBlock;
   const int64_t to = (plane * plan.out_height + row) * plan.out_width * kBlock;
   const float* bias = args.bias + block * kBlock;
   for (int64_t v = 0; v < kBlock; v += static_cast<int64_t>(hn::Lanes(d))) {
     const RowOfOutputs<kBlock, kObserve> outputs{p,
-                                                 args.packed + block * p.kernel * p.kernel * kBlock + v,
+                                                 args.packed + block * p.kernel.area() * kBlock + v,
                                                  args.x.data + from + v,
                                                  args.residual.data != nullptr ? args.residual.data + to + v : nullptr,
                                                  args.y.data + to + v,
@@ -172,21 +173,21 @@ HWY_EXPORT(depthwise_run);
 Result<DepthwisePlan> plan_depthwise(const DepthwiseProblem& p) {
   const int64_t block = channel_block(p.layout);
   if (block < 8) return No{"depthwise wants a blocked layout, got " + std::string(name_of(p.layout))};
-  ELEK_CHECK(p.samples > 0 && p.channels > 0 && p.threads > 0 && p.kernel > 0 && p.stride > 0 && p.padding >= 0,
+  ELEK_CHECK(p.samples > 0 && p.channels > 0 && p.threads > 0 && is_possible(p.window()),
              "depthwise: samples, channels, threads, kernel and stride must be positive");
-  const int64_t room_high = p.height + 2 * p.padding - p.kernel, room_wide = p.width + 2 * p.padding - p.kernel;
-  if (room_high < 0 || room_wide < 0) return No{"image smaller than the kernel"};
+  const ImageShape out = p.window().slide({p.channels, p.height, p.width});
+  if (out.height == 0 || out.width == 0) return No{"image smaller than the kernel"};
   DepthwisePlan plan;
   plan.problem = p;
-  plan.out_height = room_high / p.stride + 1;
-  plan.out_width = room_wide / p.stride + 1;
-  plan.packed_bytes = checked_bytes(Shape{padded_channels(p.layout, p.channels), p.kernel, p.kernel}, DType::kF32);
+  plan.out_height = out.height;
+  plan.out_width = out.width;
+  plan.packed_bytes = checked_bytes(Shape{padded_channels(p.layout, p.channels), p.kernel.height, p.kernel.width}, DType::kF32);
   return plan;
 }
 
 void pack_depthwise_weights(const DepthwisePlan& plan, const float* weights, float* packed) {
   const DepthwiseProblem& p = plan.problem;
-  const int64_t block = channel_block(p.layout), taps = p.kernel * p.kernel;
+  const int64_t block = channel_block(p.layout), taps = p.kernel.area();
   for (int64_t first = 0; first < p.channels; first += block) {
     for (int64_t tap = 0; tap < taps; ++tap) {
       for (int64_t c = first; c < first + block; ++c) *packed++ = c < p.channels ? weights[c * taps + tap] : 0.0F;

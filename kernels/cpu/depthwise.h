@@ -13,21 +13,23 @@
 
 #include "core/result.h"
 #include "elek/types.h"
+#include "elek/window.h"
 #include "kernels/cpu/conv_args.h"
 
 namespace elek::kernels::cpu {
 
-/// x [samples, channels, height, width] -> y [samples, channels, (height + 2*padding - kernel) / stride + 1, …].
+/// x [samples, channels, height, width] -> y [samples, channels, window().slide()]. Without dilation.
 struct DepthwiseProblem {
   int64_t samples = 0;  // largest number; a run may have fewer
   int64_t channels = 0;
   int64_t height = 0;
   int64_t width = 0;
-  int64_t kernel = 1;
-  int64_t stride = 1;
-  int64_t padding = 0;
+  Extent kernel = 1;
+  Extent stride = 1;
+  Padding padding = 0;
   Layout layout = Layout::kNChw16c;
   int threads = 1;
+  [[nodiscard]] Window window() const noexcept { return {kernel, stride, padding, 1}; }
 };
 
 struct DepthwisePlan {
@@ -41,12 +43,12 @@ struct DepthwisePlan {
 /// Returns No with a reason if the layout is not blocked or the image is smaller than the kernel.
 [[nodiscard]] Result<DepthwisePlan> plan_depthwise(const DepthwiseProblem& problem);
 
-/// Shapes    weights: [C, 1, kernel, kernel] dense f32 · packed: plan.packed_bytes, aligned to 64
+/// Shapes    weights: [C, 1, R, S] dense f32 · packed: plan.packed_bytes, aligned to 64
 /// Memory    writes all of packed, [channel block][tap][channel of the block]; padding channels are zero
 void pack_depthwise_weights(const DepthwisePlan& plan, const float* weights, float* packed);
 
 /// y = act(conv(x, w) + bias [+ residual]) and the sums (conv_args.h; scratch is not used).
-/// Numerics  products added in the order of the taps, in f32: |error| <= (kernel^2 + 2) * 2^-24 * (sum |w x| + |b| + |r|);
+/// Numerics  products added in the order of the taps, in f32: |error| <= (R * S + 2) * 2^-24 * (sum |w x| + |b| + |r|);
 ///           same input, same bits, for every number of threads and samples (sums: only for the same number of threads)
 void depthwise_conv(const DepthwisePlan& plan, const ConvArgs& args);
 

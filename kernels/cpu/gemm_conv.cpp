@@ -41,17 +41,16 @@ bool split_outputs(const GemmConvPlan& plan, int64_t groups, int64_t pixel_bytes
 Result<GemmConvPlan> plan_gemm_conv(const GemmConvProblem& p) {
   const int64_t block = channel_block(p.layout);
   if (block < 8) return No{"gemm_conv wants a blocked layout, got " + std::string(name_of(p.layout))};
-  ELEK_CHECK(
-      p.samples > 0 && p.channels > 0 && p.out_channels > 0 && p.threads > 0 && p.kernel > 0 && p.stride > 0 && p.padding >= 0,
-      "gemm_conv: samples, channels, threads, kernel and stride must be positive");
+  ELEK_CHECK(p.samples > 0 && p.channels > 0 && p.out_channels > 0 && p.threads > 0 && is_possible(p.window()),
+             "gemm_conv: samples, channels, threads, kernel and stride must be positive");
   GemmConvPlan plan;
   plan.problem = p;
-  const int64_t room_high = p.height + 2 * p.padding - p.kernel, room_wide = p.width + 2 * p.padding - p.kernel;
-  if (room_high < 0 || room_wide < 0) return No{"image smaller than the kernel"};
-  plan.out_height = room_high / p.stride + 1;
-  plan.out_width = room_wide / p.stride + 1;
-  plan.gathers = p.kernel > 1 || p.stride > 1 || p.padding > 0;
-  const int64_t rows = panel_rows(), taps = p.kernel * p.kernel;
+  const ImageShape out = p.window().slide({p.out_channels, p.height, p.width});
+  if (out.height == 0 || out.width == 0) return No{"image smaller than the kernel"};
+  plan.out_height = out.height;
+  plan.out_width = out.width;
+  plan.gathers = p.window() != Window{};
+  const int64_t rows = panel_rows(), taps = p.kernel.area();
   plan.sample_panels = ceil_div(plan.out_height * plan.out_width, rows);
   const int64_t pixel_floats = taps * padded_channels(p.layout, p.channels);
   const int64_t panel_bytes = rows * pixel_floats * static_cast<int64_t>(sizeof(float));
@@ -69,7 +68,7 @@ Result<GemmConvPlan> plan_gemm_conv(const GemmConvProblem& p) {
 
 void pack_gemm_conv_weights(const GemmConvPlan& plan, const float* weights, float* packed) {
   const GemmConvProblem& p = plan.problem;
-  const int64_t out_lanes = 2 * vector_lanes(channel_block(p.layout)), taps = p.kernel * p.kernel;
+  const int64_t out_lanes = 2 * vector_lanes(channel_block(p.layout)), taps = p.kernel.area();
   const int64_t groups = ceil_div(padded_channels(p.layout, p.out_channels), out_lanes);
   for_ranges(groups, p.threads, [&](int64_t group) {
     for (int64_t tap = 0; tap < taps; ++tap)

@@ -13,22 +13,25 @@
 
 #include "core/result.h"
 #include "elek/types.h"
+#include "elek/window.h"
 #include "kernels/cpu/conv_args.h"
 
 namespace elek::kernels::cpu {
 
-/// x [samples, channels, height, width] -> y [samples, out_channels, (height + 2*padding - kernel) / stride + 1, …].
+/// x [samples, channels, height, width] -> y [samples, out_channels, window().slide()].
 struct GemmConvProblem {
   int64_t samples = 0;  // largest number; a run may have fewer
   int64_t channels = 0;
   int64_t out_channels = 0;
   int64_t height = 0;
   int64_t width = 0;
-  int64_t kernel = 1;
-  int64_t stride = 1;
-  int64_t padding = 0;
+  Extent kernel = 1;
+  Extent stride = 1;
+  Padding padding = 0;
   Layout layout = Layout::kNChw16c;
   int threads = 1;
+  Extent dilation = 1;
+  [[nodiscard]] Window window() const noexcept { return {kernel, stride, padding, dilation}; }
 };
 
 /// How the work is divided. Made once, used by every run.
@@ -47,12 +50,12 @@ struct GemmConvPlan {
 /// Returns No with a reason if the layout is not blocked or the image is smaller than the kernel.
 [[nodiscard]] Result<GemmConvPlan> plan_gemm_conv(const GemmConvProblem& problem);
 
-/// Shapes    weights: [K, C, kernel, kernel] dense f32 · packed: plan.packed_bytes, aligned to 64
+/// Shapes    weights: [K, C, R, S] dense f32 · packed: plan.packed_bytes, aligned to 64
 /// Memory    writes all of packed; padding outputs are zero
 void pack_gemm_conv_weights(const GemmConvPlan& plan, const float* weights, float* packed);
 
 /// y = act(conv(x, w) + bias [+ residual]) and the sums (conv_args.h).
-/// Numerics  products added in the order tap, channel, in f32: |error| <= (C * kernel^2 + 2) * 2^-24 * (sum |w x| + |b| + |r|);
+/// Numerics  products added in the order tap, channel, in f32: |error| <= (C * R * S + 2) * 2^-24 * (sum |w x| + |b| + |r|);
 ///           same input, same bits, for every number of threads and samples (sums: only for the same number of threads)
 void gemm_conv(const GemmConvPlan& plan, const ConvArgs& args);
 

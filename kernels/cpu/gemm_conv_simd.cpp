@@ -106,23 +106,24 @@ void gather(const GemmConvPlan& plan, const ActivationView<const float>& x, int6
   const GemmConvProblem& p = plan.problem;
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), blocks = x.channel_pitch / kBlock;
   const int64_t plane = p.height * p.width * kBlock;
+  const Extent reach = p.window().reach();
   int64_t pixel = 0;
   for (int64_t i = first; i < last; ++i) {
     const detail::PixelRange range = detail::panel_pixels(plan, i % plan.sample_panels);
     const float* sample = x.data + i / plan.sample_panels * blocks * plane;
-    int64_t top = range.first / plan.out_width * p.stride - p.padding;
-    int64_t left = range.first % plan.out_width * p.stride - p.padding;
+    int64_t top = range.first / plan.out_width * p.stride.height - p.padding.top;
+    int64_t left = range.first % plan.out_width * p.stride.width - p.padding.left;
     for (int64_t q = range.first; q < range.last; ++q, ++pixel) {
       float* out = to + pixel * kBlock;
-      for (int64_t row = top; row < top + p.kernel; ++row)
-        for (int64_t column = left; column < left + p.kernel; ++column) {
+      for (int64_t row = top; row < top + reach.height; row += p.dilation.height)
+        for (int64_t column = left; column < left + reach.width; column += p.dilation.width) {
           const bool inside = row >= 0 && row < p.height && column >= 0 && column < p.width;
           const float* from = sample + (row * p.width + column) * kBlock;
           for (int64_t block = 0; block < blocks; ++block, out += block_pixels * kBlock, from += plane)
             for (int64_t c = 0; c < kBlock; c += lanes) hn::Store(inside ? hn::Load(d, from + c) : hn::Zero(d), d, out + c);
         }
-      left += p.stride;
-      if (left + p.padding >= plan.out_width * p.stride) left = -p.padding, top += p.stride;
+      left += p.stride.width;
+      if (left + p.padding.left >= plan.out_width * p.stride.width) left = -p.padding.left, top += p.stride.height;
     }
   }
 }
@@ -145,7 +146,7 @@ struct Worker {
   float* const scratch;
   const hn::CappedTag<float, kBlock> d{};
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
-  const int64_t taps = plan.problem.kernel * plan.problem.kernel;
+  const int64_t taps = plan.problem.kernel.area();
   const int64_t blocks = args.x.channel_pitch / kBlock, out_blocks = args.y.channel_pitch / kBlock;
   const int64_t group_floats = taps * plan.problem.channels * 2 * lanes;
   const int64_t in_plane = plan.problem.height * plan.problem.width * kBlock;

@@ -65,17 +65,25 @@ template <bool kMax, class D, typename T>
 HWY_INLINE void pool_lanes(D d, const PoolJob<T>& j, int lane) {
   using V = hn::Vec<D>;
   using Three = std::integral_constant<int64_t, 3>;  // the pooling of ResNets, inside the image: unrolled
-  const int64_t top = j.row * j.window.stride - j.window.padding;
-  const int64_t h0 = HWY_MAX(top, 0), h1 = HWY_MIN(top + j.window.kernel, j.height);
-  const V divisor = hn::Set(d, static_cast<float>(j.window.kernel * j.window.kernel));
+  const PoolWindow& window = j.window;
+  const Extent kernel = window.kernel;
+  const int64_t top = j.row * window.stride.height - window.padding.top;
+  const int64_t h0 = HWY_MAX(top, 0), h1 = HWY_MIN(top + kernel.height, j.height);
+  const int64_t rows = window.counts_padding ? HWY_MIN(top + kernel.height, j.height + window.padding.bottom) - top : h1 - h0;
   for (int64_t q = 0; q < j.out_width; ++q) {
-    const int64_t left = q * j.window.stride - j.window.padding;
-    const int64_t w0 = HWY_MAX(left, 0), w1 = HWY_MIN(left + j.window.kernel, j.width);
+    const int64_t left = q * window.stride.width - window.padding.left;
+    const int64_t w0 = HWY_MAX(left, 0), w1 = HWY_MIN(left + kernel.width, j.width);
     const T* const at = j.x + (h0 * j.width + w0) * j.x_stride + lane;
     const V kept = h1 - h0 == 3 && w1 - w0 == 3
                        ? reduce_window<kMax>(d, at, Three(), Three(), j.width * j.x_stride, j.x_stride)
                        : reduce_window<kMax>(d, at, h1 - h0, w1 - w0, j.width * j.x_stride, j.x_stride);
-    store_rounded(rounded_to<T>(d, kMax ? kept : hn::Div(kept, divisor)), d, j.y + q * j.y_stride + lane);
+    V result = kept;
+    if constexpr (!kMax) {
+      const int64_t columns =
+          window.counts_padding ? HWY_MIN(left + kernel.width, j.width + window.padding.right) - left : w1 - w0;
+      result = hn::Div(kept, hn::Set(d, static_cast<float>(rows * columns)));
+    }
+    store_rounded(rounded_to<T>(d, result), d, j.y + q * j.y_stride + lane);
   }
 }
 

@@ -16,12 +16,13 @@ namespace elek::kernels::cpu {
 /// Shapes    x, y: same samples, channels, layout (pitches may differ only for NHWC); padding lanes of y become zero
 /// Sums      of y, added if `sums` is given (rules of run_epilogue; kMoments unchanged)
 /// Aliasing  none · Threads: as run_epilogue
-/// Errors    ContractError: y's size does not follow from x's size and the window; padding * 2 > kernel; null data
+/// Errors    ContractError: y's size does not follow from x's size and the window; padding >= kernel; null data
 template <typename T>
 void max_pool(const ActivationView<T>& x, const ActivationView<T>& y, const PoolWindow& window, const ChannelSums* sums,
               int threads);
 
-/// y = sum over the window / kernel^2: padding counts in the divisor (PyTorch's default). f32 sums in window order, rows first.
+/// y = sum over the window / number of its positions: those of the padded image, or those of the image alone (PoolWindow). f32
+/// sums in window order, rows first.
 template <typename T>
 void avg_pool(const ActivationView<T>& x, const ActivationView<T>& y, const PoolWindow& window, const ChannelSums* sums,
               int threads);

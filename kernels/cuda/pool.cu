@@ -3,12 +3,12 @@
 #include <algorithm>
 #include <string>
 
+#include "core/error.h"
+#include "core/sums.h"
 #include "kernels/cuda/device/tiles.h"
 #include "kernels/cuda/device/vector.h"
 #include "kernels/cuda/epilogue.h"
 #include "kernels/cuda/pool.h"
-#include "core/error.h"
-#include "core/sums.h"
 
 namespace elek::kernels::cuda {
 namespace {
@@ -21,7 +21,9 @@ struct PoolArgs {
   int64_t x_pitch, y_pitch;
   int32_t channels, x_height, x_width;
   unsigned y_height, y_width, vectors;  // vectors: number per pixel of y
-  int32_t kernel, stride, padding;
+  int32_t kernel_height, kernel_width, stride_height, stride_width, top, left;
+  int32_t count_bottom, count_right;  // average: rows and columns of the image and its padding behind it
+  bool counts_padding;
 };
 
 /// blockIdx.x is one image row of y; a thread computes kVec channels of one pixel. Indices are 32-bit inside an image, 64-bit
@@ -36,11 +38,12 @@ __global__ void __launch_bounds__(kBlockThreads) pool_kernel(PoolArgs args) {
   float value[kVec];
 #pragma unroll
   for (int k = 0; k < kVec; ++k) value[k] = kKind == kMaximum ? -kInfinity : 0.0F;
-  const int top = static_cast<int>(p) * args.stride - args.padding, left = static_cast<int>(q) * args.stride - args.padding;
-  for (int r = 0; r < args.kernel && c < args.channels; ++r) {  // x may have no lanes after its channels
+  const int top = static_cast<int>(p) * args.stride_height - args.top;
+  const int left = static_cast<int>(q) * args.stride_width - args.left;
+  for (int r = 0; r < args.kernel_height && c < args.channels; ++r) {  // x may have no lanes after its channels
     const int h = top + r;
     if (h < 0 || h >= args.x_height) continue;
-    for (int s = 0; s < args.kernel; ++s) {
+    for (int s = 0; s < args.kernel_width; ++s) {
       const int w = left + s;
       if (w < 0 || w >= args.x_width) continue;
       float x[kVec];
@@ -50,7 +53,12 @@ __global__ void __launch_bounds__(kBlockThreads) pool_kernel(PoolArgs args) {
       for (int k = 0; k < kVec; ++k) value[k] = kKind == kMaximum ? keep_larger(value[k], x[k]) : value[k] + x[k];
     }
   }
-  const auto window = static_cast<float>(args.kernel * args.kernel);
+  const auto counted = [&](int first, int kernel, int end) {  // rows or columns that the divisor counts
+    const int last = first + kernel < end ? first + kernel : end;
+    return last - (args.counts_padding || first > 0 ? first : 0);
+  };
+  const auto window = static_cast<float>(counted(top, args.kernel_height, args.count_bottom) *
+                                         counted(left, args.kernel_width, args.count_right));
   T out[kVec];
 #pragma unroll
   for (int k = 0; k < kVec; ++k) {
@@ -96,8 +104,14 @@ void launch_pool(const CudaActivation& x, const CudaActivation& y, const PoolWin
   args.channels = static_cast<int32_t>(x.shape.channels), args.x_height = static_cast<int32_t>(x.shape.height);
   args.x_width = static_cast<int32_t>(x.shape.width);
   args.y_height = static_cast<unsigned>(y.shape.height), args.y_width = static_cast<unsigned>(y.shape.width);
-  args.kernel = static_cast<int32_t>(window.kernel), args.stride = static_cast<int32_t>(window.stride);
-  args.padding = static_cast<int32_t>(window.padding);
+  args.kernel_height = static_cast<int32_t>(window.kernel.height);
+  args.kernel_width = static_cast<int32_t>(window.kernel.width);
+  args.stride_height = static_cast<int32_t>(window.stride.height);
+  args.stride_width = static_cast<int32_t>(window.stride.width);
+  args.top = static_cast<int32_t>(window.padding.top), args.left = static_cast<int32_t>(window.padding.left);
+  args.counts_padding = window.counts_padding;
+  args.count_bottom = args.x_height + (window.counts_padding ? static_cast<int32_t>(window.padding.bottom) : 0);
+  args.count_right = args.x_width + (window.counts_padding ? static_cast<int32_t>(window.padding.right) : 0);
   with_type(x.dtype, kOp, [&](auto type) {
     using T = typename decltype(type)::type;
     constexpr int kVec = kFullVector<T>;

@@ -139,13 +139,35 @@ Value Importer::unsqueeze(const NodeProto& node) {
   return renamed(node, *activation, std::move(made));
 }
 
+/// Of channels: every input lies on its axes as the first one does. Of integers: computed.
 Value Importer::concat(const NodeProto& node) {
-  for (size_t i = 0; i < node.inputs.size(); ++i) {
-    if (is_activation(node, i)) throw Unsupported{"of channels"};
+  const int64_t axis = node.integer("axis", 0);
+  if (!is_activation(node, 0)) {
+    std::vector<Integers> parts;
+    for (size_t i = 0; i < node.inputs.size(); ++i) parts.push_back(integers(node, i));
+    return fold::concatenated(parts, axis);
   }
-  std::vector<Integers> parts;
-  for (size_t i = 0; i < node.inputs.size(); ++i) parts.push_back(integers(node, i));
-  return fold::concatenated(parts, node.integer("axis", 0));
+  const Activation first = activation(node, 0);
+  if (node.inputs.size() == 1) return renamed(node, first, first.axes);
+  const size_t at = axis_in(axis, first.axes.size());
+  std::vector<ValueId> values;
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    Activation part = activation(node, i);
+    const auto order = at < part.axes.size() ? channels_of(part.axes[at], network_.shape(part.value)) : std::nullopt;
+    if (!order) throw Unsupported{"of something else than channels"};
+    if (!counts_up(*order)) part = std::get<Activation>(mapped(node.inputs[i], part, {*order, 1}));
+    Axes rest = part.axes, wanted = first.axes;
+    rest.at(at).clear();
+    wanted[at].clear();
+    if (rest != wanted) throw Unsupported{"of values whose axes differ"};
+    values.push_back(part.value);
+  }
+  Value made = make(node, node.outputs.front(), ConcatAttrs{}, values, Axes{});
+  auto& activation = std::get<Activation>(made);
+  const auto axes = resized(first.axes, network_.shape(first.value), network_.shape(activation.value));
+  if (!axes) throw Unsupported{"of axes that mix channels with rows or columns"};
+  activation.axes = *axes;
+  return made;
 }
 
 /// elek's own exporter writes one channel map as a Slice, a Pad and a Gather, called NAME/strided, NAME/padded and NAME. Only

@@ -70,42 +70,25 @@ void add_zeros(SlidingWindow& window, const Border& zeros) {
   window.padding.right += zeros.right;
 }
 
-/// Whether rounding the number of windows up gives more of them than rounding down.
-bool ceil_matters(const SlidingWindow& window, const ImageShape& shape) {
-  const auto rest = [](int64_t size, int64_t kernel, int64_t stride, int64_t dilation) {
-    return (size - (kernel - 1) * dilation - 1) % stride != 0;
-  };
-  return rest(shape.height + window.padding.top + window.padding.bottom, window.kernel.rows, window.stride.rows,
-              window.dilation.rows) ||
-         rest(shape.width + window.padding.left + window.padding.right, window.kernel.columns, window.stride.columns,
-              window.dilation.columns);
-}
+Extent extent_of(const Pair& pair) { return {pair.rows, pair.columns}; }
+Padding padding_of(const Border& border) { return {border.top, border.left, border.bottom, border.right}; }
 
-void require_square(const SlidingWindow& window) {
-  if (window.kernel.rows != window.kernel.columns) {
-    throw Unsupported{"kernel " + std::to_string(window.kernel.rows) + "x" + std::to_string(window.kernel.columns)};
-  }
-  if (window.stride.rows != window.stride.columns) throw Unsupported{"strides that differ"};
-  if (window.dilation != Pair{1, 1}) throw Unsupported{"dilation"};
-  const Border& p = window.padding;
-  if (p.top != p.left || p.top != p.bottom || p.top != p.right) throw Unsupported{"padding that differs between the sides"};
+void set_window(PoolAttrs& attrs, const NodeProto& node, const SlidingWindow& window) {
+  if (window.dilation != Pair{1, 1}) throw Unsupported{"with dilation"};
+  attrs.kernel = extent_of(window.kernel);
+  attrs.stride = extent_of(window.stride);
+  attrs.padding = padding_of(window.padding);
+  attrs.ceil_mode = node.integer("ceil_mode", 0) != 0;
 }
 
 }  // namespace
 
 void Importer::set_window(Conv2dAttrs& attrs, SlidingWindow window, const Border& zeros) {
   add_zeros(window, zeros);
-  require_square(window);
-  attrs.kernel = window.kernel.rows;
-  attrs.stride = window.stride.rows;
-  attrs.padding = window.padding.top;
-}
-
-void Importer::set_window(PoolAttrs& attrs, const SlidingWindow& window) {
-  require_square(window);
-  attrs.kernel = window.kernel.rows;
-  attrs.stride = window.stride.rows;
-  attrs.padding = window.padding.top;
+  attrs.kernel = extent_of(window.kernel);
+  attrs.stride = extent_of(window.stride);
+  attrs.padding = padding_of(window.padding);
+  attrs.dilation = extent_of(window.dilation);
 }
 
 Value Importer::max_pool(const NodeProto& node) {
@@ -115,21 +98,20 @@ Value Importer::max_pool(const NodeProto& node) {
     throw Unsupported{"zeros of a Pad around values that may be negative"};  // zeros would be a maximum that is not there
   }
   add_zeros(window, from.zeros);
-  if (node.integer("ceil_mode", 0) != 0 && ceil_matters(window, network_.shape(from.value))) throw Unsupported{"ceil_mode"};
   MaxPoolAttrs attrs;
-  set_window(attrs, window);
+  onnx::set_window(attrs, node, window);
   return make(node, node.outputs.front(), attrs, {from.value});
 }
 
 Value Importer::average_pool(const NodeProto& node) {
   const Activation from = image(node, window_activation(node, 0));
   SlidingWindow window = sliding_window(node, two(node, "kernel_shape", {0, 0}), from);
-  const bool counts = node.integer("count_include_pad", 0) != 0;
-  if (!counts && !window.padding.is_none()) throw Unsupported{"padding that does not count (count_include_pad 0)"};
-  add_zeros(window, from.zeros);  // the zeros of a Pad do count
-  if (node.integer("ceil_mode", 0) != 0 && ceil_matters(window, network_.shape(from.value))) throw Unsupported{"ceil_mode"};
   AvgPoolAttrs attrs;
-  set_window(attrs, window);
+  // Without padding both ways of counting are the same; elek's default is written then. The zeros of a Pad do count.
+  attrs.count_include_pad = node.integer("count_include_pad", 0) != 0 || window.padding.is_none();
+  if (!from.zeros.is_none() && !attrs.count_include_pad) throw Unsupported{"zeros of a Pad, and padding that does not count"};
+  add_zeros(window, from.zeros);
+  onnx::set_window(attrs, node, window);
   return make(node, node.outputs.front(), attrs, {from.value});
 }
 
@@ -142,7 +124,7 @@ Value Importer::global_max_pool(const NodeProto& node) {
   const Activation from = image(node, activation(node, 0));
   const ImageShape& shape = network_.shape(from.value);
   MaxPoolAttrs attrs;
-  set_window(attrs, SlidingWindow{{shape.height, shape.width}, {1, 1}, {1, 1}, {}});
+  attrs.kernel = {shape.height, shape.width};
   return make(node, node.outputs.front(), attrs, {from.value});
 }
 

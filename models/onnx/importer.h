@@ -90,7 +90,6 @@ class Importer {
   // import_windows.cpp
   [[nodiscard]] SlidingWindow sliding_window(const NodeProto& node, Pair kernel, const Activation& from) const;
   static void set_window(Conv2dAttrs& attrs, SlidingWindow window, const Border& zeros);
-  static void set_window(PoolAttrs& attrs, const SlidingWindow& window);
   Value max_pool(const NodeProto& node);
   Value average_pool(const NodeProto& node);
   Value global_average_pool(const NodeProto& node);

@@ -28,11 +28,12 @@ class Activity final : public SquaresCriterion {
  protected:
   void add(const Model& model, const Group& group, const Statistics& statistics, Squares& squares) const override {
     for (const ValueId tap : group.watched) {
-      const int64_t width = spread(model.graph, group, tap);
+      const std::vector<int64_t> channels = channels_of(model.graph, group, tap);
       const ValueSums& sums = criteria::sums_of(model, statistics, tap);
-      for (int64_t c = 0; c < group.channels * width; ++c) {
-        const double score = score_(sums, at(c));
-        squares[at(c / width)] += score * std::fabs(score);
+      for (size_t c = 0; c < channels.size(); ++c) {
+        if (channels[c] < 0) continue;
+        const double score = score_(sums, c);
+        squares[at(channels[c])] += score * std::fabs(score);
       }
     }
   }

@@ -20,17 +20,19 @@ class Magnitude final : public SquaresCriterion {
   void add(const Model& model, const Group& group, const Statistics& /*statistics*/, Squares& squares) const override {
     for (const ValueId producer : group.producers) {
       const LayerWeights layer = layer_weights(model, producer);
-      const int64_t width = layer.outputs / group.channels;
+      const std::vector<int64_t> channels = channels_of(model.graph, group, producer);
       for (int64_t k = 0; k < layer.outputs; ++k) {
+        if (channels[at(k)] < 0) continue;
         for (int64_t j = 0; j < layer.columns(); ++j) {
           const double w = static_cast<double>(layer.data[at(k * layer.columns() + j)]);
-          squares[at(k / width)] += w * w;
+          squares[at(channels[at(k)])] += w * w;
         }
       }
     }
     for (const GroupConsumer& edge : group.consumers) {
       if (is_depthwise(model.graph, edge.node)) continue;  // its filters were counted as rows of a producer
-      add_columns(column_squares(layer_weights(model, edge.node), [](int64_t, int64_t) { return 1.0; }), squares);
+      add_columns(column_squares(layer_weights(model, edge.node), [](int64_t, int64_t) { return 1.0; }),
+                  channels_of(model.graph, group, edge.value), squares);
     }
   }
 };
@@ -45,19 +47,20 @@ class MagnitudeL1 final : public SquaresCriterion {
     const auto sum = [&](const LayerWeights& layer, const std::function<int64_t(int64_t, int64_t)>& channel) {
       for (int64_t k = 0; k < layer.outputs; ++k) {
         for (int64_t j = 0; j < layer.columns(); ++j) {
-          squares[at(channel(k, j))] += std::fabs(static_cast<double>(layer.data[at(k * layer.columns() + j)]));
+          const int64_t c = channel(k, j);
+          if (c >= 0) squares[at(c)] += std::fabs(static_cast<double>(layer.data[at(k * layer.columns() + j)]));
         }
       }
     };
     for (const ValueId producer : group.producers) {
-      const LayerWeights layer = layer_weights(model, producer);
-      sum(layer, [width = layer.outputs / group.channels](int64_t k, int64_t) { return k / width; });
+      const std::vector<int64_t> channels = channels_of(model.graph, group, producer);
+      sum(layer_weights(model, producer), [&](int64_t k, int64_t) { return channels[at(k)]; });
     }
     for (const GroupConsumer& edge : group.consumers) {
       if (is_depthwise(model.graph, edge.node)) continue;  // its filters were counted as rows of a producer
       const LayerWeights layer = layer_weights(model, edge.node);
-      const int64_t width = layer.input_channels() / group.channels;
-      sum(layer, [&, width](int64_t k, int64_t j) { return layer.input_channel(k, j / layer.taps) / width; });
+      const std::vector<int64_t> channels = channels_of(model.graph, group, edge.value);
+      sum(layer, [&](int64_t k, int64_t j) { return channels[at(layer.input_channel(k, j / layer.taps))]; });
     }
     for (double& square : squares) square *= square;
   }

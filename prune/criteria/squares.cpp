@@ -42,9 +42,10 @@ std::map<std::string, std::string> stored_values(const Graph& graph) {
   return stored;
 }
 
-void add_columns(const std::vector<double>& columns, Squares& squares) {
-  const size_t width = columns.size() / squares.size();
-  for (size_t i = 0; i < columns.size(); ++i) squares[i / width] += columns[i];
+void add_columns(const std::vector<double>& columns, const std::vector<int64_t>& channels, Squares& squares) {
+  for (size_t i = 0; i < columns.size(); ++i) {
+    if (channels.at(i) >= 0) squares[at(channels[i])] += columns[i];
+  }
 }
 
 }  // namespace elek::criteria

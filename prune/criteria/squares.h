@@ -54,8 +54,8 @@ std::vector<double> column_squares(const LayerWeights& layer, const Factor& fact
   return squares;
 }
 
-/// Adds the sums of a layer's input channels to the group's channels. A linear layer after a flatten has H*W inputs per
-/// channel.
-void add_columns(const std::vector<double>& columns, Squares& squares);
+/// Adds the sums of a layer's input channels to the group's channels. `channels`: channels_of() the layer's input. A linear
+/// layer after a flatten has H*W inputs per channel.
+void add_columns(const std::vector<double>& columns, const std::vector<int64_t>& channels, Squares& squares);
 
 }  // namespace elek::criteria

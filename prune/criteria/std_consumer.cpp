@@ -25,7 +25,7 @@ class StdConsumer final : public SquaresCriterion {
       const LayerWeights layer = layer_weights(model, edge.node);
       std::vector<double> columns = column_squares(layer, [](int64_t, int64_t) { return 1.0; });
       for (size_t i = 0; i < columns.size(); ++i) columns[i] *= variance(sums, i);
-      add_columns(columns, squares);
+      add_columns(columns, channels_of(model.graph, group, edge.value), squares);
     }
   }
 };

@@ -4,6 +4,7 @@
 #include "core/at.h"
 #include "prune/criteria/list.h"
 #include "prune/criteria/squares.h"
+#include "prune/score.h"
 
 namespace elek::criteria {
 namespace {
@@ -13,7 +14,7 @@ class Wanda final : public SquaresCriterion {
   using SquaresCriterion::SquaresCriterion;
 
   void watch(const Graph& graph, const Group& group, Probes& probes) const override {
-    for (const GroupConsumer& edge : group.consumers) probes.tap_norms.push_back(graph.node(edge.node).name);
+    for (const GroupConsumer& edge : group.consumers) watch_inputs(graph, edge.node, probes);
   }
 
  protected:
@@ -22,7 +23,7 @@ class Wanda final : public SquaresCriterion {
       const TapNorms& norms = statistics.tap_norms.at(model.graph.node(edge.node).name);
       const LayerWeights layer = layer_weights(model, edge.node);
       add_columns(column_squares(layer, [&](int64_t c, int64_t tap) { return norms.norm_sq[at(c * layer.taps + tap)]; }),
-                  squares);
+                  channels_of(model.graph, group, edge.value), squares);
     }
   }
 };

@@ -24,15 +24,16 @@ class WandaSeed final : public SquaresCriterion {
     for (const ValueId producer : group.producers) {
       const ValueSums& sums = statistics.values.at(stored.at(model.graph.node(producer).name));
       const LayerWeights layer = layer_weights(model, producer);
-      const int64_t width = layer.outputs / group.channels;
+      const std::vector<int64_t> channels = channels_of(model.graph, group, producer);
       for (int64_t k = 0; k < layer.outputs; ++k) {
+        if (channels[at(k)] < 0) continue;
         double norm_sq = 0;
         for (int64_t j = 0; j < layer.columns(); ++j) {
           const double w = static_cast<double>(layer.data[at(k * layer.columns() + j)]);
           norm_sq += w * w;
         }
         const double mean = sums.sum[at(k)] / static_cast<double>(sums.count);
-        squares[at(k / width)] += norm_sq * mean * mean;
+        squares[at(channels[at(k)])] += norm_sq * mean * mean;
       }
     }
   }

@@ -56,11 +56,12 @@ ConvProblem conv(Layout layout, int64_t samples, ImageShape src, int64_t out, in
   ConvProblem p;
   p.samples = samples;
   p.src = src;
-  p.kernel = kernel;
-  p.stride = stride;
-  p.padding = kernel / 2;
+  p.kernel = Extent(kernel);
+  p.stride = Extent(stride);
+  const int64_t padding = kernel / 2;
+  p.padding = Padding(padding);
   p.groups = groups;
-  p.dst = {out, (src.height + 2 * p.padding - kernel) / stride + 1, (src.width + 2 * p.padding - kernel) / stride + 1};
+  p.dst = {out, (src.height + 2 * padding - kernel) / stride + 1, (src.width + 2 * padding - kernel) / stride + 1};
   p.src_layout = p.dst_layout = layout;
   return p;
 }
@@ -74,9 +75,9 @@ TEST(OneDnn, DividedConvolutionsEqualTheUndivided) {
       conv(blocked, 1, {20, 33, 33}, 20, 5, 1, 5),       conv(Layout::kNhwc, 1, {32, 31, 30}, 48, 3, 2, 1),
       conv(Layout::kNhwc, 1, {32, 30, 30}, 32, 7, 2, 1), conv(Layout::kNhwc, 2, {32, 9, 30}, 64, 3, 1, 1)};
   for (const ConvProblem& p : problems) {
-    const std::string what = to_string(p.src) + " -> " + to_string(p.dst) + " kernel " + std::to_string(p.kernel) + " stride " +
-                             std::to_string(p.stride) + " groups " + std::to_string(p.groups);
-    const int64_t terms = p.src.channels / p.groups * p.kernel * p.kernel;
+    const std::string what = to_string(p.src) + " -> " + to_string(p.dst) + " kernel " + to_string(p.kernel) + " stride " +
+                             to_string(p.stride) + " groups " + std::to_string(p.groups);
+    const int64_t terms = p.src.channels / p.groups * p.kernel.height * p.kernel.width;
     const auto weights = random_floats(static_cast<size_t>(p.dst.channels * terms), 1);
     auto bias = random_floats(static_cast<size_t>(padded_channels(p.dst_layout, p.dst.channels)), 2);
     std::fill(bias.begin() + p.dst.channels, bias.end(), 0.0F);

@@ -60,11 +60,11 @@ TEST(ReadStatistics, EverySumIsThatOfItsPartsTogether) {
 
 TEST(ReadStatistics, NormsHaveOnePlaceATap) {
   Statistics statistics;
-  double* const norms = add_tap_norms("conv", kernels::make_tap_norm_plan({2, 8, 8}, 3, 1, 1), 5, statistics);
+  double* const norms = add_tap_norms("conv", kernels::make_tap_norm_plan({2, 8, 8}, {3, 1, 1, 1}), 5, statistics);
   const TapNorms& made = statistics.tap_norms.at("conv");
   EXPECT_EQ(norms, made.norm_sq.data());
   EXPECT_EQ(made.norm_sq, std::vector<double>(18, 0.0));
-  EXPECT_EQ(made.channels * made.kernel * made.samples, 2 * 3 * 5);
+  EXPECT_EQ(made.channels * made.kernel.height * made.samples, 2 * 3 * 5);
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "models/model_file.h"
 #include "tests/cli/command.h"
 #include "tests/fixtures/generated.h"
+#include "tests/golden/window_models.h"
 
 namespace elek::test {
 namespace {
@@ -110,6 +111,14 @@ TEST(Convert, BottlenecksGroupsAndBothShortcuts) {
 TEST(Convert, EveryOtherOperator) {
   const Folder folder;
   expect_as_checked(save_generated(folder, "others", every_other_operator(), generated::Block::kBasic), "others");
+}
+
+TEST(Convert, EveryWindowAndConcatenations) {
+  const Folder folder;
+  for (const auto& [name, graph] :
+       {std::pair{"windows", windows_model().graph}, {"pools", pools_model().graph}, {"concat", concat_model().graph}}) {
+    expect_as_checked(save_generated(folder, name, graph, generated::Block::kBasic), name);
+  }
 }
 
 TEST(Convert, ACutNetwork) {

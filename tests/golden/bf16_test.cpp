@@ -71,7 +71,7 @@ Expected product(const Model& model, const FusedNode& step, int64_t samples, con
   e.value = test::reference_conv2d(widened(x), samples, input, attrs, weight, bias);
   const auto terms =
       test::reference_conv2d(widened(magnitudes(x)), samples, input, attrs, magnitudes(weight), magnitudes(bias));
-  const int64_t products = input.channels / attrs.groups * attrs.kernel * attrs.kernel;
+  const int64_t products = input.channels / attrs.groups * attrs.kernel.area();
   const auto n = static_cast<double>(products);
   for (const double t : terms) e.bound.push_back(t * (kU16 + 2 * (n + 2) * kU32 * (1 + kU16)));
   return e;

@@ -4,46 +4,20 @@
 // the depth of the network, 2e-5 of the value's largest element.
 #include <gtest/gtest.h>
 
-#include "tests/golden/session_support.h"
+#include "tests/golden/expect_values.h"
 #include "tests/support/activation.h"
 #include "tests/support/compare.h"
 
 namespace elek {
 namespace {
 
-constexpr double kTolerance = 2e-5;
-constexpr int64_t kSamples = 5;
+using test::expect_values;
+using test::kSamples;
+using test::kTolerance;
 
 std::string text_of(const Attrs& attrs) {
   const Activation a = activation_of(attrs);
   return std::string(op_name(attrs)) + " " + std::to_string(a.low) + " " + std::to_string(a.high);
-}
-
-/// Every stored value equals the reference's; its sums are those of the stored value.
-void expect_values(const Model& model, SessionOptions options, bool watched) {
-  const auto pixels = test::tiny_pixels(model.graph.input_shape(), kSamples, 5);
-  const auto want = test::run_reference(model, pixels, kSamples);
-  options.keep_values = true;
-  options.batch = kSamples;
-  for (const std::string& name : test::stored_names(model)) {
-    if (watched) options.probes.values[name] = kActivity | kAbsolute | kRange | kPerSample;
-  }
-  if (watched) options.probes.tap_norms = test::kernel_names(model);
-  Session session(model, options);
-  (void)test::run_all(session, pixels, kSamples, kSamples);
-  const Statistics statistics = session.statistics();
-  for (const std::string& name : test::stored_names(model)) {
-    const std::vector<float> got = session.stored_value(name);
-    const auto m = test::compare(got, want.at(name), kTolerance * test::largest(want.at(name)));
-    EXPECT_EQ(m.count, 0) << name << ": " << m.message();
-    if (!watched) continue;
-    const ValueSums& sums = statistics.values.at(name);
-    const auto own = test::channel_sums(got, kSamples, model.graph.node(model.graph.at(name)).shape, 0.0F);
-    EXPECT_EQ(sums.active, own.active) << name;
-    EXPECT_EQ(sums.fired, own.fired) << name;
-    EXPECT_EQ(sums.max, own.max) << name;
-    for (size_t c = 0; c < own.sum.size(); ++c) EXPECT_NEAR(sums.sum[c], own.sum[c], 1e-6 * own.abs_sum[c]) << name << " " << c;
-  }
 }
 
 TEST(Operators, ActivationsEverywhereEqualTheOracle) {
@@ -70,33 +44,14 @@ TEST(Operators, SqueezeAndExcitationEqualsTheOracle) {
     expect_values(model, options, false);
     expect_values(model, options, true);
   }
-  const auto pixels = test::tiny_pixels(model.graph.input_shape(), kSamples, 5);
-  const auto want = test::run_reference(model, pixels, kSamples).logits();
-  for (const auto& [batch, micro] : std::vector<std::array<int64_t, 2>>{{5, 0}, {3, 2}, {1, 1}}) {
-    SessionOptions options;
-    options.batch = batch;
-    options.micro_batch = micro;
-    Session session(model, options);
-    const auto m = test::compare(test::run_all(session, pixels, kSamples, batch), want, kTolerance * test::largest(want));
-    EXPECT_EQ(m.count, 0) << "batch " << batch << ": " << m.message();
-  }
+  test::expect_logits_in_any_batch(model);
 }
 
 /// In place, in micro-batches and partial batches: the arena's plan must know which value overwrites which.
 TEST(Operators, LogitsDoNotDependOnTheBatch) {
   for (const Attrs& act : test::other_activations()) {
     SCOPED_TRACE(text_of(act));
-    const Model model = test::activation_model(act);
-    const auto pixels = test::tiny_pixels(model.graph.input_shape(), kSamples, 5);
-    const auto want = test::run_reference(model, pixels, kSamples).logits();
-    for (const auto& [batch, micro] : std::vector<std::array<int64_t, 2>>{{5, 0}, {3, 2}, {1, 1}}) {
-      SessionOptions options;
-      options.batch = batch;
-      options.micro_batch = micro;
-      Session session(model, options);
-      const auto m = test::compare(test::run_all(session, pixels, kSamples, batch), want, kTolerance * test::largest(want));
-      EXPECT_EQ(m.count, 0) << "batch " << batch << ": " << m.message();
-    }
+    test::expect_logits_in_any_batch(test::activation_model(act));
   }
 }
 

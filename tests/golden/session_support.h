@@ -68,7 +68,7 @@ inline Model activation_model(const Attrs& act) {
   Model model;
   Graph& g = model.graph;
   const auto conv = [&](const std::string& name, Conv2dAttrs attrs, ValueId x) {
-    attrs.padding = attrs.kernel / 2;
+    attrs.padding = attrs.kernel.height / 2;
     return g.add(name + ".bn", BatchNormAttrs{}, {g.add(name, attrs, {x})});
   };
   const ValueId input = g.add("input", InputAttrs{{3, 10, 9}}, {});

@@ -97,7 +97,7 @@ void expect_as_stored(const Model& model, int64_t batch, int64_t samples, const 
     const Node& node = model.graph.node(model.graph.at(name));
     const Node& input = model.graph.node(node.inputs[0]);
     const Conv2dAttrs a = node.is<Conv2dAttrs>() ? node.as<Conv2dAttrs>() : Conv2dAttrs{};
-    const auto want = test::tap_norms(session.stored_value(input.name), samples, input.shape, a.kernel, a.stride, a.padding);
+    const auto want = test::tap_norms(session.stored_value(input.name), samples, input.shape, a.window());
     EXPECT_EQ(norms.kernel, a.kernel) << name;
     EXPECT_EQ(norms.channels, input.shape.channels) << name;
     expect_sums(norms.norm_sq, want, want, name + " tap norms");

@@ -71,13 +71,14 @@ Want reference(const ConvProblem& p, const std::vector<double>& x, const std::ve
       for (int64_t j = 0; j < ow; ++j)
         for (int64_t k = 0; k < p.filters; ++k) {
           double z = p.tail == Tail::kFull ? bias[static_cast<size_t>(k)] : 0.0;
-          for (int64_t r = 0; r < p.kernel; ++r)
-            for (int64_t s = 0; s < p.kernel; ++s) {
-              const int64_t h = i * p.stride - p.padding + r, v = j * p.stride - p.padding + s;
+          for (int64_t r = 0; r < p.kernel.height; ++r)
+            for (int64_t s = 0; s < p.kernel.width; ++s) {
+              const int64_t h = i * p.stride.height - p.padding.top + r * p.dilation.height;
+              const int64_t v = j * p.stride.width - p.padding.left + s * p.dilation.width;
               if (h < 0 || h >= p.height || v < 0 || v >= p.width) continue;
               for (int64_t c = 0; c < p.channels; ++c)
                 z += x[static_cast<size_t>(((n * p.height + h) * p.width + v) * p.channels + c)] *
-                     w[static_cast<size_t>(((k * p.kernel + r) * p.kernel + s) * p.channels + c)];
+                     w[static_cast<size_t>(((k * p.kernel.height + r) * p.kernel.width + s) * p.channels + c)];
             }
           const auto at = static_cast<size_t>(((n * oh + i) * ow + j) * p.filters + k);
           double y = z + (p.residual ? residual[at] : 0.0);
@@ -123,7 +124,7 @@ TEST_P(ConvValues, OfEveryEngineAreTheDefinitions) {
   p.sums = c.sums;
   const float threshold = 2.0F;
   const auto x = integers(p.samples * p.height * p.width * p.channels, 2, 1);
-  const auto w = integers(p.filters * p.kernel * p.kernel * p.channels, 1, 2);
+  const auto w = integers(p.filters * p.kernel.area() * p.channels, 1, 2);
   const auto bias = integers(p.filters, 3, 3);
   const int64_t outputs = p.samples * p.out_height() * p.out_width() * p.filters;
   const auto residual = integers(outputs, 3, 4);

@@ -16,6 +16,7 @@
 #include "elek/memory.h"
 #include "graph/passes.h"
 #include "tests/golden/session_support.h"
+#include "tests/golden/window_models.h"
 #include "tests/gpu/gpu.h"
 #include "tests/support/activation.h"
 #include "tests/support/compare.h"
@@ -159,6 +160,21 @@ TEST_P(Precisions, SqueezeAndExcitationIsTheOracles) {
     Session session(model, options);
     const Mismatch m = compare(run_all(session, pixels, 5, 3), want.logits(), tolerance);
     EXPECT_EQ(m.count, 0) << m.message();
+  }
+}
+
+TEST_P(Precisions, WindowsPoolsAndConcatenationsAreTheOracles) {
+  ELEK_NEEDS_GPU();
+  for (const Model& model : {windows_model(), pools_model(), concat_model()}) {
+    const auto pixels = tiny_pixels(model.graph.input_shape(), 5, 5);
+    const auto want = run_reference(model, pixels, 5);
+    const double tolerance = logit_tolerance(GetParam(), layers_of(model)) * largest(want.logits());
+    SessionOptions options = options_for(GetParam(), 3);
+    Session session(model, options);
+    const Mismatch m = compare(run_all(session, pixels, 5, 3), want.logits(), tolerance);
+    EXPECT_EQ(m.count, 0) << m.message();
+    options.probes = watch_all(model, kActivity | kAbsolute | kRange);
+    expect_statistics(model, options, 3, pixels, model.graph.input_shape());
   }
 }
 

@@ -186,7 +186,7 @@ TEST(Bf16Kernels, NormsAndMomentsAreThoseOfTheSameValuesInF32) {
     Activation x(samples, shape, layout, random_values(static_cast<size_t>(samples * shape.elements()), seed, shape.channels));
     round_all(x);
     const Narrow x16(x);
-    const TapNormPlan plan = make_tap_norm_plan(shape, 3, 2, 1);
+    const TapNormPlan plan = make_tap_norm_plan(shape, {3, 2, 1, 1});
     const auto norms = [&](const auto& view) {
       Guarded<double> sums(tap_norm_bytes(plan, 2) / sizeof(double));
       for (double& each : sums.span()) each = 0;

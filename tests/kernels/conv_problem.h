@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/runtime.h"
+#include "elek/window.h"
 #include "kernels/cpu/channel_sums.h"
 
 namespace elek::kernels::cpu::conv_case {
@@ -19,17 +20,22 @@ namespace elek::kernels::cpu::conv_case {
 inline constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 struct Shape {
-  int64_t samples, channels, out_channels, height, width, kernel, stride, padding;
+  int64_t samples, channels, out_channels, height, width;
+  Extent kernel, stride;
+  Padding padding;
   Layout layout;
   int threads;
   bool residual, relu;
+  Extent dilation = 1;
+  [[nodiscard]] Window window() const { return {kernel, stride, padding, dilation}; }
+  [[nodiscard]] ImageShape input() const { return {channels, height, width}; }
 };
 
 inline std::string print(const Shape& c) {
   return "n" + std::to_string(c.samples) + " c" + std::to_string(c.channels) + " k" + std::to_string(c.out_channels) + " h" +
-         std::to_string(c.height) + " w" + std::to_string(c.width) + " kernel" + std::to_string(c.kernel) + " stride" +
-         std::to_string(c.stride) + " pad" + std::to_string(c.padding) + " " + std::string(name_of(c.layout)) + " threads" +
-         std::to_string(c.threads) + (c.residual ? " residual" : "") + (c.relu ? " relu" : "");
+         std::to_string(c.height) + " w" + std::to_string(c.width) + " " + to_string(c.window()) + " " +
+         std::string(name_of(c.layout)) + " threads" + std::to_string(c.threads) + (c.residual ? " residual" : "") +
+         (c.relu ? " relu" : "");
 }
 
 /// Aligned floats, prefilled.
@@ -50,15 +56,15 @@ inline int64_t index_of(const ActivationView<const float>& v, int64_t n, int64_t
 struct Problem {
   Problem(const Shape& c, bool integers, uint64_t seed)
       : spec(c),
-        oh((c.height + 2 * c.padding - c.kernel) / c.stride + 1),
-        ow((c.width + 2 * c.padding - c.kernel) / c.stride + 1),
+        oh(c.window().slide(c.input()).height),
+        ow(c.window().slide(c.input()).width),
         pc(padded_channels(c.layout, c.channels)),
         pk(padded_channels(c.layout, c.out_channels)),
         x(static_cast<size_t>(c.samples * pc * c.height * c.width), 0.0F),
         y(static_cast<size_t>(c.samples * pk * oh * ow), kNan),
         residual(static_cast<size_t>(c.samples * pk * oh * ow), 0.0F),
         bias(static_cast<size_t>(pk), 0.0F),
-        w(static_cast<size_t>(c.out_channels * c.channels * c.kernel * c.kernel)) {
+        w(static_cast<size_t>(c.out_channels * c.channels * c.kernel.area())) {
     Random random(seed);
     const auto draw = [&] {
       return integers ? static_cast<float>(random.below(7)) - 3.0F : static_cast<float>(random.normal());
@@ -111,13 +117,14 @@ struct DirectValue {
 };
 inline DirectValue direct_at(const Problem& p, int64_t n, int64_t k, int64_t row, int64_t column) {
   const Shape& c = p.spec;
-  const int64_t taps = c.kernel * c.kernel;
+  const int64_t taps = c.kernel.area();
   double z = p.bias.data[k], sum = std::fabs(z);
   for (int64_t ch = 0; ch < c.channels; ++ch)
     for (int64_t q = 0; q < taps; ++q) {
+      const int64_t h = row * c.stride.height - c.padding.top + q / c.kernel.width * c.dilation.height;
+      const int64_t w = column * c.stride.width - c.padding.left + q % c.kernel.width * c.dilation.width;
       const double term =
-          static_cast<double>(p.w[static_cast<size_t>((k * c.channels + ch) * taps + q)]) *
-          p.input(n, ch, row * c.stride + q / c.kernel - c.padding, column * c.stride + q % c.kernel - c.padding);
+          static_cast<double>(p.w[static_cast<size_t>((k * c.channels + ch) * taps + q)]) * p.input(n, ch, h, w);
       z += term, sum += std::fabs(term);
     }
   const double r = c.residual ? p.residual.data[index_of(p.y_view(), n, k, row, column)] : 0.0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // depthwise compared with a direct convolution in double whose weights between different channels are zero: every instruction
-// set of this machine, both blocked layouts, kernels 1, 3, 5 and 7, strides and paddings (also windows that lie entirely in the
-// padding), odd channels, odd map sizes, one to three threads. The bound is that of an f32 sum in any order: |error| <=
-// (kernel^2 + 2) * 2^-24 * (sum |w x| + |b| + |r|).
+// set of this machine, both blocked layouts, kernels 1, 3, 5 and 7, strides and paddings, uneven ones too (also windows that
+// lie entirely in the padding), odd channels, odd map sizes, one to three threads. The bound is that of an f32 sum in any
+// order: |error| <= (kernel^2 + 2) * 2^-24 * (sum |w x| + |b| + |r|).
 #include "kernels/cpu/depthwise.h"
 
 #include <gtest/gtest.h>
@@ -31,7 +31,7 @@ DepthwiseProblem problem_of(const Shape& c) {
 /// The problem with filters that read their own channel only.
 Problem depthwise(const Shape& c, bool integers, uint64_t seed) {
   Problem p(c, integers, seed);
-  const auto taps = static_cast<size_t>(c.kernel * c.kernel), channels = static_cast<size_t>(c.channels);
+  const auto taps = static_cast<size_t>(c.kernel.area()), channels = static_cast<size_t>(c.channels);
   for (size_t i = 0; i < p.w.size(); ++i) {
     if (i / taps / channels != i / taps % channels) p.w[i] = 0.0F;
   }
@@ -48,8 +48,8 @@ void run(Problem& p, const ChannelSums* sums = nullptr, int64_t planned = 0,
   ASSERT_TRUE(plan) << plan.reason();
   std::vector<float> own;  // [C, 1, kernel, kernel]
   for (int64_t k = 0; k < c.channels; ++k) {
-    const float* filter = p.w.data() + (k * c.channels + k) * c.kernel * c.kernel;
-    own.insert(own.end(), filter, filter + c.kernel * c.kernel);
+    const float* filter = p.w.data() + (k * c.channels + k) * c.kernel.area();
+    own.insert(own.end(), filter, filter + c.kernel.area());
   }
   Floats packed(plan.value().packed_bytes / sizeof(float), conv_case::kNan);
   pack_depthwise_weights(plan.value(), own.data(), packed.data);
@@ -75,6 +75,9 @@ std::vector<Shape> shapes() {
       all.push_back({1, 24, 24, 14, 14, 7, 2, 3, layout, threads, true, true});
       all.push_back({1, 5, 5, 4, 5, 3, 3, 4, layout, threads, false, false});  // some windows are all padding
       all.push_back({1, 7, 7, 3, 3, 3, 1, 0, layout, threads, false, true});   // one output
+      all.push_back({2, 19, 19, 9, 24, {3, 5}, {2, 1}, {0, 1, 2, 3}, layout, threads, true, true});  // rectangular, uneven
+      all.push_back({1, 8, 8, 8, 30, {5, 2}, {1, 3}, {1, 1, 3, 0}, layout, threads, false, false});
+      all.push_back({1, 12, 12, 14, 14, 3, 2, {0, 0, 1, 1}, layout, threads, false, true});  // TensorFlow's padding
     }
   return all;
 }
@@ -85,7 +88,7 @@ TEST(DepthwiseTest, EqualsTheDirectConvolutionWithinTheDerivedBound) {
       Problem p = depthwise(c, /*integers=*/false, 7);
       run(p);
       const Direct direct(p);
-      const double factor = static_cast<double>(c.kernel * c.kernel + 2) * std::ldexp(1.0, -24);
+      const double factor = static_cast<double>(c.kernel.area() + 2) * std::ldexp(1.0, -24);
       int64_t bad = 0;
       p.each_output([&](int64_t n, int64_t k, int64_t row, int64_t column, size_t o) {
         const double got = p.y.data[index_of(p.y_view(), n, k, row, column)];
@@ -116,7 +119,7 @@ TEST(DepthwiseTest, IntegersAreExact) {
 template <typename F>
 auto on_depthwise(const F& f) {
   return [f](Problem& p, const ChannelSums* sums) {
-    const auto taps = static_cast<size_t>(p.spec.kernel * p.spec.kernel), channels = static_cast<size_t>(p.spec.channels);
+    const auto taps = static_cast<size_t>(p.spec.kernel.area()), channels = static_cast<size_t>(p.spec.channels);
     for (size_t i = 0; i < p.w.size(); ++i) {
       if (i / taps / channels != i / taps % channels) p.w[i] = 0.0F;
     }

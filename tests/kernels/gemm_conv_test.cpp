@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // gemm_conv compared with a direct convolution in double: every instruction set of this machine, both blocked layouts, kernels
-// 1, 3 and 7, strides and paddings, odd channels, odd map sizes, one to three threads (both ways to divide the work). The bound
-// is that of an f32 sum in any order: |error| <= (C * kernel^2 + 2) * 2^-24 * (sum |w x| + |b| + |r|).
+// 1, 3 and 7, rectangular ones, strides, uneven paddings and dilations, odd channels, odd map sizes, one to three threads (both
+// ways to divide the work). The bound is that of an f32 sum in any order: |error| <= (C * kernel^2 + 2) * 2^-24 * (sum |w x| +
+// |b| + |r|).
 #include "kernels/cpu/gemm_conv.h"
 
 #include <gtest/gtest.h>
@@ -25,7 +26,8 @@ using conv_case::Shape;
 using test::for_each_target;
 
 GemmConvProblem problem_of(const Shape& c) {
-  return {c.samples, c.channels, c.out_channels, c.height, c.width, c.kernel, c.stride, c.padding, c.layout, c.threads};
+  return {c.samples, c.channels, c.out_channels, c.height,  c.width,   c.kernel,
+          c.stride,  c.padding,  c.layout,       c.threads, c.dilation};
 }
 
 /// `planned` samples at most, of which the problem's are run.
@@ -60,6 +62,10 @@ std::vector<Shape> shapes() {
       all.push_back({2, 20, 33, 8, 9, 3, 2, 1, layout, threads, true, true});    // gathered: taps and padding
       all.push_back({1, 3, 17, 15, 14, 7, 2, 3, layout, threads, false, false});
       all.push_back({1, 5, 8, 6, 6, 3, 1, 2, layout, threads, false, true});
+      all.push_back({2, 9, 17, 9, 11, {1, 7}, {2, 1}, {0, 3, 1, 2}, layout, threads, true, true});  // rectangular, uneven
+      all.push_back({1, 7, 21, 12, 9, {3, 2}, {1, 2}, {0, 1, 2, 0}, layout, threads, false, false, {2, 3}});  // dilated
+      all.push_back({2, 5, 9, 14, 13, 3, 2, 3, layout, threads, false, true, 3});
+      all.push_back({1, 6, 8, 5, 5, 1, 1, {0, 0, 1, 0}, layout, threads, false, false});  // 1x1, padded at one side
     }
   return all;
 }
@@ -70,7 +76,7 @@ TEST(GemmConvTest, EqualsTheDirectConvolutionWithinTheDerivedBound) {
       Problem p(c, /*integers=*/false, 7);
       run(p);
       const Direct direct(p);
-      const double factor = static_cast<double>(c.channels * c.kernel * c.kernel + 2) * std::ldexp(1.0, -24);
+      const double factor = static_cast<double>(c.channels * c.kernel.area() + 2) * std::ldexp(1.0, -24);
       int64_t bad = 0;
       p.each_output([&](int64_t n, int64_t k, int64_t row, int64_t column, size_t o) {
         const double got = p.y.data[index_of(p.y_view(), n, k, row, column)];

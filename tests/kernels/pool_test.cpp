@@ -23,35 +23,55 @@ std::vector<double> naive_pool(const std::vector<float>& x, int64_t planes, cons
     for (int64_t p = 0; p < out.height; ++p) {
       for (int64_t q = 0; q < out.width; ++q) {
         double kept = kind == Kind::kMax ? -std::numeric_limits<double>::infinity() : 0;
-        for (int64_t r = 0; r < w.kernel; ++r) {
-          for (int64_t s = 0; s < w.kernel; ++s) {
-            const int64_t h = p * w.stride - w.padding + r, v = q * w.stride - w.padding + s;
-            if (h < 0 || v < 0 || h >= in.height || v >= in.width) continue;
+        int64_t counted = 0;
+        for (int64_t r = 0; r < w.kernel.height; ++r) {
+          for (int64_t s = 0; s < w.kernel.width; ++s) {
+            const int64_t h = p * w.stride.height - w.padding.top + r, v = q * w.stride.width - w.padding.left + s;
+            const bool in_image = h >= 0 && v >= 0 && h < in.height && v < in.width;
+            const bool padded = h < in.height + w.padding.bottom && v < in.width + w.padding.right;  // not only by rounding up
+            counted += in_image || (w.counts_padding && padded) ? 1 : 0;
+            if (!in_image) continue;
             const auto value = static_cast<double>(x[static_cast<size_t>((plane * in.height + h) * in.width + v)]);
             if (kind == Kind::kAverage) kept += value;
             if (kind == Kind::kMax && (value > kept || value != value)) kept = value;
           }
         }
-        y.push_back(kind == Kind::kMax ? kept : kept / static_cast<double>(w.kernel * w.kernel));
+        y.push_back(kind == Kind::kMax ? kept : kept / static_cast<double>(counted));
       }
     }
   }
   return y;
 }
 
-const PoolWindow kWindows[] = {{3, 2, 1}, {2, 2, 0}, {3, 1, 1}, {2, 3, 1}, {1, 1, 0}, {5, 2, 2}};
+constexpr Rounding kUp = Rounding::kUp, kDown = Rounding::kDown;
+const PoolWindow kWindows[] = {{3, 2, 1},
+                               {2, 2, 0},
+                               {3, 1, 1},
+                               {2, 3, 1},
+                               {1, 1, 0},
+                               {5, 2, 2},
+                               {3, 2, 0, kUp},
+                               {3, 2, 1, kUp},
+                               {3, 2, 1, kUp, false},
+                               {3, 2, 1, kDown, false},
+                               {{2, 3}, {1, 2}, {1, 2, 0, 1}},
+                               {{3, 1}, {2, 3}, {0, 0, 2, 0}, kUp},
+                               {{4, 3}, {3, 2}, {3, 0, 1, 2}, kUp, false}};
+
+ImageShape slid(const PoolWindow& w, const ImageShape& in) {
+  return Window{w.kernel, w.stride, w.padding, 1}.slide(in, w.rounding);
+}
 
 TEST(Pool, MatchesTheDefinitionInEveryLayoutAndTarget) {
   for_each_target([] {
     size_t turn = 0;
     for_each_case([&](int64_t samples, const ImageShape& in, Layout layout) {
       const PoolWindow& w = kWindows[turn++ % std::size(kWindows)];
-      if (std::min(in.height, in.width) + 2 * w.padding < w.kernel || in.elements() * samples > 60000) return;
-      SCOPED_TRACE(to_text(samples, in, layout) + " kernel " + std::to_string(w.kernel) + " stride " +
-                   std::to_string(w.stride));
+      const ImageShape out = slid(w, in);
+      if (out.positions() == 0 || in.elements() * samples > 60000) return;
+      SCOPED_TRACE(to_text(samples, in, layout) + " " + to_string(Window{w.kernel, w.stride, w.padding, 1}) +
+                   (w.rounding == kUp ? " up" : "") + (w.counts_padding ? "" : " without padding"));
       const auto x_values = small_integers(static_cast<size_t>(samples * in.elements()), turn, 100);
-      const ImageShape out{in.channels, (in.height + 2 * w.padding - w.kernel) / w.stride + 1,
-                           (in.width + 2 * w.padding - w.kernel) / w.stride + 1};
       Activation x(samples, in, layout, x_values);
       for (const Kind kind : {Kind::kMax, Kind::kAverage}) {
         Activation y(samples, out, layout, /*extra_pitch=*/5);

@@ -42,13 +42,13 @@ void run(Problem& p, const Plan& plan, const Pack& pack, const Run& convolve) {
 void run_gemm(Problem& p) {
   const auto& c = p.spec;
   run(p,
-      plan_gemm_conv(
-          {c.samples, c.channels, c.out_channels, c.height, c.width, c.kernel, c.stride, c.padding, c.layout, c.threads}),
+      plan_gemm_conv({c.samples, c.channels, c.out_channels, c.height, c.width, c.kernel, c.stride, c.padding, c.layout,
+                      c.threads, c.dilation}),
       pack_gemm_conv_weights, gemm_conv);
 }
 
 auto gemm_bound(const Problem& p) {
-  const double factor = static_cast<double>(p.spec.channels * p.spec.kernel * p.spec.kernel + 2) * 0x1p-24;
+  const double factor = static_cast<double>(p.spec.channels * p.spec.kernel.area() + 2) * 0x1p-24;
   return [factor](const conv_case::DirectValue& want, auto...) { return factor * want.magnitude; };
 }
 
@@ -67,7 +67,8 @@ TEST(ResNetLayersTest, WinogradIsWithinItsBound) {
       if (layer.kernel != 3 || layer.stride != 1) continue;
       Problem p(shape_of(layer), /*integers=*/false, 7);
       const auto& c = p.spec;
-      run(p, plan_winograd({c.samples, c.channels, c.out_channels, c.height, c.width, c.padding, c.layout, tile, c.threads}),
+      run(p,
+          plan_winograd({c.samples, c.channels, c.out_channels, c.height, c.width, c.padding.top, c.layout, tile, c.threads}),
           pack_winograd_weights, winograd_conv);
       const double worst =
           conv_case::worst_of(p, [&](const conv_case::DirectValue& /*want*/, int64_t n, int64_t k, int64_t row,

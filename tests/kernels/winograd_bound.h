@@ -89,7 +89,7 @@ struct TileOf {
     std::vector<double> patch;
     for (int64_t i = 0; i < rows.outputs + 2; ++i)
       for (int64_t j = 0; j < columns.outputs + 2; ++j)
-        patch.push_back(p.input(n, ch, rows.first - p.spec.padding + i, columns.first - p.spec.padding + j));
+        patch.push_back(p.input(n, ch, rows.first - p.spec.padding.top + i, columns.first - p.spec.padding.left + j));
     return sandwich(vertical.bt, patch, horizontal.bt);
   }
 };

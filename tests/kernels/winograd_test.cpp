@@ -57,7 +57,7 @@ void run(Problem& p, WinogradTile tile, const ChannelSums* sums = nullptr, RunWi
   const Shape& c = p.spec;
   const int64_t planned = std::max(with.planned, c.samples);
   const auto plan =
-      plan_winograd({planned, c.channels, c.out_channels, c.height, c.width, c.padding, c.layout, tile, c.threads});
+      plan_winograd({planned, c.channels, c.out_channels, c.height, c.width, c.padding.top, c.layout, tile, c.threads});
   ASSERT_TRUE(plan) << plan.reason();
   Floats packed(plan.value().packed_bytes / sizeof(float), conv_case::kNan);
   Floats scratch(plan.value().scratch_bytes / sizeof(float), conv_case::kNan);
@@ -294,8 +294,8 @@ TEST(WinogradTest, HowThreadsDivideTheWorkLeavesTheBitsAlone) {
     double worst = 0;
     for (const Way& way : ways) {
       const Shape& c = way.shape;
-      const WinogradPlan plan = plan_winograd({c.samples, c.channels, c.out_channels, c.height, c.width, c.padding, c.layout,
-                                               WinogradTile::k4x4, c.threads})
+      const WinogradPlan plan = plan_winograd({c.samples, c.channels, c.out_channels, c.height, c.width, c.padding.top,
+                                               c.layout, WinogradTile::k4x4, c.threads})
                                     .value();
       EXPECT_EQ(std::tuple(plan.split_channels, plan.shared_v, plan.whole_u),
                 std::tuple(way.split_channels, way.shared_v, way.whole_u))

@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "core/hint.h"
 #include "core/runtime.h"
@@ -162,6 +163,53 @@ TEST(ModelFile, FormatAndHashAreThoseOfTheFirstFiles) {
   EXPECT_EQ(to_hex(hash(read)), "f74c60da6cd7b3a5");
 }
 
+/// Windows are numbers where that says all, else lists; what has its old value is not written.
+TEST(ModelFile, WindowsAndConcatenationsSurvive) {
+  Model model = every_operator();
+  Graph g;
+  const ValueId input = g.add("input", InputAttrs{{3, 19, 18}}, {});
+  const Conv2dAttrs uneven{6, {1, 7}, {2, 1}, {0, 1, 2, 3}, 3, true, {1, 2}};
+  const ValueId conv = g.add("conv", uneven, {input});
+  const ValueId square = g.add("square", Conv2dAttrs{.out_channels = 4, .kernel = 3, .padding = 2, .dilation = 2}, {conv});
+  const ValueId max = g.add("max", MaxPoolAttrs{{{3, 2}, 1, {1, 0, 1, 0}, true}}, {square});
+  const ValueId average = g.add("average", AvgPoolAttrs{{3, 2, 1, true}, false}, {max});
+  g.set_output(g.add("joined", ConcatAttrs{}, {average, average, average}));
+  model.graph = g;
+  model.labels.clear();
+  const std::string json = model_to_json(model);
+  EXPECT_THAT(json, HasSubstr(R"("kernel":[1,7],"stride":[2,1],"padding":[0,1,2,3],"groups":3,"bias":true,"dilation":[1,2]})"));
+  EXPECT_THAT(json, HasSubstr(R"("kernel":3,"stride":1,"padding":2,"groups":1,"bias":false,"dilation":2})"));
+  EXPECT_THAT(json, HasSubstr(R"("kernel":3,"stride":2,"padding":1,"ceil_mode":true,"count_include_pad":false})"));
+  EXPECT_THAT(json, HasSubstr(R"({"name":"joined","op":"concat","inputs":["average","average","average"]})"));
+  const Model read = model_from_json(json, "json");
+  for (size_t i = 0; i < g.nodes().size(); ++i) EXPECT_EQ(read.graph.nodes()[i].attrs, g.nodes()[i].attrs);
+  EXPECT_EQ(model_to_json(read), json);
+}
+
+/// Each attribute of a window changes the hash, and no two of these networks have one hash.
+TEST(ModelFile, EveryWindowHasItsOwnHash) {
+  std::set<uint64_t> hashes;
+  const std::vector<Attrs> all = {Conv2dAttrs{4, 3, 1, 1},
+                                  Conv2dAttrs{4, {3, 1}, 1, 1},
+                                  Conv2dAttrs{4, {1, 3}, 1, 1},
+                                  Conv2dAttrs{4, 3, {1, 2}, 1},
+                                  Conv2dAttrs{4, 3, 1, {1, 1, 1, 0}},
+                                  Conv2dAttrs{4, 3, 1, {0, 1, 1, 1}},
+                                  Conv2dAttrs{4, 3, 1, 1, 1, false, 2},
+                                  Conv2dAttrs{4, 3, 1, 1, 1, false, {1, 2}},
+                                  MaxPoolAttrs{{3, 2, 1}},
+                                  MaxPoolAttrs{{3, 2, 1, true}},
+                                  AvgPoolAttrs{{3, 2, 1}},
+                                  AvgPoolAttrs{{3, 2, 1, true}},
+                                  AvgPoolAttrs{{3, 2, 1}, false},
+                                  AvgPoolAttrs{{3, 2, 1, true}, false}};
+  for (const Attrs& attrs : all) {
+    Model model;
+    model.graph.add("node", attrs, {model.graph.add("input", InputAttrs{{4, 9, 9}}, {})});
+    EXPECT_TRUE(hashes.insert(hash(model)).second) << op_name(attrs) << " " << hashes.size();
+  }
+}
+
 TEST(ModelFile, ActivationsSurviveWithTheirAttributes) {
   Model model = every_operator();
   Graph graph;
@@ -295,31 +343,34 @@ INSTANTIATE_TEST_SUITE_P(
         WrongField{"not_json", "{", "", "not valid JSON"},                                              //
         WrongField{"deep", "\"labels\":[", "\"labels\":[" + std::string(100000, '['), "nests deeper"},  //
         WrongField{"zero_byte", "{", std::string("{}\0{", 4), "not valid JSON"},
-        WrongField{"format", "elek model", "other", "field format"},                                                  //
-        WrongField{"newer", "\"version\":1", "\"version\":2", "newer elek"},                                          //
-        WrongField{"version_text", "\"version\":1", "\"version\":\"1\"", "field version"},                            //
-        WrongField{"unknown_at_top", "\"labels\"", "\"extra\":0,\"labels\"", "field extra is not known"},             //
-        WrongField{"missing", "\"labels\"", "\"label\"", "field labels is missing"},                                  //
-        WrongField{"twice", "\"labels\"", "\"format\":\"elek model\",\"labels\"", "\"format\" appears twice"},        //
-        WrongField{"labels_number", "[\"caf", "[3,\"caf", "field labels: expected a list of strings"},                //
-        WrongField{"op", "\"op\":\"conv2d\"", "\"op\":\"conv9d\"", "field graph.nodes[1].op"},                        //
-        WrongField{"op_missing", "\"op\":\"conv2d\",", "", "graph.nodes[1].op is missing"},                           //
-        WrongField{"kernel_zero", "\"kernel\":3", "\"kernel\":0", "graph.nodes[1].kernel"},                           //
-        WrongField{"kernel_fraction", "\"kernel\":3", "\"kernel\":3.5", "graph.nodes[1].kernel"},                     //
-        WrongField{"kernel_huge", "\"kernel\":3", "\"kernel\":18446744073709551615", "graph.nodes[1].kernel"},        //
-        WrongField{"kernel_no_fit", "\"kernel\":3", "\"kernel\":99", "graph.nodes[1]"},                               //
-        WrongField{"groups", "\"groups\":3", "\"groups\":4", "graph.nodes[1]"},                                       //
-        WrongField{"bias", "\"bias\":true", "\"bias\":1", "graph.nodes[1].bias"},                                     //
-        WrongField{"unknown_attribute", "\"bias\":true", "\"bias\":true,\"dilation\":2", "graph.nodes[1].dilation"},  //
-        WrongField{"eps", "\"eps\":0.0011", "\"eps\":-1.0", "graph.nodes[2].eps"},                                    //
-        WrongField{"eps_nan", "\"eps\":0.0011", "\"eps\":\"nan\"", "graph.nodes[2].eps"},                             //
-        WrongField{"input_unknown", "\"inputs\":[\"conv\"]", "\"inputs\":[\"vonc\"]", "graph.nodes[2].inputs"},       //
-        WrongField{"input_later", "\"inputs\":[\"conv\"]", "\"inputs\":[\"relu\"]", "graph.nodes[2].inputs"},         //
-        WrongField{"inputs_many", "\"inputs\":[\"conv\"]", "\"inputs\":[\"conv\",\"conv\"]", "graph.nodes[2]"},       //
-        WrongField{"name_taken", "\"name\":\"bn\"", "\"name\":\"conv\"", "graph.nodes[2]"},                           //
-        WrongField{"name_empty", "\"name\":\"bn\"", "\"name\":\"\"", "graph.nodes[2]"},                               //
-        WrongField{"shape_two", "\"shape\":[3,9,8]", "\"shape\":[3,9]", "graph.nodes[0].shape"},                      //
-        WrongField{"shape_zero", "\"shape\":[3,9,8]", "\"shape\":[3,0,8]", "graph.nodes[0].shape[1]"},                //
+        WrongField{"format", "elek model", "other", "field format"},                                              //
+        WrongField{"newer", "\"version\":1", "\"version\":2", "newer elek"},                                      //
+        WrongField{"version_text", "\"version\":1", "\"version\":\"1\"", "field version"},                        //
+        WrongField{"unknown_at_top", "\"labels\"", "\"extra\":0,\"labels\"", "field extra is not known"},         //
+        WrongField{"missing", "\"labels\"", "\"label\"", "field labels is missing"},                              //
+        WrongField{"twice", "\"labels\"", "\"format\":\"elek model\",\"labels\"", "\"format\" appears twice"},    //
+        WrongField{"labels_number", "[\"caf", "[3,\"caf", "field labels: expected a list of strings"},            //
+        WrongField{"op", "\"op\":\"conv2d\"", "\"op\":\"conv9d\"", "field graph.nodes[1].op"},                    //
+        WrongField{"op_missing", "\"op\":\"conv2d\",", "", "graph.nodes[1].op is missing"},                       //
+        WrongField{"kernel_of_three", "\"kernel\":3", "\"kernel\":[3,3,3]", "graph.nodes[1].kernel"},             //
+        WrongField{"kernel_list_zero", "\"kernel\":3", "\"kernel\":[3,0]", "graph.nodes[1].kernel[1]"},           //
+        WrongField{"padding_of_two", "\"padding\":1", "\"padding\":[1,1]", "graph.nodes[1].padding"},             //
+        WrongField{"kernel_zero", "\"kernel\":3", "\"kernel\":0", "graph.nodes[1].kernel"},                       //
+        WrongField{"kernel_fraction", "\"kernel\":3", "\"kernel\":3.5", "graph.nodes[1].kernel"},                 //
+        WrongField{"kernel_huge", "\"kernel\":3", "\"kernel\":18446744073709551615", "graph.nodes[1].kernel"},    //
+        WrongField{"kernel_no_fit", "\"kernel\":3", "\"kernel\":99", "graph.nodes[1]"},                           //
+        WrongField{"groups", "\"groups\":3", "\"groups\":4", "graph.nodes[1]"},                                   //
+        WrongField{"bias", "\"bias\":true", "\"bias\":1", "graph.nodes[1].bias"},                                 //
+        WrongField{"unknown_attribute", "\"bias\":true", "\"bias\":true,\"dilate\":2", "graph.nodes[1].dilate"},  //
+        WrongField{"eps", "\"eps\":0.0011", "\"eps\":-1.0", "graph.nodes[2].eps"},                                //
+        WrongField{"eps_nan", "\"eps\":0.0011", "\"eps\":\"nan\"", "graph.nodes[2].eps"},                         //
+        WrongField{"input_unknown", "\"inputs\":[\"conv\"]", "\"inputs\":[\"vonc\"]", "graph.nodes[2].inputs"},   //
+        WrongField{"input_later", "\"inputs\":[\"conv\"]", "\"inputs\":[\"relu\"]", "graph.nodes[2].inputs"},     //
+        WrongField{"inputs_many", "\"inputs\":[\"conv\"]", "\"inputs\":[\"conv\",\"conv\"]", "graph.nodes[2]"},   //
+        WrongField{"name_taken", "\"name\":\"bn\"", "\"name\":\"conv\"", "graph.nodes[2]"},                       //
+        WrongField{"name_empty", "\"name\":\"bn\"", "\"name\":\"\"", "graph.nodes[2]"},                           //
+        WrongField{"shape_two", "\"shape\":[3,9,8]", "\"shape\":[3,9]", "graph.nodes[0].shape"},                  //
+        WrongField{"shape_zero", "\"shape\":[3,9,8]", "\"shape\":[3,0,8]", "graph.nodes[0].shape[1]"},            //
         WrongField{"shape_overflows", "\"shape\":[3,9,8]", "\"shape\":[2147483647,2147483647,2147483647]",
                    "graph.nodes[0]"},                                                                           //
         WrongField{"source_range", "\"source\":[-1,2,", "\"source\":[-1,3,", "graph.nodes[4]"},                 //

@@ -200,7 +200,7 @@ TEST(OnnxRoundTrip, ResNets) {
 
 TEST(OnnxRoundTrip, EveryOperator) {
   Graph graph;
-  const ValueId input = graph.add("input", InputAttrs{{3, 17, 15}}, {});
+  const ValueId input = graph.add("input", InputAttrs{{3, 33, 29}}, {});
   ValueId x = graph.add("conv", Conv2dAttrs{6, 3, 2, 1, 3, true}, {input});
   x = graph.add("depthwise", Conv2dAttrs{6, 3, 1, 1, 6, false}, {x});
   x = graph.add("norm", BatchNormAttrs{1e-3}, {x});
@@ -210,6 +210,10 @@ TEST(OnnxRoundTrip, EveryOperator) {
   x = graph.add("avg", AvgPoolAttrs{{3, 1, 1}}, {x});
   x = graph.add("chosen", ChannelMapAttrs{{5, -1, 3, 0}, 1}, {x});
   x = graph.add("again", ChannelMapAttrs{{3, 1, 2, 0}, 2}, {x});
+  x = graph.add("wide", Conv2dAttrs{4, {1, 3}, {1, 2}, {0, 1, 0, 2}, 2, false, {1, 2}}, {x});
+  x = graph.add("joined", ConcatAttrs{}, {x, x, graph.add("other", Conv2dAttrs{3, 1}, {x})});
+  x = graph.add("ceil", MaxPoolAttrs{{2, 2, {0, 0, 1, 0}, true}}, {x});
+  x = graph.add("inside", AvgPoolAttrs{{{2, 1}, 1, {1, 0, 0, 0}}, false}, {x});
   const ValueId mean = graph.add("mean", GlobalAvgPoolAttrs{}, {x});
   x = graph.add("scaled", ChannelScaleAttrs{}, {x, mean});
   const ValueId flat = graph.add("flat", FlattenAttrs{}, {x});

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "prune/apply.h"
 #include "prune/score.h"
+#include "tests/golden/window_models.h"
 #include "tests/prune/array_source.h"
 #include "tests/prune/networks.h"
 #include "tests/support/models.h"
@@ -32,7 +33,14 @@ std::vector<Model> models() {
   pooled.max_pool = true;
   TinyOptions plain;
   plain.seed = 4;
-  return {tiny_resnet(plain), tiny_resnet(tiny_bottleneck_options()), tiny_resnet(tiny_integer_options()), tiny_resnet(pooled)};
+  Model mobile = tiny_mobile(1);
+  mobile.parameters = tiny_parameters(mobile.graph, 29);
+  return {tiny_resnet(plain),
+          tiny_resnet(tiny_bottleneck_options()),
+          tiny_resnet(tiny_integer_options()),
+          tiny_resnet(pooled),
+          concat_model(),
+          mobile};
 }
 
 TEST(Equivalence, HoldsForEveryExactCut) {

@@ -103,10 +103,11 @@ TEST(Groups, DepthwiseTiesAndFlattenSpreads) {
   const std::vector<Group> groups = find_groups(graph);
   const Group& inner = group_named(groups, "expand.relu");
   EXPECT_THAT(names(graph, inner.producers), ElementsAre("expand", "depthwise"));
-  EXPECT_EQ(spread(graph, inner, graph.at("depthwise")), 1);
+  EXPECT_EQ(segments_in(inner, graph.at("depthwise")).front().count, 6);
   const Group& flat = group_named(groups, "project.relu");
   EXPECT_THAT(names(graph, flat.values), ElementsAre("project", "project.relu", "flatten"));
-  EXPECT_EQ(spread(graph, flat, graph.at("flatten")), 16);
+  EXPECT_EQ(segments_in(flat, graph.at("flatten")).front().count, 4 * 16);
+  EXPECT_EQ(channels_of(graph, flat, graph.at("flatten"))[33], 2);
   EXPECT_TRUE(is_classifier(graph, groups, graph.at("fc")));
   EXPECT_FALSE(is_classifier(graph, groups, graph.at("hidden")));
 }
@@ -144,8 +145,8 @@ TEST(Groups, DeadReadersDoNotCount) {
 
 TEST(Groups, RefusesGroupsOfAnotherGraph) {
   const std::vector<Group> groups = find_groups(tiny_basic(1).graph);
-  EXPECT_THROW((void)group_of_values(depthwise_and_flatten(1).graph, groups), ContractError);
-  EXPECT_THROW((void)group_of_values(build_resnet(resnet_spec("resnet18")), groups), ContractError);
+  EXPECT_THROW((void)segments_of_values(depthwise_and_flatten(1).graph, groups), ContractError);
+  EXPECT_THROW((void)segments_of_values(build_resnet(resnet_spec("resnet18")), groups), ContractError);
 }
 
 }  // namespace

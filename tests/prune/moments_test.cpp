@@ -32,9 +32,10 @@ std::vector<double> column(const FitShape& s, const std::vector<float>& x, int64
   std::vector<double> u;
   const int64_t width = s.input.channels / s.groups;
   for (int64_t c = group * width; c < (group + 1) * width; ++c) {
-    for (int64_t r = 0; r < s.kernel; ++r) {
-      for (int64_t t = 0; t < s.kernel; ++t) {
-        const int64_t h = p * s.stride + r - s.padding, w = q * s.stride + t - s.padding;
+    for (int64_t r = 0; r < s.kernel.height; ++r) {
+      for (int64_t t = 0; t < s.kernel.width; ++t) {
+        const int64_t h = p * s.stride.height + r * s.dilation.height - s.padding.top;
+        const int64_t w = q * s.stride.width + t * s.dilation.width - s.padding.left;
         const bool inside = h >= 0 && w >= 0 && h < s.input.height && w < s.input.width;
         const int64_t i = ((n * s.input.channels + c) * s.input.height + h) * s.input.width + w;
         u.push_back(inside ? static_cast<double>(x[static_cast<size_t>(i)]) : 0.0);
@@ -82,8 +83,8 @@ struct Case {
   bool sparse;
 };
 
-FitShape shape_of(ImageShape input, int64_t outputs, int64_t kernel, int64_t stride, int64_t padding, int64_t groups,
-                  bool bias) {
+FitShape shape_of(ImageShape input, int64_t outputs, Extent kernel, Extent stride, Padding padding, int64_t groups, bool bias,
+                  Extent dilation = 1) {
   FitShape s;
   s.name = "layer";
   s.input = input;
@@ -91,6 +92,7 @@ FitShape shape_of(ImageShape input, int64_t outputs, int64_t kernel, int64_t str
   s.kernel = kernel;
   s.stride = stride;
   s.padding = padding;
+  s.dilation = dilation;
   s.groups = groups;
   s.bias = bias;
   s.target_channels = 2 * outputs;

@@ -7,6 +7,7 @@
 #include "core/at.h"
 #include "core/error.h"
 #include "core/runtime.h"
+#include "tests/golden/window_models.h"
 #include "tests/support/models.h"
 
 namespace elek::test {
@@ -78,6 +79,23 @@ class Gardener {
     kept_.push_back(last_);
   }
 
+  /// Joins the channels of the last value and of one or two earlier ones of its size (or of itself once more).
+  void join() {
+    std::vector<ValueId> fits;
+    for (const ValueId v : kept_) {
+      const ImageShape& other = graph_.node(v).shape;
+      if (other.height == shape().height && other.width == shape().width && other.channels <= 12) fits.push_back(v);
+    }
+    if (fits.empty() || shape().channels > 20) return;
+    std::vector<ValueId> inputs{last_};
+    for (int64_t i = 1 + pick(2); i > 0; --i) inputs.push_back(fits[at(pick(std::ssize(fits)))]);
+    if (pick(2) == 0) std::swap(inputs.front(), inputs.back());
+    last_ = graph_.add("concat" + std::to_string(graph_.nodes().size()), ConcatAttrs{}, inputs);
+    if (pick(2) == 0) add("bn", BatchNormAttrs{});
+    if (pick(2) == 0) add("relu", ReluAttrs{});
+    kept_.push_back(last_);
+  }
+
   /// A block whose shortcut is a convolution or a map of the block's input.
   void projected() {
     const ValueId input = last_;
@@ -101,7 +119,7 @@ class Gardener {
 
   void step() {
     const int64_t channels = shape().channels;
-    switch (pick(8)) {
+    switch (pick(10)) {
       case 0:
       case 1:
         return conv(channels, pick(2) == 0 ? 1 : 3, 1, 1);
@@ -116,6 +134,9 @@ class Gardener {
         return map();
       case 6:
         return projected();
+      case 7:
+      case 8:
+        return join();
       default:
         return residual();
     }
@@ -221,6 +242,34 @@ Model two_layer_chain(int64_t stride) {
   return model;
 }
 
+Model tiny_concat(uint64_t seed) { return with_parameters(concat_model().graph, seed); }
+
+Model tiny_mobile(uint64_t seed) {
+  Graph graph;
+  const auto conv = [&](const std::string& name, const Conv2dAttrs& attrs, ValueId x) {
+    return graph.add(name + ".bn", BatchNormAttrs{}, {graph.add(name, attrs, {x})});
+  };
+  const auto swish = [&](const std::string& name, ValueId x) { return graph.add(name + ".swish", HardSwishAttrs{}, {x}); };
+  const ValueId input = graph.add("input", InputAttrs{{3, 9, 8}}, {});
+  const ValueId stem = swish("stem", conv("stem", {.out_channels = 6, .kernel = 3, .padding = 1}, input));
+  const ValueId wide = swish("expand", conv("expand", {.out_channels = 9}, stem));
+  const Conv2dAttrs deep{.out_channels = 9, .kernel = 3, .stride = 2, .padding = {0, 0, 1, 1}, .groups = 9};
+  const ValueId x = swish("deep", conv("deep", deep, wide));
+  const ValueId squeezed =
+      graph.add("squeeze", Conv2dAttrs{.out_channels = 4, .bias = true}, {graph.add("mean", GlobalAvgPoolAttrs{}, {x})});
+  const ValueId excited =
+      graph.add("excite", Conv2dAttrs{.out_channels = 9, .bias = true}, {graph.add("squeeze.relu", ReluAttrs{}, {squeezed})});
+  const ValueId scaled = graph.add("scaled", ChannelScaleAttrs{}, {x, graph.add("gate", SigmoidAttrs{}, {excited})});
+  const ValueId project = conv("project", {.out_channels = 7}, scaled);
+  const ValueId again =
+      graph.add("again.leaky", LeakyReluAttrs{0.125}, {conv("again", {.out_channels = 7, .kernel = 3, .padding = 1}, project)});
+  const ValueId sum = graph.add("sum", AddAttrs{}, {again, project});
+  const ValueId last = graph.add("last.leaky", LeakyReluAttrs{0.125}, {conv("last", {.out_channels = 10}, sum)});
+  const ValueId flat = graph.add("flatten", FlattenAttrs{}, {graph.add("pool", GlobalAvgPoolAttrs{}, {last})});
+  graph.set_output(graph.add("fc", LinearAttrs{5, true}, {flat}));
+  return with_parameters(std::move(graph), seed);
+}
+
 SessionOptions six_at_a_time(MemoryResource* memory) {
   SessionOptions made;
   made.batch = 6;
@@ -293,9 +342,8 @@ Statistics take_statistics(const Model& model, const Probes& probes, const std::
     const Node& source = model.graph.node(node.inputs.at(0));
     Conv2dAttrs attrs;
     if (node.is<Conv2dAttrs>()) attrs = node.as<Conv2dAttrs>();
-    statistics.tap_norms[name] = {
-        source.shape.channels, attrs.kernel, samples,
-        tap_norms(stored(source.name), samples, source.shape, attrs.kernel, attrs.stride, attrs.padding)};
+    statistics.tap_norms[name] = {source.shape.channels, attrs.kernel, samples,
+                                  tap_norms(stored(source.name), samples, source.shape, attrs.window())};
   }
   return statistics;
 }

@@ -27,6 +27,10 @@ namespace elek::test {
 [[nodiscard]] Model tiny_resnext(uint64_t seed);     // grouped 3x3: 12 channels in 3 convolution groups
 /// conv 6 -> depthwise 3x3 -> conv 4 -> flatten of 4x4 positions -> linear 5 -> relu -> linear 3.
 [[nodiscard]] Model depthwise_and_flatten(uint64_t seed);
+/// Concatenations of every kind (tests/golden/window_models.h).
+[[nodiscard]] Model tiny_concat(uint64_t seed);
+/// MobileNet-like: depthwise convolution, hard swish, squeeze-and-excitation, leaky ReLU, a residual sum.
+[[nodiscard]] Model tiny_mobile(uint64_t seed);
 /// conv1 (3x3, 4 channels of 8x8, batch norm, ReLU) -> conv2 (3x3, 3 channels, batch norm) -> pool -> fc, on small fractions:
 /// two groups with one reader each.
 [[nodiscard]] Model two_layer_chain(int64_t stride);
@@ -34,8 +38,8 @@ namespace elek::test {
 /// Session options of the refit's tests: two threads, batches of six.
 [[nodiscard]] SessionOptions six_at_a_time(MemoryResource* memory = nullptr);
 
-/// A random graph of convolutions (plain, grouped, depthwise), batch norms, ReLUs, pools, residual sums, projections and
-/// channel maps, ending in pooling or flattening and one or two linear layers.
+/// A random graph of convolutions (plain, grouped, depthwise), batch norms, ReLUs, pools, residual sums, projections,
+/// concatenations and channel maps, ending in pooling or flattening and one or two linear layers.
 [[nodiscard]] Graph random_graph(uint64_t seed);
 
 /// Cuts every prunable group at random (equally many channels per convolution group), and some weights.

@@ -74,7 +74,7 @@ TEST(RefitCosts, AreTheirDefinitionStepByStep) {
   double mean = 0;
   for (size_t i = 0; i < 36; ++i) mean += a[i][i] / 36;
   for (size_t i = 0; i < 36; ++i) a[i][i] += how.ridge * mean;
-  const std::vector<double>& costs = got.at(group_of_values(model.graph, groups)[at(model.graph.at("relu1"))]);
+  const std::vector<double>& costs = got.at(find_group(model.graph, groups, "relu1"));
   ASSERT_EQ(costs.size(), 4u);
   std::vector<bool> gone(4, false);
   for (int step = 0; step < 4; ++step) {
@@ -98,7 +98,8 @@ TEST(RefitCosts, AreTheirDefinitionStepByStep) {
 }
 
 TEST(RefitCosts, HoldForEveryKindOfNetworkWithAndWithoutKeptActivations) {
-  for (const Model& model : {tiny_basic(1), tiny_bottleneck(2), tiny_option_a(3), tiny_resnext(4), depthwise_and_flatten(5)}) {
+  for (const Model& model : {tiny_basic(1), tiny_bottleneck(2), tiny_option_a(3), tiny_resnext(4), depthwise_and_flatten(5),
+                             tiny_concat(6), tiny_mobile(7)}) {
     const std::vector<uint8_t> pixels = tiny_pixels(model.graph.input_shape(), kSamples, 8);
     const std::vector<Group> groups = find_groups(model.graph);
     std::vector<std::vector<double>> first;

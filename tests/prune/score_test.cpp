@@ -73,14 +73,14 @@ double read_weight(const Model& model, const Node& reader, int64_t c, const Fact
   const ImageShape& input = model.graph.node(reader.inputs[0]).shape;
   const bool conv = reader.is<Conv2dAttrs>();
   const int64_t slices = conv ? reader.as<Conv2dAttrs>().groups : 1;
-  const int64_t kernel = conv ? reader.as<Conv2dAttrs>().kernel : 1;
+  const int64_t taps = conv ? reader.as<Conv2dAttrs>().kernel.area() : 1;
   const int64_t per_slice = input.channels / slices;
   const std::span<const float> w = model.parameter(reader.name + ".weight").f32();
   double sum = 0;
   for (int64_t k = 0; k < reader.shape.channels; ++k) {
     if (k / (reader.shape.channels / slices) != c / per_slice) continue;
-    for (int64_t tap = 0; tap < kernel * kernel; ++tap) {
-      const double value = double{w[static_cast<size_t>((k * per_slice + c % per_slice) * kernel * kernel + tap)]};
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      const double value = double{w[static_cast<size_t>((k * per_slice + c % per_slice) * taps + tap)]};
       sum += value * value * factor(tap);
     }
   }
@@ -97,18 +97,19 @@ double expected(const Scored& s, const Group& group, const std::string& criterio
     if (!(reader.is<Conv2dAttrs>() || reader.is<LinearAttrs>())) continue;
     const ValueId input = reader.inputs[0];
     if (std::count(group.values.begin(), group.values.end(), input) == 0) continue;
-    const int64_t width = graph.node(input).shape.channels / group.channels;
-    for (int64_t c = channel_index * width; c < (channel_index + 1) * width; ++c) {
+    const std::vector<int64_t> channels = channels_of(graph, group, input);
+    for (int64_t c = 0; c < std::ssize(channels); ++c) {
+      if (channels[static_cast<size_t>(c)] != channel_index) continue;
       if (criterion == "std-consumer") total += variance_of(channel(s, input, c)) * read_weight(s.model, reader, c, one);
       if (criterion == "magnitude") total += read_weight(s.model, reader, c, one);
       if (criterion == "wanda") {
         Conv2dAttrs attrs;
         if (reader.is<Conv2dAttrs>()) attrs = reader.as<Conv2dAttrs>();
         const std::vector<double>& x = s.run.at(graph.node(input).name);
-        const std::vector<double> norms = tap_norms(std::vector<float>(x.begin(), x.end()), kSamples, graph.node(input).shape,
-                                                    attrs.kernel, attrs.stride, attrs.padding);
+        const std::vector<double> norms =
+            tap_norms(std::vector<float>(x.begin(), x.end()), kSamples, graph.node(input).shape, attrs.window());
         total += read_weight(s.model, reader, c,
-                             [&](int64_t tap) { return norms[static_cast<size_t>(c * attrs.kernel * attrs.kernel + tap)]; });
+                             [&](int64_t tap) { return norms[static_cast<size_t>(c * attrs.kernel.area() + tap)]; });
       }
     }
   }
@@ -118,10 +119,11 @@ double expected(const Scored& s, const Group& group, const std::string& criterio
       if (!weights || std::count(group.values.begin(), group.values.end(), graph.at(made.name)) == 0) continue;
       if (is_depthwise(graph, graph.at(made.name))) continue;  // counted above, as the reader it is too
       const std::span<const float> w = s.model.parameter(made.name + ".weight").f32();
-      const size_t row = w.size() / static_cast<size_t>(group.channels);
-      for (size_t i = 0; i < row; ++i) {
-        const double value = double{w[static_cast<size_t>(channel_index) * row + i]};
-        total += value * value;
+      const std::vector<int64_t> channels = channels_of(graph, group, graph.at(made.name));
+      const size_t row = w.size() / channels.size();
+      for (size_t i = 0; i < w.size(); ++i) {
+        const double value = double{w[i]};
+        if (channels[i / row] == channel_index) total += value * value;
       }
     }
   }
@@ -130,7 +132,7 @@ double expected(const Scored& s, const Group& group, const std::string& criterio
 
 std::vector<Model> all_networks() {
   std::vector<Model> models;
-  for (auto* make : {tiny_basic, tiny_bottleneck, tiny_option_a, tiny_resnext, depthwise_and_flatten})
+  for (auto* make : {tiny_basic, tiny_bottleneck, tiny_option_a, tiny_resnext, depthwise_and_flatten, tiny_concat, tiny_mobile})
     models.push_back(make(3));
   return models;
 }
@@ -167,10 +169,14 @@ TEST(Score, CoverageCriteriaCombineTheirTaps) {
       for (int64_t c = 0; c < s.groups[g].channels; ++c) {
         double p = 0, r = 0, d = 0;
         for (const ValueId tap : s.groups[g].watched) {
-          const std::vector<double> values = channel(s, tap, c);
-          p += std::pow(mean_of(values, [](double v) { return v > 0 ? 1.0 : 0.0; }), 2);
-          r += mean_of(values, [](double v) { return v * v; });
-          d += variance_of(values);
+          const std::vector<int64_t> channels = channels_of(s.model.graph, s.groups[g], tap);
+          for (int64_t k = 0; k < std::ssize(channels); ++k) {  // a group can lie at an offset, and in several places
+            if (channels[static_cast<size_t>(k)] != c) continue;
+            const std::vector<double> values = channel(s, tap, k);
+            p += std::pow(mean_of(values, [](double v) { return v > 0 ? 1.0 : 0.0; }), 2);
+            r += mean_of(values, [](double v) { return v * v; });
+            d += variance_of(values);
+          }
         }
         const auto i = static_cast<size_t>(c);
         EXPECT_NEAR(positions[g][i], std::sqrt(p), 1e-12) << s.groups[g].name;

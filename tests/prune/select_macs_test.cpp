@@ -135,11 +135,10 @@ TEST(SelectByCost, LeavesGroupsWithTheirOwnShareAlone) {
   target.ignore = {"a"};
   target.overrides = {{"c", 0.25}};
   const PrunePlan plan = select_channels(groups, costs, graph, target);
-  const std::vector<size_t> group_of = group_of_values(graph, groups);
   const std::vector<int64_t> kept = kept_in(groups, plan);
-  EXPECT_EQ(kept[group_of[at(graph.at("a"))]], 16);
-  EXPECT_EQ(kept[group_of[at(graph.at("c"))]], 6);
-  EXPECT_EQ(kept[group_of[at(graph.at("b"))]], 8);  // all that is left to choose: as many MACs as its own half
+  EXPECT_EQ(kept[find_group(graph, groups, "a")], 16);
+  EXPECT_EQ(kept[find_group(graph, groups, "c")], 6);
+  EXPECT_EQ(kept[find_group(graph, groups, "b")], 8);  // all that is left to choose: as many MACs as its own half
 }
 
 }  // namespace

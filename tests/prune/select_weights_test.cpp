@@ -32,7 +32,7 @@ std::vector<double> products(const Model& model, const Statistics& statistics, c
   attrs.out_channels = node.shape.channels;
   if (node.is<Conv2dAttrs>()) attrs = node.as<Conv2dAttrs>();
   const std::span<const float> w = model.parameter(name + ".weight").f32();
-  const int64_t taps = attrs.kernel * attrs.kernel;
+  const int64_t taps = attrs.kernel.area();
   const int64_t per_slice = std::ssize(w) / (attrs.out_channels * taps);
   std::vector<double> found;
   for (int64_t i = 0; i < std::ssize(w); ++i) {

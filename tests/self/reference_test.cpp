@@ -179,11 +179,12 @@ TEST(ChannelSumsOracle, NonFiniteValuesAreCountedAndShow) {
 TEST(TapNormsOracle, PaddingAndStrideDecideWhatATapMeets) {
   // One 3x3 channel 1..9, 3x3 taps, stride 2, padding 1: the centre tap meets the corners, its neighbours the edges, …
   const Floats x = {1, 2, 3, 4, 5, 6, 7, 8, 9};
-  EXPECT_EQ(tap_norms(x, 1, {1, 3, 3}, 3, 2, 1), (Values{25, 16 + 36, 25, 4 + 64, 1 + 9 + 49 + 81, 4 + 64, 25, 16 + 36, 25}));
+  EXPECT_EQ(tap_norms(x, 1, {1, 3, 3}, {3, 2, 1, 1}),
+            (Values{25, 16 + 36, 25, 4 + 64, 1 + 9 + 49 + 81, 4 + 64, 25, 16 + 36, 25}));
 }
 
 TEST(TapNormsOracle, PointwiseNormsArePerChannelOverSamples) {
-  EXPECT_EQ(tap_norms(Floats{1, 2, 3, 4}, 2, {2, 1, 1}, 1, 1, 0), (Values{10, 20}));
+  EXPECT_EQ(tap_norms(Floats{1, 2, 3, 4}, 2, {2, 1, 1}, {1, 1, 0, 1}), (Values{10, 20}));
 }
 
 }  // namespace

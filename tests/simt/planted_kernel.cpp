@@ -13,7 +13,7 @@ namespace elek::test {
 
 std::vector<double> tap_norms_without_barriers(float* nhwc, int64_t samples, const ImageShape& shape) {
   namespace planted = kernels::cuda_without_barriers;
-  const kernels::TapNormPlan plan = kernels::make_tap_norm_plan(shape, 3, 1, 1);
+  const kernels::TapNormPlan plan = kernels::make_tap_norm_plan(shape, {3, 1, 1, 1});
   const std::vector<int32_t> tables = planted::tap_norm_tables(plan);
   std::vector<double> sums(planted::tap_norm_bytes(plan) / 8, 0.0), norms(static_cast<size_t>(shape.channels * 9));
   std::vector<double> workspace(planted::tap_norm_workspace_bytes(plan, samples) / 8);

@@ -129,7 +129,7 @@ TEST(SimtPlanted, TheShippedKernelWithoutItsBarrierIsWrong) {
   const DeviceActivation x(DType::kF32, 2, shape, 16, values);
   simt::set_seed(1);
   const std::vector<double> got = tap_norms_without_barriers(x.memory.as<float>(), 2, shape);
-  EXPECT_GT(compare(got, tap_norms(values, 2, shape, 3, 1, 1), 0).count, 0);
+  EXPECT_GT(compare(got, tap_norms(values, 2, shape, {3, 1, 1, 1}), 0).count, 0);
 }
 
 #if defined(__SANITIZE_ADDRESS__)

@@ -24,12 +24,18 @@ std::vector<double> zeros(int64_t samples, const ImageShape& shape) {
 double pool_window(const Node& node, const PoolAttrs& attrs, const ImageShape& in, std::span<const double> x, int64_t n,
                    int64_t c, int64_t p, int64_t q) {
   const bool is_max = node.is<MaxPoolAttrs>();
+  const bool counts_padding = !is_max && node.as<AvgPoolAttrs>().count_include_pad;
+  const Padding& pad = attrs.padding;
   double result = is_max ? -std::numeric_limits<double>::infinity() : 0.0;
-  for (int64_t r = 0; r < attrs.kernel; ++r) {
-    for (int64_t s = 0; s < attrs.kernel; ++s) {
-      const int64_t h = p * attrs.stride - attrs.padding + r;
-      const int64_t w = q * attrs.stride - attrs.padding + s;
-      if (h < 0 || h >= in.height || w < 0 || w >= in.width) {
+  int64_t counted = 0;  // positions of the divisor
+  for (int64_t r = 0; r < attrs.kernel.height; ++r) {
+    for (int64_t s = 0; s < attrs.kernel.width; ++s) {
+      const int64_t h = p * attrs.stride.height - pad.top + r;
+      const int64_t w = q * attrs.stride.width - pad.left + s;
+      const bool in_image = h >= 0 && h < in.height && w >= 0 && w < in.width;
+      const bool in_padding = h < in.height + pad.bottom && w < in.width + pad.right;  // further ones are ceil_mode's
+      counted += in_image || (counts_padding && in_padding) ? 1 : 0;
+      if (!in_image) {
         continue;
       }
       const double value = x[at4(in, n, c, h, w)];
@@ -43,7 +49,7 @@ double pool_window(const Node& node, const PoolAttrs& attrs, const ImageShape& i
       }
     }
   }
-  return is_max ? result : result / static_cast<double>(attrs.kernel * attrs.kernel);
+  return is_max ? result : result / static_cast<double>(counted);
 }
 
 double one_value(const Node& node, const ImageShape& in, std::span<const double> x, int64_t n, int64_t c, int64_t p,
@@ -70,6 +76,19 @@ double one_value(const Node& node, const ImageShape& in, std::span<const double>
   const auto& map = node.as<ChannelMapAttrs>();
   const int64_t source = map.source[static_cast<size_t>(c)];
   return source < 0 ? 0.0 : x[at4(in, n, source, p * map.stride, q * map.stride)];
+}
+
+/// Sample by sample: the elements of all inputs, one input after the other.
+std::vector<double> concat(const std::vector<std::span<const double>>& inputs, int64_t samples) {
+  std::vector<double> y;
+  for (int64_t n = 0; n < samples; ++n) {
+    for (const std::span<const double> each : inputs) {
+      const size_t size = each.size() / static_cast<size_t>(samples);
+      const auto first = each.begin() + n * static_cast<int64_t>(size);
+      y.insert(y.end(), first, first + static_cast<int64_t>(size));
+    }
+  }
+  return y;
 }
 
 struct BatchNormParameters {
@@ -176,12 +195,17 @@ const std::vector<double>& ReferenceValues::at(const std::string& name) const {
 
 std::vector<double> reference_conv2d(std::span<const double> x, int64_t samples, const ImageShape& input,
                                      const Conv2dAttrs& attrs, std::span<const float> weight, std::span<const float> bias) {
-  const int64_t kernel = attrs.kernel;
+  const int64_t rows = attrs.kernel.height, columns = attrs.kernel.width;
+  const Padding& pad = attrs.padding;
+  const auto positions = [](int64_t size, int64_t pads, int64_t kernel, int64_t dilation, int64_t stride) {
+    return (size + pads - (dilation * (kernel - 1) + 1)) / stride + 1;
+  };
   const int64_t group_inputs = input.channels / attrs.groups;
   const int64_t group_outputs = attrs.out_channels / attrs.groups;
-  const ImageShape shape{attrs.out_channels, (input.height + 2 * attrs.padding - kernel) / attrs.stride + 1,
-                         (input.width + 2 * attrs.padding - kernel) / attrs.stride + 1};
-  ELEK_CHECK(static_cast<int64_t>(weight.size()) == attrs.out_channels * group_inputs * kernel * kernel &&
+  const ImageShape shape{attrs.out_channels,
+                         positions(input.height, pad.top + pad.bottom, rows, attrs.dilation.height, attrs.stride.height),
+                         positions(input.width, pad.left + pad.right, columns, attrs.dilation.width, attrs.stride.width)};
+  ELEK_CHECK(static_cast<int64_t>(weight.size()) == attrs.out_channels * group_inputs * rows * columns &&
                  static_cast<int64_t>(x.size()) == samples * input.elements(),
              "reference conv2d: operands of other sizes than the attributes say");
   std::vector<double> y = zeros(samples, shape);
@@ -191,12 +215,12 @@ std::vector<double> reference_conv2d(std::span<const double> x, int64_t samples,
         for (int64_t q = 0; q < shape.width; ++q) {
           double sum = bias.empty() ? 0.0 : double{bias[static_cast<size_t>(k)]};
           for (int64_t c = 0; c < group_inputs; ++c) {
-            for (int64_t r = 0; r < kernel; ++r) {
-              for (int64_t s = 0; s < kernel; ++s) {
-                const int64_t h = p * attrs.stride - attrs.padding + r;
-                const int64_t w = q * attrs.stride - attrs.padding + s;
+            for (int64_t r = 0; r < rows; ++r) {
+              for (int64_t s = 0; s < columns; ++s) {
+                const int64_t h = p * attrs.stride.height - pad.top + r * attrs.dilation.height;
+                const int64_t w = q * attrs.stride.width - pad.left + s * attrs.dilation.width;
                 if (h >= 0 && h < input.height && w >= 0 && w < input.width) {
-                  const auto tap = static_cast<size_t>(((k * group_inputs + c) * kernel + r) * kernel + s);
+                  const auto tap = static_cast<size_t>(((k * group_inputs + c) * rows + r) * columns + s);
                   sum += double{weight[tap]} * x[at4(input, n, k / group_outputs * group_inputs + c, h, w)];
                 }
               }
@@ -215,6 +239,9 @@ std::vector<double> reference_node(const Node& node, int64_t samples, const Imag
   const std::span<const double> x = inputs.at(0);
   if (node.is<FlattenAttrs>()) {
     return {x.begin(), x.end()};
+  }
+  if (node.is<ConcatAttrs>()) {
+    return concat(inputs, samples);
   }
   std::vector<double> y = zeros(samples, node.shape);
   for (int64_t n = 0; n < samples; ++n) {

@@ -45,7 +45,7 @@ struct ReferenceValues {
 [[nodiscard]] std::vector<double> reference_conv2d(std::span<const double> x, int64_t samples, const ImageShape& input,
                                                    const Conv2dAttrs& attrs, std::span<const float> weight,
                                                    std::span<const float> bias);
-/// Any node except input, conv2d, linear and batch_norm, on the given inputs.
+/// Any node except input, conv2d, linear and batch_norm, on the given inputs. `input` is the shape of the first.
 [[nodiscard]] std::vector<double> reference_node(const Node& node, int64_t samples, const ImageShape& input,
                                                  const std::vector<std::span<const double>>& inputs);
 
@@ -63,6 +63,6 @@ struct ChannelSums {
 
 /// norm_sq[(c*R + r)*S + s]: builds the im2col matrix of the input [samples, C, H, W] and sums the squares of its columns.
 [[nodiscard]] std::vector<double> tap_norms(std::span<const float> input, int64_t samples, const ImageShape& shape,
-                                            int64_t kernel, int64_t stride, int64_t padding);
+                                            const Window& window);
 
 }  // namespace elek::test

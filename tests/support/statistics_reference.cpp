@@ -53,12 +53,15 @@ ChannelSums channel_sums(std::span<const float> values, int64_t samples, const I
   return sums;
 }
 
-std::vector<double> tap_norms(std::span<const float> input, int64_t samples, const ImageShape& shape, int64_t kernel,
-                              int64_t stride, int64_t padding) {
+std::vector<double> tap_norms(std::span<const float> input, int64_t samples, const ImageShape& shape, const Window& window) {
   ELEK_CHECK(static_cast<int64_t>(input.size()) == samples * shape.elements(), "tap norms: values of another size");
-  const int64_t rows = (shape.height + 2 * padding - kernel) / stride + 1;
-  const int64_t cols = (shape.width + 2 * padding - kernel) / stride + 1;
-  const auto taps = static_cast<size_t>(shape.channels * kernel * kernel);
+  const auto& [kernel, stride, pad, dilation] = window;
+  const auto positions = [](int64_t size, int64_t pads, int64_t taps, int64_t apart, int64_t step) {
+    return (size + pads - ((taps - 1) * apart + 1)) / step + 1;
+  };
+  const int64_t rows = positions(shape.height, pad.top + pad.bottom, kernel.height, dilation.height, stride.height);
+  const int64_t cols = positions(shape.width, pad.left + pad.right, kernel.width, dilation.width, stride.width);
+  const auto taps = static_cast<size_t>(shape.channels * kernel.height * kernel.width);
   // The matrix of a convolution by im2col: one row per output position, one column per tap, zeros for the padding.
   std::vector<std::vector<float>> matrix;
   for (int64_t n = 0; n < samples; ++n) {
@@ -66,10 +69,10 @@ std::vector<double> tap_norms(std::span<const float> input, int64_t samples, con
       for (int64_t q = 0; q < cols; ++q) {
         std::vector<float> line;
         for (int64_t c = 0; c < shape.channels; ++c) {
-          for (int64_t r = 0; r < kernel; ++r) {
-            for (int64_t s = 0; s < kernel; ++s) {
-              const int64_t h = p * stride - padding + r;
-              const int64_t w = q * stride - padding + s;
+          for (int64_t r = 0; r < kernel.height; ++r) {
+            for (int64_t s = 0; s < kernel.width; ++s) {
+              const int64_t h = p * stride.height - pad.top + r * dilation.height;
+              const int64_t w = q * stride.width - pad.left + s * dilation.width;
               const bool inside = h >= 0 && h < shape.height && w >= 0 && w < shape.width;
               line.push_back(
                   inside ? input[static_cast<size_t>(((n * shape.channels + c) * shape.height + h) * shape.width + w)] : 0.0F);

@@ -43,15 +43,25 @@ struct ChangeField {
     return count++ == at;
   }
   void operator()(const char* name, int64_t& value, IntRange /*range*/) { value += changed(name) ? 1 : 0; }
+  void operator()(const char* name, Extent& extent, IntRange /*range*/) { extent.width += changed(name) ? 1 : 0; }
+  void operator()(const char* name, Padding& padding, IntRange /*range*/) { padding.bottom += changed(name) ? 1 : 0; }
   void operator()(const char* name, double& value, RealRange /*range*/) { value += changed(name) ? 1.0 : 0.0; }
   void operator()(const char* name, bool& value) { value = changed(name) != value; }
   void operator()(const char* name, ImageShape& shape) { shape.width += changed(name) ? 1 : 0; }
   void operator()(const char* name, std::vector<int32_t>& list) { list.resize(list.size() + (changed(name) ? 1 : 0)); }
+  template <typename Field>
+  void operator()(const char* name, Field& value, OmittedAt<Field> /*at*/) {
+    (*this)(name, value);
+  }
+  template <typename Field>
+  void operator()(const char* name, Field& value, IntRange range, OmittedAt<Field> /*at*/) {
+    (*this)(name, value, range);
+  }
 };
 
 TEST(Op, EveryFieldIsVisitedOnceAndCountsForEquality) {
-  const std::map<std::string_view, int> fields = {{"input", 1},    {"conv2d", 6},     {"batch_norm", 1},
-                                                  {"max_pool", 3}, {"avg_pool", 3},   {"linear", 2},
+  const std::map<std::string_view, int> fields = {{"input", 1},    {"conv2d", 7},     {"batch_norm", 1},
+                                                  {"max_pool", 4}, {"avg_pool", 5},   {"linear", 2},
                                                   {"clip", 2},     {"leaky_relu", 1}, {"channel_map", 2}};
   for (const Attrs& attrs : every_operator()) {
     const auto known = fields.find(op_name(attrs));
@@ -85,6 +95,14 @@ TEST(Op, ChannelFlow) {
         Attrs(HardSwishAttrs{}), Attrs(ChannelScaleAttrs{})}) {
     EXPECT_EQ(flow(attrs, 4).how, How::kTies) << op_name(attrs);
   }
+}
+
+TEST(Op, ConcatJoinsChannels) {
+  EXPECT_EQ(infer_shape("c", ConcatAttrs{}, {{3, 4, 5}, {2, 4, 5}, {3, 4, 5}}), (ImageShape{8, 4, 5}));
+  EXPECT_EQ(channel_flow(ConcatAttrs{}, {}).how, How::kJoins);
+  EXPECT_THROW((void)infer_shape("c", ConcatAttrs{}, {{3, 4, 5}}), ContractError);
+  EXPECT_THROW((void)infer_shape("c", ConcatAttrs{}, {{3, 4, 5}, {3, 5, 4}}), ContractError);
+  EXPECT_THROW((void)infer_shape("c", ConcatAttrs{}, {{int64_t{1} << 31, 1, 1}, {1, 1, 1}}), ContractError);
 }
 
 TEST(Op, ParametersSayWhatTheyAre) {
@@ -150,7 +168,8 @@ TEST(Op, ActivationsSayTheirFunction) {
 }
 
 TEST(Op, WindowThatIsRead) {
-  EXPECT_EQ(window_of(Conv2dAttrs{.kernel = 3, .stride = 2}).kernel, 3);
+  const Conv2dAttrs conv{.kernel = {1, 7}, .stride = 2, .padding = {0, 1, 2, 3}, .dilation = {2, 1}};
+  EXPECT_EQ(window_of(conv), (Window{{1, 7}, 2, {0, 1, 2, 3}, {2, 1}}));
   EXPECT_EQ(window_of(MaxPoolAttrs{{3, 2, 1}}).stride, 2);
   EXPECT_EQ(window_of(ChannelMapAttrs{{0}, 2}).stride, 2);
   EXPECT_EQ(window_of(ReluAttrs{}).kernel, 1);

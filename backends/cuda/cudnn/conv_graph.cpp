@@ -97,9 +97,10 @@ void describe(fe::graph::Graph& graph, const ConvProblem& p) {
   graph.set_intermediate_data_type(fe::DataType_t::FLOAT).set_compute_data_type(fe::DataType_t::FLOAT);
   const auto x = tensor(graph, "x", kX, {p.samples, p.channels, p.height, p.width}, p.x_pitch);
   const int64_t depth = p.channels / p.groups;
-  const auto w = tensor(graph, "w", kW, {p.filters, depth, p.kernel, p.kernel}, depth);
+  const auto w = tensor(graph, "w", kW, {p.filters, depth, p.kernel.height, p.kernel.width}, depth);
   auto conv = fe::graph::Conv_fprop_attributes();
-  conv.set_padding({p.padding, p.padding}).set_stride({p.stride, p.stride}).set_dilation({1, 1});
+  conv.set_pre_padding({p.padding.top, p.padding.left}).set_post_padding({p.padding.bottom, p.padding.right});
+  conv.set_stride({p.stride.height, p.stride.width}).set_dilation({p.dilation.height, p.dilation.width});
   TensorRef y = graph.conv_fprop(x, w, conv);
   TensorRef z;
   if (p.tail == Tail::kFull) {

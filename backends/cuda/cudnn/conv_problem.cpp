@@ -10,7 +10,7 @@ namespace elek::backends::cuda {
 size_t ConvProblem::x_bytes() const { return checked_bytes(Shape{samples, height, width, x_pitch}, storage_of(precision)); }
 
 size_t ConvProblem::w_bytes() const {
-  return checked_bytes(Shape{filters, kernel, kernel, channels / groups}, storage_of(precision));
+  return checked_bytes(Shape{filters, kernel.height, kernel.width, channels / groups}, storage_of(precision));
 }
 
 size_t ConvProblem::y_bytes() const {
@@ -19,7 +19,10 @@ size_t ConvProblem::y_bytes() const {
 
 std::string key(const ConvProblem& p) {
   std::string text;
-  const auto add = [&text](const char* name, int64_t value) { text += name + std::to_string(value) + " "; };
+  const auto add = [&text](const char* name, const auto& value) {
+    using std::to_string;
+    text += name + to_string(value) + " ";
+  };
   add("n", p.samples);
   add("c", p.channels);
   add("h", p.height);
@@ -28,6 +31,7 @@ std::string key(const ConvProblem& p) {
   add("r", p.kernel);
   add("s", p.stride);
   add("p", p.padding);
+  if (p.dilation != Extent(1)) add("d", p.dilation);
   add("g", p.groups);
   add("xp", p.x_pitch);
   add("yp", p.y_pitch);
@@ -70,6 +74,7 @@ ConvProblem problem_of(const Graph& graph, const FusedNode& step, int64_t sample
   p.kernel = a.kernel;
   p.stride = a.stride;
   p.padding = a.padding;
+  p.dilation = a.dilation;
   p.groups = a.groups;
   p.x_pitch = pitch_of(x.channels, precision);
   p.y_pitch = pitch_of(y.channels, precision);

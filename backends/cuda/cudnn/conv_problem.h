@@ -8,6 +8,7 @@
 
 #include "core/result.h"
 #include "elek/types.h"
+#include "elek/window.h"
 #include "graph/passes.h"
 
 namespace elek::backends::cuda {
@@ -37,9 +38,10 @@ struct ConvProblem {
   int64_t height = 0;
   int64_t width = 0;
   int64_t filters = 0;
-  int64_t kernel = 1;
-  int64_t stride = 1;
-  int64_t padding = 0;
+  Extent kernel = 1;
+  Extent stride = 1;
+  Padding padding = 0;
+  Extent dilation = 1;
   int64_t groups = 1;
   int64_t x_pitch = 0;  // elements between neighbouring pixels; >= channels
   int64_t y_pitch = 0;
@@ -50,14 +52,17 @@ struct ConvProblem {
   bool deterministic = false;  // refuse kernels whose order of summation may change between runs
   uint32_t sums = 0;           // FusedSums; needs Tail::kFull
 
-  [[nodiscard]] int64_t out_height() const noexcept { return (height + 2 * padding - kernel) / stride + 1; }
-  [[nodiscard]] int64_t out_width() const noexcept { return (width + 2 * padding - kernel) / stride + 1; }
+  [[nodiscard]] ImageShape out() const noexcept {
+    return Window{kernel, stride, padding, dilation}.slide({filters, height, width});
+  }
+  [[nodiscard]] int64_t out_height() const noexcept { return out().height; }
+  [[nodiscard]] int64_t out_width() const noexcept { return out().width; }
   [[nodiscard]] size_t x_bytes() const;
   [[nodiscard]] size_t w_bytes() const;
   [[nodiscard]] size_t y_bytes() const;
 };
 
-/// "n32 c64 h56 w56 k64 r3 s1 p1 g1 xp64 yp64 f16 full+residual+relu sums63"
+/// "n32 c64 h56 w56 k64 r3 s1 p1 g1 xp64 yp64 f16 full+residual+relu sums63"; with dilation also "d2" after the padding
 [[nodiscard]] std::string key(const ConvProblem& problem);
 
 /// The largest count that an f32 holds exactly.

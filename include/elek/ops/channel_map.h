@@ -26,7 +26,7 @@ struct ELEK_API ChannelMapAttrs {
   [[nodiscard]] ImageShape infer(const NodeInputs& inputs) const;
   [[nodiscard]] static ChannelFlow channel_flow(std::span<const ImageShape> /*inputs*/) { return {ChannelFlow::How::kMaps}; }
   [[nodiscard]] ChannelMapAttrs cut(std::span<const ImageShape> inputs, const KeptChannels& kept) const;
-  [[nodiscard]] OpWindow window() const noexcept { return {1, stride}; }
+  [[nodiscard]] Window window() const noexcept { return {1, stride, 0, 1}; }
   friend bool operator==(const ChannelMapAttrs&, const ChannelMapAttrs&) = default;
 };
 

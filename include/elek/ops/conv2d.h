@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolution of an image, with or without groups. Square kernel, the same stride and zero padding on all sides.
+// Convolution of an image, with or without groups, strides, dilation and zero padding.
 // A depthwise convolution (one input and one output channel per convolution group) keeps channels apart: pruning cuts its input
 // and its output together. Tests: tests/unit/graph_test.cpp, tests/unit/op_test.cpp
 #pragma once
@@ -9,14 +9,15 @@
 
 namespace elek {
 
-/// y[n,k,p,q] = bias[k] + sum over c,r,s of w[k,c,r,s] x[n,c,p*stride-padding+r,q*stride-padding+s]
+/// y[n,k,p,q] = bias[k] + sum over c,r,s of w[k,c,r,s] x[n,c,p*stride-top+r*dilation,q*stride-left+s*dilation]
 struct ELEK_API Conv2dAttrs {
   int64_t out_channels = 0;
-  int64_t kernel = 1;
-  int64_t stride = 1;
-  int64_t padding = 0;
+  Extent kernel = 1;
+  Extent stride = 1;
+  Padding padding = 0;
   int64_t groups = 1;
   bool bias = false;
+  Extent dilation = 1;
 
   static constexpr std::string_view kName = "conv2d";
   static constexpr size_t kInputs = 1;
@@ -29,6 +30,7 @@ struct ELEK_API Conv2dAttrs {
     visit("padding", self.padding, kPaddingRange);
     visit("groups", self.groups, kChannelRange);
     visit("bias", self.bias);
+    visit("dilation", self.dilation, kWindowRange, OmittedAt{Extent(1)});
   }
   /// One filter per channel, and as many outputs as inputs.
   [[nodiscard]] bool is_depthwise(int64_t in_channels) const noexcept {
@@ -39,7 +41,7 @@ struct ELEK_API Conv2dAttrs {
   [[nodiscard]] std::vector<OpParameter> parameters(std::span<const ImageShape> inputs, const ImageShape& output) const;
   [[nodiscard]] int64_t macs(std::span<const ImageShape> inputs, const ImageShape& output) const;
   [[nodiscard]] Conv2dAttrs cut(std::span<const ImageShape> inputs, const KeptChannels& kept) const;
-  [[nodiscard]] OpWindow window() const noexcept { return {kernel, stride}; }
+  [[nodiscard]] Window window() const noexcept { return {kernel, stride, padding, dilation}; }
   friend bool operator==(const Conv2dAttrs&, const Conv2dAttrs&) = default;
 };
 

@@ -10,11 +10,14 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include "elek/activation.h"
 #include "elek/export.h"
 #include "elek/types.h"
+#include "elek/window.h"
 
 namespace elek {
 
@@ -30,6 +33,7 @@ enum class OpClass : uint8_t {
   kReduction,   // each channel becomes one number
   kScale,       // multiplies each channel by a number of its own, the second input
   kGather,      // each output channel is a copy of an input channel, or zero
+  kConcat,      // the channels of all inputs, one input after the other
   kReshape,     // the same elements as a feature vector, in the order channel, row, column
 };
 
@@ -45,6 +49,7 @@ struct ChannelFlow {
     kSeparates,  // an output channel may depend on every input channel of its group: inputs and outputs are cut independently
     kTies,       // output channel c depends on channel c of each input: they are cut together
     kMaps,       // a removed input channel reads as zero, a removed output channel leaves the operator
+    kJoins,      // the output's channels are those of all inputs, one input after the other: a channel is cut in both
   };
   How how = How::kTies;
   int64_t groups = 1;  // kSeparates: number of convolution groups; equal numbers of channels must stay in each
@@ -66,12 +71,6 @@ struct OpParameter {
   ParameterRole role = ParameterRole::kVector;
 };
 
-/// A square window: `kernel` pixels wide, moved by `stride`.
-struct OpWindow {
-  int64_t kernel = 1;
-  int64_t stride = 1;
-};
-
 /// The channels of a node's first input and of its output that stay after a cut, ascending.
 struct KeptChannels {
   std::span<const int64_t> input;
@@ -86,6 +85,31 @@ struct IntRange {
 inline constexpr IntRange kChannelRange{1, int64_t{1} << 31};  // channel indices are int32
 inline constexpr IntRange kWindowRange{1, 1 << 16};  // kernel, stride: larger than any real one, small enough not to overflow
 inline constexpr IntRange kPaddingRange{0, 1 << 16};
+/// kInputs of an operator that takes any number of inputs from two on.
+inline constexpr size_t kTwoOrMore = static_cast<size_t>(-1);
+
+/// Of an attribute that came later: it is left out of files and hashes where it has this value, which is what files and hashes
+/// without it mean. So files and recorded hashes of older versions stay as they are.
+template <typename T>
+struct OmittedAt {
+  T value;
+};
+template <typename T>
+OmittedAt(T) -> OmittedAt<T>;
+/// Whether an attribute with this value is left out; `more`: what follows it in visit(): its range, OmittedAt, or nothing.
+template <typename Field, typename... More>
+[[nodiscard]] constexpr bool is_omitted(const Field& field, const More&... more) {
+  if constexpr (sizeof...(More) == 0) {
+    return false;
+  } else {
+    const auto& last = std::get<sizeof...(More) - 1>(std::tie(more...));
+    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(last)>, OmittedAt<Field>>) {
+      return field == last.value;
+    } else {
+      return false;
+    }
+  }
+}
 
 /// Range of a real attribute.
 enum class RealRange : uint8_t { kFinite, kPositive };  // kPositive: finite and above 0
@@ -101,9 +125,11 @@ class ELEK_API NodeInputs {
   [[nodiscard]] std::span<const ImageShape> shapes() const noexcept { return shapes_; }
   [[nodiscard]] std::string who() const;  // "conv2d 'layer1.0.conv2': "
   /// Output shape of a sliding window with padding (zero or -infinity); ContractError if the window does not fit.
-  [[nodiscard]] ImageShape slide(int64_t channels, OpWindow window, int64_t padding) const;
+  [[nodiscard]] ImageShape slide(int64_t channels, const Window& window, Rounding rounding = Rounding::kDown) const;
   /// ContractError naming operator, node and attribute unless the value is in the range.
   void check_range(std::string_view attribute, int64_t value, IntRange range) const;
+  void check_range(std::string_view attribute, const Extent& value, IntRange range) const;
+  void check_range(std::string_view attribute, const Padding& value, IntRange range) const;
   void check_range(std::string_view attribute, double value, RealRange which) const;
 
  private:
@@ -114,7 +140,9 @@ class ELEK_API NodeInputs {
 
 /// What every operator must have. An operator with trained weights must also have macs(), parameters() and cut(). For others
 /// these are optional, and so is window(); elek/graph.h gives the defaults.
-/// * fields(self, visit), static: calls visit(name, member[, IntRange or RealRange]) per attribute, in the order of model files
+/// * fields(self, visit), static: calls visit(name, member[, IntRange or RealRange][, OmittedAt]) per attribute, in the order
+/// of
+///   model files
 /// * infer(inputs): shape of the output; ContractError if the inputs or attributes do not fit
 /// * channel_flow(inputs): how channels pass
 /// * parameters(inputs, output): names and shapes of its parameters

@@ -15,8 +15,7 @@ using namespace elek::kernels;        // NOLINT(google-build-using-namespace): a
 using namespace elek::kernels::cuda;  // NOLINT(google-build-using-namespace): a test file
 
 ImageShape pooled(const ImageShape& in, const PoolWindow& w) {
-  const auto extent = [&](int64_t e) { return (e + 2 * w.padding - w.kernel) / w.stride + 1; };
-  return {in.channels, extent(in.height), extent(in.width)};
+  return Window{w.kernel, w.stride, w.padding, 1}.slide(in, w.rounding);
 }
 
 /// Maximum or sum over each window, in double; `absolute`: of |x|.
@@ -29,9 +28,9 @@ std::vector<double> windows(const std::vector<float>& x, int64_t samples, const 
     for (int64_t p = 0; p < out.height; ++p) {
       for (int64_t q = 0; q < out.width; ++q) {
         double value = kMax ? kLowest : 0.0;
-        for (int64_t r = 0; r < w.kernel; ++r) {
-          for (int64_t s = 0; s < w.kernel; ++s) {
-            const int64_t h = p * w.stride - w.padding + r, i = q * w.stride - w.padding + s;
+        for (int64_t r = 0; r < w.kernel.height; ++r) {
+          for (int64_t s = 0; s < w.kernel.width; ++s) {
+            const int64_t h = p * w.stride.height - w.padding.top + r, i = q * w.stride.width - w.padding.left + s;
             if (h < 0 || h >= in.height || i < 0 || i >= in.width) continue;
             auto v = static_cast<double>(x[static_cast<size_t>((plane * in.height + h) * in.width + i)]);
             if (absolute) v = std::fabs(v);
@@ -45,7 +44,35 @@ std::vector<double> windows(const std::vector<float>& x, int64_t samples, const 
   return y;
 }
 
-constexpr PoolWindow kWindows[] = {{3, 2, 1}, {2, 2, 0}, {3, 1, 1}, {2, 1, 1}, {1, 1, 0}};
+constexpr PoolWindow kWindows[] = {{3, 2, 1},
+                                   {2, 2, 0},
+                                   {3, 1, 1},
+                                   {2, 1, 1},
+                                   {1, 1, 0},
+                                   {3, 2, 1, Rounding::kUp},
+                                   {{2, 3}, {1, 2}, {1, 0, 0, 2}, Rounding::kDown, false},
+                                   {{3, 2}, 2, {2, 0, 1, 1}, Rounding::kUp, false}};
+
+/// Positions of each window that the divisor counts.
+std::vector<double> divisors(const ImageShape& in, const PoolWindow& w) {
+  const ImageShape out = pooled(in, w);
+  std::vector<double> all;
+  for (int64_t p = 0; p < out.height; ++p) {
+    for (int64_t q = 0; q < out.width; ++q) {
+      int64_t counted = 0;
+      for (int64_t r = 0; r < w.kernel.height; ++r) {
+        for (int64_t s = 0; s < w.kernel.width; ++s) {
+          const int64_t h = p * w.stride.height - w.padding.top + r, i = q * w.stride.width - w.padding.left + s;
+          const bool in_image = h >= 0 && i >= 0 && h < in.height && i < in.width;
+          const bool padded = h < in.height + w.padding.bottom && i < in.width + w.padding.right;
+          counted += in_image || (w.counts_padding && padded) ? 1 : 0;
+        }
+      }
+      all.push_back(static_cast<double>(counted));
+    }
+  }
+  return all;
+}
 
 using PoolCase = KernelCaseTest;
 
@@ -63,7 +90,7 @@ TEST_P(PoolCase, MaximaAreExact) {
       launch_max_pool(x.view(), y.view(), w, {}, nullptr);
       ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
       const Mismatch m = compare(y.values(), windows<true>(values, samples, shape, w, false), 0);
-      EXPECT_EQ(m.count, 0) << to_string(shape) << " kernel " << w.kernel << ": " << m.message();
+      EXPECT_EQ(m.count, 0) << to_string(shape) << " kernel " << to_string(w.kernel) << ": " << m.message();
       EXPECT_EQ(y.dirty_padding(), 0);
     }
   }
@@ -72,7 +99,7 @@ TEST_P(PoolCase, MaximaAreExact) {
 TEST_P(PoolCase, AveragesAreWithinTheirRounding) {
   const auto [dtype, channels] = GetParam();
   size_t turn = static_cast<size_t>(channels);
-  for (const bool integers : {true, false}) {
+  for (const bool integers : {true, false, false, false}) {
     const ImageShape shape{channels, 6, 7};
     const PoolWindow w = integers ? PoolWindow{2, 2, 0} : kWindows[turn++ % std::size(kWindows)];  // a division by 4 is exact
     const auto values =
@@ -81,13 +108,14 @@ TEST_P(PoolCase, AveragesAreWithinTheirRounding) {
     const DeviceActivation y(dtype, 2, pooled(shape, w), x.pitch);
     launch_avg_pool(x.view(), y.view(), w, {}, nullptr);
     auto want = windows<false>(values, 2, shape, w, false), size = windows<false>(values, 2, shape, w, true);
-    const auto area = static_cast<double>(w.kernel * w.kernel);
+    const auto most = static_cast<double>(w.kernel.area());
+    const std::vector<double> areas = divisors(shape, w);
     const std::vector<float> got = y.values();
     ASSERT_EQ(got.size(), want.size());
     for (size_t i = 0; i < want.size(); ++i) {  // kernel^2 additions and one division in f32, one rounding to the type
-      const double mean = want[i] / area;
+      const double area = areas[i % areas.size()], mean = want[i] / area;
       const double tolerance =
-          integers ? 0 : (area + 1) * kU * size[i] / area + unit_of(dtype) * std::fabs(mean) * 1.01 + floor_of(dtype);
+          integers ? 0 : (most + 1) * kU * size[i] / area + unit_of(dtype) * std::fabs(mean) * 1.01 + floor_of(dtype);
       ASSERT_TRUE(std::fabs(static_cast<double>(got[i]) - mean) <= tolerance) << i << " got " << got[i] << ", want " << mean;
     }
     EXPECT_EQ(y.dirty_padding(), 0);

@@ -131,7 +131,7 @@ class Convolution {
 
   /// [filters, r, s, c] as [g][r][s][c][filter of the group].
   [[nodiscard]] std::vector<float> by_filter(int64_t each) const {
-    const int64_t taps = p_.kernel * p_.kernel * each, filters = p_.filters / p_.groups;
+    const int64_t taps = p_.kernel.area() * each, filters = p_.filters / p_.groups;
     std::vector<float> w(static_cast<size_t>(p_.filters * taps));
     for (int64_t k = 0; k < p_.filters; ++k) {
       for (int64_t t = 0; t < taps; ++t)
@@ -142,12 +142,13 @@ class Convolution {
 
   void add_window(int64_t n, int64_t i, int64_t j, int64_t g, int64_t each, int64_t filters, const std::vector<float>& weights,
                   float* z) const {
-    for (int64_t r = 0; r < p_.kernel; ++r) {
-      for (int64_t s = 0; s < p_.kernel; ++s) {
-        const int64_t h = i * p_.stride - p_.padding + r, v = j * p_.stride - p_.padding + s;
+    for (int64_t r = 0; r < p_.kernel.height; ++r) {
+      for (int64_t s = 0; s < p_.kernel.width; ++s) {
+        const int64_t h = i * p_.stride.height - p_.padding.top + r * p_.dilation.height;
+        const int64_t v = j * p_.stride.width - p_.padding.left + s * p_.dilation.width;
         if (h < 0 || h >= p_.height || v < 0 || v >= p_.width) continue;
         const int64_t pixel = ((n * p_.height + h) * p_.width + v) * p_.x_pitch + g * each;
-        const float* w = weights.data() + (((g * p_.kernel + r) * p_.kernel + s) * each) * filters;
+        const float* w = weights.data() + (((g * p_.kernel.height + r) * p_.kernel.width + s) * each) * filters;
         for (int64_t c = 0; c < each; ++c, w += filters) {
           const float x = operand(at_.x, pixel + c);
           for (int64_t k = 0; k < filters; ++k) z[k] += x * w[k];
