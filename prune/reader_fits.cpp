@@ -183,6 +183,7 @@ std::vector<Reader> readers_of(const Graph& graph, const std::vector<Group>& gro
     }
   }
   std::vector<Reader> all;
+  all.reserve(readers.size());
   for (auto& [node, reader] : readers) all.push_back(std::move(reader));
   return all;
 }
