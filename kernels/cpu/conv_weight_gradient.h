@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// The gradient of a convolution's loss with respect to its weights, on blocked activations.
+//   dw[k,c,r,s] = sum over n,p,q of g[n,k,p,q] x[n,c,p*stride-padding+r,q*stride-padding+s]
+// A tile of dw (a few channels c, a few vectors of channels k, one tap) stays in registers while the rows of a chunk pass. A
+// chunk is as many rows as fit in the L2 cache. Between chunks the tiles lie in the scratch. Threads divide the tiles, never
+// the rows: so nothing is reduced, and the result does not depend on the number of threads.
+// Must not know about graphs. Allocates nothing. Convolutions with groups: kernels/cpu/grouped_conv.h.
+// Tests: tests/kernels/conv_weight_gradient_test.cpp
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/result.h"
+#include "elek/types.h"
+
+namespace elek::kernels::cpu {
+
+/// x [samples, channels, height, width], g [samples, out_channels, (height + 2*padding - kernel) / stride + 1, …].
+struct WeightGradientProblem {
+  int64_t samples = 0;  // largest number; a run may have fewer
+  int64_t channels = 0;
+  int64_t out_channels = 0;
+  int64_t height = 0;
+  int64_t width = 0;
+  int64_t kernel = 1;
+  int64_t stride = 1;
+  int64_t padding = 0;
+  Layout layout = Layout::kNChw16c;
+  int threads = 1;
+};
+
+struct WeightGradientPlan {
+  WeightGradientProblem problem;
+  int64_t out_height = 0;
+  int64_t out_width = 0;
+  int64_t chunk_rows = 0;    // rows of g that pass while a tile stays in registers
+  size_t scratch_bytes = 0;  // one copy of dw, in tiles
+};
+
+/// Returns No with a reason if the layout is not blocked or the image is smaller than the kernel.
+[[nodiscard]] Result<WeightGradientPlan> plan_weight_gradient(const WeightGradientProblem& problem);
+
+/// Writes dw.
+/// Shapes    x, g: as in the problem, in its layout, padding lanes zero · dw: [out_channels, channels, kernel, kernel] dense
+/// f32 Memory    scratch: plan.scratch_bytes, aligned to 64 Numerics  f32, products added in the order sample, row, column;
+/// |error| <= (samples * out_height * out_width + 1) * 2^-24 *
+///           (sum |g x|). Same input, same bits, for every number of threads.
+/// Errors    ContractError: shapes that differ from the plan, more samples, null data
+void weight_gradient(const WeightGradientPlan& plan, const ActivationView<const float>& x, const ActivationView<const float>& g,
+                     float* scratch, float* dw);
+
+/// db[k] = sum over n,p,q of g[n,k,p,q], in double, rounded once. g: any layout.
+void bias_gradient(const ActivationView<const float>& g, float* db, int threads);
+
+}  // namespace elek::kernels::cpu
