@@ -49,6 +49,7 @@ class CutNotes : public CutObserver {
   [[nodiscard]] Progress start(CutWork work) override;
   void forecast(const Forecast& forecast) override;
   void chosen(int step, int steps, const PrunePlan& so_far) override;
+  void distilled(const DistillReport& report) override;
   void checked(const Equivalence& equivalence) override;
 
  private:

@@ -38,6 +38,8 @@ std::string name_of(CutWork work) {
       return "refit";
     case CutWork::kReestimate:
       return "re-estimate";
+    case CutWork::kDistill:
+      return "distill";
     case CutWork::kRepaired:
       return "repaired";
   }
@@ -64,6 +66,25 @@ std::string part_text(const PrunePlan& plan) {
   return with_commas(gone) + (plan.weights.empty() ? " channels" : " weights") + " removed";
 }
 
+/// What the distillation gained, or why it did nothing.
+std::string distillation_text(const DistillReport& report) {
+  using End = DistillReport::End;
+  const std::string time = duration(std::chrono::duration<double>(report.seconds));
+  if (report.end == End::kTooFew) {
+    return "distillation: not done, because it needs at least " + std::to_string(kLeastImages) + " calibration images";
+  }
+  if (report.end == End::kTooSlow) {
+    return "distillation: not done, because half a pass over the images would take longer than its limit of time";
+  }
+  std::string text = "distillation: error of the logits on " + std::to_string(report.held_out) + " images held out " +
+                     percent(report.loss_before) + " -> " + percent(report.loss_after) + ", " + decimal(report.passes, 1) +
+                     " passes, " + time;
+  if (report.end == End::kInterrupted) text += "; interrupted: goes on with the best network so far";
+  if (report.end == End::kDiverged) text += "; every step size diverged";
+  if (!report.improved) text += "; nothing gained: the network before it is kept";
+  return text;
+}
+
 }  // namespace
 
 void CutNotes::begin(CutPhase phase) { context_.begin_phase(name_of(phase)); }
@@ -85,6 +106,8 @@ void CutNotes::forecast(const Forecast& work) {
 void CutNotes::chosen(int step, int steps, const PrunePlan& so_far) {
   context_.output().note("round " + std::to_string(step) + " of " + std::to_string(steps) + ": " + part_text(so_far));
 }
+
+void CutNotes::distilled(const DistillReport& report) { context_.output().note(distillation_text(report)); }
 
 void CutNotes::checked(const Equivalence& equivalence) {
   context_.output().note("check: the cut network equals the masked network within " + scientific(equivalence.difference) +

@@ -65,8 +65,16 @@ void add_cut_options(CLI::App& command, CutCommand& options) {
   command.add_option("--layer", options.layers, "NAME=SHARE: the share to remove from one layer or group; may be repeated")
       ->take_all();
   command
-      .add_option("--repair", options.repair,
-                  "refit (fit the weights by least squares), bn (re-estimate batch norm), refit+bn or none")
+      .add_option(
+          "--repair", options.repair,
+          "refit (fit the weights by least squares), distill (refit, then train until the logits are the dense "
+          "network's; no labels), auto (the same within --distill-seconds), bn (re-estimate batch norm), refit+bn or none")
+      ->capture_default_str();
+  command.add_option("--distill-passes", options.what.distill.passes, "Passes of the distillation over the calibration images")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  command.add_option("--distill-seconds", options.what.auto_seconds, "Most time that --repair auto gives the distillation")
+      ->check(CLI::Range(1.0, 1e9))
       ->capture_default_str();
   command.add_flag("--no-repair", options.no_repair, "The same as --repair none");
   command

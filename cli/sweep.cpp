@@ -14,6 +14,7 @@ namespace elek::cli {
 namespace {
 
 constexpr double kReestimateCost = 2;  // in passes: own moments need the whole batch at once and unfused batch norm
+constexpr double kTrainingCost = 3;    // a step forward and backward, in passes of the cut network
 
 Probes union_of_probes(const std::vector<const Criterion*>& criteria, const Graph& graph) {
   Probes all;
@@ -89,6 +90,7 @@ Work Sweeper::work_of(const PrunePlan& plan) {
   for (const Repair repair : spec_.repairs) {
     double passes = reestimates(repair) ? kReestimateCost * share : 0;
     if (refits(repair)) passes += forecast_refit(dense.model, model, plan, cut_run()).dense_passes;
+    if (distils(repair)) passes += options_.distill.passes * (1 + kTrainingCost * share);
     work.repairs.push_back(passes * calibration);
   }
   return work;
@@ -149,8 +151,9 @@ void Sweeper::plan_all(const Evidence& evidence) {
 }
 
 Progress Sweeper::start(CutWork what) {
-  const bool repairs = what == CutWork::kRefit || what == CutWork::kReestimate;
-  const double pieces = spec_.repairs[result_] == Repair::kRefitBatchNorm ? 2 : 1;
+  const bool repairs = what == CutWork::kRefit || what == CutWork::kReestimate || what == CutWork::kDistill;
+  const Repair repair = spec_.repairs[result_];
+  const double pieces = repair == Repair::kRefitBatchNorm || distils(repair) ? 2 : 1;
   const double work = repairs ? now_.repairs[result_] / pieces : now_.evaluation;
   return [this, work, before = work_done_](int64_t done, int64_t total) {
     if (total <= 0) return;
@@ -193,7 +196,7 @@ void Sweeper::measure_job(const Job& job, const std::string& name) {
     result_ = r;
     const Model model = result.repair == Repair::kNone
                             ? applied.model
-                            : repaired(dense.model, applied.model, job.plan, result.repair, cut_run());
+                            : repaired(dense.model, applied.model, job.plan, result.repair, cut_run()).model;
     add(result, measure(model, cut_run(), CutWork::kRepaired), draws);
   }
 }

@@ -25,6 +25,9 @@ std::string title_of(Repair repair) {
       return "batch norm re-estimated";
     case Repair::kRefit:
       return "refitted by least squares";
+    case Repair::kDistill:
+    case Repair::kAuto:
+      return "refitted and distilled";
     default:
       return "refitted and re-estimated";
   }

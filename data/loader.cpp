@@ -32,9 +32,10 @@ class Loader final : public BatchSource {
                "threads=" + std::to_string(options_.threads) + ", limit=" + std::to_string(options_.limit));
     samples_ = options_.limit > 0 ? std::min(options_.limit, dataset_->size()) : dataset_->size();
     if (options_.shuffle_seed) {
-      order_ = Random(*options_.shuffle_seed).permutation(dataset_->size());
-      order_.resize(static_cast<size_t>(samples_));
+      first_order_ = Random(*options_.shuffle_seed).permutation(dataset_->size());
+      first_order_.resize(static_cast<size_t>(samples_));
     }
+    order_ = first_order_;
   }
   ~Loader() override { stop(); }
 
@@ -43,6 +44,7 @@ class Loader final : public BatchSource {
   std::string description() const override { return options_.description; }
   void start(std::span<Slot> slots) override;
   const Slot* next() override;
+  bool reorder(std::optional<uint64_t> seed) override;
   void stop() noexcept override;
 
  private:
@@ -60,7 +62,8 @@ class Loader final : public BatchSource {
   const std::shared_ptr<const Dataset> dataset_;
   const LoaderOptions options_;
   int64_t samples_ = 0;
-  std::vector<int64_t> order_;  // data index of each sample of the pass; empty = the data's order
+  std::vector<int64_t> first_order_;  // data index of each sample; empty = the data's order
+  std::vector<int64_t> order_;        // the same for the next pass
 
   // Fixed from start() to stop().
   std::span<Slot> slots_;
@@ -136,6 +139,18 @@ const Slot* Loader::next() {
   slot.count = batch_end(batch) - batch * capacity_;
   ++delivered_;
   return &slot;
+}
+
+bool Loader::reorder(std::optional<uint64_t> seed) {
+  stop();
+  order_ = first_order_;
+  if (!seed) return true;
+  const std::vector<int64_t> places = Random(*seed).permutation(samples_);
+  order_.resize(places.size());
+  for (size_t i = 0; i < places.size(); ++i) {
+    order_[i] = first_order_.empty() ? places[i] : first_order_[static_cast<size_t>(places[i])];
+  }
+  return true;
 }
 
 void Loader::stop() noexcept {

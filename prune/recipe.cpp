@@ -93,6 +93,7 @@ void CutObserver::end(CutPhase /*phase*/) {}
 Progress CutObserver::start(CutWork /*work*/) { return {}; }
 void CutObserver::forecast(const Forecast& /*forecast*/) {}
 void CutObserver::chosen(int /*step*/, int /*steps*/, const PrunePlan& /*so_far*/) {}
+void CutObserver::distilled(const DistillReport& /*report*/) {}
 void CutObserver::checked(const Equivalence& /*equivalence*/) {}
 
 RemovesNothing::RemovesNothing(const std::string& target)
@@ -112,10 +113,13 @@ CutReport cut_by(const Model& dense, const Evidence& evidence, const std::option
   if (run.evaluation != nullptr) report.pruned = measure(report.model, run, CutWork::kJustPruned);
   if (repair != Repair::kNone) {
     if (refits(repair)) run.observer.forecast(forecast_refit(dense, report.model, plan, run));
-    report.model = repaired(dense, report.model, plan, repair, run);
+    Repaired mended = repaired(dense, report.model, plan, repair, run);
+    report.model = std::move(mended.model);
+    report.distilled = mended.distilled;
     if (run.evaluation != nullptr) report.repaired = measure(report.model, run, CutWork::kRepaired);
   }
   HistoryEntry entry = history_entry(dense, evidence, choice, run);
+  if (report.distilled) entry.repair = report.distilled->improved ? "refit+distill" : "refit";
   entry.evaluation = evaluation_of(report, run);
   report.model.history.push_back(std::move(entry));
   report.plan = plan;

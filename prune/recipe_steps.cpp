@@ -137,19 +137,29 @@ Forecast forecast_refit(const Model& dense, const Model& pruned, const PrunePlan
           all_kept.dense_passes};
 }
 
-Model repaired(const Model& dense, const Model& pruned, const PrunePlan& plan, Repair repair, const CutRun& run) {
+Repaired repaired(const Model& dense, const Model& pruned, const PrunePlan& plan, Repair repair, const CutRun& run) {
   return in_phase(run.observer, CutPhase::kRepair, [&] {
-    Model model = pruned;
+    Repaired made{pruned, {}};
     if (refits(repair)) {
       const RefitOptions how{kRidge, forecast_refit(dense, pruned, plan, run).kept.bytes};
       const Progress progress = run.observer.start(CutWork::kRefit);
-      model = refit(dense, pruned, plan, run.calibration, run.options.session, progress, how);
+      made.model = refit(dense, pruned, plan, run.calibration, run.options.session, progress, how);
     }
     if (reestimates(repair)) {
       const Progress progress = run.observer.start(CutWork::kReestimate);
-      model = reestimate_batch_norm(model, run.calibration, 0, run.options.session, progress);
+      made.model = reestimate_batch_norm(made.model, run.calibration, 0, run.options.session, progress);
     }
-    return model;
+    if (distils(repair)) {
+      DistillOptions how = run.options.distill;
+      how.seed = run.options.seed;
+      if (repair == Repair::kAuto) how.seconds = run.options.auto_seconds;
+      {
+        const Progress progress = run.observer.start(CutWork::kDistill);
+        made.model = distill(dense, made.model, run.calibration, run.options.session, how, progress, made.distilled.emplace());
+      }
+      run.observer.distilled(*made.distilled);
+    }
+    return made;
   });
 }
 
@@ -189,7 +199,9 @@ PrunePlan make_plan_in_steps(const Model& dense, const Evidence& evidence, const
     run.observer.chosen(step, options.steps, all);
     if (step == options.steps || all.removes_nothing()) continue;
     now = apply_checked(dense, all, run).model;
-    if (options.repair != Repair::kNone) now = repaired(dense, now, all, options.repair, run);
+    // Between rounds the refit is enough: what follows cuts again.
+    const Repair between = distils(options.repair) ? Repair::kRefit : options.repair;
+    if (between != Repair::kNone) now = repaired(dense, now, all, between, run).model;
     if (options.measures_costs() || !probes_of(options, now.graph).empty()) seen = gather(now, run);
   }
   if (!options.weights) all.target = target_text(options.channel_target());

@@ -50,7 +50,12 @@ struct Applied {
 /// The memory and time of a refit of `pruned`, within the memory that is left.
 [[nodiscard]] Forecast forecast_refit(const Model& dense, const Model& pruned, const PrunePlan& plan, const CutRun& run);
 /// The cut network repaired from the dense one over the calibration images (phase repair).
-[[nodiscard]] Model repaired(const Model& dense, const Model& pruned, const PrunePlan& plan, Repair repair, const CutRun& run);
+struct Repaired {
+  Model model;
+  std::optional<DistillReport> distilled;
+};
+[[nodiscard]] Repaired repaired(const Model& dense, const Model& pruned, const PrunePlan& plan, Repair repair,
+                                const CutRun& run);
 
 /// All steps after the evidence: plan, apply, check, repair, measure. `measured`: the dense network's accuracy, if known.
 [[nodiscard]] CutReport cut_by(const Model& dense, const Evidence& evidence, const std::optional<Measured>& measured,

@@ -16,8 +16,12 @@
 namespace elek {
 namespace {
 
-constexpr std::array<std::pair<Repair, const char*>, 4> kNames{
-    {{Repair::kRefit, "refit"}, {Repair::kBatchNorm, "bn"}, {Repair::kRefitBatchNorm, "refit+bn"}, {Repair::kNone, "none"}}};
+constexpr std::array<std::pair<Repair, const char*>, 6> kNames{{{Repair::kRefit, "refit"},
+                                                                {Repair::kBatchNorm, "bn"},
+                                                                {Repair::kRefitBatchNorm, "refit+bn"},
+                                                                {Repair::kNone, "none"},
+                                                                {Repair::kDistill, "distill"},
+                                                                {Repair::kAuto, "auto"}}};
 
 void check_moments(const Graph& graph, const BatchMoments& moments) {
   const std::string who = "batch-norm re-estimation: '" + moments.batch_norm + "' ";

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -38,6 +39,10 @@ class ELEK_API BatchSource {
   /// The next filled slot (count >= 1), or nullptr after the last one. The slot that the call before returned goes back to the
   /// source. InputError names a file that cannot be read; no sample is skipped.
   [[nodiscard]] virtual const Slot* next() = 0;
+  /// From the next start() on: the same samples in an order that follows from the seed; without a seed, in the first order
+  /// again. Training needs it, because folders are sorted by class. False, and nothing changes, if the source has one order
+  /// only.
+  virtual bool reorder(std::optional<uint64_t> /*seed*/) { return false; }
   /// Ends the pass; the source no longer uses the slots. Safe to call twice.
   virtual void stop() noexcept = 0;
 };

@@ -12,5 +12,6 @@
 #include "elek/prune.h"
 #include "elek/session.h"
 #include "elek/statistics.h"
+#include "elek/train.h"
 #include "elek/types.h"
 // IWYU pragma: end_exports

@@ -21,6 +21,7 @@
 #include "elek/memory.h"
 #include "elek/session.h"
 #include "elek/statistics.h"
+#include "elek/train.h"
 
 namespace elek {
 
@@ -172,13 +173,13 @@ struct Equivalence {
 [[nodiscard]] ELEK_API Equivalence check_equivalence(const Model& compact, const Model& masked, BatchSource& source,
                                                      SessionOptions options);
 
-/// kRefitBatchNorm: the refit, then re-estimation of batch norm.
-enum class Repair : uint8_t { kNone, kBatchNorm, kRefit, kRefitBatchNorm };
-[[nodiscard]] ELEK_API std::string name_of(Repair repair);                // "none", "bn", "refit", "refit+bn"
+/// kRefitBatchNorm: the refit, then re-estimation of batch norm. kDistill: the refit, then distillation (elek/train.h). kAuto:
+/// the same, within a limit of time.
+enum class Repair : uint8_t { kNone, kBatchNorm, kRefit, kRefitBatchNorm, kDistill, kAuto };
+[[nodiscard]] ELEK_API std::string name_of(Repair repair);  // "none", "bn", "refit", "refit+bn", "distill", "auto"
 [[nodiscard]] ELEK_API Repair repair_from_name(const std::string& name);  // UsageError listing the names
-[[nodiscard]] constexpr bool refits(Repair repair) noexcept {
-  return repair == Repair::kRefit || repair == Repair::kRefitBatchNorm;
-}
+[[nodiscard]] constexpr bool refits(Repair repair) noexcept { return repair != Repair::kNone && repair != Repair::kBatchNorm; }
+[[nodiscard]] constexpr bool distils(Repair repair) noexcept { return repair == Repair::kDistill || repair == Repair::kAuto; }
 [[nodiscard]] constexpr bool reestimates(Repair repair) noexcept {
   return repair == Repair::kBatchNorm || repair == Repair::kRefitBatchNorm;
 }
@@ -299,8 +300,10 @@ struct ELEK_API CutOptions {
   std::optional<Scope> scope = std::nullopt;          // empty: the criterion's own
   WeightTarget sparsity;
   Repair repair = Repair::kRefit;
-  int steps = 1;      // number of rounds to the target; statistics are taken again between rounds
-  uint64_t seed = 0;  // for random criteria
+  DistillOptions distill;     // for the repairs kDistill and kAuto; its seed is ignored: use `seed` below
+  double auto_seconds = 120;  // most time that kAuto gives the distillation
+  int steps = 1;              // number of rounds to the target; statistics are taken again between rounds
+  uint64_t seed = 0;          // for random criteria and for the order of the images in the distillation
   /// Returns a cut network whose choice is repeated; nothing is watched or scored then. Called once. The network is freed after
   /// the choice.
   std::function<Model()> replay = nullptr;
@@ -337,14 +340,15 @@ struct CutReport {
   std::optional<Measured> dense;  // these three: if there are evaluation images
   std::optional<Measured> pruned;
   std::optional<Measured> repaired;  // and if there was a repair
-  int64_t watched_samples = 0;       // images whose sums were taken; 0 if the criterion needs none
-  size_t statistics_bytes = 0;       // bytes of the sums
+  std::optional<DistillReport> distilled;
+  int64_t watched_samples = 0;  // images whose sums were taken; 0 if the criterion needs none
+  size_t statistics_bytes = 0;  // bytes of the sums
 };
 
 /// The phases of a cut. Each may come several times: once per round.
 enum class CutPhase : uint8_t { kInference, kCollection, kScoring, kPruning, kRepair };
 /// Work that is long enough for a progress bar.
-enum class CutWork : uint8_t { kDense, kCollect, kCosts, kJustPruned, kRefit, kReestimate, kRepaired };
+enum class CutWork : uint8_t { kDense, kCollect, kCosts, kJustPruned, kRefit, kReestimate, kDistill, kRepaired };
 
 /// Is told what a cut does, on the thread that cuts. This base class does nothing: derive and override what you need. An
 /// exception thrown here ends the cut, and cut() passes it on.
@@ -363,6 +367,8 @@ class ELEK_API CutObserver {
   virtual void forecast(const Forecast& forecast);
   /// Round `step` of `steps` has chosen. `so_far` is what all rounds so far remove from the dense network.
   virtual void chosen(int step, int steps, const PrunePlan& so_far);
+  /// The distillation ended.
+  virtual void distilled(const DistillReport& report);
   /// The check passed: the cut network equals the masked network.
   virtual void checked(const Equivalence& equivalence);
 };

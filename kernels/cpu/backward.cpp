@@ -88,17 +88,27 @@ void copy_gradient(const Values& g, const Gradients& dx, bool add, int threads) 
   change(dx, threads, [from](int64_t i, float /*d*/) { return from[i]; });
 }
 
+namespace {
+
+/// dx (+)= factors[lane] * g over the positions of one block.
+void scale_block(const Geometry& geometry, int64_t at, const float* factors, const float* g, float* dx, bool add) {
+  for (int64_t i = 0; i < geometry.positions; ++i, at += geometry.row_stride)
+    for (int64_t lane = 0; lane < geometry.block; ++lane) {
+      const float d = factors[lane] * g[at + lane];
+      dx[at + lane] = add ? dx[at + lane] + d : d;
+    }
+}
+
+}  // namespace
+
 void scale_backward(const Values& g, const float* scale, const Gradients& dx, bool add, int threads) {
   check_pair(g, dx, "scale_backward");
   check_same(dx, g, "scale_backward", "the gradient");
   const Geometry geometry(dx);
   for_blocks(dx, threads, [&](int64_t /*n*/, int64_t block, int64_t at) {
-    const int valid = geometry.valid(block);
-    for (int64_t i = 0; i < geometry.positions; ++i, at += geometry.row_stride)
-      for (int lane = 0; lane < valid; ++lane) {
-        const float d = scale[block * geometry.block + lane] * g.data[at + lane];
-        dx.data[at + lane] = add ? dx.data[at + lane] + d : d;
-      }
+    std::array<float, kLanes> factors{};  // zero for padding lanes
+    std::copy_n(scale + block * geometry.block, geometry.valid(block), factors.begin());
+    scale_block(geometry, at, factors.data(), g.data, dx.data, add);
   });
 }
 
@@ -211,12 +221,7 @@ void channel_scale_backward_x(const Values& g, const Values& s, const Gradients&
   check_same(dx, g, "channel_scale_backward", "the gradient");
   const Geometry gx(dx), gs(s);
   for_blocks(dx, threads, [&](int64_t n, int64_t block, int64_t at) {
-    const float* const factors = s.data + gs.base(n, block);
-    for (int64_t i = 0; i < gx.positions; ++i, at += gx.row_stride)
-      for (int lane = 0; lane < gx.valid(block); ++lane) {
-        const float d = g.data[at + lane] * factors[lane];
-        dx.data[at + lane] = add ? dx.data[at + lane] + d : d;
-      }
+    scale_block(gx, at, s.data + gs.base(n, block), g.data, dx.data, add);
   });
 }
 

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loop of distill.h. Tests: tests/train/distill_test.cpp
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "core/at.h"
+#include "core/error.h"
+#include "core/runtime.h"
+#include "core/threads.h"
+#include "elek/train.h"
+#include "train/adam.h"
+#include "train/change_image.h"
+#include "train/logit_loss.h"
+#include "train/trainer.h"
+
+namespace elek {
+namespace {
+
+using namespace train;  // NOLINT(google-build-using-namespace): the parts of this room
+
+constexpr int64_t kHeldOutEach = 10;                  // one image of so many is held out,
+constexpr int64_t kHeldOutBytes = int64_t{16} << 20;  // as long as their pixels need no more than this
+constexpr double kWarmUp = 0.1;                       // share of the steps
+constexpr int kTimedSteps = 3;                        // steps that are timed before the number of steps is fixed
+constexpr double kShortestRun = 0.5;                  // passes; a shorter run is not worth its time
+constexpr double kDivergedBy = 2;                     // a held-out loss so many times that of the start ends a try
+constexpr int kTries = 3;
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+MemoryResource& host_memory(const SessionOptions& options) {
+  return options.memory != nullptr && is_host(options.memory->device()) ? *options.memory : host_resource();
+}
+
+SessionOptions dense_options(SessionOptions options, int64_t batch) {
+  options.batch = batch;
+  options.micro_batch = 0;
+  options.probes = {};
+  options.batch_norm = BatchNorm::kFold;
+  options.batch_moments = false;
+  return options;
+}
+
+class Distillation {
+ public:
+  Distillation(const Model& dense, const Model& student, BatchSource& images, const SessionOptions& session,
+               const DistillOptions& options, DistillReport& report)
+      : options_(options),
+        images_(images),
+        report_(report),
+        threads_(session.threads > 0 ? session.threads : default_threads()),
+        memory_(host_memory(session)),
+        shape_(dense.graph.input_shape()),
+        each_(at(shape_.elements())),
+        dense_(dense, dense_options(session, options.batch)),
+        trainer_(student, {.batch = options.batch, .threads = threads_, .memory = &memory_}),
+        slots_(2 * at(options.batch) * each_, memory_, {"images for distillation", Use::kStaging}),
+        start_(trainer_.parameter_slab().size_bytes(), memory_, {"parameters at the start", Use::kWeights}),
+        best_(trainer_.parameter_slab().size_bytes(), memory_, {"best parameters", Use::kWeights}),
+        dense_logits_(at(options.batch * trainer_.classes())),
+        gradient_(dense_logits_.size()) {
+    save(start_);
+    save(best_);
+    report_.trainer_bytes = 6 * best_.bytes() + trainer_.plan().arena_bytes;
+  }
+
+  bool run(const Progress& progress) {
+    progress_ = &progress;
+    hold_out();
+    report_.held_out = held_count_;
+    best_loss_ = report_.loss_before = report_.loss_after = held_out_loss();
+    if (!std::isfinite(best_loss_))
+      throw InputError("distillation: the cut network's logits are not finite on '" + images_.description() + "'");
+    begun_ = Clock::now();
+    double step = options_.step;
+    for (int tried = 0; tried < kTries; ++tried, step /= 3) {
+      report_.step = step;
+      if (train(step)) break;
+      restore(start_);
+      if (tried + 1 == kTries) report_.end = DistillReport::End::kDiverged;
+    }
+    return finish();
+  }
+  bool finish() {
+    restore(best_);
+    report_.loss_after = best_loss_;
+    report_.improved = best_loss_ < report_.loss_before;
+    return report_.improved;
+  }
+  [[nodiscard]] Model model() const { return trainer_.model(memory_); }
+
+ private:
+  [[nodiscard]] std::array<Slot, 2> slots() {
+    std::array<Slot, 2> made;
+    for (size_t i = 0; i < made.size(); ++i) {
+      made[i].pixels = static_cast<uint8_t*>(slots_.data()) + i * at(options_.batch) * each_;
+      made[i].capacity = options_.batch;
+      made[i].shape = shape_;
+    }
+    return made;
+  }
+  void save(Buffer& to) { std::memcpy(to.data(), trainer_.parameter_slab().data(), to.bytes()); }
+  void restore(const Buffer& from) { std::memcpy(trainer_.parameter_slab().data(), from.data(), from.bytes()); }
+  [[nodiscard]] bool is_held_out(int64_t index) const {
+    return index % kHeldOutEach == kHeldOutEach - 1 && index / kHeldOutEach < held_count_;
+  }
+
+  /// One pass: f(index, pixels) for each image. Ends early if f returns false.
+  template <typename F>
+  void for_each_image(const F& f) {
+    std::array<Slot, 2> lent = slots();
+    const SourcePass pass(images_, lent);
+    int64_t index = 0;
+    while (const Slot* slot = images_.next()) {
+      for (int64_t i = 0; i < slot->count; ++i, ++index) {
+        if (!f(index, slot->pixels + at(i) * each_)) return;
+      }
+    }
+  }
+
+  /// Copies the images to hold out, and computes the dense network's logits on them.
+  void hold_out() {
+    const int64_t room = std::max<int64_t>(options_.batch, kHeldOutBytes / static_cast<int64_t>(each_));
+    held_count_ = std::min(images_.samples() / kHeldOutEach, room);
+    held_ = Buffer(at(held_count_) * each_, memory_, {"images held out", Use::kStaging});
+    int64_t found = 0;
+    for_each_image([&](int64_t index, const uint8_t* pixels) {
+      if (is_held_out(index)) std::memcpy(held_pixels(found++), pixels, each_);
+      return found < held_count_;
+    });
+    ELEK_CHECK(found == held_count_, "distillation: the source gave " + std::to_string(found) + " of the images to hold out");
+    held_logits_.reserve(at(held_count_ * trainer_.classes()));
+    for (int64_t first = 0; first < held_count_; first += options_.batch) {
+      Slot slot = dense_.slots()[0];
+      slot.count = std::min(options_.batch, held_count_ - first);
+      std::memcpy(slot.pixels, held_pixels(first), at(slot.count) * each_);
+      const std::span<const float> logits = dense_.run(slot);
+      check_finite(logits);
+      held_logits_.insert(held_logits_.end(), logits.begin(), logits.end());
+    }
+  }
+  [[nodiscard]] uint8_t* held_pixels(int64_t index) const { return static_cast<uint8_t*>(held_.data()) + at(index) * each_; }
+  void check_finite(std::span<const float> logits) const {
+    if (!std::ranges::all_of(logits, [](float v) { return std::isfinite(v); })) {
+      throw InputError("distillation: a logit of the dense network is NaN or infinite on '" + images_.description() + "'");
+    }
+  }
+
+  [[nodiscard]] double held_out_loss() {
+    LogitLoss loss(trainer_.classes());
+    for (int64_t first = 0; first < held_count_; first += options_.batch) {
+      const int64_t count = std::min(options_.batch, held_count_ - first);
+      const std::span<const float> student = trainer_.forward({held_pixels(first), at(count) * each_}, count);
+      loss.add(student, {held_logits_.data() + first * trainer_.classes(), student.size()});
+    }
+    return loss.value();
+  }
+
+  /// True if it ran to its end; false if it diverged. The best parameters are kept in best_.
+  bool train(double step) {
+    Adam adam(trainer_, step, threads_, memory_);
+    Random random(options_.seed);
+    const double images_a_pass = static_cast<double>(images_.samples() - held_count_);
+    total_steps_ = static_cast<int64_t>(options_.passes * images_a_pass / static_cast<double>(options_.batch));
+    total_steps_ = std::max<int64_t>(total_steps_, 1);
+    int64_t taken = 0;
+    Slot slot = dense_.slots()[0];
+    slot.count = 0;
+    const Clock::time_point start = Clock::now();
+    while (taken < total_steps_) {
+      for_each_image([&](int64_t index, const uint8_t* pixels) {
+        if (is_held_out(index)) return true;
+        change_image({pixels, each_}, shape_, draw_change(random, shape_, options_.flip, options_.shift),
+                     {slot.pixels + at(slot.count) * each_, each_});
+        if (++slot.count < options_.batch) return true;
+        train_step(slot, adam, taken);
+        slot.count = 0;
+        if (++taken == kTimedSteps && options_.seconds > 0 && !fits(seconds_since(start) / kTimedSteps, images_a_pass))
+          return false;
+        if (*progress_) (*progress_)(std::min(taken, total_steps_) * options_.batch, total_steps_ * options_.batch);
+        return taken < total_steps_;
+      });
+      report_.passes = static_cast<double>(taken * options_.batch) / images_a_pass;
+      if (report_.end == DistillReport::End::kTooSlow) return true;
+      const double now = held_out_loss();
+      if (!(now <= kDivergedBy * report_.loss_before)) return false;  // also NaN
+      if (now < best_loss_) {
+        best_loss_ = now;
+        save(best_);
+      }
+    }
+    return true;
+  }
+
+  /// Fixes the number of steps by their time. False if too few fit into the limit.
+  bool fits(double seconds_a_step, double images_a_pass) {
+    const double left = options_.seconds - seconds_since(begun_);
+    const double steps = kTimedSteps + std::max(0.0, left) / seconds_a_step;
+    const double least = std::max<double>(kTimedSteps, kShortestRun * images_a_pass / static_cast<double>(options_.batch));
+    if (steps < std::min(least, static_cast<double>(total_steps_))) {
+      report_.end = DistillReport::End::kTooSlow;
+      return false;
+    }
+    total_steps_ = std::min(total_steps_, static_cast<int64_t>(steps));
+    return true;
+  }
+
+  void train_step(const Slot& slot, Adam& adam, int64_t taken) {
+    throw_if_interrupted();
+    const std::span<const float> dense = dense_.run(slot);
+    check_finite(dense);
+    std::ranges::copy(dense, dense_logits_.begin());
+    const std::span<const float> student = trainer_.forward({slot.pixels, at(slot.count) * each_}, slot.count);
+    const std::span<float> gradient{gradient_.data(), student.size()};
+    logit_gradient(student, {dense_logits_.data(), student.size()}, trainer_.classes(), gradient);
+    trainer_.backward(gradient);
+    const double done = static_cast<double>(taken) / static_cast<double>(total_steps_);
+    constexpr double kPi = 3.14159265358979323846;
+    adam.step(done < kWarmUp ? (done + 1 / static_cast<double>(total_steps_)) / kWarmUp
+                             : 0.5 * (1 + std::cos(kPi * (done - kWarmUp) / (1 - kWarmUp))));
+  }
+
+  const DistillOptions& options_;
+  BatchSource& images_;
+  DistillReport& report_;
+  const int threads_;
+  MemoryResource& memory_;
+  const ImageShape shape_;
+  const size_t each_;  // bytes of an image
+  Session dense_;
+  Trainer trainer_;
+  Buffer slots_, start_, best_, held_;
+  std::vector<float> dense_logits_, gradient_, held_logits_;
+  int64_t held_count_ = 0;
+  int64_t total_steps_ = 0;
+  double best_loss_ = 0;
+  Clock::time_point begun_;
+  const Progress* progress_ = nullptr;
+};
+
+/// Gives the source its order back.
+class Reordered {
+ public:
+  Reordered(BatchSource& source, uint64_t seed) : source_(source) { (void)source_.reorder(seed); }
+  Reordered(const Reordered&) = delete;
+  Reordered& operator=(const Reordered&) = delete;
+  ~Reordered() { (void)source_.reorder(std::nullopt); }
+
+ private:
+  BatchSource& source_;
+};
+
+}  // namespace
+
+Model distill(const Model& dense, const Model& student, BatchSource& images, const SessionOptions& session,
+              const DistillOptions& options, const Progress& progress, DistillReport& report) {
+  report = {};
+  ELEK_CHECK(options.passes >= 1 && options.batch >= 1 && options.step > 0,
+             "distillation: passes, batch and step must be positive");
+  const Clock::time_point start = Clock::now();
+  if (images.samples() < kLeastImages) {
+    report.end = DistillReport::End::kTooFew;
+    return student;
+  }
+  DistillOptions fitted = options;
+  fitted.batch = std::min(options.batch, images.samples() - images.samples() / kHeldOutEach);
+  const Reordered order(images, options.seed);
+  Distillation work(dense, student, images, session, fitted, report);
+  try {
+    (void)work.run(progress);
+  } catch (const Interrupted&) {
+    clear_interrupt();  // the caller goes on with the best network so far
+    report.end = DistillReport::End::kInterrupted;
+    (void)work.finish();
+  }
+  report.seconds = seconds_since(start);
+  return report.improved ? work.model() : student;
+}
+
+}  // namespace elek
