@@ -51,6 +51,7 @@ void Adam::step(double factor) {
   const auto mean_share = static_cast<float>(1 / (1 - std::pow(kMeanDecay, taken)));
   const auto square_share = static_cast<float>(1 / (1 - std::pow(kSquareDecay, taken)));
   constexpr auto kMean = static_cast<float>(kMeanDecay), kSquare = static_cast<float>(kSquareDecay);
+  constexpr auto kMeanNew = static_cast<float>(1 - kMeanDecay), kSquareNew = static_cast<float>(1 - kSquareDecay);
   size_t before = 0, index = 0;
   for (const Parameter& p : trainer_.parameters()) {
     const auto step = static_cast<float>(steps_[index++] * factor);
@@ -63,8 +64,8 @@ void Adam::step(double factor) {
       for (int64_t i = count * part / parts; i < count * (part + 1) / parts; ++i) {
         const float g = p.gradient[at(i)];
         float& value = p.values[at(i)];
-        mean[i] = kMean * mean[i] + (1 - kMean) * g;
-        square[i] = kSquare * square[i] + (1 - kSquare) * g * g;
+        mean[i] = kMean * mean[i] + kMeanNew * g;
+        square[i] = kSquare * square[i] + kSquareNew * g * g;
         const float moved =
             value - step * mean[i] * mean_share / (std::sqrt(square[i] * square_share) + static_cast<float>(kEpsilon));
         value = masked && value == 0 ? 0.0F : moved;

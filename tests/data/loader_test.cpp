@@ -152,6 +152,22 @@ TEST(Loader, ShufflingIsSeededAndLimitComesAfterIt) {
   EXPECT_EQ(make_loader(data, options(1, 5, 40))->samples(), 40);
 }
 
+TEST(Loader, ReordersTheSameSamplesAndBack) {
+  const auto data = std::make_shared<Fake>(300);
+  Staging staging(2, 32);
+  for (const std::optional<uint64_t> first : {std::optional<uint64_t>(), std::optional<uint64_t>(5)}) {
+    const auto loader = make_loader(data, options(2, first, 40));
+    const std::vector<int64_t> order = pass(*loader, staging.slots());
+    ASSERT_TRUE(loader->reorder(9));
+    std::vector<int64_t> other = pass(*loader, staging.slots());
+    EXPECT_NE(other, order);
+    EXPECT_EQ(pass(*loader, staging.slots()), other);  // the order stays
+    EXPECT_TRUE(std::is_permutation(order.begin(), order.end(), other.begin(), other.end()));
+    ASSERT_TRUE(loader->reorder(std::nullopt));
+    EXPECT_EQ(pass(*loader, staging.slots()), order);
+  }
+}
+
 TEST(Loader, AnErrorComesInItsBatchAndIsTheLowest) {
   for (const int threads : {1, 3}) {
     for (int round = 0; round < 20; ++round) {  // threads race anew each time
