@@ -34,7 +34,7 @@ struct CutCommand {
   CutInput input;
   CutOptions what;
   Selection selection;
-  std::string repair = "refit";
+  std::string repair = "auto";
   bool no_repair = false;
   std::vector<std::string> layers;  // NAME=share
   std::optional<double> macs;       // share of the MACs to keep, instead of a share of channels

@@ -67,8 +67,9 @@ void add_cut_options(CLI::App& command, CutCommand& options) {
   command
       .add_option(
           "--repair", options.repair,
-          "refit (fit the weights by least squares), distill (refit, then train until the logits are the dense "
-          "network's; no labels), auto (the same within --distill-seconds), bn (re-estimate batch norm), refit+bn or none")
+          "auto (refit, then distill if it fits into --distill-seconds), refit (fit the weights by least squares), distill "
+          "(refit, then train until the logits are the dense network's; no labels), bn (re-estimate batch norm), refit+bn or "
+          "none")
       ->capture_default_str();
   command.add_option("--distill-passes", options.what.distill.passes, "Passes of the distillation over the calibration images")
       ->check(CLI::Range(1, 100000))

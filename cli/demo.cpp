@@ -173,15 +173,14 @@ void Demo::report(const Dense& dense) {
                     {"statistics_bytes", row.statistics_bytes}});
   }
   const std::string slower = slower_rows();
-  context_.output().result("\n" + table.text() + (slower.empty() ? "" : "\nSLOWER than dense: " + slower + "\n") +
-                           "\nTop-1 on " + with_commas(dense.measured.accuracy.samples) +
-                           " test images; watched and repaired (weights refitted by least squares) on\n" +
-                           with_commas(dense.calibration->samples()) +
-                           " training images, no labels. pruned: before repair. params: nonzero. ms: one image,\n"
-                           "shortest of " +
-                           std::to_string(rounds_) + " medians. RAM: peak of a process that runs batches of " +
-                           std::to_string(kMemoryBatch) +
-                           ". stats: memory\nof the sums, the same for any number of images. Models: " + out_.string() + "\n");
+  context_.output().result(
+      "\n" + table.text() + (slower.empty() ? "" : "\nSLOWER than dense: " + slower + "\n") + "\nTop-1 on " +
+      with_commas(dense.measured.accuracy.samples) +
+      " test images; watched and repaired (least squares, then distillation) on\n" + with_commas(dense.calibration->samples()) +
+      " training images, no labels. pruned: before repair. params: nonzero. ms: one image,\n"
+      "shortest of " +
+      std::to_string(rounds_) + " medians. RAM: peak of a process that runs batches of " + std::to_string(kMemoryBatch) +
+      ". stats: memory\nof the sums, the same for any number of images. Models: " + out_.string() + "\n");
   context_.output().json(
       {{"command", "demo"},
        {"samples", {{"calibration", dense.calibration->samples()}, {"evaluation", dense.measured.accuracy.samples}}},

@@ -93,7 +93,7 @@ void BoundProgram::input_gradient(size_t index, const cpu::Gradients& g) {
     cpu::spread(const_view(g), layer.plans.conv.stride, from, program.threads);
   }
   flip(parameter(layer.weight_at), layer.weight, space + at_floats.flipped);
-  cpu::pack_gemm_conv_weights(*layer.plans.input_gradient, space + at_floats.flipped, space);
+  layer.plans.input_gradient->pack(space + at_floats.flipped, space);
   std::fill_n(space + at_floats.bias, dx.channel_pitch, 0.0F);
   cpu::ConvArgs args;
   args.x = const_view(from);
@@ -102,7 +102,7 @@ void BoundProgram::input_gradient(size_t index, const cpu::Gradients& g) {
   if (step.add_x) args.residual = const_view(dx);
   args.y = dx;
   args.scratch = space + at_floats.scratch;
-  cpu::gemm_conv(*layer.plans.input_gradient, args);
+  layer.plans.input_gradient->run(args);
 }
 
 void BoundProgram::layer_backward(size_t index, const cpu::Gradients& g) {

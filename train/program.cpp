@@ -98,18 +98,16 @@ class Builder {
     const int64_t samples = made_.batch;
     const Layout layout = made_.layout;
     const int threads = made_.threads;
-    auto forward = cpu::plan_gemm_conv(
+    p.forward = DenseConv::plan(
         {samples, in.channels, out.channels, in.height, in.width, a.kernel, a.stride, a.padding, layout, threads});
-    if (!forward) return p;
-    p.forward = std::move(forward).value();
+    if (!p.forward) return p;
     p.weight_gradient = cpu::plan_weight_gradient({samples, in.channels, out.channels, in.height, in.width, a.kernel, a.stride,
                                                    a.padding, layout, threads})
                             .value();
     if (a.padding >= a.kernel) return p;  // the transposed convolution would need negative padding
     p.spread = {out.channels, in.height + 2 * a.padding - a.kernel + 1, in.width + 2 * a.padding - a.kernel + 1};
-    p.input_gradient = cpu::plan_gemm_conv({samples, out.channels, in.channels, p.spread.height, p.spread.width, a.kernel, 1,
-                                            a.kernel - 1 - a.padding, layout, threads})
-                           .value();
+    p.input_gradient = DenseConv::plan({samples, out.channels, in.channels, p.spread.height, p.spread.width, a.kernel, 1,
+                                        a.kernel - 1 - a.padding, layout, threads});
     return p;
   }
 
@@ -214,19 +212,19 @@ class Builder {
 
 }  // namespace
 
-Workspace workspace_of(const kernels::cpu::GemmConvPlan& plan) {
+Workspace workspace_of(const DenseConv& conv) {
   Workspace w;
-  w.scratch = floats_of(plan.packed_bytes);
-  w.end = w.scratch + floats_of(plan.scratch_bytes);
+  w.scratch = floats_of(conv.packed_bytes());
+  w.end = w.scratch + floats_of(conv.scratch_bytes());
   return w;
 }
 
 InputWorkspace input_workspace(const ConvPlans& plans, int64_t samples) {
-  const kernels::cpu::GemmConvPlan& plan = *plans.input_gradient;
-  const kernels::cpu::GemmConvProblem& p = plan.problem;
+  const DenseConv& conv = *plans.input_gradient;
+  const kernels::cpu::GemmConvProblem& p = conv.problem();
   InputWorkspace w;
-  w.scratch = floats_of(plan.packed_bytes);
-  w.flipped = w.scratch + floats_of(plan.scratch_bytes);
+  w.scratch = floats_of(conv.packed_bytes());
+  w.flipped = w.scratch + floats_of(conv.scratch_bytes());
   w.bias = w.flipped + aligned(at(p.channels * p.out_channels * p.kernel * p.kernel));
   w.spread = w.bias + aligned(at(padded_channels(p.layout, p.out_channels)));
   w.end = w.spread;

@@ -15,9 +15,9 @@
 #include "elek/graph.h"
 #include "graph/passes.h"
 #include "kernels/cpu/conv_weight_gradient.h"
-#include "kernels/cpu/gemm_conv.h"
 #include "kernels/cpu/grouped_conv.h"
 #include "plan/program.h"
+#include "train/dense_conv.h"
 
 namespace elek::train {
 
@@ -33,8 +33,8 @@ struct TrainValue {
 /// How one layer with weights runs. Without plans (groups, or a window larger than the image) it runs by grouped_conv.
 struct ConvPlans {
   kernels::cpu::GroupedConv conv;
-  std::optional<kernels::cpu::GemmConvPlan> forward;
-  std::optional<kernels::cpu::GemmConvPlan> input_gradient;  // a convolution of the gradient with flipped, transposed weights
+  std::optional<DenseConv> forward;
+  std::optional<DenseConv> input_gradient;  // a convolution of the gradient with flipped, transposed weights
   std::optional<kernels::cpu::WeightGradientPlan> weight_gradient;
   ImageShape spread;  // size of the gradient with zeros between its values, for strides
 };
@@ -85,7 +85,7 @@ struct InputWorkspace : Workspace {
   size_t bias = 0;     // zeros
   size_t spread = 0;   // the gradient with zeros between its values
 };
-[[nodiscard]] Workspace workspace_of(const kernels::cpu::GemmConvPlan& plan);
+[[nodiscard]] Workspace workspace_of(const DenseConv& conv);
 [[nodiscard]] InputWorkspace input_workspace(const ConvPlans& plans, int64_t samples);
 
 /// The program for batches of up to `batch` samples. ContractError if the graph has no layer with weights.

@@ -107,7 +107,7 @@ void BoundProgram::run_layer(size_t index) {
     return;
   }
   float* const space = workspace(program.forward_time(index));
-  cpu::pack_gemm_conv_weights(*layer.plans.forward, parameter(layer.weight_at), space);
+  layer.plans.forward->pack(parameter(layer.weight_at), space);
   cpu::ConvArgs args;
   args.x = read(step.x);
   args.packed = space;
@@ -116,7 +116,7 @@ void BoundProgram::run_layer(size_t index) {
   args.activation = step.activation;
   args.y = y;
   args.scratch = space + workspace_of(*layer.plans.forward).scratch;
-  cpu::gemm_conv(*layer.plans.forward, args);
+  layer.plans.forward->run(args);
 }
 
 namespace {

@@ -291,7 +291,8 @@ class ELEK_API Criterion {
 // The recipe of a cut. cut() does all steps, and most programs call only cut(); prune/recipe_steps.h has the single steps. A
 // CutObserver is told the progress. Sessions take memory from options.session.memory, new networks from options.memory.
 
-/// What to cut, how, and where it runs. By default: 30 % of the channels by criterion refit, repaired by least squares.
+/// What to cut, how, and where it runs. By default: 30 % of the channels by criterion refit, repaired by least squares and by a
+/// short distillation.
 struct ELEK_API CutOptions {
   bool weights = false;  // set single weights to zero (Wanda, by `sparsity`) instead of removing channels
   const Criterion* criterion = &default_criterion();  // for channels
@@ -299,7 +300,7 @@ struct ELEK_API CutOptions {
   ChannelTarget channels{.share = 0.3};               // its scope is ignored: use `scope` below
   std::optional<Scope> scope = std::nullopt;          // empty: the criterion's own
   WeightTarget sparsity;
-  Repair repair = Repair::kRefit;
+  Repair repair = Repair::kAuto;
   DistillOptions distill;     // for the repairs kDistill and kAuto; its seed is ignored: use `seed` below
   double auto_seconds = 120;  // most time that kAuto gives the distillation
   int steps = 1;              // number of rounds to the target; statistics are taken again between rounds

@@ -120,18 +120,22 @@ struct Gradient {
     vectors == 2 ? add_rows<2>(t) : add_rows<1>(t);
   }
 
-  /// Tiles [first, last) of all tiles, chunk by chunk. A tile here is one tap and one block of c: kBlock / kTileRows tiles in
-  /// registers.
+  [[nodiscard]] int64_t vectors() const { return out_blocks * kBlock / lanes; }
+  /// The vectors of k are divided into groups of at most kTileVectors, as evenly as possible.
+  [[nodiscard]] int64_t groups() const { return (vectors() + kTileVectors - 1) / kTileVectors; }
+
+  /// Tiles [first, last) of all tiles, chunk by chunk. A tile here is a group of vectors of k, one tap and one block of c:
+  /// kBlock / kTileRows tiles in registers.
   void run(int64_t samples, int64_t first, int64_t last) const {
-    const int64_t taps = p.kernel * p.kernel, vectors = out_blocks * kBlock / lanes, rows = samples * plan.out_height;
+    const int64_t taps = p.kernel * p.kernel, rows = samples * plan.out_height;
     for (int64_t from = 0; from < rows; from += plan.chunk_rows) {
       for (int64_t i = first; i < last; ++i) {
         const int64_t group = i / (in_blocks * taps), block = i / taps % in_blocks, tap = i % taps;
+        const int64_t vector = vectors() * group / groups(), next = vectors() * (group + 1) / groups();
         const int64_t end = std::min((block + 1) * kBlock, p.channels);
         for (int64_t c = block * kBlock; c < end; c += kTileRows) {
-          add_tile(
-              {from, std::min(from + plan.chunk_rows, rows), tap / p.kernel, tap % p.kernel, c, group * kTileVectors * lanes},
-              vectors - group * kTileVectors);
+          add_tile({from, std::min(from + plan.chunk_rows, rows), tap / p.kernel, tap % p.kernel, c, vector * lanes},
+                   next - vector);
         }
       }
     }
@@ -141,8 +145,7 @@ struct Gradient {
 template <int kBlock>
 void run_all(const WeightGradientPlan& plan, const float* x, int64_t samples, const float* g, float* scratch) {
   const Gradient<kBlock> gradient{plan, x, g, scratch};
-  const int64_t vectors = gradient.out_blocks * kBlock / gradient.lanes, taps = plan.problem.kernel * plan.problem.kernel;
-  const int64_t tiles = (vectors + kTileVectors - 1) / kTileVectors * gradient.in_blocks * taps;
+  const int64_t tiles = gradient.groups() * gradient.in_blocks * plan.problem.kernel * plan.problem.kernel;
   const int parts = static_cast<int>(std::min<int64_t>(plan.problem.threads, tiles));
   for_parts(parts, [&](int part) HWY_ATTR {
     gradient.run(samples, part_begin(tiles, parts, part, 1), part_begin(tiles, parts, part + 1, 1));
