@@ -88,7 +88,7 @@ class Builder {
     layer.bias_at = layer.weight_at + aligned(at(layer.weight.elements()));
     made_.parameter_floats = layer.bias_at + aligned(layer.bias_floats);
     step.layer = static_cast<int32_t>(made_.layers.size());
-    made_.layers.push_back(std::move(layer));
+    made_.layers.push_back(layer);
   }
 
   [[nodiscard]] ConvPlans plans(const Conv2dAttrs& a, const ImageShape& in, const ImageShape& out) const {
