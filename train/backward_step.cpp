@@ -13,8 +13,6 @@ namespace cpu = kernels::cpu;
 
 namespace {
 
-kernels::PoolWindow window(const PoolAttrs& a) { return {a.kernel, a.stride, a.padding}; }
-
 /// The backward step of every operator without weights, to x. One that is missing here does not compile.
 struct BackwardStep {
   const BoundProgram& bound;
@@ -27,9 +25,11 @@ struct BackwardStep {
   [[nodiscard]] cpu::Gradients dx() const { return bound.value_gradient(step.x); }
 
   void operator()(const MaxPoolAttrs& a) const {
-    cpu::max_pool_backward(bound.read(step.x), g, dx(), window(a), step.add_x, threads);
+    cpu::max_pool_backward(bound.read(step.x), g, dx(), pool_window(a), step.add_x, threads);
   }
-  void operator()(const AvgPoolAttrs& a) const { cpu::avg_pool_backward(g, dx(), window(a), step.add_x, threads); }
+  void operator()(const AvgPoolAttrs& a) const {
+    cpu::avg_pool_backward(g, dx(), pool_window(a, a.count_include_pad), step.add_x, threads);
+  }
   void operator()(const GlobalAvgPoolAttrs& /*a*/) const { cpu::global_avg_pool_backward(g, dx(), step.add_x, threads); }
   void operator()(const ChannelMapAttrs& a) const {
     cpu::channel_map_backward(g, a.source, a.stride, dx(), step.add_x, threads);
@@ -39,6 +39,21 @@ struct BackwardStep {
       cpu::channel_scale_backward_s(g, bound.read(step.x), bound.value_gradient(step.second), step.add_second, threads);
     }
     if (wants(step.x)) cpu::channel_scale_backward_x(g, bound.read(step.second), dx(), step.add_x, threads);
+  }
+  void operator()(const ConcatAttrs& /*a*/) const {
+    // `second` first, as in the plan of which gradients are added to (mark_gradients()).
+    const auto width = [&](int32_t value) { return bound.program.values[at(value)].shape.channels; };
+    if (wants(step.second)) {
+      cpu::concat_part_backward(g, width(step.x), bound.value_gradient(step.second), step.add_second, threads);
+    }
+    if (wants(step.x)) cpu::concat_part_backward(g, 0, dx(), step.add_x, threads);
+    int64_t first = width(step.x) + width(step.second);
+    for (size_t m = 0; m < step.more.size(); ++m) {
+      if (wants(step.more[m])) {
+        cpu::concat_part_backward(g, first, bound.value_gradient(step.more[m]), step.add_more[m], threads);
+      }
+      first += width(step.more[m]);
+    }
   }
   void operator()(const FlattenAttrs& /*a*/) const { cpu::flatten_backward(g, dx(), step.add_x, threads); }
   void operator()(const AddAttrs& /*a*/) const {
@@ -88,9 +103,9 @@ void BoundProgram::input_gradient(size_t index, const cpu::Gradients& g) {
   float* const space = workspace(program.backward_time(index));
   cpu::Gradients from = g;
   from.shape = layer.plans.spread;
-  if (layer.plans.conv.stride > 1) {
+  if (layer.plans.conv.window.stride != Extent(1)) {
     from.data = space + at_floats.spread;
-    cpu::spread(const_view(g), layer.plans.conv.stride, from, program.threads);
+    cpu::spread(const_view(g), layer.plans.conv.window.stride, from, program.threads);
   }
   flip(parameter(layer.weight_at), layer.weight, space + at_floats.flipped);
   layer.plans.input_gradient->pack(space + at_floats.flipped, space);

@@ -7,9 +7,9 @@ namespace elek::train {
 namespace cpu = kernels::cpu;
 
 std::optional<DenseConv> DenseConv::plan(const cpu::GemmConvProblem& p) {
-  if (p.kernel == 3 && p.stride == 1) {
-    auto winograd = cpu::plan_winograd(
-        {p.samples, p.channels, p.out_channels, p.height, p.width, p.padding, p.layout, cpu::WinogradTile::k4x4, p.threads});
+  if (p.kernel == Extent(3) && p.stride == Extent(1) && p.dilation == Extent(1) && p.padding.is_even()) {
+    auto winograd = cpu::plan_winograd({p.samples, p.channels, p.out_channels, p.height, p.width, p.padding.top, p.layout,
+                                        cpu::WinogradTile::k4x4, p.threads});
     if (winograd) return DenseConv(p, std::move(winograd).value());
   }
   auto direct = cpu::plan_gemm_conv(p);

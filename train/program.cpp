@@ -56,6 +56,8 @@ class Builder {
     step.node = node;
     step.x = value_of_.at(node.input);
     step.second = node.residual ? value_of_.at(*node.residual) : -1;
+    for (const ValueId more : node.more) step.more.push_back(value_of_.at(more));
+    step.add_more.resize(step.more.size());
     if (inside) step.activation = node.activation;
     const Node& stored = graph_.node(node.output);
     step.y = add_value(inside ? stored.name : stored.name + " before its activation", stored.shape);
@@ -80,7 +82,7 @@ class Builder {
     const ImageShape in = value(step.x).shape, out = value(step.y).shape;
     TrainLayer layer;
     layer.step = static_cast<int32_t>(made_.steps.size());
-    layer.weight = Shape{attrs.out_channels, in.channels / attrs.groups, attrs.kernel, attrs.kernel};
+    layer.weight = Shape{attrs.out_channels, in.channels / attrs.groups, attrs.kernel.height, attrs.kernel.width};
     layer.has_bias = attrs.bias || !step.node.batch_norm.empty();
     layer.plans = plans(attrs, in, out);
     layer.bias_floats = at(padded_channels(made_.layout, attrs.out_channels));
@@ -93,21 +95,26 @@ class Builder {
 
   [[nodiscard]] ConvPlans plans(const Conv2dAttrs& a, const ImageShape& in, const ImageShape& out) const {
     ConvPlans p;
-    p.conv = {a.groups, a.kernel, a.stride, a.padding};
+    p.conv = {a.groups, a.window()};
     if (a.groups > 1) return p;
     const int64_t samples = made_.batch;
     const Layout layout = made_.layout;
     const int threads = made_.threads;
     p.forward = DenseConv::plan(
-        {samples, in.channels, out.channels, in.height, in.width, a.kernel, a.stride, a.padding, layout, threads});
+        {samples, in.channels, out.channels, in.height, in.width, a.kernel, a.stride, a.padding, layout, threads, a.dilation});
     if (!p.forward) return p;
     p.weight_gradient = cpu::plan_weight_gradient({samples, in.channels, out.channels, in.height, in.width, a.kernel, a.stride,
-                                                   a.padding, layout, threads})
+                                                   a.padding, layout, threads, a.dilation})
                             .value();
-    if (a.padding >= a.kernel) return p;  // the transposed convolution would need negative padding
-    p.spread = {out.channels, in.height + 2 * a.padding - a.kernel + 1, in.width + 2 * a.padding - a.kernel + 1};
+    const Extent reach = a.window().reach();
+    const Padding& pad = a.padding;
+    const Padding turned{reach.height - 1 - pad.top, reach.width - 1 - pad.left, reach.height - 1 - pad.bottom,
+                         reach.width - 1 - pad.right};
+    if (std::min({turned.top, turned.left, turned.bottom, turned.right}) < 0) return p;
+    p.spread = {out.channels, in.height + pad.top + pad.bottom - reach.height + 1,
+                in.width + pad.left + pad.right - reach.width + 1};
     p.input_gradient = DenseConv::plan({samples, out.channels, in.channels, p.spread.height, p.spread.width, a.kernel, 1,
-                                        a.kernel - 1 - a.padding, layout, threads});
+                                        turned, layout, threads, a.dilation});
     return p;
   }
 
@@ -116,16 +123,20 @@ class Builder {
     for (const TrainStep& step : made_.steps) {
       value(step.y).needs_gradient =
           step.layer >= 0 || value(step.x).needs_gradient || (step.second >= 0 && value(step.second).needs_gradient);
+      for (const int32_t more : step.more) value(step.y).needs_gradient |= value(more).needs_gradient;
     }
     std::vector<bool> written(made_.values.size(), false);
-    const auto visit = [&](int32_t index, bool& adds) {
-      if (index < 0 || !value(index).needs_gradient) return;
-      adds = written[at(index)];
+    const auto adds = [&](int32_t index) {
+      if (index < 0 || !value(index).needs_gradient) return false;
+      const bool before = written[at(index)];
       written[at(index)] = true;
+      return before;
     };
     for (size_t i = made_.steps.size(); i-- > 0;) {  // the order of the backward steps; each writes `second` first
-      visit(made_.steps[i].second, made_.steps[i].add_second);
-      visit(made_.steps[i].x, made_.steps[i].add_x);
+      TrainStep& step = made_.steps[i];
+      step.add_second = adds(step.second);
+      step.add_x = adds(step.x);
+      for (size_t m = 0; m < step.more.size(); ++m) step.add_more[m] = adds(step.more[m]);
     }
   }
 
@@ -167,6 +178,7 @@ class Builder {
       };
       read(step.x, reads.x);
       read(step.second, reads.second);
+      for (const int32_t more : step.more) read(more, false);
       Life& made = lives[at(step.y)];
       made.first = forward;
       made.last = std::max(made.last, reads.y ? backward : forward);
@@ -212,6 +224,13 @@ class Builder {
 
 }  // namespace
 
+std::vector<int32_t> TrainStep::inputs() const {
+  std::vector<int32_t> all{x};
+  if (second >= 0) all.push_back(second);
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
 Workspace workspace_of(const DenseConv& conv) {
   Workspace w;
   w.scratch = floats_of(conv.packed_bytes());
@@ -225,10 +244,11 @@ InputWorkspace input_workspace(const ConvPlans& plans, int64_t samples) {
   InputWorkspace w;
   w.scratch = floats_of(conv.packed_bytes());
   w.flipped = w.scratch + floats_of(conv.scratch_bytes());
-  w.bias = w.flipped + aligned(at(p.channels * p.out_channels * p.kernel * p.kernel));
+  w.bias = w.flipped + aligned(at(p.channels * p.out_channels * p.kernel.area()));
   w.spread = w.bias + aligned(at(padded_channels(p.layout, p.out_channels)));
   w.end = w.spread;
-  if (plans.conv.stride > 1) w.end += aligned(at(samples * padded_channels(p.layout, p.channels) * plans.spread.positions()));
+  if (plans.conv.window.stride != Extent(1))
+    w.end += aligned(at(samples * padded_channels(p.layout, p.channels) * plans.spread.positions()));
   return w;
 }
 

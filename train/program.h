@@ -43,11 +43,15 @@ struct TrainStep {
   FusedNode node;  // attrs, names, batch norm; its activation is the one below
   int32_t x = -1;  // indices into values
   int32_t second = -1;
+  std::vector<int32_t> more;  // further inputs, of a concatenation
   int32_t y = -1;
   Activation activation;  // runs inside the step; its derivative follows from y
   int32_t layer = -1;     // index into layers, if the step has weights
   bool add_x = false;     // the step adds its gradient to x's, because another step wrote there before
   bool add_second = false;
+  std::vector<bool> add_more;
+  /// x, second and more, as far as there are.
+  [[nodiscard]] std::vector<int32_t> inputs() const;
 };
 
 struct TrainLayer {
@@ -74,6 +78,10 @@ struct TrainProgram {
   [[nodiscard]] int32_t loss_time() const { return static_cast<int32_t>(steps.size()) + 1; }
   [[nodiscard]] int32_t backward_time(size_t step) const { return 2 * loss_time() - forward_time(step); }
 };
+
+[[nodiscard]] inline kernels::PoolWindow pool_window(const PoolAttrs& a, bool counts_padding = true) {
+  return {a.kernel, a.stride, a.padding, a.rounding(), counts_padding};
+}
 
 /// Where a step's workspace holds what, in floats. Packed weights lie at its begin.
 struct Workspace {

@@ -12,6 +12,7 @@
 #include "kernels/common/preprocess_table.h"
 #include "kernels/cpu/channel_map.h"
 #include "kernels/cpu/channel_scale.h"
+#include "kernels/cpu/concat.h"
 #include "kernels/cpu/epilogue.h"
 #include "kernels/cpu/layout.h"
 #include "kernels/cpu/pool.h"
@@ -39,8 +40,6 @@ std::vector<float> affine_of(const Model& model, const Node& node) {
   }
   return both;
 }
-
-kernels::PoolWindow window(const PoolAttrs& a) { return {a.kernel, a.stride, a.padding}; }
 
 }  // namespace
 
@@ -130,12 +129,20 @@ struct ForwardStep {
   cpu::Gradients y = bound.value(step.y);
   int threads = bound.program.threads;
 
-  void operator()(const MaxPoolAttrs& a) const { cpu::max_pool(x, y, window(a), nullptr, threads); }
-  void operator()(const AvgPoolAttrs& a) const { cpu::avg_pool(x, y, window(a), nullptr, threads); }
+  void operator()(const MaxPoolAttrs& a) const { cpu::max_pool(x, y, pool_window(a), nullptr, threads); }
+  void operator()(const AvgPoolAttrs& a) const { cpu::avg_pool(x, y, pool_window(a, a.count_include_pad), nullptr, threads); }
   void operator()(const GlobalAvgPoolAttrs& /*a*/) const { cpu::global_avg_pool(x, y, nullptr, threads); }
   void operator()(const ChannelMapAttrs& a) const { cpu::channel_map(x, a.source, a.stride, y, nullptr, threads); }
   void operator()(const ChannelScaleAttrs& /*a*/) const {
     cpu::channel_scale(x, bound.value(step.second), y, nullptr, threads);
+  }
+  void operator()(const ConcatAttrs& /*a*/) const {
+    int64_t first = 0;
+    for (const int32_t input : step.inputs()) {
+      const cpu::Gradients part = bound.value(input);
+      cpu::concat_part(part, y, first, threads);
+      first += part.shape.channels;
+    }
   }
   void operator()(const FlattenAttrs& /*a*/) const { cpu::flatten(bound.read(step.x), y, threads); }
   void operator()(const AddAttrs& /*a*/) const {

@@ -114,19 +114,25 @@ void scale_backward(const Values& g, const float* scale, const Gradients& dx, bo
 
 namespace {
 
-/// The rows or columns of a window's place that lie inside the image.
+/// The rows or columns of a window's place that lie inside the image, and how many lie in the padded image.
 struct Span {
-  int64_t first, last;
-  Span(int64_t at, const PoolWindow& window, int64_t size)
-      : first(std::max<int64_t>(0, at * window.stride - window.padding)),
-        last(std::min(size, at * window.stride - window.padding + window.kernel)) {}
+  int64_t first, last, padded;
+  Span(int64_t start, int64_t kernel, int64_t size, int64_t padding_after)
+      : first(std::max<int64_t>(0, start)),
+        last(std::min(size, start + kernel)),
+        padded(std::min(start + kernel, size + padding_after) - start) {}
 };
 
-/// Calls f(offset in x's block, offset in y's block, rows, columns) for each place of the window.
+/// Calls f(place in y, rows, columns) for each place of the window.
 template <typename F>
 void for_places(const ImageShape& x, const ImageShape& y, const PoolWindow& window, const F& f) {
+  const Extent &kernel = window.kernel, &stride = window.stride;
+  const Padding& padding = window.padding;
   for (int64_t p = 0; p < y.height; ++p)
-    for (int64_t q = 0; q < y.width; ++q) f(p * y.width + q, Span(p, window, x.height), Span(q, window, x.width));
+    for (int64_t q = 0; q < y.width; ++q) {
+      f(p * y.width + q, Span(p * stride.height - padding.top, kernel.height, x.height, padding.bottom),
+        Span(q * stride.width - padding.left, kernel.width, x.width, padding.right));
+    }
 }
 
 }  // namespace
@@ -167,11 +173,12 @@ void avg_pool_backward(const Values& g, const Gradients& dx, const PoolWindow& w
   check_pool_window(dx.shape, g.shape, window, "avg_pool_backward");
   if (!add) clear(dx, threads);
   const Geometry gx(dx), gy(g);
-  const float share = 1.0F / static_cast<float>(window.kernel * window.kernel);
   for_blocks(dx, threads, [&](int64_t n, int64_t block, int64_t at) {
     const int width = gx.width(block);
     const float* const from = g.data + gy.base(n, block);
     for_places(dx.shape, g.shape, window, [&](int64_t place, const Span& rows, const Span& columns) {
+      const int64_t inside = (rows.last - rows.first) * (columns.last - columns.first);
+      const float share = 1.0F / static_cast<float>(window.counts_padding ? rows.padded * columns.padded : inside);
       for (int64_t h = rows.first; h < rows.last; ++h)
         for (int64_t w = columns.first; w < columns.last; ++w)
           for (int lane = 0; lane < width; ++lane) {
@@ -212,6 +219,25 @@ void channel_map_backward(const Values& g, std::span<const int32_t> source, int6
         for (int64_t q = 0; q < g.shape.width; ++q) {
           to[(p * stride * dx.shape.width + q * stride) * gx.row_stride] += from[(p * g.shape.width + q) * gy.row_stride];
         }
+    }
+  });
+}
+
+void concat_part_backward(const Values& g, int64_t first, const Gradients& dx, bool add, int threads) {
+  check_pair(g, dx, "concat_part_backward");
+  ELEK_CHECK(first >= 0 && first + dx.shape.channels <= g.shape.channels && dx.shape.positions() == g.shape.positions(),
+             "concat_part_backward: channels " + std::to_string(first) + " on of " + to_string(g.shape) + " for " +
+                 to_string(dx.shape));
+  const Geometry gx(dx), gy(g);
+  for_blocks(dx, threads, [&](int64_t n, int64_t block, int64_t at) {
+    for (int64_t lane = 0; lane < gx.block; ++lane) {
+      float* to = dx.data + at + lane;
+      const bool padding = lane >= gx.valid(block);
+      const float* from = g.data + (padding ? 0 : gy.channel_base(n, first + block * gx.block + lane));
+      for (int64_t i = 0; i < gx.positions; ++i, to += gx.row_stride, from += gy.row_stride) {
+        const float d = padding ? 0.0F : *from;
+        *to = add ? *to + d : d;
+      }
     }
   });
 }
@@ -274,19 +300,19 @@ void flatten_backward(const Values& g, const Gradients& dx, bool add, int thread
   for_flat(dx, g, threads, [&](int64_t image, int64_t vector) { dx.data[image] += g.data[vector]; });
 }
 
-void spread(const Values& g, int64_t stride, const Gradients& to, int threads) {
+void spread(const Values& g, const Extent& stride, const Gradients& to, int threads) {
   check_pair(g, to, "spread");
-  ELEK_CHECK(
-      g.shape.channels == to.shape.channels && (g.shape.height - 1) * stride < to.shape.height &&
-          (g.shape.width - 1) * stride < to.shape.width && g.layout == to.layout,
-      "spread: " + to_string(g.shape) + " at stride " + std::to_string(stride) + " does not fit into " + to_string(to.shape));
+  ELEK_CHECK(g.shape.channels == to.shape.channels && (g.shape.height - 1) * stride.height < to.shape.height &&
+                 (g.shape.width - 1) * stride.width < to.shape.width && g.layout == to.layout,
+             "spread: " + to_string(g.shape) + " at stride " + to_string(stride) + " does not fit into " + to_string(to.shape));
   clear(to, threads);
   const Geometry from(g), target(to);
   for_blocks(g, threads, [&](int64_t n, int64_t block, int64_t at) {
     float* const out = to.data + target.base(n, block);
     for (int64_t p = 0; p < g.shape.height; ++p)
       for (int64_t q = 0; q < g.shape.width; ++q, at += from.row_stride) {
-        std::copy_n(g.data + at, from.width(block), out + (p * to.shape.width + q) * stride * target.row_stride);
+        std::copy_n(g.data + at, from.width(block),
+                    out + (p * stride.height * to.shape.width + q * stride.width) * target.row_stride);
       }
   });
 }

@@ -38,7 +38,7 @@ void scale_backward(const Values& g, const float* scale, const Gradients& dx, bo
 /// The gradient goes to the largest value of each window: the first one in row order, as in PyTorch. A NaN counts as largest.
 void max_pool_backward(const Values& x, const Values& g, const Gradients& dx, const PoolWindow& window, bool add, int threads);
 
-/// Each value of a window gets g / kernel^2: padding counts in the divisor.
+/// Each value of a window gets g / the forward pass's divisor (window.counts_padding).
 void avg_pool_backward(const Values& g, const Gradients& dx, const PoolWindow& window, bool add, int threads);
 
 /// Each position gets g / positions. g: C x 1 x 1.
@@ -47,6 +47,9 @@ void global_avg_pool_backward(const Values& g, const Gradients& dx, bool add, in
 /// dx[n, source[d], p*stride, q*stride] += g[n,d,p,q] for each source[d] >= 0; the other elements of dx get nothing.
 void channel_map_backward(const Values& g, std::span<const int32_t> source, int64_t stride, const Gradients& dx, bool add,
                           int threads);
+
+/// y[n, first + c, p] = x[n,c,p]: dx[n,c,p] (+)= g[n, first + c, p]. One call per input of a concatenation.
+void concat_part_backward(const Values& g, int64_t first, const Gradients& dx, bool add, int threads);
 
 /// y[n,c,p] = x[n,c,p] * s[n,c]: dx (+)= g * s. s: C x 1 x 1.
 void channel_scale_backward_x(const Values& g, const Values& s, const Gradients& dx, bool add, int threads);
@@ -57,8 +60,8 @@ void channel_scale_backward_s(const Values& g, const Values& x, const Gradients&
 void flatten(const Values& x, const Gradients& y, int threads);
 void flatten_backward(const Values& g, const Gradients& dx, bool add, int threads);
 
-/// to[n,c,p*stride,q*stride] = g[n,c,p,q], zero elsewhere: turns the gradient of a convolution with strides into that of one
-/// without. `to` has room for all of them.
-void spread(const Values& g, int64_t stride, const Gradients& to, int threads);
+/// to[n,c,p*stride.height,q*stride.width] = g[n,c,p,q], zero elsewhere: turns the gradient of a convolution with strides into
+/// that of one without. `to` has room for all of them.
+void spread(const Values& g, const Extent& stride, const Gradients& to, int threads);
 
 }  // namespace elek::kernels::cpu

@@ -59,24 +59,25 @@ struct Gradient {
 
   /// Columns of g whose x lies inside the image, for column `s` of the window.
   [[nodiscard]] int64_t first_column(int64_t s) const {
-    return std::max<int64_t>(0, (p.padding - s + p.stride - 1) / p.stride);
+    const int64_t outside = p.padding.left - s * p.dilation.width;
+    return outside <= 0 ? 0 : (outside + p.stride.width - 1) / p.stride.width;
   }
   [[nodiscard]] int64_t end_column(int64_t s) const {
-    const int64_t room = p.width - 1 + p.padding - s;
-    return room < 0 ? 0 : std::min(plan.out_width, room / p.stride + 1);
+    const int64_t room = p.width - 1 + p.padding.left - s * p.dilation.width;
+    return room < 0 ? 0 : std::min(plan.out_width, room / p.stride.width + 1);
   }
   /// Offset of channel k from the first channel of its sample in g.
   [[nodiscard]] int64_t out_offset(int64_t k) const { return k / kBlock * out_plane + k % kBlock; }
   /// The tile rows of one vector of k are contiguous: [vector of k][channel block][tap][channel of the block][lane].
   [[nodiscard]] float* tile(const TileTask& t, int64_t vector) const {
-    const int64_t tap = t.tap_row * p.kernel + t.tap_column;
-    const int64_t row = ((t.out_channel / lanes + vector) * in_blocks + t.channel / kBlock) * p.kernel * p.kernel + tap;
+    const int64_t tap = t.tap_row * p.kernel.width + t.tap_column;
+    const int64_t row = ((t.out_channel / lanes + vector) * in_blocks + t.channel / kBlock) * p.kernel.area() + tap;
     return scratch + (row * kBlock + t.channel % kBlock) * lanes;
   }
 
   template <int kVectors>
   HWY_NOINLINE void add_rows(const TileTask& t) const {
-    const int64_t begin = first_column(t.tap_column), end = end_column(t.tap_column), step = p.stride * kBlock;
+    const int64_t begin = first_column(t.tap_column), end = end_column(t.tap_column), step = p.stride.width * kBlock;
     hn::Vec<hn::CappedTag<float, kBlock>> acc[kVectors][kTileRows];
     int64_t offset[kVectors];
 #pragma GCC unroll 3
@@ -88,11 +89,12 @@ struct Gradient {
     }
     int64_t sample = t.first / plan.out_height, row = t.first % plan.out_height;
     for (int64_t i = t.first; i < t.last; ++i) {
-      const int64_t x_row = row * p.stride - p.padding + t.tap_row;
+      const int64_t x_row = row * p.stride.height - p.padding.top + t.tap_row * p.dilation.height;
       if (x_row >= 0 && x_row < p.height) {
         const float* HWY_RESTRICT from = g + sample * out_blocks * out_plane + (row * plan.out_width + begin) * kBlock;
-        const float* HWY_RESTRICT pixel = x + (sample * in_blocks + t.channel / kBlock) * in_plane + t.channel % kBlock +
-                                          (x_row * p.width + begin * p.stride - p.padding + t.tap_column) * kBlock;
+        const float* HWY_RESTRICT pixel =
+            x + (sample * in_blocks + t.channel / kBlock) * in_plane + t.channel % kBlock +
+            (x_row * p.width + begin * p.stride.width - p.padding.left + t.tap_column * p.dilation.width) * kBlock;
         for (int64_t q = begin; q < end; ++q, from += kBlock, pixel += step) {
           hn::Vec<hn::CappedTag<float, kBlock>> vector[kVectors];
 #pragma GCC unroll 3
@@ -127,15 +129,16 @@ struct Gradient {
   /// Tiles [first, last) of all tiles, chunk by chunk. A tile here is a group of vectors of k, one tap and one block of c:
   /// kBlock / kTileRows tiles in registers.
   void run(int64_t samples, int64_t first, int64_t last) const {
-    const int64_t taps = p.kernel * p.kernel, rows = samples * plan.out_height;
+    const int64_t taps = p.kernel.area(), rows = samples * plan.out_height;
     for (int64_t from = 0; from < rows; from += plan.chunk_rows) {
       for (int64_t i = first; i < last; ++i) {
         const int64_t group = i / (in_blocks * taps), block = i / taps % in_blocks, tap = i % taps;
         const int64_t vector = vectors() * group / groups(), next = vectors() * (group + 1) / groups();
         const int64_t end = std::min((block + 1) * kBlock, p.channels);
         for (int64_t c = block * kBlock; c < end; c += kTileRows) {
-          add_tile({from, std::min(from + plan.chunk_rows, rows), tap / p.kernel, tap % p.kernel, c, vector * lanes},
-                   next - vector);
+          add_tile(
+              {from, std::min(from + plan.chunk_rows, rows), tap / p.kernel.width, tap % p.kernel.width, c, vector * lanes},
+              next - vector);
         }
       }
     }
@@ -145,7 +148,7 @@ struct Gradient {
 template <int kBlock>
 void run_all(const WeightGradientPlan& plan, const float* x, int64_t samples, const float* g, float* scratch) {
   const Gradient<kBlock> gradient{plan, x, g, scratch};
-  const int64_t tiles = gradient.groups() * gradient.in_blocks * plan.problem.kernel * plan.problem.kernel;
+  const int64_t tiles = gradient.groups() * gradient.in_blocks * plan.problem.kernel.area();
   const int parts = static_cast<int>(std::min<int64_t>(plan.problem.threads, tiles));
   for_parts(parts, [&](int part) HWY_ATTR {
     gradient.run(samples, part_begin(tiles, parts, part, 1), part_begin(tiles, parts, part + 1, 1));
@@ -172,7 +175,7 @@ constexpr int64_t kChunkBytes = int64_t{256} << 10;  // of x and g: half of a sm
 /// dw in the order of the weights, from the tiles.
 void unpack(const WeightGradientPlan& plan, const float* tiles, float* dw) {
   const WeightGradientProblem& p = plan.problem;
-  const int64_t block = channel_block(p.layout), lanes = vector_lanes(block), taps = p.kernel * p.kernel;
+  const int64_t block = channel_block(p.layout), lanes = vector_lanes(block), taps = p.kernel.area();
   const int64_t in_blocks = padded_channels(p.layout, p.channels) / block;
   for_ranges(p.out_channels, p.threads, [&](int64_t k) {
     for (int64_t c = 0; c < p.channels; ++c)
@@ -188,19 +191,19 @@ void unpack(const WeightGradientPlan& plan, const float* tiles, float* dw) {
 Result<WeightGradientPlan> plan_weight_gradient(const WeightGradientProblem& p) {
   const int64_t block = channel_block(p.layout);
   if (block < 8) return No{"weight_gradient wants a blocked layout, got " + std::string(name_of(p.layout))};
-  ELEK_CHECK(
-      p.samples > 0 && p.channels > 0 && p.out_channels > 0 && p.threads > 0 && p.kernel > 0 && p.stride > 0 && p.padding >= 0,
-      "weight_gradient: samples, channels, threads, kernel and stride must be positive");
-  const int64_t high = p.height + 2 * p.padding - p.kernel, wide = p.width + 2 * p.padding - p.kernel;
-  if (high < 0 || wide < 0) return No{"image smaller than the kernel"};
+  ELEK_CHECK(p.samples > 0 && p.channels > 0 && p.out_channels > 0 && p.threads > 0 && is_possible(p.window()),
+             "weight_gradient: samples, channels, threads, kernel and stride must be positive");
+  const ImageShape out = p.window().slide({p.channels, p.height, p.width});
+  if (out.positions() == 0) return No{"image smaller than the kernel"};
   WeightGradientPlan plan;
   plan.problem = p;
-  plan.out_height = high / p.stride + 1;
-  plan.out_width = wide / p.stride + 1;
+  plan.out_height = out.height;
+  plan.out_width = out.width;
   const int64_t in_pitch = padded_channels(p.layout, p.channels), out_pitch = padded_channels(p.layout, p.out_channels);
-  const int64_t row_bytes = (in_pitch * p.width * p.stride + out_pitch * plan.out_width) * static_cast<int64_t>(sizeof(float));
+  const int64_t row_bytes =
+      (in_pitch * p.width * p.stride.height + out_pitch * plan.out_width) * static_cast<int64_t>(sizeof(float));
   plan.chunk_rows = std::clamp<int64_t>(kChunkBytes / row_bytes, 1, p.samples * plan.out_height);
-  plan.scratch_bytes = static_cast<size_t>(out_pitch * in_pitch * p.kernel * p.kernel) * sizeof(float);
+  plan.scratch_bytes = static_cast<size_t>(out_pitch * in_pitch * p.kernel.area()) * sizeof(float);
   return plan;
 }
 

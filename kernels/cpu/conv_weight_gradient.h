@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The gradient of a convolution's loss with respect to its weights, on blocked activations.
-//   dw[k,c,r,s] = sum over n,p,q of g[n,k,p,q] x[n,c,p*stride-padding+r,q*stride-padding+s]
+//   dw[k,c,r,s] = sum over n,p,q of g[n,k,p,q] x[n,c,p*stride-top+r*dilation,q*stride-left+s*dilation]
 // A tile of dw (a few channels c, a few vectors of channels k, one tap) stays in registers while the rows of a chunk pass. A
 // chunk is as many rows as fit in the L2 cache. Between chunks the tiles lie in the scratch. Threads divide the tiles, never
 // the rows: so nothing is reduced, and the result does not depend on the number of threads.
@@ -13,21 +13,24 @@
 
 #include "core/result.h"
 #include "elek/types.h"
+#include "elek/window.h"
 
 namespace elek::kernels::cpu {
 
-/// x [samples, channels, height, width], g [samples, out_channels, (height + 2*padding - kernel) / stride + 1, …].
+/// x [samples, channels, height, width], g [samples, out_channels, window().slide()].
 struct WeightGradientProblem {
   int64_t samples = 0;  // largest number; a run may have fewer
   int64_t channels = 0;
   int64_t out_channels = 0;
   int64_t height = 0;
   int64_t width = 0;
-  int64_t kernel = 1;
-  int64_t stride = 1;
-  int64_t padding = 0;
+  Extent kernel = 1;
+  Extent stride = 1;
+  Padding padding = 0;
   Layout layout = Layout::kNChw16c;
   int threads = 1;
+  Extent dilation = 1;
+  [[nodiscard]] Window window() const noexcept { return {kernel, stride, padding, dilation}; }
 };
 
 struct WeightGradientPlan {
@@ -42,10 +45,12 @@ struct WeightGradientPlan {
 [[nodiscard]] Result<WeightGradientPlan> plan_weight_gradient(const WeightGradientProblem& problem);
 
 /// Writes dw.
-/// Shapes    x, g: as in the problem, in its layout, padding lanes zero · dw: [out_channels, channels, kernel, kernel] dense
-/// f32 Memory    scratch: plan.scratch_bytes, aligned to 64 Numerics  f32, products added in the order sample, row, column;
-/// |error| <= (samples * out_height * out_width + 1) * 2^-24 *
-///           (sum |g x|). Same input, same bits, for every number of threads.
+/// Shapes    x, g: as in the problem, in its layout, padding lanes zero
+///           dw: [out_channels, channels, kernel.height, kernel.width], dense
+/// Memory    scratch: plan.scratch_bytes, aligned to 64
+/// Numerics  f32, products added in the order sample, row, column;
+///           |error| <= (samples * out_height * out_width + 1) * 2^-24 * (sum |g x|);
+///           same input, same bits, for every number of threads
 /// Errors    ContractError: shapes that differ from the plan, more samples, null data
 void weight_gradient(const WeightGradientPlan& plan, const ActivationView<const float>& x, const ActivationView<const float>& g,
                      float* scratch, float* dw);

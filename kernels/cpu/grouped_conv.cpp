@@ -30,9 +30,9 @@ struct Sizes {
     ELEK_CHECK(channel_block(xv.layout) >= 8 && xv.layout == yv.layout, "grouped_conv: wants one blocked layout, got " +
                                                                             std::string(name_of(xv.layout)) + " and " +
                                                                             std::string(name_of(yv.layout)));
+    const ImageShape slid = c.window.slide(in);
     ELEK_CHECK(c.groups > 0 && in.channels % c.groups == 0 && out.channels % c.groups == 0 && xv.samples == yv.samples &&
-                   out.height == (in.height + 2 * c.padding - c.kernel) / c.stride + 1 &&
-                   out.width == (in.width + 2 * c.padding - c.kernel) / c.stride + 1,
+                   is_possible(c.window) && out.height == slid.height && out.width == slid.width,
                "grouped_conv: " + to_string(out) + " does not follow from " + to_string(in) + " and " +
                    std::to_string(c.groups) + " groups");
   }
@@ -43,12 +43,12 @@ struct Sizes {
 /// the planes' first elements.
 template <typename F>
 void for_tap(const Sizes& z, int64_t r, int64_t s, const F& f) {
-  const GroupedConv& c = z.conv;
+  const Window& c = z.conv.window;
   for (int64_t p = 0; p < z.out.height; ++p) {
-    const int64_t h = p * c.stride - c.padding + r;
+    const int64_t h = p * c.stride.height - c.padding.top + r * c.dilation.height;
     if (h < 0 || h >= z.in.height) continue;
     for (int64_t q = 0; q < z.out.width; ++q) {
-      const int64_t w = q * c.stride - c.padding + s;
+      const int64_t w = q * c.stride.width - c.padding.left + s * c.dilation.width;
       if (w >= 0 && w < z.in.width) f((h * z.in.width + w) * z.x.row_stride, (p * z.out.width + q) * z.y.row_stride);
     }
   }
@@ -56,8 +56,9 @@ void for_tap(const Sizes& z, int64_t r, int64_t s, const F& f) {
 
 template <typename F>
 void for_taps(const Sizes& z, const F& f) {
-  for (int64_t r = 0; r < z.conv.kernel; ++r)
-    for (int64_t s = 0; s < z.conv.kernel; ++s) f(r, s, r * z.conv.kernel + s);
+  const Extent& kernel = z.conv.window.kernel;
+  for (int64_t r = 0; r < kernel.height; ++r)
+    for (int64_t s = 0; s < kernel.width; ++s) f(r, s, r * kernel.width + s);
 }
 
 /// Calls f(sample, k) for each output channel, or f(sample, first k of a block) for depthwise convolutions.
@@ -69,7 +70,7 @@ void for_channels(const Sizes& z, int threads, const F& f) {
 
 /// Weights of one tap for the lanes of a block: w of channel first + lane, zero for padding.
 void load_taps(const Sizes& z, const float* w, int64_t first, int64_t tap, float* to) {
-  const int64_t taps = z.conv.kernel * z.conv.kernel;
+  const int64_t taps = z.conv.window.kernel.area();
   for (int64_t lane = 0; lane < kLanes; ++lane) {
     to[lane] = lane < z.y.block && first + lane < z.out.channels ? w[(first + lane) * taps + tap] : 0.0F;
   }
@@ -91,7 +92,7 @@ void fill_bias(const Sizes& z, const float* bias, const Gradients& y, int thread
 void grouped_conv(const GroupedConv& conv, const Values& x, const float* w, const float* bias, const Gradients& y,
                   int threads) {
   const Sizes z(conv, x, y);
-  const int64_t taps = conv.kernel * conv.kernel;
+  const int64_t taps = conv.window.kernel.area();
   fill_bias(z, bias, y, threads);
   for_channels(z, threads, [&](int64_t n, int64_t k) {
     float* const to = y.data + z.y.channel_base(n, k);
@@ -120,7 +121,7 @@ void grouped_conv(const GroupedConv& conv, const Values& x, const float* w, cons
 void grouped_input_gradient(const GroupedConv& conv, const Values& g, const float* w, const Gradients& dx, bool add,
                             int threads) {
   const Sizes z(conv, dx, g);
-  const int64_t taps = conv.kernel * conv.kernel;
+  const int64_t taps = conv.window.kernel.area();
   const int64_t step = z.depthwise() ? z.x.block : 1, each = (z.in.channels + step - 1) / step;
   if (!add) std::fill_n(dx.data, z.x.elements(), 0.0F);
   for_ranges(z.x.samples * each, parts_for(z.x.elements(), threads, 1 << 16), [&](int64_t item) {
@@ -151,7 +152,7 @@ void grouped_input_gradient(const GroupedConv& conv, const Values& g, const floa
 
 void grouped_weight_gradient(const GroupedConv& conv, const Values& x, const Values& g, float* dw, int threads) {
   const Sizes z(conv, x, g);
-  const int64_t taps = conv.kernel * conv.kernel;
+  const int64_t taps = conv.window.kernel.area();
   for_ranges(z.out.channels, parts_for(z.y.elements(), threads, 1 << 16), [&](int64_t k) {
     for (int64_t c = 0; c < z.inputs; ++c)
       for_taps(z, [&](int64_t r, int64_t s, int64_t tap) {

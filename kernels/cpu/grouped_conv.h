@@ -8,20 +8,19 @@
 #include <cstdint>
 
 #include "elek/types.h"
+#include "elek/window.h"
 #include "kernels/cpu/backward.h"
 
 namespace elek::kernels::cpu {
 
 struct GroupedConv {
   int64_t groups = 1;
-  int64_t kernel = 1;
-  int64_t stride = 1;
-  int64_t padding = 0;
+  Window window;
 };
 
-/// y[n,k,p,q] = bias[k] + sum over the channels c of k's group, r, s of w[k,c,r,s] x[n,…,p*stride-padding+r,q*stride-padding+s]
-/// Shapes    w: [K, C/groups, kernel, kernel] dense · bias: [K] or null · x, y: one blocked layout; padding lanes become zero
-/// Numerics  f32, products added in the order channel, row, column
+/// y[n,k,p,q] = bias[k] + sum over the channels c of k's group, r, s of w[k,c,r,s] x[n,…,p*stride-top+r*dilation,…]
+/// Shapes    w: [K, C/groups, kernel.height, kernel.width] dense · bias: [K] or null · x, y: one blocked layout; padding lanes
+/// become zero Numerics  f32, products added in the order channel, row, column
 void grouped_conv(const GroupedConv& conv, const Values& x, const float* w, const float* bias, const Gradients& y, int threads);
 
 /// dx (+)= the gradient of the input. g: the gradient of y.

@@ -39,7 +39,7 @@ using Backward = std::function<void(const Tensor4& g, Tensor4& dx, bool add)>;
 
 /// The adjoint of the operator, with and without `add`, for several draws.
 void expect_adjoint(const ImageShape& in, const ImageShape& out, Layout layout, const Forward& forward,
-                    const Backward& backward) {
+                    const Backward& backward, double rounding = 0) {
   const auto count = [](const ImageShape& s) { return static_cast<size_t>(kSamples * s.elements()); };
   for (uint64_t seed = 1; seed <= 8; ++seed) {
     const auto x_values = small_integers(count(in), seed), g_values = small_integers(count(out), seed + 100);
@@ -48,22 +48,34 @@ void expect_adjoint(const ImageShape& in, const ImageShape& out, Layout layout, 
     forward(x, y);
     backward(g, dx, false);
     backward(g, sum, true);
-    EXPECT_EQ(dot(g_values, y.nchw()), dot(dx.nchw(), x_values)) << to_text(kSamples, in, layout);
+    EXPECT_NEAR(dot(g_values, y.nchw()), dot(dx.nchw(), x_values), rounding * static_cast<double>(g_values.size()))
+        << to_text(kSamples, in, layout);
     EXPECT_TRUE(dx.memory.guards_intact() && sum.memory.guards_intact());
     EXPECT_EQ(dx.dirty_padding(), 0);
     const auto alone = dx.nchw(), added = sum.nchw();
-    for (size_t i = 0; i < alone.size(); ++i) ASSERT_EQ(added[i], alone[i] + x_values[i]) << to_text(kSamples, in, layout);
+    for (size_t i = 0; i < alone.size(); ++i)
+      ASSERT_NEAR(added[i], alone[i] + x_values[i], rounding) << to_text(kSamples, in, layout);
   }
 }
 
 TEST(Backward, OfAPoolIsTheAdjoint) {
+  const PoolWindow windows[] = {{2, 2, 0},
+                                {2, 1, 1},
+                                {4, 3, 2},
+                                {1, 2, 0},
+                                {{1, 3}, {2, 1}, {0, 1, 0, 1}},
+                                {2, 2, 1, Rounding::kUp},
+                                {2, 2, 0, Rounding::kUp, false},
+                                {{4, 2}, 2, {1, 1, 0, 0}, Rounding::kDown, false}};
   for (const Layout layout : kLayouts)
-    for (const PoolWindow& window : {PoolWindow{2, 2, 0}, PoolWindow{2, 1, 1}, PoolWindow{4, 3, 2}, PoolWindow{1, 2, 0}}) {
+    for (const PoolWindow& window : windows) {
       const ImageShape in{11, 9, 7};
-      const auto size = [&](int64_t n) { return (n + 2 * window.padding - window.kernel) / window.stride + 1; };
+      ImageShape out = Window{window.kernel, window.stride, window.padding, 1}.slide(in, window.rounding);
+      out.channels = 11;
+      // divisors of powers of two keep the sums exact; others are compared with their rounding
       expect_adjoint(
-          in, {11, size(9), size(7)}, layout, [&](Tensor4& x, Tensor4& y) { avg_pool(x.view(), y.view(), window, nullptr, 2); },
-          [&](const Tensor4& g, Tensor4& dx, bool add) { avg_pool_backward(values(g), dx.view(), window, add, 2); });
+          in, out, layout, [&](Tensor4& x, Tensor4& y) { avg_pool(x.view(), y.view(), window, nullptr, 2); },
+          [&](const Tensor4& g, Tensor4& dx, bool add) { avg_pool_backward(values(g), dx.view(), window, add, 2); }, 1e-5);
     }
   for (const Layout layout : kLayouts) {
     expect_adjoint(
@@ -80,6 +92,22 @@ TEST(Backward, OfAChannelMapIsTheAdjoint) {
           {7, 5, 6}, {9, (5 + stride - 1) / stride, (6 + stride - 1) / stride}, layout,
           [&](Tensor4& x, Tensor4& y) { channel_map(x.view(), source, stride, y.view(), nullptr, 2); },
           [&](const Tensor4& g, Tensor4& dx, bool add) { channel_map_backward(values(g), source, stride, dx.view(), add, 2); });
+    }
+}
+
+TEST(Backward, OfAConcatenationIsTheAdjointInEachInput) {
+  for (const Layout layout : kLayouts)
+    for (const int64_t first : {0, 5, 8, 13}) {
+      const ImageShape part{11, 3, 2}, whole{24, 3, 2};
+      expect_adjoint(
+          part, whole, layout,
+          [&](Tensor4& x, Tensor4& y) {
+            for (float& each : y.memory.span()) each = 0;
+            for (int64_t n = 0; n < kSamples; ++n)
+              for (int64_t c = 0; c < 11; ++c)
+                for (int64_t p = 0; p < 6; ++p) y.at(n, first + c, p) = x.at(n, c, p);
+          },
+          [&](const Tensor4& g, Tensor4& dx, bool add) { concat_part_backward(values(g), first, dx.view(), add, 2); });
     }
 }
 
@@ -193,16 +221,23 @@ TEST(Backward, OfAnActivationIsItsDerivative) {
 
 TEST(GroupedConv, IsItsDefinitionAndItsGradientsAreTheAdjoints) {
   struct Case {
-    int64_t channels, out_channels, groups, kernel, stride, padding;
+    int64_t channels, out_channels, groups;
+    Window window;
   };
+  const Case cases[] = {{21, 21, 21, {3, 1, 1, 1}},
+                        {21, 21, 21, {3, 2, 1, 1}},
+                        {12, 18, 3, {3, 2, 0, 1}},
+                        {4, 6, 1, {5, 1, 3, 1}},
+                        {8, 16, 8, {1, 1, 0, 1}},
+                        {9, 9, 9, {{3, 2}, {1, 2}, {2, 0, 0, 1}, {2, 1}}},
+                        {6, 4, 2, {{1, 3}, 2, {0, 2, 1, 2}, {1, 2}}}};
   for (const Layout layout : kLayouts)
-    for (const Case& c : {Case{21, 21, 21, 3, 1, 1}, Case{21, 21, 21, 3, 2, 1}, Case{12, 18, 3, 3, 2, 0},
-                          Case{4, 6, 1, 5, 1, 3}, Case{8, 16, 8, 1, 1, 0}}) {
-      const GroupedConv conv{c.groups, c.kernel, c.stride, c.padding};
+    for (const Case& c : cases) {
+      const GroupedConv conv{c.groups, c.window};
       const ImageShape in{c.channels, 6, 7};
-      const ImageShape out{c.out_channels, (6 + 2 * c.padding - c.kernel) / c.stride + 1,
-                           (7 + 2 * c.padding - c.kernel) / c.stride + 1};
-      const int64_t each = c.channels / c.groups, taps = c.kernel * c.kernel;
+      ImageShape out = c.window.slide(in);
+      out.channels = c.out_channels;
+      const int64_t each = c.channels / c.groups, taps = c.window.kernel.area();
       const auto w = small_integers(static_cast<size_t>(c.out_channels * each * taps), 31);
       const auto bias = small_integers(static_cast<size_t>(c.out_channels), 32);
       // the definition
@@ -216,8 +251,9 @@ TEST(GroupedConv, IsItsDefinitionAndItsGradientsAreTheAdjoints) {
             float want = bias[static_cast<size_t>(k)];
             for (int64_t i = 0; i < each; ++i)
               for (int64_t t = 0; t < taps; ++t) {
-                const int64_t h = p / out.width * c.stride - c.padding + t / c.kernel;
-                const int64_t wide = p % out.width * c.stride - c.padding + t % c.kernel;
+                const Window& v = c.window;
+                const int64_t h = p / out.width * v.stride.height - v.padding.top + t / v.kernel.width * v.dilation.height;
+                const int64_t wide = p % out.width * v.stride.width - v.padding.left + t % v.kernel.width * v.dilation.width;
                 if (h < 0 || wide < 0 || h >= 6 || wide >= 7) continue;
                 want += w[static_cast<size_t>((k * each + i) * taps + t)] *
                         x.at(n, k / (c.out_channels / c.groups) * each + i, h * 7 + wide);

@@ -15,32 +15,53 @@ namespace {
 using namespace elek::kernels::cpu;  // NOLINT(google-build-using-namespace): a test file
 
 struct Case {
-  int64_t samples, channels, out_channels, height, width, kernel, stride, padding;
+  int64_t samples, channels, out_channels, height, width;
+  Window window;
+  [[nodiscard]] ImageShape in() const { return {channels, height, width}; }
+  [[nodiscard]] ImageShape out() const {
+    ImageShape slid = window.slide(in());
+    slid.channels = out_channels;
+    return slid;
+  }
 };
 constexpr Case kCases[] = {
-    {1, 1, 1, 1, 1, 1, 1, 0},   {2, 7, 37, 5, 9, 1, 1, 0},    {3, 64, 16, 7, 7, 1, 1, 0}, {2, 33, 45, 9, 7, 1, 2, 0},
-    {2, 20, 33, 8, 9, 3, 2, 1}, {1, 3, 17, 15, 14, 7, 2, 3},  {1, 5, 8, 6, 6, 3, 1, 2},   {40, 16, 50, 12, 5, 3, 1, 1},
-    {2, 9, 24, 4, 4, 3, 3, 0},  {3, 130, 100, 3, 2, 3, 1, 1}, {1, 4, 4, 1, 1, 3, 1, 1},   {2, 3, 5, 2, 2, 5, 1, 3},
+    {1, 1, 1, 1, 1, {1, 1, 0, 1}},
+    {2, 7, 37, 5, 9, {1, 1, 0, 1}},
+    {3, 64, 16, 7, 7, {1, 1, 0, 1}},
+    {2, 33, 45, 9, 7, {1, 2, 0, 1}},
+    {2, 20, 33, 8, 9, {3, 2, 1, 1}},
+    {1, 3, 17, 15, 14, {7, 2, 3, 1}},
+    {1, 5, 8, 6, 6, {3, 1, 2, 1}},
+    {40, 16, 50, 12, 5, {3, 1, 1, 1}},
+    {2, 9, 24, 4, 4, {3, 3, 0, 1}},
+    {3, 130, 100, 3, 2, {3, 1, 1, 1}},
+    {1, 4, 4, 1, 1, {3, 1, 1, 1}},
+    {2, 3, 5, 2, 2, {5, 1, 3, 1}},
+    {2, 11, 19, 9, 8, {{1, 3}, {2, 1}, {0, 1, 0, 1}, 1}},
+    {2, 6, 10, 9, 9, {3, 1, 2, 2}},
+    {1, 9, 4, 10, 11, {{3, 2}, 2, {1, 0, 2, 3}, {2, 3}}},
 };
 
 /// dw and the sum of the terms' absolute values, in double.
 struct Reference {
   std::vector<double> dw, magnitude;
   Reference(const Case& c, const std::vector<float>& x, const std::vector<float>& g) {
-    const int64_t oh = (c.height + 2 * c.padding - c.kernel) / c.stride + 1,
-                  ow = (c.width + 2 * c.padding - c.kernel) / c.stride + 1;
+    const ImageShape out = c.out();
+    const Window& v = c.window;
     for (int64_t k = 0; k < c.out_channels; ++k)
       for (int64_t ch = 0; ch < c.channels; ++ch)
-        for (int64_t r = 0; r < c.kernel; ++r)
-          for (int64_t s = 0; s < c.kernel; ++s) {
+        for (int64_t r = 0; r < v.kernel.height; ++r)
+          for (int64_t s = 0; s < v.kernel.width; ++s) {
             double sum = 0, size = 0;
             for (int64_t n = 0; n < c.samples; ++n)
-              for (int64_t p = 0; p < oh; ++p)
-                for (int64_t q = 0; q < ow; ++q) {
-                  const int64_t h = p * c.stride - c.padding + r, w = q * c.stride - c.padding + s;
+              for (int64_t p = 0; p < out.height; ++p)
+                for (int64_t q = 0; q < out.width; ++q) {
+                  const int64_t h = p * v.stride.height - v.padding.top + r * v.dilation.height;
+                  const int64_t w = q * v.stride.width - v.padding.left + s * v.dilation.width;
                   if (h < 0 || w < 0 || h >= c.height || w >= c.width) continue;
-                  const double term = double{x[static_cast<size_t>(((n * c.channels + ch) * c.height + h) * c.width + w)]} *
-                                      double{g[static_cast<size_t>(((n * c.out_channels + k) * oh + p) * ow + q)]};
+                  const double term =
+                      double{x[static_cast<size_t>(((n * c.channels + ch) * c.height + h) * c.width + w)]} *
+                      double{g[static_cast<size_t>(((n * c.out_channels + k) * out.height + p) * out.width + q)]};
                   sum += term, size += std::fabs(term);
                 }
             dw.push_back(sum), magnitude.push_back(size);
@@ -50,13 +71,13 @@ struct Reference {
 
 std::vector<float> run(const Case& c, Layout layout, int threads, const std::vector<float>& x, const std::vector<float>& g,
                        int64_t planned) {
-  const auto plan = plan_weight_gradient(
-      {planned, c.channels, c.out_channels, c.height, c.width, c.kernel, c.stride, c.padding, layout, threads});
+  const auto plan = plan_weight_gradient({planned, c.channels, c.out_channels, c.height, c.width, c.window.kernel,
+                                          c.window.stride, c.window.padding, layout, threads, c.window.dilation});
   EXPECT_TRUE(plan) << plan.reason();
   Activation input(c.samples, {c.channels, c.height, c.width}, layout, x);
   Activation gradient(c.samples, {c.out_channels, plan.value().out_height, plan.value().out_width}, layout, g);
   Guarded<float> scratch(plan.value().scratch_bytes / sizeof(float));
-  Guarded<float> dw(static_cast<size_t>(c.out_channels * c.channels * c.kernel * c.kernel));
+  Guarded<float> dw(static_cast<size_t>(c.out_channels * c.channels * c.window.kernel.area()));
   const auto values = [](Activation& a) {
     return ActivationView<const float>{a.memory.data(), a.samples, a.shape, a.layout, a.pitch};
   };
@@ -69,14 +90,13 @@ TEST(ConvWeightGradient, EqualsItsDefinitionWithinTheDerivedBound) {
   for_each_target([] {
     uint64_t seed = 0;
     for (const Case& c : kCases) {
-      const int64_t oh = (c.height + 2 * c.padding - c.kernel) / c.stride + 1,
-                    ow = (c.width + 2 * c.padding - c.kernel) / c.stride + 1;
+      const ImageShape out = c.out();
       const auto x = random_values(static_cast<size_t>(c.samples * c.channels * c.height * c.width), ++seed);
-      const auto g = random_values(static_cast<size_t>(c.samples * c.out_channels * oh * ow), ++seed);
+      const auto g = random_values(static_cast<size_t>(c.samples * out.elements()), ++seed);
       const Reference want(c, x, g);
       for (const Layout layout : {Layout::kNChw8c, Layout::kNChw16c}) {
         const auto one = run(c, layout, 1, x, g, c.samples);
-        const double factor = static_cast<double>(c.samples * oh * ow + 1) * kU;
+        const double factor = static_cast<double>(c.samples * out.positions() + 1) * kU;
         int64_t bad = 0;
         for (size_t i = 0; i < one.size(); ++i) bad += std::fabs(one[i] - want.dw[i]) <= factor * want.magnitude[i] ? 0 : 1;
         EXPECT_EQ(bad, 0) << "case " << seed / 2 << " " << name_of(layout) << " on " << instruction_set();

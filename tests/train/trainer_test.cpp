@@ -151,6 +151,33 @@ TEST(Trainer, GradientsAreTheSlopesOfGatesAndCurvedActivations) {
   for (uint64_t seed = 1; seed <= 4; ++seed) expect_gradients(model_of(curved_graph(), seed), 3, seed);
 }
 
+/// Windows of every kind, pools that round up, and concatenations of one value and of three.
+Graph joined_graph() {
+  Graph g;
+  const ValueId image = g.add("image", InputAttrs{{2, 11, 9}}, {});
+  const auto conv = [&](const std::string& name, ValueId from, int64_t channels, const Window& w, int64_t groups = 1) {
+    return g.add(name, Conv2dAttrs{channels, w.kernel, w.stride, w.padding, groups, true, w.dilation}, {from});
+  };
+  const ValueId a = g.add("ra", ReluAttrs{}, {conv("a", image, 5, {{3, 2}, {1, 2}, {1, 0, 2, 1}, 1})});
+  const ValueId b = conv("b", a, 6, {3, 1, 2, 2});
+  const ValueId c = conv("c", a, 3, {{1, 3}, 1, {0, 1, 0, 1}, 1});
+  const ValueId joined = g.add("joined", ConcatAttrs{}, {b, a, c});
+  MaxPoolAttrs most;
+  most.kernel = {3, 2}, most.stride = 2, most.padding = {1, 0, 0, 1}, most.ceil_mode = true;
+  const ValueId pooled = g.add("most", most, {joined});
+  const ValueId deep = conv("deep", pooled, 7, {2, 1, {1, 0, 0, 1}, 1});
+  const ValueId again = g.add("again", ConcatAttrs{}, {deep, pooled});
+  AvgPoolAttrs mean;
+  mean.kernel = 2, mean.stride = 2, mean.padding = 1, mean.ceil_mode = true, mean.count_include_pad = false;
+  const ValueId grouped = conv("grouped", g.add("mean", mean, {again}), 14, {3, {2, 1}, 1, 1}, 7);
+  g.add("fc", LinearAttrs{4, true}, {g.add("flat", FlattenAttrs{}, {grouped})});
+  return g;
+}
+
+TEST(Trainer, GradientsAreTheSlopesOfJoinedValuesAndOfEveryWindow) {
+  for (uint64_t seed = 1; seed <= 4; ++seed) expect_gradients(model_of(joined_graph(), seed), 3, seed);
+}
+
 TEST(Trainer, TheModelComputesWhatTheTrainerDoes) {
   const Model model = test::tiny_resnet();
   Trainer trainer(model, {.batch = 4, .threads = 1});
