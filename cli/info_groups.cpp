@@ -22,6 +22,26 @@ std::vector<ValueId> readers(const Group& group) {
   return nodes;
 }
 
+/// The group's values; one that other groups share is followed by the group's channels in it: block[22:28].
+std::vector<std::string> places(const Graph& graph, const Group& group) {
+  std::vector<std::string> found;
+  for (const GroupSegment& segment : group.segments) {
+    const Node& node = graph.node(segment.value);
+    std::string text = node.name;
+    if (segment.count != node.shape.channels)
+      text += "[" + std::to_string(segment.first) + ":" + std::to_string(segment.first + segment.count) + "]";
+    found.push_back(std::move(text));
+  }
+  return found;
+}
+
+Json segments_json(const Graph& graph, const Group& group) {
+  Json list = Json::array();
+  for (const GroupSegment& segment : group.segments)
+    list.push_back({{"value", graph.node(segment.value).name}, {"first", segment.first}, {"count", segment.count}});
+  return list;
+}
+
 std::string joined(const std::vector<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
@@ -67,7 +87,7 @@ std::string groups_text(const Graph& graph) {
   for (const Group& group : find_groups(graph)) {
     text += group.name + ": " + kind(graph, group) + "\n";
     if (!group.producers.empty()) text += wrapped("  made by", joined(names(graph, group.producers)));
-    text += wrapped("  values ", joined(names(graph, group.values)));
+    text += wrapped("  values ", joined(places(graph, group)));
     text += wrapped("  watched", joined(names(graph, group.watched)));
     if (!group.consumers.empty()) text += wrapped("  read by", joined(names(graph, readers(group))));
   }
@@ -83,6 +103,7 @@ Json groups_json(const Graph& graph) {
                     {"prunable", group.prunable},
                     {"producers", names(graph, group.producers)},
                     {"values", names(graph, group.values)},
+                    {"segments", segments_json(graph, group)},
                     {"watched", names(graph, group.watched)},
                     {"consumers", names(graph, readers(group))}});
   }

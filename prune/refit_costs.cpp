@@ -143,6 +143,7 @@ std::vector<std::vector<double>> refit_costs(const Model& model, const std::vect
   std::vector<std::vector<double>> scores(groups.size());
   std::vector<std::vector<ReaderFit>> gathered(readers.size());
   std::vector<size_t> open;  // groups that still need the reader's fits
+  open.reserve(readers.size());
   for (const Reader& reader : readers) open.push_back(reader.groups.size());
   const int64_t total = std::ssize(readers) * images;
   int64_t done = 0;

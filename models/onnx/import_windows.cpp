@@ -73,12 +73,17 @@ void add_zeros(SlidingWindow& window, const Border& zeros) {
 Extent extent_of(const Pair& pair) { return {pair.rows, pair.columns}; }
 Padding padding_of(const Border& border) { return {border.top, border.left, border.bottom, border.right}; }
 
-void set_window(PoolAttrs& attrs, const NodeProto& node, const SlidingWindow& window) {
+/// Takes the window; the zeros of a Pad become padding.
+void set_window(PoolAttrs& attrs, const NodeProto& node, SlidingWindow window, const Border& zeros) {
   if (window.dilation != Pair{1, 1}) throw Unsupported{"with dilation"};
+  add_zeros(window, zeros);
   attrs.kernel = extent_of(window.kernel);
   attrs.stride = extent_of(window.stride);
   attrs.padding = padding_of(window.padding);
   attrs.ceil_mode = node.integer("ceil_mode", 0) != 0;
+  // With ceil_mode a window may begin in the Pad's zeros, which are pixels to the pool. None begins in padding behind the
+  // image.
+  if (attrs.ceil_mode && (zeros.bottom > 0 || zeros.right > 0)) throw Unsupported{"ceil_mode over the zeros of a Pad"};
 }
 
 }  // namespace
@@ -93,25 +98,23 @@ void Importer::set_window(Conv2dAttrs& attrs, SlidingWindow window, const Border
 
 Value Importer::max_pool(const NodeProto& node) {
   const Activation from = image(node, window_activation(node, 0));
-  SlidingWindow window = sliding_window(node, two(node, "kernel_shape", {0, 0}), from);
+  const SlidingWindow window = sliding_window(node, two(node, "kernel_shape", {0, 0}), from);
   if (!from.zeros.is_none() && !network_.is_never_negative(from.value)) {
     throw Unsupported{"zeros of a Pad around values that may be negative"};  // zeros would be a maximum that is not there
   }
-  add_zeros(window, from.zeros);
   MaxPoolAttrs attrs;
-  onnx::set_window(attrs, node, window);
+  onnx::set_window(attrs, node, window, from.zeros);
   return make(node, node.outputs.front(), attrs, {from.value});
 }
 
 Value Importer::average_pool(const NodeProto& node) {
   const Activation from = image(node, window_activation(node, 0));
-  SlidingWindow window = sliding_window(node, two(node, "kernel_shape", {0, 0}), from);
+  const SlidingWindow window = sliding_window(node, two(node, "kernel_shape", {0, 0}), from);
   AvgPoolAttrs attrs;
   // Without padding both ways of counting are the same; elek's default is written then. The zeros of a Pad do count.
   attrs.count_include_pad = node.integer("count_include_pad", 0) != 0 || window.padding.is_none();
   if (!from.zeros.is_none() && !attrs.count_include_pad) throw Unsupported{"zeros of a Pad, and padding that does not count"};
-  add_zeros(window, from.zeros);
-  onnx::set_window(attrs, node, window);
+  onnx::set_window(attrs, node, window, from.zeros);
   return make(node, node.outputs.front(), attrs, {from.value});
 }
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <sstream>
 
+#include "models/model_file.h"
 #include "tests/cli/command.h"
+#include "tests/golden/window_models.h"
 
 namespace elek::test {
 namespace {
@@ -47,6 +49,21 @@ TEST(InfoGroups, ShowsWhatGoesTogether) {
                 ElementsAre("layer2.1.conv1", "layer2.2.conv1", "layer3.0.conv1"));
   }
   EXPECT_EQ(prunable, 12);
+}
+
+/// A concatenation holds several groups: each is shown with its place there.
+TEST(InfoGroups, ShowsThePlacesInAConcatenation) {
+  const Folder folder;
+  const std::string model = folder / "concat.safetensors";
+  save_model(concat_model(), model);
+  EXPECT_THAT(told({"info", "--model", model, "--groups"}),
+              AllOf(HasSubstr("  values  dense2 block[22:28] pool[22:28]\n"), HasSubstr("both[0:9] both[19:28] both[28:37]"),
+                    HasSubstr("  values  squeeze squeeze.relu\n")));
+  const auto groups = json_of({"info", "--model", model, "--groups"}).at("groups");
+  const auto group = std::find_if(groups.begin(), groups.end(), [](const auto& each) { return each.at("name") == "dense2"; });
+  ASSERT_NE(group, groups.end());
+  EXPECT_EQ(group->at("segments").at(0), nlohmann::json({{"value", "dense2"}, {"first", 0}, {"count", 6}}));
+  EXPECT_EQ(group->at("segments").at(1), nlohmann::json({{"value", "block"}, {"first", 22}, {"count", 6}}));
 }
 
 TEST(InfoGroups, LongListsAreBroken) {

@@ -85,6 +85,21 @@ TEST(OnnxRefuses, ZerosAroundValuesThatMayBeNegative) {
   EXPECT_EQ(model.graph.node(model.graph.at("y")).shape, (ImageShape{2, 2, 2}));
 }
 
+/// The last window of a pool that rounds up may begin in the zeros behind the image: here at row 4 of 4 + 1.
+TEST(OnnxRefuses, RoundingUpOverZeros) {
+  const auto file = [](const std::vector<int64_t>& pads) {
+    OnnxFile made = with_input().weights("conv.weight", {2, 2, 1, 1}).node("Conv", {"x", "conv.weight"}, {"conv"});
+    made.node("Relu", {"conv"}, {"relu"}).node("Pad", {"relu"}, {"padded"}, {onnx_ints("pads", pads)});
+    return made
+        .node("MaxPool", {"padded"}, {"y"},
+              {onnx_ints("kernel_shape", {2, 2}), onnx_ints("strides", {2, 2}), onnx_int("ceil_mode", 1)})
+        .head("y", 2);
+  };
+  EXPECT_THAT(refusal(file({0, 0, 0, 0, 0, 0, 1, 1})), HasSubstr("MaxPool (ceil_mode over the zeros of a Pad)"));
+  const Model model = file({0, 0, 1, 1, 0, 0, 0, 0}).import().model;
+  EXPECT_EQ(model.graph.node(model.graph.at("y")).shape, (ImageShape{2, 3, 3}));
+}
+
 TEST(OnnxRefuses, InputsAndOutputsThatAreNoClassifiers) {
   EXPECT_THAT(refusal(with_input().output("x")), HasSubstr("an image of 2x4x4"));
   EXPECT_THAT(refusal(OnnxFile().input("a", {2, 4, 4}).input("b", {2, 4, 4}).node("Add", {"a", "b"}, {"y"}).head("y", 2)),

@@ -188,6 +188,7 @@ TEST(ConcatCut, WorksWithEveryCriterion) {
         options.session = six_at_a_time();
         CutObserver observer;
         const CutReport report = cut(dense, source, nullptr, options, observer);
+        EXPECT_GT(report.equivalence.samples, 0);
         EXPECT_LE(report.equivalence.difference, report.equivalence.bound);
         EXPECT_LT(macs(report.model.graph), macs(dense.graph));
         if (scope == Scope::kLayer) {
