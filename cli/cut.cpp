@@ -32,16 +32,14 @@ class Sample final : public Dataset {
   std::vector<int64_t> indices_;
 };
 
-// Samples by a seeded shuffle, so that few batches of a folder sorted by class still contain every class. Done here and not in
-// the loader, so that the overlap with the evaluation images is computed for the images really used.
+}  // namespace
+
 std::shared_ptr<const Dataset> shuffled_sample(std::shared_ptr<const Dataset> all, int64_t count, uint64_t seed) {
   Random random(seed);
   std::vector<int64_t> order = random.permutation(all->size());
   if (count > 0 && count < all->size()) order.resize(static_cast<size_t>(count));
   return std::make_shared<Sample>(std::move(all), std::move(order));
 }
-
-}  // namespace
 
 size_t CutInput::keep_bytes() const {
   return keep_activations.empty() ? 0 : parse_bytes("--keep-activations", keep_activations);

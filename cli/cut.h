@@ -28,6 +28,10 @@ struct CutInput {
   [[nodiscard]] size_t keep_bytes() const;
 };
 
+/// `count` samples (0 = all) by a seeded shuffle, so that a part of a folder sorted by class still contains every class. Done
+/// here and not in the loader, so that the overlap with the evaluation images is computed for the images really used.
+[[nodiscard]] std::shared_ptr<const Dataset> shuffled_sample(std::shared_ptr<const Dataset> all, int64_t count, uint64_t seed);
+
 /// A dense network with its data and accuracy, shared by all cuts of it.
 struct Dense {
   std::string path;

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "cli/cut.h"
+#include "cli/distillation_text.h"
 #include "core/error.h"
 
 namespace elek::cli {
@@ -64,25 +65,6 @@ std::string part_text(const PrunePlan& plan) {
   for (const GroupCut& cut : plan.groups) gone += cut.channels - static_cast<int64_t>(cut.keep.size());
   for (const WeightCut& cut : plan.weights) gone += cut.removed;
   return with_commas(gone) + (plan.weights.empty() ? " channels" : " weights") + " removed";
-}
-
-/// What the distillation gained, or why it did nothing.
-std::string distillation_text(const DistillReport& report) {
-  using End = DistillReport::End;
-  const std::string time = duration(std::chrono::duration<double>(report.seconds));
-  if (report.end == End::kTooFew) {
-    return "distillation: not done, because it needs at least " + std::to_string(kLeastImages) + " calibration images";
-  }
-  if (report.end == End::kTooSlow) {
-    return "distillation: not done, because half a pass over the images would take longer than its limit of time";
-  }
-  std::string text = "distillation: error of the logits on " + std::to_string(report.held_out) + " images held out " +
-                     percent(report.loss_before) + " -> " + percent(report.loss_after) + ", " + decimal(report.passes, 1) +
-                     " passes, " + time;
-  if (report.end == End::kInterrupted) text += "; interrupted: goes on with the best network so far";
-  if (report.end == End::kDiverged) text += "; every step size diverged";
-  if (!report.improved) text += "; nothing gained: the network before it is kept";
-  return text;
 }
 
 }  // namespace

@@ -71,8 +71,10 @@ void add_cut_options(CLI::App& command, CutCommand& options) {
           "(refit, then train until the logits are the dense network's; no labels), bn (re-estimate batch norm), refit+bn or "
           "none")
       ->capture_default_str();
-  command.add_option("--distill-passes", options.what.distill.passes, "Passes of the distillation over the calibration images")
-      ->check(CLI::Range(1, 100000))
+  command
+      .add_option("--distill-passes", options.what.distill.passes,
+                  "Passes of the distillation over the calibration images; 0: 10, or 30 if much was lost")
+      ->check(CLI::Range(0, 100000))
       ->capture_default_str();
   command.add_option("--distill-seconds", options.what.auto_seconds, "Most time that --repair auto gives the distillation")
       ->check(CLI::Range(1.0, 1e9))

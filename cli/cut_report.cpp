@@ -5,6 +5,8 @@
 #include <optional>
 #include <vector>
 
+#include "cli/distillation_text.h"
+
 namespace elek::cli {
 namespace {
 
@@ -95,6 +97,7 @@ Json report_json(const std::string& name, const Dense& dense, const CutResult& r
            {{"difference", report.equivalence.difference},
             {"bound", report.equivalence.bound},
             {"samples", report.equivalence.samples}}},
+          {"distillation", report.distilled ? distillation_json(*report.distilled) : Json()},
           {"cuts", groups_json(report.plan)},
           {"why", why},
           {"peak_rss_bytes", context.peak_rss_bytes()},

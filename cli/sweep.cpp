@@ -90,7 +90,7 @@ Work Sweeper::work_of(const PrunePlan& plan) {
   for (const Repair repair : spec_.repairs) {
     double passes = reestimates(repair) ? kReestimateCost * share : 0;
     if (refits(repair)) passes += forecast_refit(dense.model, model, plan, cut_run()).dense_passes;
-    if (distils(repair)) passes += options_.distill.passes * (1 + kTrainingCost * share);
+    if (distils(repair)) passes += std::max(options_.distill.passes, 10) * (1 + kTrainingCost * share);
     work.repairs.push_back(passes * calibration);
   }
   return work;

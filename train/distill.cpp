@@ -17,6 +17,7 @@
 #include "elek/train.h"
 #include "train/adam.h"
 #include "train/change_image.h"
+#include "train/label_loss.h"
 #include "train/logit_loss.h"
 #include "train/trainer.h"
 
@@ -32,6 +33,7 @@ constexpr int kTimedSteps = 3;                        // steps that are timed be
 constexpr double kShortestRun = 0.5;                  // passes; a shorter run is not worth its time
 constexpr double kDivergedBy = 2;                     // a held-out loss so many times that of the start ends a try
 constexpr int kTries = 3;
+constexpr int kPasses = 10, kHardPasses = 30;
 
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -60,13 +62,14 @@ class Distillation {
         memory_(host_memory(session)),
         shape_(dense.graph.input_shape()),
         each_(at(shape_.elements())),
-        dense_(dense, dense_options(session, options.batch)),
         trainer_(student, {.batch = options.batch, .threads = threads_, .memory = &memory_}),
-        slots_(2 * at(options.batch) * each_, memory_, {"images for distillation", Use::kStaging}),
+        slots_(3 * at(options.batch) * each_, memory_, {"images for distillation", Use::kStaging}),
         start_(trainer_.parameter_slab().size_bytes(), memory_, {"parameters at the start", Use::kWeights}),
         best_(trainer_.parameter_slab().size_bytes(), memory_, {"best parameters", Use::kWeights}),
         dense_logits_(at(options.batch * trainer_.classes())),
-        gradient_(dense_logits_.size()) {
+        gradient_(dense_logits_.size()),
+        labels_(3 * at(options.batch)) {
+    if (options.labels < 1) dense_.emplace(dense, dense_options(session, options.batch));
     save(start_);
     save(best_);
     report_.trainer_bytes = 6 * best_.bytes() + trainer_.plan().arena_bytes;
@@ -98,13 +101,13 @@ class Distillation {
   [[nodiscard]] Model model() const { return trainer_.model(memory_); }
 
  private:
-  [[nodiscard]] std::array<Slot, 2> slots() {
-    std::array<Slot, 2> made;
-    for (size_t i = 0; i < made.size(); ++i) {
-      made[i].pixels = static_cast<uint8_t*>(slots_.data()) + i * at(options_.batch) * each_;
-      made[i].capacity = options_.batch;
-      made[i].shape = shape_;
-    }
+  /// Two slots for the source, and one in which the images of a step are put together.
+  [[nodiscard]] Slot slot(size_t i) {
+    Slot made;
+    made.pixels = static_cast<uint8_t*>(slots_.data()) + i * at(options_.batch) * each_;
+    made.labels = labels_.data() + i * at(options_.batch);
+    made.capacity = options_.batch;
+    made.shape = shape_;
     return made;
   }
   void save(Buffer& to) { std::memcpy(to.data(), trainer_.parameter_slab().data(), to.bytes()); }
@@ -113,17 +116,27 @@ class Distillation {
     return index % kHeldOutEach == kHeldOutEach - 1 && index / kHeldOutEach < held_count_;
   }
 
-  /// One pass: f(index, pixels) for each image. Ends early if f returns false.
+  /// One pass: f(index, pixels, label) for each image. Ends early if f returns false.
   template <typename F>
   void for_each_image(const F& f) {
-    std::array<Slot, 2> lent = slots();
+    std::array<Slot, 2> lent{slot(0), slot(1)};
+    std::fill_n(labels_.begin(), 2 * options_.batch, -1);  // a source without labels leaves them
     const SourcePass pass(images_, lent);
     int64_t index = 0;
-    while (const Slot* slot = images_.next()) {
-      for (int64_t i = 0; i < slot->count; ++i, ++index) {
-        if (!f(index, slot->pixels + at(i) * each_)) return;
+    while (const Slot* filled = images_.next()) {
+      for (int64_t i = 0; i < filled->count; ++i, ++index) {
+        if (!f(index, filled->pixels + at(i) * each_, label_of(filled->labels[i], index))) return;
       }
     }
+  }
+
+  [[nodiscard]] int32_t label_of(int32_t label, int64_t index) const {
+    if (options_.labels > 0 && !(label >= 0 && label < trainer_.classes())) {
+      throw InputError("training with labels: image " + std::to_string(index) + " of '" + images_.description() + "' has " +
+                       (label < 0 ? "no label" : "the label " + std::to_string(label)) + ", expected 0 to " +
+                       std::to_string(trainer_.classes() - 1) + " (the network's classes)");
+    }
+    return label;
   }
 
   /// Copies the images to hold out, and computes the dense network's logits on them.
@@ -132,17 +145,22 @@ class Distillation {
     held_count_ = std::min(images_.samples() / kHeldOutEach, room);
     held_ = Buffer(at(held_count_) * each_, memory_, {"images held out", Use::kStaging});
     int64_t found = 0;
-    for_each_image([&](int64_t index, const uint8_t* pixels) {
-      if (is_held_out(index)) std::memcpy(held_pixels(found++), pixels, each_);
+    held_labels_.resize(at(held_count_));
+    for_each_image([&](int64_t index, const uint8_t* pixels, int32_t label) {
+      if (is_held_out(index)) {
+        held_labels_[at(found)] = label;
+        std::memcpy(held_pixels(found++), pixels, each_);
+      }
       return found < held_count_;
     });
     ELEK_CHECK(found == held_count_, "distillation: the source gave " + std::to_string(found) + " of the images to hold out");
+    if (!dense_) return;
     held_logits_.reserve(at(held_count_ * trainer_.classes()));
     for (int64_t first = 0; first < held_count_; first += options_.batch) {
-      Slot slot = dense_.slots()[0];
-      slot.count = std::min(options_.batch, held_count_ - first);
-      std::memcpy(slot.pixels, held_pixels(first), at(slot.count) * each_);
-      const std::span<const float> logits = dense_.run(slot);
+      Slot held = slot(2);
+      held.pixels = held_pixels(first);
+      held.count = std::min(options_.batch, held_count_ - first);
+      const std::span<const float> logits = dense_->run(held);
       check_finite(logits);
       held_logits_.insert(held_logits_.end(), logits.begin(), logits.end());
     }
@@ -155,13 +173,16 @@ class Distillation {
   }
 
   [[nodiscard]] double held_out_loss() {
-    LogitLoss loss(trainer_.classes());
+    LogitLoss logits(trainer_.classes());
+    double labels = 0;
     for (int64_t first = 0; first < held_count_; first += options_.batch) {
       const int64_t count = std::min(options_.batch, held_count_ - first);
       const std::span<const float> student = trainer_.forward({held_pixels(first), at(count) * each_}, count);
-      loss.add(student, {held_logits_.data() + first * trainer_.classes(), student.size()});
+      if (dense_) logits.add(student, {held_logits_.data() + first * trainer_.classes(), student.size()});
+      if (options_.labels > 0) labels += label_loss_sum(student, {held_labels_.data() + first, at(count)});
     }
-    return loss.value();
+    const double of_logits = dense_ ? (1 - options_.labels) * logits.value() : 0;
+    return of_logits + options_.labels * labels / static_cast<double>(held_count_);
   }
 
   /// True if it ran to its end; false if it diverged. The best parameters are kept in best_.
@@ -169,20 +190,20 @@ class Distillation {
     Adam adam(trainer_, step, threads_, memory_);
     Random random(options_.seed);
     const double images_a_pass = static_cast<double>(images_.samples() - held_count_);
-    total_steps_ = static_cast<int64_t>(options_.passes * images_a_pass / static_cast<double>(options_.batch));
+    total_steps_ = static_cast<int64_t>(passes() * images_a_pass / static_cast<double>(options_.batch));
     total_steps_ = std::max<int64_t>(total_steps_, 1);
     int64_t taken = 0;
-    Slot slot = dense_.slots()[0];
-    slot.count = 0;
+    Slot step_images = slot(2);
     const Clock::time_point start = Clock::now();
     while (taken < total_steps_) {
-      for_each_image([&](int64_t index, const uint8_t* pixels) {
+      for_each_image([&](int64_t index, const uint8_t* pixels, int32_t label) {
         if (is_held_out(index)) return true;
+        step_images.labels[step_images.count] = label;
         change_image({pixels, each_}, shape_, draw_change(random, shape_, options_.flip, options_.shift),
-                     {slot.pixels + at(slot.count) * each_, each_});
-        if (++slot.count < options_.batch) return true;
-        train_step(slot, adam, taken);
-        slot.count = 0;
+                     {step_images.pixels + at(step_images.count) * each_, each_});
+        if (++step_images.count < options_.batch) return true;
+        train_step(step_images, adam, taken);
+        step_images.count = 0;
         if (++taken == kTimedSteps && options_.seconds > 0 && !fits(seconds_since(start) / kTimedSteps, images_a_pass))
           return false;
         if (*progress_) (*progress_)(std::min(taken, total_steps_) * options_.batch, total_steps_ * options_.batch);
@@ -200,6 +221,11 @@ class Distillation {
     return true;
   }
 
+  [[nodiscard]] int passes() const {
+    if (options_.passes > 0) return options_.passes;
+    return report_.loss_before > kHardLoss ? kHardPasses : kPasses;
+  }
+
   /// Fixes the number of steps by their time. False if too few fit into the limit.
   bool fits(double seconds_a_step, double images_a_pass) {
     const double left = options_.seconds - seconds_since(begun_);
@@ -213,14 +239,21 @@ class Distillation {
     return true;
   }
 
-  void train_step(const Slot& slot, Adam& adam, int64_t taken) {
+  void train_step(const Slot& images, Adam& adam, int64_t taken) {
     throw_if_interrupted();
-    const std::span<const float> dense = dense_.run(slot);
-    check_finite(dense);
-    std::ranges::copy(dense, dense_logits_.begin());
-    const std::span<const float> student = trainer_.forward({slot.pixels, at(slot.count) * each_}, slot.count);
+    if (dense_) {
+      const std::span<const float> dense = dense_->run(images);
+      check_finite(dense);
+      std::ranges::copy(dense, dense_logits_.begin());
+    }
+    const std::span<const float> student = trainer_.forward({images.pixels, at(images.count) * each_}, images.count);
     const std::span<float> gradient{gradient_.data(), student.size()};
-    logit_gradient(student, {dense_logits_.data(), student.size()}, trainer_.classes(), gradient);
+    std::ranges::fill(gradient, 0.0F);
+    if (dense_) {
+      logit_gradient(student, {dense_logits_.data(), student.size()}, trainer_.classes(), gradient);
+      for (float& g : gradient) g *= static_cast<float>(1 - options_.labels);
+    }
+    if (options_.labels > 0) add_label_gradient(student, {images.labels, at(images.count)}, options_.labels, gradient);
     trainer_.backward(gradient);
     const double done = static_cast<double>(taken) / static_cast<double>(total_steps_);
     constexpr double kPi = 3.14159265358979323846;
@@ -234,11 +267,12 @@ class Distillation {
   const int threads_;
   MemoryResource& memory_;
   const ImageShape shape_;
-  const size_t each_;  // bytes of an image
-  Session dense_;
+  const size_t each_;             // bytes of an image
+  std::optional<Session> dense_;  // none if only labels count
   Trainer trainer_;
   Buffer slots_, start_, best_, held_;
   std::vector<float> dense_logits_, gradient_, held_logits_;
+  std::vector<int32_t> labels_, held_labels_;
   int64_t held_count_ = 0;
   int64_t total_steps_ = 0;
   double best_loss_ = 0;
@@ -263,8 +297,8 @@ class Reordered {
 Model distill(const Model& dense, const Model& student, BatchSource& images, const SessionOptions& session,
               const DistillOptions& options, const Progress& progress, DistillReport& report) {
   report = {};
-  ELEK_CHECK(options.passes >= 1 && options.batch >= 1 && options.step > 0,
-             "distillation: passes, batch and step must be positive");
+  ELEK_CHECK(options.passes >= 0 && options.batch >= 1 && options.step > 0 && options.labels >= 0 && options.labels <= 1,
+             "distillation: passes, batch, step or share of labels out of range");
   const Clock::time_point start = Clock::now();
   if (images.samples() < kLeastImages) {
     report.end = DistillReport::End::kTooFew;

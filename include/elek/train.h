@@ -21,13 +21,18 @@
 namespace elek {
 
 struct ELEK_API DistillOptions {
-  int passes = 10;     // over the images that are not held out
+  /// Passes over the images that are not held out. 0: 10; 30 if the loss before is above kHardLoss, because then more are worth
+  /// their time.
+  int passes = 0;
   double seconds = 0;  // at most; fewer passes if they would take longer. 0 = no limit
   double step = 1e-2;  // of Adam, relative to each tensor's root mean square
   int64_t batch = 50;  // images per step
   bool flip = true;    // mirror half of the images
   bool shift = true;   // move images by up to an eighth of their size; black comes in
   uint64_t seed = 0;   // of the order of the images and of the changes
+  /// Share of the labels in the loss: the mean cross-entropy with the images' labels; the rest is that of the logits. 0: no
+  /// label is read. 1: labels alone; the dense network is not run.
+  double labels = 0;
 };
 
 struct ELEK_API DistillReport {
@@ -49,11 +54,13 @@ struct ELEK_API DistillReport {
   size_t trainer_bytes = 0;  // parameters, gradients, averages and arena
 };
 
+inline constexpr double kHardLoss = 0.01;
 /// Fewer images are too few to train on and to hold some out.
 inline constexpr int64_t kLeastImages = 20;
 
 /// Returns the trained student, or the given one if no better was found. `progress` counts images over all passes.
-/// InputError if a logit of the dense network is NaN or infinite; DeviceError in a build without the CPU backend; OutOfMemory.
+/// InputError if a logit is NaN or infinite, or if labels are wanted and an image has none that the network knows; DeviceError
+/// in a build without the CPU backend; OutOfMemory.
 [[nodiscard]] ELEK_API Model distill(const Model& dense, const Model& student, BatchSource& images,
                                      const SessionOptions& session, const DistillOptions& options, const Progress& progress,
                                      DistillReport& report);

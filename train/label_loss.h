@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Mean cross-entropy with the images' labels, natural logarithm, and its gradient. Tests: tests/train/label_loss_test.cpp
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace elek::train {
+
+/// sum over the images of log(sum_k exp(s_k)) - s_label, in double. logits: [samples, classes]; labels: [samples], each in
+/// [0, classes).
+[[nodiscard]] double label_loss_sum(std::span<const float> logits, std::span<const int32_t> labels);
+
+/// gradient += share * (softmax(s) - onehot(label)) / samples
+void add_label_gradient(std::span<const float> logits, std::span<const int32_t> labels, double share,
+                        std::span<float> gradient);
+
+}  // namespace elek::train
