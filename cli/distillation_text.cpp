@@ -18,6 +18,8 @@ std::string word_of(DistillReport::End end) {
       return "interrupted";
     case DistillReport::End::kDiverged:
       return "diverged";
+    case DistillReport::End::kNoMemory:
+      return "no memory";
   }
   return "";
 }
@@ -31,6 +33,9 @@ std::string distillation_text(const DistillReport& report) {
   }
   if (report.end == End::kTooSlow) {
     return "distillation: not done, because half a pass over the images would take longer than its limit of time";
+  }
+  if (report.end == End::kNoMemory) {
+    return "distillation: not done, because it does not fit into the memory that is left (--repair distill says how much)";
   }
   std::string text = "distillation: loss on " + std::to_string(report.held_out) + " images held out " +
                      significant(report.loss_before) + " -> " + significant(report.loss_after) + ", " +

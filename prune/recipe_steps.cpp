@@ -153,9 +153,12 @@ Repaired repaired(const Model& dense, const Model& pruned, const PrunePlan& plan
       DistillOptions how = run.options.distill;
       how.seed = run.options.seed;
       if (repair == Repair::kAuto) how.seconds = run.options.auto_seconds;
-      {
-        const Progress progress = run.observer.start(CutWork::kDistill);
+      const Progress progress = run.observer.start(CutWork::kDistill);
+      try {
         made.model = distill(dense, made.model, run.calibration, run.options.session, how, progress, made.distilled.emplace());
+      } catch (const OutOfMemory&) {  // kAuto does what fits; the refitted network is kept
+        if (repair != Repair::kAuto) throw;
+        made.distilled = DistillReport{.end = DistillReport::End::kNoMemory};
       }
       run.observer.distilled(*made.distilled);
     }

@@ -120,23 +120,24 @@ void BoundProgram::input_gradient(size_t index, const cpu::Gradients& g) {
   layer.plans.input_gradient->run(args);
 }
 
-void BoundProgram::layer_backward(size_t index, const cpu::Gradients& g) {
+void BoundProgram::layer_backward(size_t index, const cpu::Gradients& g, bool adds) {
   const TrainStep& step = program.steps[index];
   const TrainLayer& layer = program.layers[at(step.layer)];
   if (step.second >= 0 && program.values[at(step.second)].needs_gradient) {
     cpu::copy_gradient(const_view(g), value_gradient(step.second), step.add_second, program.threads);
   }
-  if (layer.has_bias) cpu::bias_gradient(const_view(g), gradient(layer.bias_at), program.threads);
+  if (layer.has_bias) cpu::bias_gradient(const_view(g), gradient(layer.bias_at), adds, program.threads);
   if (layer.plans.weight_gradient) {
     cpu::weight_gradient(*layer.plans.weight_gradient, read(step.x), const_view(g), workspace(program.backward_time(index)),
-                         gradient(layer.weight_at));
+                         gradient(layer.weight_at), adds);
   } else {
-    cpu::grouped_weight_gradient(layer.plans.conv, read(step.x), const_view(g), gradient(layer.weight_at), program.threads);
+    cpu::grouped_weight_gradient(layer.plans.conv, read(step.x), const_view(g), gradient(layer.weight_at), adds,
+                                 program.threads);
   }
   if (program.values[at(step.x)].needs_gradient) input_gradient(index, g);
 }
 
-void BoundProgram::run_backward() {
+void BoundProgram::run_backward(bool adds) {
   for (size_t i = program.steps.size(); i-- > 0;) {
     const TrainStep& step = program.steps[i];
     if (!program.values[at(step.y)].needs_gradient) continue;
@@ -148,7 +149,7 @@ void BoundProgram::run_backward() {
     }
     const cpu::Gradients g = value_gradient(step.y);
     cpu::activation_backward(step.activation, read(step.y), g, program.threads);
-    layer_backward(i, g);
+    layer_backward(i, g, adds);
   }
 }
 

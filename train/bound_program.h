@@ -15,7 +15,8 @@ struct BoundProgram {
   BoundProgram(const Model& model, const TrainerOptions& options);
 
   void run_forward();
-  void run_backward();  // the output's gradient is there
+  /// The output's gradient must be there. `adds`: to the parameters' gradients.
+  void run_backward(bool adds);
 
   [[nodiscard]] float* parameter(size_t at) const { return static_cast<float*>(parameters.data()) + at; }
   [[nodiscard]] float* gradient(size_t at) const { return static_cast<float*>(gradients.data()) + at; }
@@ -40,7 +41,7 @@ struct BoundProgram {
  private:
   [[nodiscard]] kernels::cpu::Gradients view(int32_t storage, const ImageShape& shape) const;
   void run_layer(size_t index);
-  void layer_backward(size_t index, const kernels::cpu::Gradients& g);
+  void layer_backward(size_t index, const kernels::cpu::Gradients& g, bool adds);
   void input_gradient(size_t index, const kernels::cpu::Gradients& g);
 };
 

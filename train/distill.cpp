@@ -15,10 +15,12 @@
 #include "core/runtime.h"
 #include "core/threads.h"
 #include "elek/train.h"
+#include "plan/plan.h"
 #include "train/adam.h"
 #include "train/change_image.h"
 #include "train/label_loss.h"
 #include "train/logit_loss.h"
+#include "train/program.h"
 #include "train/trainer.h"
 
 namespace elek {
@@ -30,6 +32,7 @@ constexpr int64_t kHeldOutEach = 10;                  // one image of so many is
 constexpr int64_t kHeldOutBytes = int64_t{16} << 20;  // as long as their pixels need no more than this
 constexpr double kWarmUp = 0.1;                       // share of the steps
 constexpr int kTimedSteps = 3;                        // steps that are timed before the number of steps is fixed
+constexpr double kFirstStepSlower = 3;                // at most, than the later steps
 constexpr double kShortestRun = 0.5;                  // passes; a shorter run is not worth its time
 constexpr double kDivergedBy = 2;                     // a held-out loss so many times that of the start ends a try
 constexpr int kTries = 3;
@@ -51,6 +54,14 @@ SessionOptions dense_options(SessionOptions options, int64_t batch) {
   return options;
 }
 
+/// The largest part of a batch whose arena has at most the bytes that the options allow; at least one image.
+int64_t part_that_fits(const Model& student, const DistillOptions& options, int threads) {
+  int64_t part = options.batch;
+  const auto bytes = [&] { return plan(make_train_program(student.graph, part, threads).memory).lower_bound_bytes; };
+  while (part > 1 && bytes() > options.arena_bytes) part = (part + 1) / 2;
+  return part;
+}
+
 class Distillation {
  public:
   Distillation(const Model& dense, const Model& student, BatchSource& images, const SessionOptions& session,
@@ -62,12 +73,13 @@ class Distillation {
         memory_(host_memory(session)),
         shape_(dense.graph.input_shape()),
         each_(at(shape_.elements())),
-        trainer_(student, {.batch = options.batch, .threads = threads_, .memory = &memory_}),
+        part_(part_that_fits(student, options, threads_)),
+        trainer_(student, {.batch = part_, .threads = threads_, .memory = &memory_}),
         slots_(3 * at(options.batch) * each_, memory_, {"images for distillation", Use::kStaging}),
         start_(trainer_.parameter_slab().size_bytes(), memory_, {"parameters at the start", Use::kWeights}),
         best_(trainer_.parameter_slab().size_bytes(), memory_, {"best parameters", Use::kWeights}),
         dense_logits_(at(options.batch * trainer_.classes())),
-        gradient_(dense_logits_.size()),
+        gradient_(at(part_ * trainer_.classes())),
         labels_(3 * at(options.batch)) {
     if (options.labels < 1) dense_.emplace(dense, dense_options(session, options.batch));
     save(start_);
@@ -175,8 +187,8 @@ class Distillation {
   [[nodiscard]] double held_out_loss() {
     LogitLoss logits(trainer_.classes());
     double labels = 0;
-    for (int64_t first = 0; first < held_count_; first += options_.batch) {
-      const int64_t count = std::min(options_.batch, held_count_ - first);
+    for (int64_t first = 0; first < held_count_; first += part_) {
+      const int64_t count = std::min(part_, held_count_ - first);
       const std::span<const float> student = trainer_.forward({held_pixels(first), at(count) * each_}, count);
       if (dense_) logits.add(student, {held_logits_.data() + first * trainer_.classes(), student.size()});
       if (options_.labels > 0) labels += label_loss_sum(student, {held_labels_.data() + first, at(count)});
@@ -204,8 +216,7 @@ class Distillation {
         if (++step_images.count < options_.batch) return true;
         train_step(step_images, adam, taken);
         step_images.count = 0;
-        if (++taken == kTimedSteps && options_.seconds > 0 && !fits(seconds_since(start) / kTimedSteps, images_a_pass))
-          return false;
+        if (++taken <= kTimedSteps && !fits(seconds_since(start), taken, images_a_pass)) return false;
         if (*progress_) (*progress_)(std::min(taken, total_steps_) * options_.batch, total_steps_ * options_.batch);
         return taken < total_steps_;
       });
@@ -226,17 +237,38 @@ class Distillation {
     return report_.loss_before > kHardLoss ? kHardPasses : kPasses;
   }
 
-  /// Fixes the number of steps by their time. False if too few fit into the limit.
-  bool fits(double seconds_a_step, double images_a_pass) {
-    const double left = options_.seconds - seconds_since(begun_);
-    const double steps = kTimedSteps + std::max(0.0, left) / seconds_a_step;
+  /// After a few steps their time is known: fixes the number of steps by it. False if too few fit into the limit of time; after
+  /// the first step, which is slower than the others, only if that is beyond doubt.
+  bool fits(double seconds, int64_t taken, double images_a_pass) {
+    if (options_.seconds <= 0 || (taken > 1 && taken < kTimedSteps)) return true;
+    const double left = std::max(0.0, options_.seconds - seconds_since(begun_));
+    const double doubt = taken < kTimedSteps ? kFirstStepSlower : 1;
+    const double steps = static_cast<double>(taken) + doubt * left * static_cast<double>(taken) / seconds;
     const double least = std::max<double>(kTimedSteps, kShortestRun * images_a_pass / static_cast<double>(options_.batch));
     if (steps < std::min(least, static_cast<double>(total_steps_))) {
       report_.end = DistillReport::End::kTooSlow;
       return false;
     }
-    total_steps_ = std::min(total_steps_, static_cast<int64_t>(steps));
+    if (taken == kTimedSteps) total_steps_ = std::min(total_steps_, static_cast<int64_t>(steps));
     return true;
+  }
+
+  /// Forward and back for the images from `first` on. `size`: of the dense logits of the whole batch.
+  void run_part(const Slot& images, int64_t first, double size) {
+    const int64_t count = std::min(part_, images.count - first);
+    const std::span<const float> student = trainer_.forward({images.pixels + at(first) * each_, at(count) * each_}, count);
+    const std::span<float> gradient{gradient_.data(), student.size()};
+    std::ranges::fill(gradient, 0.0F);
+    if (dense_) {
+      logit_gradient(student, {dense_logits_.data() + first * trainer_.classes(), student.size()}, trainer_.classes(), size,
+                     gradient);
+      for (float& g : gradient) g *= static_cast<float>(1 - options_.labels);
+    }
+    if (options_.labels > 0) {
+      const double share = options_.labels * static_cast<double>(count) / static_cast<double>(images.count);
+      add_label_gradient(student, {images.labels + first, at(count)}, share, gradient);
+    }
+    trainer_.backward(gradient, first > 0);
   }
 
   void train_step(const Slot& images, Adam& adam, int64_t taken) {
@@ -246,15 +278,9 @@ class Distillation {
       check_finite(dense);
       std::ranges::copy(dense, dense_logits_.begin());
     }
-    const std::span<const float> student = trainer_.forward({images.pixels, at(images.count) * each_}, images.count);
-    const std::span<float> gradient{gradient_.data(), student.size()};
-    std::ranges::fill(gradient, 0.0F);
-    if (dense_) {
-      logit_gradient(student, {dense_logits_.data(), student.size()}, trainer_.classes(), gradient);
-      for (float& g : gradient) g *= static_cast<float>(1 - options_.labels);
-    }
-    if (options_.labels > 0) add_label_gradient(student, {images.labels, at(images.count)}, options_.labels, gradient);
-    trainer_.backward(gradient);
+    const double size =
+        dense_ ? logit_size({dense_logits_.data(), at(images.count * trainer_.classes())}, trainer_.classes()) : 0;
+    for (int64_t first = 0; first < images.count; first += part_) run_part(images, first, size);
     const double done = static_cast<double>(taken) / static_cast<double>(total_steps_);
     constexpr double kPi = 3.14159265358979323846;
     adam.step(done < kWarmUp ? (done + 1 / static_cast<double>(total_steps_)) / kWarmUp
@@ -269,6 +295,7 @@ class Distillation {
   const ImageShape shape_;
   const size_t each_;             // bytes of an image
   std::optional<Session> dense_;  // none if only labels count
+  const int64_t part_;            // images that run forward and back together
   Trainer trainer_;
   Buffer slots_, start_, best_, held_;
   std::vector<float> dense_logits_, gradient_, held_logits_;

@@ -35,9 +35,14 @@ void LogitLoss::add(std::span<const float> student, std::span<const float> dense
 
 double LogitLoss::value() const { return error_ == 0 ? 0 : error_ / size_; }
 
-void logit_gradient(std::span<const float> student, std::span<const float> dense, int64_t classes, std::span<float> gradient) {
+double logit_size(std::span<const float> dense, int64_t classes) {
   double size = 0;
-  for_centred(student, dense, classes, [&](size_t /*i*/, double /*s*/, double t) { size += t * t; });
+  for_centred(dense, dense, classes, [&](size_t /*i*/, double /*s*/, double t) { size += t * t; });
+  return size;
+}
+
+void logit_gradient(std::span<const float> student, std::span<const float> dense, int64_t classes, double size,
+                    std::span<float> gradient) {
   // The centred errors of an image add up to 0, so the mean's own derivative adds nothing.
   for_centred(student, dense, classes,
               [&](size_t i, double s, double t) { gradient[i] = size > 0 ? static_cast<float>(2 * (s - t) / size) : 0.0F; });

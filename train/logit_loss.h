@@ -22,8 +22,11 @@ class LogitLoss {
   double error_ = 0, size_ = 0;
 };
 
-/// The gradient of the loss of this batch alone with respect to the student's logits. Zero if all dense logits of an image are
-/// equal in every image.
-void logit_gradient(std::span<const float> student, std::span<const float> dense, int64_t classes, std::span<float> gradient);
+/// sum |t|^2 of a batch.
+[[nodiscard]] double logit_size(std::span<const float> dense, int64_t classes);
+/// The gradient of the loss of a batch with respect to the student's logits, for some of its images. `size`: of the whole
+/// batch. Zero if that is 0.
+void logit_gradient(std::span<const float> student, std::span<const float> dense, int64_t classes, double size,
+                    std::span<float> gradient);
 
 }  // namespace elek::train

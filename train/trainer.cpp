@@ -231,7 +231,7 @@ std::span<const float> Trainer::forward_values(std::span<const float> x, int64_t
   return impl_->run(samples);
 }
 
-void Trainer::backward(std::span<const float> gradient) {
+void Trainer::backward(std::span<const float> gradient, bool add) {
   BoundProgram& bound = impl_->bound;
   const int32_t output = bound.program.output;
   ELEK_CHECK(impl_->ran, "training: backward() needs a forward() of its own");
@@ -240,7 +240,7 @@ void Trainer::backward(std::span<const float> gradient) {
                                                                     " x " + std::to_string(classes()));
   impl_->ran = false;
   cpu::from_nchw(gradient.data(), bound.value_gradient(output), bound.program.threads);
-  bound.run_backward();
+  bound.run_backward(add);
 }
 
 std::span<const Parameter> Trainer::parameters() const noexcept { return impl_->list; }

@@ -47,8 +47,9 @@ class Trainer {
   /// The same from normalised values [samples, C, H, W].
   std::span<const float> forward_values(std::span<const float> x, int64_t samples);
   /// From the gradient of the loss with respect to the logits of the last forward(), [samples, classes], to the gradients of
-  /// all parameters, which are overwritten. Once per forward(), because values share memory with gradients.
-  void backward(std::span<const float> gradient);
+  /// all parameters, which are overwritten, or with `add` added to: for batches larger than fit into memory at once. Once per
+  /// forward(), because values share memory with gradients.
+  void backward(std::span<const float> gradient, bool add = false);
 
   [[nodiscard]] std::span<const Parameter> parameters() const noexcept;
   /// All parameters in one array, with zeros between them: to save and restore them.

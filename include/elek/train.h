@@ -11,6 +11,7 @@
 // Tests: tests/train/distill_test.cpp
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "elek/batch_source.h"
@@ -27,9 +28,12 @@ struct ELEK_API DistillOptions {
   double seconds = 0;  // at most; fewer passes if they would take longer. 0 = no limit
   double step = 1e-2;  // of Adam, relative to each tensor's root mean square
   int64_t batch = 50;  // images per step
-  bool flip = true;    // mirror half of the images
-  bool shift = true;   // move images by up to an eighth of their size; black comes in
-  uint64_t seed = 0;   // of the order of the images and of the changes
+  /// Most memory for the values of a step and their gradients. A batch that needs more runs in parts, whose gradients are
+  /// added; one image always runs.
+  size_t arena_bytes = size_t{256} << 20;
+  bool flip = true;   // mirror half of the images
+  bool shift = true;  // move images by up to an eighth of their size; black comes in
+  uint64_t seed = 0;  // of the order of the images and of the changes
   /// Share of the labels in the loss: the mean cross-entropy with the images' labels; the rest is that of the logits. 0: no
   /// label is read. 1: labels alone; the dense network is not run.
   double labels = 0;
@@ -41,7 +45,8 @@ struct ELEK_API DistillReport {
     kTooFew,       // fewer images than kLeastImages: nothing was done
     kTooSlow,      // even a short run would exceed the time limit: nothing was changed
     kInterrupted,  // a signal ended it; the best network so far is returned
-    kDiverged      // the loss grew with every step size
+    kDiverged,     // the loss grew with every step size
+    kNoMemory      // it did not fit into the memory that is left: nothing was changed
   };
   End end = End::kDone;
   int64_t held_out = 0;    // images

@@ -173,7 +173,7 @@ namespace {
 constexpr int64_t kChunkBytes = int64_t{256} << 10;  // of x and g: half of a small L2 cache
 
 /// dw in the order of the weights, from the tiles.
-void unpack(const WeightGradientPlan& plan, const float* tiles, float* dw) {
+void unpack(const WeightGradientPlan& plan, const float* tiles, float* dw, bool add) {
   const WeightGradientProblem& p = plan.problem;
   const int64_t block = channel_block(p.layout), lanes = vector_lanes(block), taps = p.kernel.area();
   const int64_t in_blocks = padded_channels(p.layout, p.channels) / block;
@@ -181,7 +181,9 @@ void unpack(const WeightGradientPlan& plan, const float* tiles, float* dw) {
     for (int64_t c = 0; c < p.channels; ++c)
       for (int64_t tap = 0; tap < taps; ++tap) {
         const int64_t row = (k / lanes * in_blocks + c / block) * taps + tap;
-        dw[(k * p.channels + c) * taps + tap] = tiles[(row * block + c % block) * lanes + k % lanes];
+        const float sum = tiles[(row * block + c % block) * lanes + k % lanes];
+        float& to = dw[(k * p.channels + c) * taps + tap];
+        to = add ? to + sum : sum;
       }
   });
 }
@@ -208,7 +210,7 @@ Result<WeightGradientPlan> plan_weight_gradient(const WeightGradientProblem& p) 
 }
 
 void weight_gradient(const WeightGradientPlan& plan, const ActivationView<const float>& x, const ActivationView<const float>& g,
-                     float* scratch, float* dw) {
+                     float* scratch, float* dw, bool add) {
   const WeightGradientProblem& p = plan.problem;
   const ImageShape in{p.channels, p.height, p.width}, out{p.out_channels, plan.out_height, plan.out_width};
   ELEK_CHECK(x.data != nullptr && g.data != nullptr && scratch != nullptr && dw != nullptr, "weight_gradient: null data");
@@ -220,10 +222,10 @@ void weight_gradient(const WeightGradientPlan& plan, const ActivationView<const 
                  to_string(in) + " and " + to_string(out));
   std::fill_n(scratch, plan.scratch_bytes / sizeof(float), 0.0F);
   HWY_DYNAMIC_DISPATCH(gradient_run)(plan, x.data, x.samples, g.data, scratch);
-  unpack(plan, scratch, dw);
+  unpack(plan, scratch, dw, add);
 }
 
-void bias_gradient(const ActivationView<const float>& g, float* db, int threads) {
+void bias_gradient(const ActivationView<const float>& g, float* db, bool add, int threads) {
   check_view(g, "bias_gradient", "g");
   ELEK_CHECK(db != nullptr, "bias_gradient: null data");
   const Geometry geometry(g);
@@ -238,7 +240,8 @@ void bias_gradient(const ActivationView<const float>& g, float* db, int threads)
       }
     }
     for (int lane = 0; lane < geometry.valid(block); ++lane) {
-      db[block * geometry.block + lane] = static_cast<float>(sums[lane]);
+      float& to = db[block * geometry.block + lane];
+      to = static_cast<float>(add ? double{to} + sums[lane] : sums[lane]);
     }
   });
 }

@@ -44,7 +44,7 @@ struct WeightGradientPlan {
 /// Returns No with a reason if the layout is not blocked or the image is smaller than the kernel.
 [[nodiscard]] Result<WeightGradientPlan> plan_weight_gradient(const WeightGradientProblem& problem);
 
-/// Writes dw.
+/// Writes dw, or adds to it.
 /// Shapes    x, g: as in the problem, in its layout, padding lanes zero
 ///           dw: [out_channels, channels, kernel.height, kernel.width], dense
 /// Memory    scratch: plan.scratch_bytes, aligned to 64
@@ -53,9 +53,9 @@ struct WeightGradientPlan {
 ///           same input, same bits, for every number of threads
 /// Errors    ContractError: shapes that differ from the plan, more samples, null data
 void weight_gradient(const WeightGradientPlan& plan, const ActivationView<const float>& x, const ActivationView<const float>& g,
-                     float* scratch, float* dw);
+                     float* scratch, float* dw, bool add = false);
 
-/// db[k] = sum over n,p,q of g[n,k,p,q], in double, rounded once. g: any layout.
-void bias_gradient(const ActivationView<const float>& g, float* db, int threads);
+/// db[k] (+)= sum over n,p,q of g[n,k,p,q], in double, rounded once. g: any layout.
+void bias_gradient(const ActivationView<const float>& g, float* db, bool add, int threads);
 
 }  // namespace elek::kernels::cpu

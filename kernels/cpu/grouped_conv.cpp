@@ -150,7 +150,7 @@ void grouped_input_gradient(const GroupedConv& conv, const Values& g, const floa
   });
 }
 
-void grouped_weight_gradient(const GroupedConv& conv, const Values& x, const Values& g, float* dw, int threads) {
+void grouped_weight_gradient(const GroupedConv& conv, const Values& x, const Values& g, float* dw, bool add, int threads) {
   const Sizes z(conv, x, g);
   const int64_t taps = conv.window.kernel.area();
   for_ranges(z.out.channels, parts_for(z.y.elements(), threads, 1 << 16), [&](int64_t k) {
@@ -162,7 +162,8 @@ void grouped_weight_gradient(const GroupedConv& conv, const Values& x, const Val
           const float* const gradient = g.data + z.y.channel_base(n, k);
           for_tap(z, r, s, [&](int64_t i, int64_t o) { sum += double{from[i]} * double{gradient[o]}; });
         }
-        dw[(k * z.inputs + c) * taps + tap] = static_cast<float>(sum);
+        float& to = dw[(k * z.inputs + c) * taps + tap];
+        to = static_cast<float>(add ? double{to} + sum : sum);
       });
   });
 }

@@ -27,7 +27,7 @@ void grouped_conv(const GroupedConv& conv, const Values& x, const float* w, cons
 void grouped_input_gradient(const GroupedConv& conv, const Values& g, const float* w, const Gradients& dx, bool add,
                             int threads);
 
-/// dw[k,c,r,s] = sum over n,p,q of g[n,k,p,q] x[…], summed in double.
-void grouped_weight_gradient(const GroupedConv& conv, const Values& x, const Values& g, float* dw, int threads);
+/// dw[k,c,r,s] (+)= sum over n,p,q of g[n,k,p,q] x[…], summed in double.
+void grouped_weight_gradient(const GroupedConv& conv, const Values& x, const Values& g, float* dw, bool add, int threads);
 
 }  // namespace elek::kernels::cpu

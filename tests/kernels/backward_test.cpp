@@ -270,7 +270,7 @@ TEST(GroupedConv, IsItsDefinitionAndItsGradientsAreTheAdjoints) {
       const auto gs = small_integers(static_cast<size_t>(kSamples * out.elements()), 34);
       Tensor4 g(kSamples, out, layout, gs), linear(kSamples, out, layout);
       std::vector<float> dw(w.size());
-      grouped_weight_gradient(conv, values(x), values(g), dw.data(), 2);
+      grouped_weight_gradient(conv, values(x), values(g), dw.data(), false, 2);
       grouped_conv(conv, values(x), w.data(), nullptr, linear.view(), 2);
       EXPECT_EQ(dot(gs, linear.nchw()), dot(dw, w)) << "groups " << c.groups;
     }

@@ -82,6 +82,9 @@ std::vector<float> run(const Case& c, Layout layout, int threads, const std::vec
     return ActivationView<const float>{a.memory.data(), a.samples, a.shape, a.layout, a.pitch};
   };
   weight_gradient(plan.value(), values(input), values(gradient), scratch.data(), dw.data());
+  std::vector<float> added(dw.span().size(), 1.0F);
+  weight_gradient(plan.value(), values(input), values(gradient), scratch.data(), added.data(), true);
+  for (size_t i = 0; i < added.size(); ++i) EXPECT_EQ(added[i], 1.0F + dw.span()[i]);
   EXPECT_TRUE(scratch.guards_intact() && dw.guards_intact() && input.memory.guards_intact());
   return {dw.span().begin(), dw.span().end()};
 }
@@ -112,8 +115,10 @@ TEST(ConvWeightGradient, TheBiasGetsTheSumOfEachChannel) {
     Activation g(3, {21, 5, 7}, layout, values);
     std::vector<float> got(21), want(21, 0.0F);
     for (size_t i = 0; i < values.size(); ++i) want[i / 35 % 21] += values[i];
-    bias_gradient({g.memory.data(), g.samples, g.shape, g.layout, g.pitch}, got.data(), 2);
+    bias_gradient({g.memory.data(), g.samples, g.shape, g.layout, g.pitch}, got.data(), false, 2);
     EXPECT_EQ(got, want) << name_of(layout);
+    bias_gradient({g.memory.data(), g.samples, g.shape, g.layout, g.pitch}, got.data(), true, 2);
+    for (size_t k = 0; k < want.size(); ++k) EXPECT_EQ(got[k], 2 * want[k]);
   }
 }
 

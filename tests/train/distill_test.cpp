@@ -95,6 +95,23 @@ TEST(Distill, IsTheSameEveryTimeAndOnAnyThreads) {
   EXPECT_NE(run(1, 1), one);
 }
 
+/// A batch in parts gives the same step up to rounding: here with room for one image, for a few and for all.
+TEST(Distill, ASmallArenaTakesTheBatchInParts) {
+  const Case c;
+  std::vector<double> losses;
+  std::vector<size_t> bytes;
+  for (const size_t arena : {size_t{1}, size_t{300'000}, size_t{1} << 30}) {
+    test::ArraySource source(c.pixels, 200);
+    DistillReport report;
+    (void)distill(c.dense, c.student, source, session(), {.passes = 2, .batch = 20, .arena_bytes = arena}, {}, report);
+    losses.push_back(report.loss_after);
+    bytes.push_back(report.trainer_bytes);
+  }
+  EXPECT_LT(bytes[0], bytes[1]);
+  EXPECT_LT(bytes[1], bytes[2]);
+  for (const double loss : losses) EXPECT_NEAR(loss, losses[2], 1e-2 * losses[2]);  // rounding, grown over 18 steps
+}
+
 TEST(Distill, NeverReturnsAWorseNetwork) {
   const Case c;
   test::ArraySource source(c.pixels, 200);
@@ -202,7 +219,7 @@ TEST(LogitLossTest, IsItsDefinition) {
   loss.add({student.data() + 3, 3}, {dense.data() + 3, 3});
   EXPECT_DOUBLE_EQ(loss.value(), 2.0 / 8);
   std::vector<float> gradient(6);
-  logit_gradient(student, dense, 3, gradient);
+  logit_gradient(student, dense, 3, logit_size(dense, 3), gradient);
   EXPECT_EQ(gradient, (std::vector<float>{0.25F, -0.25F, 0, 0, 0, 0}));
   // one class: its mean stays
   LogitLoss single(1);
@@ -215,7 +232,7 @@ TEST(LogitLossTest, TheGradientIsTheSlope) {
   std::vector<float> dense(20), student(20), gradient(20);
   for (float& v : dense) v = static_cast<float>(random.normal());
   for (float& v : student) v = static_cast<float>(random.normal());
-  logit_gradient(student, dense, 5, gradient);
+  logit_gradient(student, dense, 5, logit_size(dense, 5), gradient);
   const auto value = [&](const std::vector<float>& s) {
     LogitLoss loss(5);
     loss.add(s, dense);
