@@ -28,13 +28,14 @@ namespace {
 
 using namespace train;  // NOLINT(google-build-using-namespace): the parts of this room
 
-constexpr int64_t kHeldOutEach = 10;                  // one image of so many is held out,
-constexpr int64_t kHeldOutBytes = int64_t{16} << 20;  // as long as their pixels need no more than this
-constexpr double kWarmUp = 0.1;                       // share of the steps
-constexpr int kTimedSteps = 3;                        // steps that are timed before the number of steps is fixed
-constexpr double kFirstStepSlower = 3;                // at most, than the later steps
-constexpr double kShortestRun = 0.5;                  // passes; a shorter run is not worth its time
-constexpr double kDivergedBy = 2;                     // a held-out loss so many times that of the start ends a try
+constexpr int64_t kHeldOutEach = 10;                    // one image of so many is held out,
+constexpr int64_t kHeldOutBytes = int64_t{16} << 20;    // as long as their pixels need no more than this
+constexpr double kWarmUp = 0.1;                         // share of the steps
+constexpr int kTimedSteps = 3;                          // steps that are timed before the number of steps is fixed
+constexpr double kFirstStepSlower = 3;                  // at most, than the later steps
+constexpr double kShortestRun = 0.5;                    // passes; a shorter run is not worth its time
+constexpr double kDivergedBy = 2, kDivergedFrom = 0.1;  // a held-out loss above 2 * that of the start + 0.1 ends a try: large
+                                                        // steps raise a small loss at first
 constexpr int kTries = 3;
 constexpr int kPasses = 10, kHardPasses = 30;
 
@@ -223,7 +224,7 @@ class Distillation {
       report_.passes = static_cast<double>(taken * options_.batch) / images_a_pass;
       if (report_.end == DistillReport::End::kTooSlow) return true;
       const double now = held_out_loss();
-      if (!(now <= kDivergedBy * report_.loss_before)) return false;  // also NaN
+      if (!(now <= kDivergedBy * report_.loss_before + kDivergedFrom)) return false;  // also NaN
       if (now < best_loss_) {
         best_loss_ = now;
         save(best_);

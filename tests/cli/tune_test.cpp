@@ -98,5 +98,22 @@ TEST(Tune, TheDefaultRepairDistilsAndSaysSo) {
   EXPECT_THAT(elek_command(few).err, HasSubstr("not done, because it needs at least 20 images"));
 }
 
+TEST(Tune, WhatDoesNotFitIsSkippedByAutoAndAnErrorOfDistill) {
+  const Folder folder;
+  const std::string dense = tiny_model(folder), out = folder / "cut.safetensors";
+  const auto cut = [&](const std::string& repair) {
+    return elek_command({"coverage", "--model", dense, "--metric", "magnitude", "--channels", "0.4", "--calibrate",
+                         "synthetic:100:1", "--evaluate", "synthetic:20:2", "--memory-limit", "7MB", "--repair", repair,
+                         "--out", out});
+  };
+  const Outcome refused = cut("distill");
+  EXPECT_EQ(refused.exit_code, 4) << refused.err;
+  EXPECT_FALSE(std::filesystem::exists(out));
+  const Outcome skipped = cut("auto");
+  EXPECT_EQ(skipped.exit_code, 0) << skipped.err;
+  EXPECT_THAT(skipped.err, HasSubstr("not done, because it does not fit into the memory that is left"));
+  EXPECT_EQ(load_model(out, host_resource()).history.back().repair, "refit");
+}
+
 }  // namespace
 }  // namespace elek::test
