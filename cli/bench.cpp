@@ -102,7 +102,7 @@ std::optional<Agreement> against_f32(std::span<const float> logits, const BenchO
 /// ", 2 threads"; nothing for a GPU.
 std::string threads_text(int threads, const Device& device) {
   if (!is_host(device)) return "";
-  return threads == 1 ? ", 1 thread" : ", " + (threads == 0 ? "all" : std::to_string(threads)) + " threads";
+  return ", " + std::to_string(threads) + (threads == 1 ? " thread" : " threads");
 }
 
 /// Called after all measurements, because its memory would count in them.
@@ -142,7 +142,7 @@ void bench(const BenchOptions& options) {
   table.add({"runs, after " + std::to_string(options.warm_up) + " warm-up runs",
              with_commas(static_cast<int64_t>(samples.size())) + " in " + decimal(measured.total_ms / 1e3, 1) + " s"});
   table.add({"device", to_string(session.options().device) + " in " + std::string(name_of(session.options().precision)) +
-                           threads_text(options.common.threads, session.options().device)});
+                           threads_text(used_threads(options.common.threads), session.options().device)});
   table.add({"peak RSS of the process", megabytes(context.peak_rss_bytes())});
   table.add({"  including weights", megabytes(memory.weights_bytes)});
   table.add({"  including arena (activations, workspace)", megabytes(memory.arena_bytes)});
@@ -151,7 +151,7 @@ void bench(const BenchOptions& options) {
                {"device", to_string(session.options().device)},
                {"precision", name_of(session.options().precision)},
                {"batch", options.batch},
-               {"threads", options.common.threads},
+               {"threads", used_threads(options.common.threads)},
                {"kernels", options.kernels},
                {"images_per_second", rate},
                {"latency_ms", {{"p10", p10}, {"p50", p50}, {"p90", p90}}},
@@ -180,7 +180,7 @@ void add_bench(CLI::App& app, Run& run) {
       ->check(CLI::Range(0, 65536))
       ->capture_default_str();
   command->add_option("--seconds", options->seconds, "Seconds to measure; at least five runs")
-      ->check(CLI::Range(0.0, 3600.0))
+      ->check(seconds_range())
       ->capture_default_str();
   command->add_option("--warm-up", options->warm_up, "Warm-up runs before that, not timed")
       ->check(CLI::Range(0, 1000000))

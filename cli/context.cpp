@@ -7,6 +7,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <limits>
 #include <string_view>
@@ -160,6 +161,14 @@ Context::Context(const Common& common)
       limit_bytes_(limit_of(common)),
       device_(parse_device(common.device)),
       host_(host_resource(), host_order(), limit_bytes_ && is_host(device()) ? limit_bytes_ : std::nullopt) {
+  if (common.json) {  // these make oneDNN write to standard output, where there must be one JSON object
+    (void)unsetenv("ONEDNN_VERBOSE");
+    (void)unsetenv("DNNL_VERBOSE");
+  }
+  if (common.threads > usable_cores()) {
+    warn("--threads " + std::to_string(common.threads) + ": this process may use " + std::to_string(usable_cores()) +
+         " cores; more threads than cores make nothing faster");
+  }
   output_.add_to_json([this](Json& json) { add_ledger(json); });
   const Precision precision = parse_precision(common_.precision);
   if (device_) {

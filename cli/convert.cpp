@@ -5,6 +5,7 @@
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/info.h"
+#include "cli/paths.h"
 #include "core/error.h"
 #include "elek/model.h"
 #include "models/model_file.h"
@@ -23,8 +24,11 @@ void convert(const ConvertOptions& options) {
   if (!options.out.ends_with(".onnx")) {
     throw UsageError("--out " + options.out + ": expected a name that ends in .onnx, the only format that elek converts to");
   }
+  if (options.common.precision != "f32") {
+    throw UsageError("--precision " + options.common.precision + ": an ONNX file is written in f32; leave the option out");
+  }
   Context context(options.common);
-  check_output_path(options.out);
+  Paths().reads("--model", options.model).writes("--out", options.out).check();
   const Model model = load_model(options.model, context.memory());
   save_onnx(model, options.out, options.batch);
   const Node& input = model.graph.nodes().front();

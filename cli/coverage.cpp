@@ -57,7 +57,7 @@ void add_coverage(CLI::App& app, Run& run) {
       "  elek coverage --model net.safetensors --calibrate images:train --evaluate images:val --out small.safetensors\n"
       "  elek coverage --model net.safetensors --calibrate idx:data/fashion-mnist:train --evaluate idx:data/fashion-mnist:test "
       "\\\n"
-      "                --metric positions --channels 0.5 --layer layer1=0.25 --save-statistics sums.safetensors \\\n"
+      "                --metric positions --channels 0.5 --layer layer1.0=0.25 --save-statistics sums.safetensors \\\n"
       "                --out small.safetensors\n"
       "  elek coverage --model net.safetensors --calibrate images:train --evaluate images:val --round-to measured --out "
       "here.safetensors\n"

@@ -4,45 +4,20 @@
 #include <filesystem>
 #include <utility>
 
+#include "cli/labelled.h"
 #include "core/error.h"
 #include "core/runtime.h"
 #include "models/model_file.h"
 
 namespace elek::cli {
-namespace {
-
-/// Some samples of another data set, in their own order.
-class Sample final : public Dataset {
- public:
-  Sample(std::shared_ptr<const Dataset> all, std::vector<int64_t> indices)
-      : all_(std::move(all)), indices_(std::move(indices)) {}
-  [[nodiscard]] int64_t size() const override { return static_cast<int64_t>(indices_.size()); }
-  [[nodiscard]] int64_t classes() const override { return all_->classes(); }
-  [[nodiscard]] const std::vector<std::string>& labels() const override { return all_->labels(); }
-  [[nodiscard]] int32_t label(int64_t index) const override { return all_->label(at(index)); }
-  [[nodiscard]] std::string name(int64_t index) const override { return all_->name(at(index)); }
-  void decode(int64_t index, const ImageShape& shape, std::span<uint8_t> pixels) const override {
-    all_->decode(at(index), shape, pixels);
-  }
-  [[nodiscard]] uint64_t content_hash(int64_t index) const override { return all_->content_hash(at(index)); }
-
- private:
-  [[nodiscard]] int64_t at(int64_t index) const { return indices_.at(static_cast<size_t>(index)); }
-  std::shared_ptr<const Dataset> all_;
-  std::vector<int64_t> indices_;
-};
-
-}  // namespace
-
-std::shared_ptr<const Dataset> shuffled_sample(std::shared_ptr<const Dataset> all, int64_t count, uint64_t seed) {
-  Random random(seed);
-  std::vector<int64_t> order = random.permutation(all->size());
-  if (count > 0 && count < all->size()) order.resize(static_cast<size_t>(count));
-  return std::make_shared<Sample>(std::move(all), std::move(order));
-}
-
 size_t CutInput::keep_bytes() const {
   return keep_activations.empty() ? 0 : parse_bytes("--keep-activations", keep_activations);
+}
+
+Paths input_paths(const CutInput& input) {
+  Paths paths;
+  paths.reads("--model", input.model).reads_data("--calibrate", input.calibrate).reads_data("--evaluate", input.evaluate);
+  return paths;
 }
 
 CutOptions options_for(CutOptions what, const Dense& dense, Context& context) {
@@ -58,17 +33,18 @@ CutRun run_of(const Dense& dense, const CutOptions& options, CutObserver& observ
   return {options, *dense.calibration, dense.evaluation_source.get(), observer, dense.measured.ms_an_image};
 }
 
-Dense load_dense(const CutInput& input, Context& context) {
+Dense load_dense(const CutInput& input, Context& context, const std::function<void(const Model&)>& check) {
   (void)input.keep_bytes();  // an error in it must not come after the work
   Dense dense;
   dense.path = input.model;
   dense.input = input;
   context.phase("load", [&] {
     dense.model = load_model(input.model, context.memory());
-    const ImageShape& shape = dense.model.graph.input_shape();
-    if (!input.evaluate.empty()) dense.evaluation = parse_data(input.evaluate, shape);
-    const auto calibration =
-        shuffled_sample(parse_data(input.calibrate, shape), input.max_batches * input.batch, context.common().seed);
+    dense.file_bytes = std::filesystem::file_size(input.model);
+    if (check) check(dense.model);
+    if (!input.evaluate.empty()) dense.evaluation = labelled_data(input.evaluate, dense.model, context.output());
+    const auto calibration = calibration_data(input.calibrate, dense.model.graph.input_shape(), input.max_batches * input.batch,
+                                              context.common().seed);
     if (dense.evaluation) dense.overlap = overlap(*calibration, *dense.evaluation);
     dense.calibration = context.loader(calibration, 0, input.calibrate);
     if (dense.evaluation) dense.evaluation_source = context.loader(dense.evaluation, 0, input.evaluate);
@@ -85,6 +61,11 @@ Dense load_dense(const CutInput& input, Context& context) {
   return dense;
 }
 
+UsageError removes_nothing_error(const std::string& target, const std::string& path, bool weights) {
+  return UsageError("the target " + target + " removes nothing from " + path + "; choose a larger share" +
+                    (weights ? ": a share of all weights, zeros included" : ", or --round-to 1"));
+}
+
 CutResult cut_to_file(const Dense& dense, const Evidence& evidence, CutOptions options, const std::string& out,
                       Context& context) {
   options.evaluation_hash = to_hex(content_hash(*dense.evaluation));
@@ -93,12 +74,11 @@ CutResult cut_to_file(const Dense& dense, const Evidence& evidence, CutOptions o
   try {
     result.report = cut_by(dense.model, evidence, dense.measured, run_of(dense, options, notes));
   } catch (const RemovesNothing& error) {
-    throw UsageError("the target " + error.target() + " removes nothing from " + dense.path + "; choose a larger share" +
-                     (options.weights ? "" : ", or --round-to 1"));
+    throw removes_nothing_error(error.target(), dense.path, options.weights);
   }
   throw_if_interrupted();
   save_model(result.report.model, out);
-  result.dense_file_bytes = std::filesystem::file_size(dense.path);
+  result.dense_file_bytes = dense.file_bytes;
   result.pruned_file_bytes = std::filesystem::file_size(out);
   return result;
 }

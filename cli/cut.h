@@ -6,10 +6,12 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "cli/context.h"
+#include "cli/paths.h"
 #include "elek/data.h"
 #include "elek/graph.h"
 #include "elek/prune.h"
@@ -28,13 +30,13 @@ struct CutInput {
   [[nodiscard]] size_t keep_bytes() const;
 };
 
-/// `count` samples (0 = all) by a seeded shuffle, so that a part of a folder sorted by class still contains every class. Done
-/// here and not in the loader, so that the overlap with the evaluation images is computed for the images really used.
-[[nodiscard]] std::shared_ptr<const Dataset> shuffled_sample(std::shared_ptr<const Dataset> all, int64_t count, uint64_t seed);
+/// The files that a cut reads, for the check of its outputs.
+[[nodiscard]] Paths input_paths(const CutInput& input);
 
 /// A dense network with its data and accuracy, shared by all cuts of it.
 struct Dense {
   std::string path;
+  size_t file_bytes = 0;
   Model model;
   CutInput input;
   std::unique_ptr<BatchSource> calibration;   // the images used, in the seeded order
@@ -66,8 +68,11 @@ class CutNotes : public CutObserver {
 [[nodiscard]] CutRun run_of(const Dense& dense, const CutOptions& options, CutObserver& observer);
 
 /// Loads model and data, warns if images are in both data sets, and measures the dense accuracy if there is evaluation data
-/// (phases load, inference).
-[[nodiscard]] Dense load_dense(const CutInput& input, Context& context);
+/// (phases load, inference). `check` sees the model before any of the data: what cannot be meant must not come after the work.
+[[nodiscard]] Dense load_dense(const CutInput& input, Context& context, const std::function<void(const Model&)>& check = {});
+
+/// The error for a target that removes nothing.
+[[nodiscard]] UsageError removes_nothing_error(const std::string& target, const std::string& path, bool weights);
 
 struct CutResult {
   CutReport report;

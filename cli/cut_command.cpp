@@ -12,6 +12,8 @@
 #include "core/runtime.h"
 #include "elek/model.h"
 #include "models/model_file.h"
+#include "prune/early_checks.h"
+#include "prune/replay.h"
 #include "prune/score.h"
 #include "prune/select.h"
 
@@ -38,7 +40,9 @@ void resolve(CutCommand& options) {
   for (const std::string& text : options.layers) {
     const size_t equals = text.rfind('=');
     if (equals == std::string::npos || equals == 0) throw UsageError("--layer '" + text + "': expected NAME=SHARE");
-    what.channels.overrides[text.substr(0, equals)] = share_of(text.substr(equals + 1), "--layer");
+    const bool added =
+        what.channels.overrides.emplace(text.substr(0, equals), share_of(text.substr(equals + 1), "--layer")).second;
+    if (!added) throw UsageError("--layer " + text.substr(0, equals) + " is given twice; give one share");
   }
   if (options.tap != "relu" && options.tap != "conv") throw UsageError("--tap '" + options.tap + "': expected relu or conv");
   what.tap = options.tap == "conv" ? Tap::kConv : Tap::kRelu;
@@ -81,7 +85,8 @@ void check_what_is_wanted(const CutCommand& options) {
 }
 
 /// The sums from --statistics, if they fit this cut. Errors name the file.
-Statistics statistics_from(const CutCommand& options, const Model& model, const Probes& probes) {
+Statistics statistics_from(const CutCommand& options, const Model& model) {
+  const Probes probes = probes_of(options.what, model.graph);
   Statistics statistics = load_statistics(options.statistics);
   if (statistics.tap != options.what.tap) {
     throw InputError(options.statistics + ": expected sums of --tap " + options.tap +
@@ -98,12 +103,7 @@ Statistics statistics_from(const CutCommand& options, const Model& model, const 
 /// The criterion's evidence: costs or sums over the calibration images, or sums from --statistics. Sums are saved to
 /// --save-statistics.
 Evidence evidence_for(const CutCommand& options, const CutRun& run, const Model& model) {
-  const Probes probes = probes_of(run.options, model.graph);
-  if (probes.empty() && !(options.save_statistics + options.statistics).empty()) {
-    throw UsageError("--metric " + run.options.criterion->name() +
-                     " uses no sums; leave out --statistics and --save-statistics");
-  }
-  if (!options.statistics.empty()) return statistics_from(options, model, probes);
+  if (!options.statistics.empty()) return statistics_from(options, model);
   Evidence evidence = gather(model, run);
   if (!options.save_statistics.empty()) save_statistics(evidence.statistics, options.save_statistics);
   return evidence;
@@ -167,19 +167,57 @@ void cut_and_report(const std::string& name, const Dense& dense, const Evidence&
   context.output().json(json);
 }
 
+/// What the network shows to be impossible: names, shares, and files that are read later. Costs no pass over images.
+void check_against(const CutCommand& options, const Model& model, Context& context) {
+  CutOptions what = options.what;
+  what.session = context.session_options(options.input.batch);
+  what.memory_left = [&context] { return context.memory_left(); };
+  if (!options.replay.empty()) {
+    (void)replay_plan(load_model(options.replay, context.memory()), model, options.replay, context.memory());
+    return;
+  }
+  if (probes_of(what, model.graph).empty() && !(options.save_statistics + options.statistics).empty()) {
+    throw UsageError("--metric " + what.criterion->name() + " uses no sums; leave out --statistics and --save-statistics");
+  }
+  if (!options.out.empty()) {
+    if (!what.weights) {
+      check_channels(what.channel_target(), model.graph, options.input.model);
+    } else {
+      check_target(model.graph, what.sparsity);
+      if (what.sparsity.m == 0 && what.sparsity.sparsity == 0)
+        throw removes_nothing_error("sparsity=0", options.input.model, true);
+    }
+  }
+  for (const std::string& name : options.why) check_why(name, model, what);
+  if (!options.statistics.empty()) (void)statistics_from(options, model);
+  check_memory(model, what);
+}
+
 }  // namespace
+
+void check_channels(const ChannelTarget& target, const Graph& graph, const std::string& path) {
+  const std::vector<Group> groups = find_groups(graph);
+  check_target(groups, graph, target);
+  if (removes_nothing(groups, graph, target)) throw removes_nothing_error(target_text(target), path, false);
+}
 
 void run_cut(const std::string& name, CutCommand options) {
   resolve(options);
   check_what_is_wanted(options);
   if (options.out.empty()) options.input.evaluate.clear();
+  input_paths(options.input)
+      .reads("--statistics", options.statistics)
+      .reads("--replay", options.replay)
+      .writes("--out", options.out)
+      .writes("--save-statistics", options.save_statistics)
+      .check();
   Context context(options.common);
   if (!options.metric_note.empty()) context.output().note(options.metric_note);
   if (options.selection.round_to == "measured") options.what.channels.round = measured_rounding(context);
-  if (!options.out.empty()) check_output_path(options.out);
-  if (!options.save_statistics.empty()) check_output_path(options.save_statistics);
-  const Dense dense = load_dense(options.input, context);
-  if (options.macs) resolve_macs(*options.macs, dense.model.graph, options.what.channels, context.output());
+  const Dense dense = load_dense(options.input, context, [&](const Model& model) {
+    if (options.macs) resolve_macs(*options.macs, model.graph, options.what.channels, context.output());
+    check_against(options, model, context);
+  });
   CutOptions what = options_for(options.what, dense, context);
   if (!options.replay.empty()) {
     what.replay = [&] { return load_model(options.replay, context.memory()); };

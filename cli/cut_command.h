@@ -46,6 +46,8 @@ struct CutCommand {
   std::string out;
   std::string metric_note;  // the chosen metric and the reason, if the user named none
 };
+/// UsageError if the target cannot be meant for this network, or surely removes nothing from it. `path` is the network's.
+void check_channels(const ChannelTarget& target, const Graph& graph, const std::string& path);
 void add_cut_options(CLI::App& command, CutCommand& options);
 void run_cut(const std::string& name, CutCommand options);
 

@@ -64,13 +64,15 @@ void add_cut_options(CLI::App& command, CutCommand& options) {
   add_selection(command, options.selection);
   command.add_option("--layer", options.layers, "NAME=SHARE: the share to remove from one layer or group; may be repeated")
       ->take_all();
-  command
-      .add_option(
-          "--repair", options.repair,
-          "auto (refit, then distill if it fits into --distill-seconds), refit (fit the weights by least squares), distill "
-          "(refit, then train until the logits are the dense network's; no labels), bn (re-estimate batch norm), refit+bn or "
-          "none")
-      ->capture_default_str();
+  CLI::Option* const repair =
+      command
+          .add_option(
+              "--repair", options.repair,
+              "auto (refit, then distill if it fits into --distill-seconds), refit (fit the weights by least squares), distill "
+              "(refit, then train until the logits are the dense network's; no labels), bn (re-estimate batch norm), refit+bn "
+              "or "
+              "none")
+          ->capture_default_str();
   command
       .add_option("--distill-passes", options.what.distill.passes,
                   "Passes of the distillation over the calibration images; 0: 10, or 30 if much was lost")
@@ -79,7 +81,7 @@ void add_cut_options(CLI::App& command, CutCommand& options) {
   command.add_option("--distill-seconds", options.what.auto_seconds, "Most time that --repair auto gives the distillation")
       ->check(CLI::Range(1.0, 1e9))
       ->capture_default_str();
-  command.add_flag("--no-repair", options.no_repair, "The same as --repair none");
+  command.add_flag("--no-repair", options.no_repair, "The same as --repair none")->excludes(repair);
   command
       .add_option(
           "--tap", options.tap,

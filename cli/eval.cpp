@@ -4,6 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/context.h"
+#include "cli/labelled.h"
 #include "elek/data.h"
 #include "elek/session.h"
 #include "models/model_file.h"
@@ -22,12 +23,12 @@ struct EvalOptions {
 void eval(const EvalOptions& options) {
   Context context(options.common);
   Model model = context.phase("load", [&] { return load_model(options.model, context.memory()); });
-  const auto data = parse_data(options.data, model.graph.input_shape());
+  const auto data = labelled_data(options.data, model, context.output(), options.limit);
   SessionMemory memory;
   const Accuracy accuracy = context.phase("inference", [&] {
     Session session(std::move(model), context.session_options(options.batch));
     memory = session.memory();
-    const auto source = context.loader(data, options.limit, options.data);
+    const auto source = context.loader(data, 0, options.data);
     ProgressBar bar(context.output(), "evaluate");
     return evaluate(session, *source, bar.callback());
   });

@@ -45,6 +45,7 @@ void print_layers(const Output& out, const Table& table, const std::string& path
              percent(1 - static_cast<double>(nonzero_parameter_count(model)) / static_cast<double>(parameter_count(model))) +
              " of the parameters are zero, hash " + to_hex(hash(model)) + "\n");
   out.result("preprocessing: " + preprocessing_text(model.preprocessing) + "\n");
+  out.result("images of another size than the input: shorter side to the input's / 0.875, bilinear; the centre is cut out\n");
   for (const HistoryEntry& entry : model.history) out.result("history: " + history_line(entry) + "\n");
 }
 
@@ -75,7 +76,8 @@ void info(const InfoOptions& options) {
   const Output& out = context.output();
   if (options.groups) out.result(groups_text(model.graph));
   if (options.history) out.result((options.groups ? "\n" : "") + history_text(model.history));
-  if (!options.groups && !options.history) print_layers(out, table, options.model, model);
+  if (options.all && (options.groups || options.history)) out.result("\n");
+  if (options.all || (!options.groups && !options.history)) print_layers(out, table, options.model, model);
   out.json({{"command", "info"},
             {"model", options.model},
             {"architecture", model.architecture},

@@ -4,12 +4,17 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <exception>
 #include <iostream>
 #include <memory>
 #include <new>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "cli/advice.h"
 #include "cli/commands.h"
@@ -27,6 +32,14 @@ extern "C" void on_interrupt(int) {
   elek::request_interrupt();
 }
 
+// Files are mapped, and a page of a mapped file that somebody truncates meanwhile is gone. No exception can leave a signal
+// handler, so the process ends here; files under their final names are whole.
+extern "C" void on_lost_page(int) {
+  constexpr std::string_view kMessage = "elek: error: a file that was being read became shorter, or its disk failed\n";
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kMessage.data(), kMessage.size());
+  _exit(3);
+}
+
 // For the same reason a file-size limit must be a failed write, not a signal.
 void install_signal_handlers() {
   struct sigaction action {};
@@ -35,11 +48,24 @@ void install_signal_handlers() {
   (void)sigaction(SIGINT, &action, nullptr);
   (void)sigaction(SIGTERM, &action, nullptr);
   (void)std::signal(SIGXFSZ, SIG_IGN);
+  (void)std::signal(SIGBUS, on_lost_page);
 }
 
 int fail(int exit_code, const std::string& message) {
   std::cerr << "elek: error: " << message << std::endl;
   return exit_code;
+}
+
+/// Says which option has an empty value, usually from a shell variable that is not set; it would be taken as 0 or as not given.
+std::string empty_value(std::span<char* const> words) {
+  std::string before;
+  for (const std::string word : words) {
+    if (word.empty())
+      return "an argument is empty" + (before.empty() ? "" : ", after '" + before + "'") + "; is a variable unset?";
+    if (word.starts_with("--") && word.ends_with('=')) return word + " has no value; is a variable unset?";
+    before = word;
+  }
+  return "";
 }
 
 int run_command(int argc, char** argv) {
@@ -73,9 +99,19 @@ int run_command(int argc, char** argv) {
   elek::cli::add_bench(app, run);
   elek::cli::add_profile(app, run);
   elek::cli::add_demo(app, run);
+  if (const std::string empty = empty_value({argv + 1, static_cast<size_t>(std::max(argc, 1) - 1)}); !empty.empty()) {
+    return fail(2, empty);
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::RequiredError& error) {
+    // A misspelt option is the cause more often than a missing one, and the parser reports what is missing first.
+    for (const CLI::App* command : app.get_subcommands()) {
+      if (const std::vector<std::string> rest = command->remaining(); !rest.empty()) {
+        return fail(2, "elek " + command->get_name() + " does not know '" + rest.front() + "'; elek " + command->get_name() +
+                           " --help lists its options");
+      }
+    }
     if (app.get_subcommands().empty() && argc > 1) {
       return fail(2, std::string("unknown command '") + argv[1] + "'; elek --help lists the commands");
     }

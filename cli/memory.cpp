@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "cli/commands.h"
+#include "cli/paths.h"
 #include "core/error.h"
 #include "core/file.h"
 #include "core/runtime.h"
@@ -55,8 +56,6 @@ SessionOptions session_options(const MemoryOptions& options, Context& context, c
 
 void write_map(const std::string& path, const std::string& name, const SessionEstimate& session) {
   const bool html = path.ends_with(".html");
-  if (!html && !path.ends_with(".svg")) throw UsageError("--map " + path + ": expected a name that ends in .svg or .html");
-  check_output_path(path);
   const Trace trace = trace_of(session.program);
   std::vector<Replay> replays;
   for (const Strategy s : {Strategy::kSeparate, Strategy::kCaching, Strategy::kPool, Strategy::kArena}) {
@@ -137,8 +136,6 @@ Json pool_json(const Pool& pool) {
 
 /// Builds the session, runs one batch of black images, and compares the bytes that each part holds with the system's figure.
 Json measure(Context& context, const MemoryOptions& options, const Model& model) {
-  if (options.model.empty())
-    throw UsageError("--measure runs the network, so it needs weights; use --model FILE instead of --arch");
   Session session(model, session_options(options, context, model));
   Slot& slot = session.slots().front();
   std::fill_n(slot.pixels, slot.capacity * slot.shape.elements(), uint8_t{0});
@@ -156,8 +153,6 @@ Json measure(Context& context, const MemoryOptions& options, const Model& model)
 }
 
 Json solve(Context& context, const MemoryOptions& options, const Model& model, const std::string& name) {
-  if (options.common.memory_limit.empty())
-    throw UsageError("--max-batch needs a limit; add --memory-limit, for example --memory-limit 200MB");
   const size_t limit = parse_bytes("--memory-limit", options.common.memory_limit);
   const std::vector<Tracker::Event> loaded = context.session_tracker().events();  // of what shares the limit
   const LargestBatch found = largest_batch(model, session_options(options, context, model), loaded, limit);
@@ -176,13 +171,32 @@ Json show(const Output& output, const std::string& what) {
   return show_stream_race(output);
 }
 
+/// Everything that can be wrong with the options alone: before a network is loaded or anything is printed.
+void check(const MemoryOptions& options) {
+  if (options.model.empty() == options.arch.empty()) throw UsageError("memory needs either --model FILE or --arch NAME");
+  if (options.measure && options.model.empty()) {
+    throw UsageError("--measure runs the network, so it needs weights; use --model FILE instead of --arch");
+  }
+  if (options.max_batch && options.common.memory_limit.empty()) {
+    throw UsageError("--max-batch needs a limit; add --memory-limit, for example --memory-limit 200MB");
+  }
+  if (options.max_batch && (options.measure || options.lab || !options.map.empty())) {
+    throw UsageError("--max-batch only looks for a batch; use --map, --measure and --lab in a second command, with --batch");
+  }
+  if (options.map.empty()) return;
+  if (!options.map.ends_with(".html") && !options.map.ends_with(".svg")) {
+    throw UsageError("--map " + options.map + ": expected a name that ends in .svg or .html");
+  }
+  Paths().reads("--model", options.model).writes("--map", options.map).check();
+}
+
 void memory(const MemoryOptions& options) {
   Context context(options.common);
   if (!options.show.empty()) {
     context.output().json(show(context.output(), options.show));
     return;
   }
-  if (options.model.empty() == options.arch.empty()) throw UsageError("memory needs either --model FILE or --arch NAME");
+  check(options);
   const std::string name = options.model.empty() ? options.arch : options.model;
   context.tracker().record_events(true);
   const Model model = model_of(options, context);
@@ -193,9 +207,9 @@ void memory(const MemoryOptions& options) {
     return;
   }
   const SessionEstimate session = estimate_memory(model, session_options(options, context, model));
+  if (!options.map.empty()) write_map(options.map, name, session);
   json.update(report(context.output(), name, session));
   if (!options.map.empty()) {
-    write_map(options.map, name, session);
     context.output().result("map: " + options.map + "\n");
     json["map"] = options.map;
   }

@@ -3,10 +3,10 @@
 // checked before anything is written. docs/distributed.md shows when it is useful. Tests: tests/cli/merge_test.cpp
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
 
 #include "cli/commands.h"
 #include "cli/context.h"
+#include "cli/paths.h"
 #include "core/error.h"
 #include "core/runtime.h"
 #include "elek/model.h"
@@ -20,24 +20,19 @@ struct MergeOptions {
   std::string out;
 };
 
-bool same_file(const std::string& a, const std::string& b) {
-  std::error_code error;  // a missing file is reported when it is read
-  return std::filesystem::equivalent(a, b, error);
-}
-
 /// Refuses a file that is given twice, because its images would count twice, and an output that is also an input, because the
 /// next merge would count it again.
 void check_paths(const MergeOptions& options) {
+  Paths paths;
   for (size_t i = 0; i < options.files.size(); ++i) {
-    if (same_file(options.files[i], options.out)) {
-      throw UsageError("--out " + options.out + " is also one of the files to merge; choose another name");
-    }
+    paths.reads("FILES", options.files[i]);
     for (size_t j = 0; j < i; ++j) {
       if (same_file(options.files[i], options.files[j])) {
         throw UsageError(options.files[i] + " is given twice: its images would count twice; name each file once");
       }
     }
   }
+  paths.writes("--out", options.out).check();
 }
 
 /// "DATA[0:5]; DATA[5:9]" becomes "DATA[0:9]", so that the history of many shards stays readable.
@@ -112,7 +107,6 @@ Json summary(const MergeOptions& options, const std::vector<int64_t>& samples, c
 
 void merge(const MergeOptions& options) {
   Context context(options.common);
-  check_output_path(options.out);
   check_paths(options);
   Statistics all = load_statistics(options.files.front());
   const std::string kernels = all.kernels;

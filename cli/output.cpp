@@ -7,7 +7,9 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <iostream>
+#include <string_view>
 
 #include "core/error.h"
 
@@ -18,6 +20,12 @@ std::string formatted(const char* format, double value, int digits) {
   std::array<char, 64> text{};
   (void)std::snprintf(text.data(), text.size(), format, digits, value);
   return text.data();
+}
+
+/// Whether the terminal cannot erase a line, as in an editor's shell.
+bool is_dumb() {
+  const char* const kind = std::getenv("TERM");
+  return kind == nullptr || std::string_view(kind) == "dumb";
 }
 
 constexpr std::chrono::milliseconds kRedraw{100};
@@ -119,7 +127,7 @@ void Output::json(const Json& object) const {
 
 ProgressBar::ProgressBar(const Output& output, std::string label, Counts counts)
     : quiet_(output.quiet()),
-      terminal_(isatty(STDERR_FILENO) == 1),
+      terminal_(isatty(STDERR_FILENO) == 1 && !is_dumb()),
       label_(std::move(label)),
       counts_(counts),
       start_(Clock::now()),

@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "cli/commands.h"
+#include "cli/labelled.h"
+#include "cli/paths.h"
 #include "core/error.h"
 #include "core/runtime.h"
 #include "elek/data.h"
@@ -26,10 +28,9 @@ struct PrepareOptions {
   std::string out;
 };
 
-Json measure(Model& model, const PrepareOptions& options, Context& context) {
-  const auto data = parse_data(options.evaluate, model.graph.input_shape());
-  const auto classes = static_cast<size_t>(model.graph.node(model.graph.output()).shape.channels);
-  if (model.labels.empty() && data->labels().size() == classes) model.labels = data->labels();
+/// Measures the model and writes the result into its history.
+Accuracy measure(Model& model, const PrepareOptions& options, Context& context) {
+  const auto data = labelled_data(options.evaluate, model, context.output());
   const Accuracy measured = context.phase("inference", [&] {
     Session session(model, context.session_options(options.batch));
     const auto source = context.loader(data, 0, options.evaluate);
@@ -38,8 +39,16 @@ Json measure(Model& model, const PrepareOptions& options, Context& context) {
   });
   model.history.back().evaluation =
       Evaluation{options.evaluate, to_hex(content_hash(*data)), measured.samples, measured.top1, {}, {}};
-  context.output().result("top-1 " + percent(measured.top1) + ", top-5 " + percent(measured.top5) + ", loss " +
-                          decimal(measured.loss, 4) + " on " + with_commas(measured.samples) + " images\n");
+  if (model.labels.empty() && !data->labels().empty()) {
+    context.output().note("note: the model has no names of classes; give them in its own order with --labels FILE");
+  }
+  return measured;
+}
+
+/// Prints the accuracy, and returns it for --json.
+Json report(const Accuracy& measured, const Output& output) {
+  output.result("top-1 " + percent(measured.top1) + ", top-5 " + percent(measured.top5) + ", loss " +
+                decimal(measured.loss, 4) + " on " + with_commas(measured.samples) + " images\n");
   return {{"top1", measured.top1}, {"top5", measured.top5}, {"loss", measured.loss}, {"samples", measured.samples}};
 }
 
@@ -53,7 +62,12 @@ Json assumptions_json(const std::vector<Taken>& taken) {
 
 void prepare(const PrepareOptions& options) {
   Context context(options.common);
-  check_output_path(options.out);
+  Paths()
+      .reads_with_parts("--weights", options.what.weights)
+      .reads("--labels", options.labels_file)
+      .reads_data("--evaluate", options.evaluate)
+      .writes("--out", options.out)
+      .check();
   Preparation what = options.what;
   if (!options.labels_file.empty()) what.labels = read_labels(options.labels_file);
   Import prepared = context.phase("load", [&] {
@@ -62,10 +76,11 @@ void prepare(const PrepareOptions& options) {
   });
   tell(prepared, context.output());
   Model& model = prepared.model;
-  Json accuracy;
-  if (!options.evaluate.empty()) accuracy = measure(model, options, context);
-  save_model(model, options.out);
+  std::optional<Accuracy> measured;
+  if (!options.evaluate.empty()) measured = measure(model, options, context);
+  save_model(model, options.out);  // before anything is printed: the reader of a pipe may be gone
 
+  const Json accuracy = measured ? report(*measured, context.output()) : Json();
   const size_t file_bytes = std::filesystem::file_size(options.out);
   context.output().result(options.out + ": " + model.architecture + ", input " + to_string(model.graph.input_shape()) + ", " +
                           with_commas(parameter_count(model)) + " parameters, " + readable_count(macs(model.graph)) +

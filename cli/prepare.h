@@ -54,7 +54,11 @@ void tell(const Import& prepared, const Output& output);
 /// the one that agrees with the labels. Errors    InputError: no reading is clearly the right one
 [[nodiscard]] WeightsOptions choose_reading(const Preparation& what, const std::string& data, int64_t batch, Context& context);
 
-/// Reads one class name per line. InputError if the file cannot be read.
+/// UsageError if a value of --mean or --std cannot be one; warns of values of another scale.
+void check_pixels(const Preparation& what);
+
+/// Reads one class name per line; a byte order mark and blank lines at the end are left out. InputError if the file cannot be
+/// read, is empty, has a blank line, or is not UTF-8.
 [[nodiscard]] std::vector<std::string> read_labels(const std::string& path);
 
 }  // namespace elek::cli

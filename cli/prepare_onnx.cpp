@@ -17,16 +17,16 @@ void apply_options(const Preparation& what, Model& model) {
     throw UsageError("--classes asks for " + std::to_string(*what.classes) + ", but " + what.weights + " has " +
                      std::to_string(classes) + "; leave the option out, or take another file");
   }
-  if (!what.mean.empty()) model.preprocessing = {what.mean, what.stddev};
+  if (!what.mean.empty()) {
+    check_pixels(what);
+    model.preprocessing = {what.mean, what.stddev};
+  }
   const int64_t channels = model.graph.input_shape().channels;
   for (const auto* values : {&model.preprocessing.mean, &model.preprocessing.stddev}) {
     if (std::ssize(*values) != channels) {
       throw UsageError("--mean and --std have " + std::to_string(values->size()) + " values, but the network's input has " +
                        std::to_string(channels) + " channels");
     }
-  }
-  for (const float stddev : model.preprocessing.stddev) {
-    if (!(stddev > 0)) throw UsageError("--std: every value must be greater than 0");
   }
   if (what.labels.empty()) return;
   if (std::ssize(what.labels) != classes) {

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <functional>
 
+#include "cli/labelled.h"
 #include "cli/paired.h"
 #include "cli/prepare.h"
 #include "core/error.h"
@@ -112,15 +113,14 @@ int64_t images_for(int64_t macs_of_one, size_t readings) {
   return static_cast<int64_t>(std::clamp(affordable, kFewest, kMost));
 }
 
-void measure(Candidate& candidate, const Preparation& what, const std::string& data, int64_t limit, int64_t batch,
-             Context& context) {
+void measure(Candidate& candidate, const Preparation& what, const std::shared_ptr<const Dataset>& data, int64_t limit,
+             int64_t batch, Context& context) {
   const Import import = import_file(what, candidate.options, context);
   Session session(import.model, context.session_options(batch));
   LoaderOptions options;
   options.shuffle_seed = context.common().seed;  // folders are sorted by class
-  options.description = data;
   options.limit = limit;
-  const auto source = make_loader(parse_data(data, import.model.graph.input_shape()), options);
+  const auto source = make_loader(data, options);
   std::vector<uint8_t> hits;
   candidate.top1 = evaluate(session, *source, {}, &hits).top1;
   candidate.judged.right.assign(hits.begin(), hits.end());
@@ -166,9 +166,10 @@ WeightsOptions choose_reading(const Preparation& what, const std::string& data, 
   }
   std::vector<Candidate> all = combinations(questions, options);
   const int64_t limit = images_for(macs(assumed.model.graph), all.size());
+  const auto samples = labelled_data(data, assumed.model, context.output());
   ProgressBar bar(context.output(), "try", ProgressBar::Counts::kWork);
   for (size_t i = 0; i < all.size(); ++i) {
-    measure(all[i], what, data, limit, batch, context);
+    measure(all[i], what, samples, limit, batch, context);
     bar.update(static_cast<int64_t>(i) + 1, std::ssize(all));
   }
   Table table({"reading", "top-1"});

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The model that `elek prepare` saves: from a weights file, from a model file of elek, or with random weights. And what is said
 // about it. Tests: tests/cli/import_test.cpp
+#include <cmath>
 #include <filesystem>
-#include <fstream>
+#include <string_view>
 
 #include "cli/prepare.h"
 #include "cli/prepare_onnx.h"
 #include "core/error.h"
+#include "core/runtime.h"
+#include "data/file.h"
 #include "elek/model.h"
 #include "models/model_file.h"
 
@@ -27,11 +30,19 @@ ResNetSpec spec_of(const Preparation& what) {
   return spec;
 }
 
+/// Whether the JSON library takes it as text.
+bool is_utf8(const std::string& text) {
+  try {
+    (void)Json(text).dump();
+    return true;
+  } catch (const Json::exception&) {
+    return false;
+  }
+}
+
 std::optional<Preprocessing> preprocessing_of(const Preparation& what) {
   if (what.mean.empty()) return std::nullopt;
-  for (const float stddev : what.stddev) {
-    if (!(stddev > 0)) throw UsageError("--std: every value must be greater than 0");
-  }
+  check_pixels(what);
   return Preprocessing{what.mean, what.stddev};
 }
 
@@ -77,13 +88,32 @@ detail::Rename rename_of(const std::string& text) {
 
 }  // namespace
 
+void check_pixels(const Preparation& what) {
+  bool large = false;
+  for (const float mean : what.mean) {
+    if (!std::isfinite(mean)) throw UsageError("--mean: every value must be a number");
+    large = large || std::fabs(mean) > 1;
+  }
+  for (const float stddev : what.stddev) {
+    if (!(stddev > 0 && std::isfinite(stddev))) throw UsageError("--std: every value must be a number greater than 0");
+    large = large || stddev > 1;
+  }
+  if (large)
+    warn("--mean and --std are of pixels scaled to 0 ... 1; values above 1 look like the scale 0 ... 255: divide by 255");
+}
+
 std::vector<std::string> read_labels(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) throw InputError(path + ": cannot be read; --labels wants a text file with one class name a line");
-  std::vector<std::string> labels;
-  for (std::string line; std::getline(file, line);) {
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    labels.push_back(line);
+  const std::string wanted = "; --labels wants a text file with one class name a line";
+  std::error_code code;
+  if (!std::filesystem::is_regular_file(path, code)) throw InputError(path + ": cannot be read: it is not a file" + wanted);
+  std::vector<std::string> labels = read_lines(path);  // without blank lines at the end
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  if (!labels.empty() && labels.front().starts_with(kByteOrderMark)) labels.front().erase(0, kByteOrderMark.size());
+  if (labels.empty()) throw InputError(path + ": is empty" + wanted);
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const std::string line = path + ": line " + std::to_string(i + 1);
+    if (labels[i].empty()) throw InputError(line + " is blank" + wanted);
+    if (!is_utf8(labels[i])) throw InputError(line + " is not UTF-8 text; convert the file, for example with iconv");
   }
   return labels;
 }
@@ -100,6 +130,9 @@ WeightsOptions import_options(const Preparation& what) {
   options.strides = what.strides;
   options.stem_stride = what.stem_stride;
   options.max_pool = what.max_pool;
+  if (what.epsilon && !(*what.epsilon > 0 && *what.epsilon < 1)) {
+    throw UsageError("--bn-eps: expected a number of more than 0 and less than 1");
+  }
   options.epsilon = what.epsilon;
   options.head = what.head;
   for (const std::string& rename : what.renames) options.renames.push_back(rename_of(rename));

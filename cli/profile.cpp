@@ -191,7 +191,7 @@ void report(const ProfileOptions& options, const Context& context, const Session
             {"precision", name_of(session.options().precision)},
             {"batch", options.batch},
             {"micro_batch", session.program().micro_batch},
-            {"threads", options.common.threads},
+            {"threads", used_threads(options.common.threads)},
             {"statistics", options.statistics == "on"},
             {"kernels", options.kernels},
             {"runs", measured.runs_ms.size()},
@@ -211,14 +211,18 @@ void profile(const ProfileOptions& options) {
   session_options.micro_batch = options.micro_batch;
   session_options.kernels = kernel_choice(options.kernels);
   if (options.statistics == "on") session_options.probes = probes_for(find_criterion("std-consumer"), model.graph);
+  std::optional<Model> pruned;
+  if (!options.beside.empty()) {
+    pruned = load_model(options.beside, context.memory());
+    check_beside(model.graph, pruned->graph, options.beside);
+  }
   const OtherWork rest_of_machine;
   const Peaks peaks = measure_peaks(session_options);
   Session session(std::move(model), session_options);
   note_kernels(context.output(), session.program());
-  if (!options.beside.empty()) {
-    Model other = load_model(options.beside, context.memory());
-    if (options.statistics == "on") session_options.probes = probes_for(find_criterion("std-consumer"), other.graph);
-    Session second(std::move(other), session_options);
+  if (pruned) {
+    if (options.statistics == "on") session_options.probes = probes_for(find_criterion("std-consumer"), pruned->graph);
+    Session second(std::move(*pruned), session_options);
     const Beside beside = profile_beside(session, second, options.seconds, options.common.seed, peaks);
     const std::optional<double> other_cores = rest_of_machine.cores();
     context.output().result(beside_text(beside) + other_work_text(other_cores, options.common.threads, session_options.device));
@@ -227,7 +231,7 @@ void profile(const ProfileOptions& options) {
                  {"model", options.model},
                  {"beside", options.beside},
                  {"batch", options.batch},
-                 {"threads", options.common.threads},
+                 {"threads", used_threads(options.common.threads)},
                  {"statistics", options.statistics == "on"},
                  {"kernels", options.kernels},
                  {"other_busy_cores", other_cores ? Json(*other_cores) : Json()},
@@ -254,7 +258,7 @@ void add_profile(CLI::App& app, Run& run) {
       ->check(CLI::IsMember({"on", "off"}))
       ->capture_default_str();
   command->add_option("--seconds", options->seconds, "Seconds to measure, after three warm-up runs")
-      ->check(CLI::Range(0.0, 3600.0))
+      ->check(seconds_range())
       ->capture_default_str();
   add_kernels(*command, options->kernels);
   CLI::Option* beside = command->add_option(

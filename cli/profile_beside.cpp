@@ -63,6 +63,16 @@ std::string notes_text(const Beside& beside) {
 
 }  // namespace
 
+void check_beside(const Graph& dense, const Graph& pruned, const std::string& path) {
+  for (const Node& node : dense.nodes()) {
+    const ValueId other = pruned.find(node.name);
+    if (other < 0 || pruned.node(other).shape.channels <= node.shape.channels) continue;
+    throw UsageError("--beside " + path + ": '" + node.name + "' has " + std::to_string(pruned.node(other).shape.channels) +
+                     " channels there, and " + std::to_string(node.shape.channels) +
+                     " in --model; give the dense network as --model and its pruned form as --beside");
+  }
+}
+
 Beside profile_beside(Session& dense, Session& pruned, double seconds, uint64_t seed, const Peaks& peaks) {
   Rounds first(dense, seed), second(pruned, seed);
   for (const Enough enough(seconds); !enough(first.count());) {

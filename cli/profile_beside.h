@@ -40,6 +40,8 @@ struct Beside {
   double allowed = 0;  // from the sums of all roofs
   [[nodiscard]] double speed_up() const { return dense.p50 / pruned.p50; }
 };
+/// UsageError if a layer of the pruned network has more channels than in the dense one: the files are swapped.
+void check_beside(const Graph& dense, const Graph& pruned, const std::string& path);
 /// Runs rounds of both in turns, for `seconds`. InputError if a step of one network does not exist in the other.
 [[nodiscard]] Beside profile_beside(Session& dense, Session& pruned, double seconds, uint64_t seed, const Peaks& peaks);
 [[nodiscard]] std::string beside_text(const Beside& beside);

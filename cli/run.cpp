@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek run: writes the logits of every image to a file, or prints the five best classes of a few images.
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
 #include "cli/commands.h"
 #include "cli/context.h"
+#include "cli/paths.h"
 #include "cli/timing.h"
 #include "core/error.h"
+#include "core/runtime.h"
 #include "elek/data.h"
 #include "elek/memory.h"
 #include "elek/session.h"
@@ -27,6 +30,21 @@ struct RunOptions {
   std::string kernels = "rule";
 };
 
+int64_t images_not_finite(std::span<const float> logits, size_t classes) {
+  int64_t count = 0;
+  for (size_t first = 0; first < logits.size(); first += classes) {
+    const std::span<const float> one = logits.subspan(first, classes);
+    count += std::all_of(one.begin(), one.end(), [](float logit) { return std::isfinite(logit); }) ? 0 : 1;
+  }
+  return count;
+}
+
+void warn_of_not_finite(int64_t count, int64_t images, const std::string& model) {
+  if (count == 0) return;
+  warn(model + ": the logits of " + std::to_string(count) + " of " + std::to_string(images) +
+       " images are NaN or infinite; its weights overflow, or its preprocessing is wrong");
+}
+
 void run_images(const RunOptions& options) {
   Context context(options.common);
   Model model = load_model(options.model, context.memory());
@@ -42,9 +60,10 @@ void run_images(const RunOptions& options) {
   const auto label_of = [&labels](size_t index) {
     return index < labels.size() ? labels[index] : "class " + std::to_string(index);
   };
-  int64_t done = 0;
+  int64_t done = 0, not_finite = 0;
   for_each_batch(session, *source, 0, {}, [&](const Slot& slot, std::span<const float> logits) {
     const size_t classes = logits.size() / static_cast<size_t>(slot.count);
+    not_finite += images_not_finite(logits, classes);
     for (int64_t i = 0; i < slot.count; ++i, ++done) {
       const std::string& file = options.images[static_cast<size_t>(done)];
       Json top = Json::array();
@@ -57,17 +76,19 @@ void run_images(const RunOptions& options) {
       images.push_back({{"file", file}, {"top", top}});
     }
   });
+  warn_of_not_finite(not_finite, done, options.model);
   context.output().result(table.text());
   context.output().json({{"command", "run"}, {"model", options.model}, {"images", images}});
 }
 
 void run_data(const RunOptions& options) {
   Context context(options.common);
-  check_output_path(options.out);
+  Paths().reads("--model", options.model).reads_data("--data", options.data).writes("--out", options.out).check();
   Model model = context.phase("load", [&] { return load_model(options.model, context.memory()); });
   const auto data = parse_data(options.data, model.graph.input_shape());
   const int64_t classes = model.graph.node(model.graph.output()).shape.elements();
   const Tensor logits({data->size(), classes}, DType::kF32, context.memory(), "logits of all images");
+  int64_t not_finite = 0;
   context.phase("inference", [&] {
     SessionOptions session_options = context.session_options(options.batch);
     session_options.kernels = kernel_choice(options.kernels);
@@ -75,7 +96,8 @@ void run_data(const RunOptions& options) {
     const auto source = context.loader(data, 0, options.data);
     ProgressBar bar(context.output(), "run");
     auto* to = static_cast<std::byte*>(logits.data());
-    for_each_batch(session, *source, 0, bar.callback(), [&to](const Slot&, std::span<const float> batch) {
+    for_each_batch(session, *source, 0, bar.callback(), [&](const Slot&, std::span<const float> batch) {
+      not_finite += images_not_finite(batch, static_cast<size_t>(classes));
       std::memcpy(to, batch.data(), batch.size_bytes());
       to += batch.size_bytes();
     });
@@ -83,6 +105,7 @@ void run_data(const RunOptions& options) {
   SafetensorsEntry entry{
       "logits", DType::kF32, {data->size(), classes}, {static_cast<const std::byte*>(logits.data()), logits.bytes()}};
   write_safetensors(options.out, {entry}, {{"data", options.data}});
+  warn_of_not_finite(not_finite, data->size(), options.model);
   context.output().result(options.out + ": logits of " + with_commas(data->size()) + " images, " + with_commas(classes) +
                           " classes\n");
   context.output().json({{"command", "run"},

@@ -5,8 +5,10 @@
 #include <cmath>
 #include <set>
 
+#include "cli/cut_command.h"
 #include "core/error.h"
 #include "core/runtime.h"
+#include "prune/early_checks.h"
 #include "prune/score.h"
 #include "prune/select.h"
 
@@ -60,6 +62,7 @@ class Sweeper final : public CutObserver {
   [[nodiscard]] Progress start(CutWork work) override;
 
  private:
+  void check(const Model& model, const CutInput& input);
   [[nodiscard]] Evidence gather_all();
   void plan_all(const Evidence& evidence);
   void plan_point(const SweepPoint& wanted, const Evidence& evidence);
@@ -233,8 +236,29 @@ Evidence Sweeper::gather_all() {
   return evidence;
 }
 
+/// What the network shows to be impossible, before any of the images is read.
+void Sweeper::check(const Model& model, const CutInput& input) {
+  CutOptions options;
+  options.session = context_.session_options(input.batch);
+  options.memory_left = [this] { return context_.memory_left(); };
+  for (const Criterion* criterion : spec_.criteria) {
+    options.criterion = criterion;
+    check_memory(model, options);
+    for (const double share : spec_.shares) {
+      ChannelTarget target = spec_.target;
+      target.share = share;
+      target.scope = criterion->scope_for(spec_.sensitivity ? std::optional(Scope::kLayer) : spec_.scope);
+      if (!spec_.sensitivity) {
+        check_channels(target, model.graph, input.model);
+      } else {
+        check_target(find_groups(model.graph), model.graph, target);
+      }
+    }
+  }
+}
+
 Sweep Sweeper::run(const CutInput& input) {
-  sweep_.dense = load_dense(input, context_);
+  sweep_.dense = load_dense(input, context_, [&](const Model& model) { check(model, input); });
   options_ = options_for({}, sweep_.dense, context_);
   const Evidence evidence = gather_all();
   sweep_.statistics_bytes = evidence.statistics_bytes;

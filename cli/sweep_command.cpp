@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/cut_command.h"
+#include "cli/paths.h"
 #include "cli/sweep.h"
 #include "core/error.h"
 #include "core/file.h"
@@ -79,17 +80,19 @@ void sweep(const SweepOptions& options) {
     throw UsageError("--plot " + options.plot + ": expected a name that ends in .svg");
   }
   Context context(options.common);
-  for (const std::string& path : {options.csv, options.images, options.plot}) {
-    if (!path.empty()) check_output_path(path);
-  }
+  input_paths(options.input)
+      .writes("--csv", options.csv)
+      .writes("--images", options.images)
+      .writes("--plot", options.plot)
+      .check();
   const Sweep made = run_sweep(options.input, spec, context);
+  if (!options.csv.empty()) write_whole_file(options.csv, sweep_csv(made));
+  if (!options.images.empty()) write_whole_file(options.images, images_csv(made));
+  if (!options.plot.empty()) write_whole_file(options.plot, plot_svg(sweep_plot(made, spec)));
   context.output().result("\n" + sweep_table(made, spec));
   context.output().result("statistics: " + readable_bytes(made.statistics_bytes) + " of memory for " +
                           with_commas(made.dense.calibration->samples()) + " images, shared by all criteria\n");
   context.print_phases();
-  if (!options.csv.empty()) write_whole_file(options.csv, sweep_csv(made));
-  if (!options.images.empty()) write_whole_file(options.images, images_csv(made));
-  if (!options.plot.empty()) write_whole_file(options.plot, plot_svg(sweep_plot(made, spec)));
   Json json = sweep_json(made, spec);
   json["seed"] = options.common.seed;
   json["peak_rss_bytes"] = context.peak_rss_bytes();

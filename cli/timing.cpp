@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "core/runtime.h"
+#include "core/threads.h"
 #include "plan/program.h"
 
 namespace elek::cli {
@@ -23,9 +24,21 @@ double percentile(const std::vector<double>& sorted, double share) {
   return sorted[std::min(rank, sorted.size() - 1)];
 }
 
+int used_threads(int asked) { return asked > 0 ? asked : default_threads(); }
+
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return percentile(values, 0.5);
+}
+
+CLI::Validator seconds_range() {
+  return {[](const std::string& text) {
+            double seconds = 0;
+            const bool is_number = CLI::detail::lexical_cast(text, seconds);
+            return is_number && seconds >= 0 && seconds <= 3600 ? std::string()
+                                                                : "'" + text + "': expected seconds from 0 to 3600";
+          },
+          "FLOAT in [0 - 3600]"};
 }
 
 void add_kernels(CLI::App& command, std::string& kernels) {

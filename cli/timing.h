@@ -20,8 +20,14 @@ void fill_with_random_pixels(Slot& slot, uint64_t seed);
 /// Nearest-rank percentile of sorted values, `share` from 0 to 1. ContractError if there are none.
 [[nodiscard]] double percentile(const std::vector<double>& sorted, double share);
 
+/// The number of threads that --threads N means: 0 is as many as the machine or the environment gives.
+[[nodiscard]] int used_threads(int asked);
+
 /// The median.
 [[nodiscard]] double median(std::vector<double> values);
+
+/// For --seconds: 0 to 3600, and no NaN, with which a measurement would never end.
+[[nodiscard]] CLI::Validator seconds_range();
 
 /// Adds --kernels rule|measured; `kernels` holds its default.
 void add_kernels(CLI::App& command, std::string& kernels);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek tune: trains a network, most often a cut one, until its logits are those of a teacher, or until it finds the images'
 // labels, or both. The library does the work (elek/train.h).
-#include <filesystem>
 #include <optional>
 #include <utility>
 
@@ -9,6 +8,8 @@
 #include "cli/context.h"
 #include "cli/cut.h"
 #include "cli/distillation_text.h"
+#include "cli/labelled.h"
+#include "cli/paths.h"
 #include "core/error.h"
 #include "core/runtime.h"
 #include "elek/data.h"
@@ -34,12 +35,13 @@ void check(const TuneCommand& options) {
   if (options.teacher.empty() && !options.use_labels) {
     throw UsageError("--teacher is required: the dense model file to learn from; or --use-labels, to learn from the labels");
   }
-  for (const std::string* input : {&options.model, &options.teacher}) {
-    std::error_code error;
-    if (!input->empty() && std::filesystem::equivalent(*input, options.out, error)) {
-      throw UsageError("--out " + options.out + " is also read; name another file");
-    }
-  }
+  Paths()
+      .reads("--model", options.model)
+      .reads("--teacher", options.teacher)
+      .reads_data("--data", options.data)
+      .reads_data("--evaluate", options.evaluate)
+      .writes("--out", options.out)
+      .check();
 }
 
 void check_fits(const Model& model, const Model& teacher, const TuneCommand& options) {
@@ -55,7 +57,7 @@ std::optional<Accuracy> accuracy_of(const Model& model, const TuneCommand& optio
   if (options.evaluate.empty()) return std::nullopt;
   return context.phase("inference", [&] {
     Session session(model, context.session_options(options.how.batch));
-    const auto source = context.loader(parse_data(options.evaluate, model.graph.input_shape()), 0, options.evaluate);
+    const auto source = context.loader(labelled_data(options.evaluate, model, context.output()), 0, options.evaluate);
     ProgressBar bar(context.output(), "evaluate");
     return evaluate(session, *source, bar.callback());
   });
@@ -100,7 +102,8 @@ void tune(TuneCommand options) {
     model = load_model(options.model, context.memory());
     teacher = options.teacher.empty() ? model : load_model(options.teacher, context.memory());
     check_fits(model, teacher, options);
-    const auto all = parse_data(options.data, model.graph.input_shape());
+    const auto all = options.use_labels ? labelled_data(options.data, model, context.output())
+                                        : parse_data(options.data, model.graph.input_shape());
     images = context.loader(shuffled_sample(all, options.limit, options.common.seed), 0, options.data);
   });
   const std::optional<Accuracy> before = accuracy_of(model, options, context);

@@ -125,6 +125,21 @@ std::string about(const Model& model, const Group& group, const Criterion& crite
 
 }  // namespace
 
+void check_why(const std::string& name, const Model& model, const CutOptions& what) {
+  if (what.weights) {
+    const std::vector<std::string> layers = probes_for_weights(model.graph).tap_norms;
+    if (std::find(layers.begin(), layers.end(), name) == layers.end()) {
+      throw UsageError("--why '" + name + "': no layer of that name has weights that can be cut; `elek info` lists the layers");
+    }
+    return;
+  }
+  const std::vector<Group> groups = find_groups(model.graph);
+  if (!groups[find_group(model.graph, groups, name)].prunable) {
+    throw UsageError("--why '" + name + "': its channels cannot be cut: they are the network's input or its logits, or no " +
+                     "cut fits all values tied to them");
+  }
+}
+
 Why why_channels(const std::string& name, const Model& dense, const Evidence& evidence, const Criterion& criterion,
                  const PrunePlan& plan, uint64_t seed) {
   const Statistics& statistics = evidence.statistics;
@@ -132,10 +147,6 @@ Why why_channels(const std::string& name, const Model& dense, const Evidence& ev
   const std::vector<Group> groups = find_groups(graph);
   const size_t g = find_group(graph, groups, name);
   const Group& group = groups[g];
-  if (!group.prunable) {
-    throw UsageError("--why '" + name + "': its channels cannot be cut: they are the network's input or its logits, or no " +
-                     "cut fits all values tied to them");
-  }
   Why why;
   why.name = group.name;
   why.scores = score_channels(dense, groups, criterion, evidence, seed).at(g);
@@ -168,11 +179,9 @@ Why why_channels(const std::string& name, const Model& dense, const Evidence& ev
 }
 
 Why why_weights(const std::string& name, const Model& dense, const Statistics& statistics, const PrunePlan& plan) {
-  const ValueId node = dense.graph.find(name);
+  const ValueId node = dense.graph.at(name);
   const auto norms = statistics.tap_norms.find(name);
-  if (node < 0 || norms == statistics.tap_norms.end()) {
-    throw UsageError("--why '" + name + "': no layer of that name has weights that can be cut; `elek info` lists the layers");
-  }
+  ELEK_CHECK(norms != statistics.tap_norms.end(), "--why '" + name + "': no norms of its inputs");
   const LayerWeights layer = layer_weights(dense, node);
   const int64_t channels = layer.input_channels();
   Why why;

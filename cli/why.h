@@ -36,6 +36,9 @@ struct Why {
   std::vector<int64_t> kept, of;  // [channels]: 1 of 1 or 0 of 1; for weights the kept weights of all
 };
 
+/// UsageError if there is nothing to explain under this name: checked before any work.
+void check_why(const std::string& name, const Model& model, const CutOptions& what);
+
 /// Explains the group of that name (or with a value of that name) under a channel criterion. UsageError if there is no such
 /// group or it cannot be cut. The evidence must be what the criterion needs.
 [[nodiscard]] Why why_channels(const std::string& name, const Model& dense, const Evidence& evidence,

@@ -8,8 +8,11 @@ namespace elek {
 namespace {
 
 std::string describe(const std::string& what, const OutOfMemory::Figures& figures) {
-  std::string text = what + ": requested " + std::to_string(figures.requested_bytes) + " bytes, in use " +
-                     std::to_string(figures.in_use_bytes) + " bytes, peak " + std::to_string(figures.peak_bytes) + " bytes";
+  std::string text = what + ": requested " + std::to_string(figures.requested_bytes) + " bytes";
+  if (figures.peak_bytes > 0) {  // a refusal before the work knows no use
+    text +=
+        ", in use " + std::to_string(figures.in_use_bytes) + " bytes, peak " + std::to_string(figures.peak_bytes) + " bytes";
+  }
   if (figures.limit_bytes > 0) {
     text += ", limit " + std::to_string(figures.limit_bytes) + " bytes";
   }

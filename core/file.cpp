@@ -80,11 +80,19 @@ class FileSizeSignalBlocked {
   bool swallow_ = false;
 };
 
+/// The target's path, its name cut so that it can take the temporary suffix: file systems allow 255 bytes.
+std::string stem_of(const std::string& target) {
+  constexpr size_t kMostName = 220;
+  const size_t slash = target.rfind('/');
+  const size_t name = slash == std::string::npos ? 0 : slash + 1;
+  return target.substr(0, name + std::min(target.size() - name, kMostName));
+}
+
 /// The temporary file beside the target. The destructor removes it unless it was committed.
 class Temporary {
  public:
   explicit Temporary(std::string target) : target_(std::move(target)) {
-    const std::string base = target_ + ".tmp-" + std::to_string(::getpid());
+    const std::string base = stem_of(target_) + ".tmp-" + std::to_string(::getpid());
     for (int attempt = 0; fd_ < 0; ++attempt) {  // another thread, or a dead process of this number, may hold the first name
       name_ = attempt == 0 ? base : base + "-" + std::to_string(attempt);
       fd_ = ::open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -138,21 +146,27 @@ class Temporary {
   bool committed_ = false;
 };
 
-/// The real path of the file: a symbolic link is followed, so that it stays a link. Refuses anything but a regular file.
+[[noreturn]] void refuse_kind(const std::string& path, mode_t mode) {
+  throw InputError(path + ": cannot be written: it is " + (S_ISDIR(mode) ? "a directory" : "not a regular file") +
+                   "; give the name of a file");
+}
+
+/// The real path of the file: a symbolic link is followed, also one to a file that does not exist yet, so that it stays a link.
+/// Refuses anything but a regular file.
 std::string resolve_target(const std::string& path) {
-  std::filesystem::path target(path);
-  struct stat link {};
-  if (::lstat(path.c_str(), &link) == 0 && S_ISLNK(link.st_mode)) {
-    std::error_code error;
-    target = std::filesystem::weakly_canonical(target, error);
-    if (error) fail(path, "following the link", error.value());
-  }
   struct stat status {};
-  if (::stat(target.c_str(), &status) != 0) return target.string();  // new; a missing directory shows when it is created
-  if (!S_ISREG(status.st_mode)) {
-    throw InputError(path + ": cannot be written: it is " + (S_ISDIR(status.st_mode) ? "a directory" : "not a regular file") +
-                     "; give the name of a file");
+  const bool exists = ::stat(path.c_str(), &status) == 0;
+  if (exists && !S_ISREG(status.st_mode)) refuse_kind(path, status.st_mode);
+  std::filesystem::path target(path);
+  constexpr int kMostLinks = 40;
+  std::error_code error;
+  for (int links = 0; std::filesystem::is_symlink(std::filesystem::symlink_status(target, error)); ++links) {
+    if (links == kMostLinks) fail(path, "following the link", ELOOP);
+    const std::filesystem::path next = std::filesystem::read_symlink(target, error);
+    if (error) fail(path, "following the link", error.value());
+    target = next.is_absolute() ? next : target.parent_path() / next;
   }
+  if (!exists) return target.string();  // new; a missing directory shows when it is created
   if (::faccessat(AT_FDCWD, target.c_str(), W_OK, AT_EACCESS) != 0) fail(path, "replacing it", errno);
   return target.string();
 }

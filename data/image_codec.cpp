@@ -14,6 +14,7 @@
 #include <array>
 #include <limits>
 #include <memory>
+#include <string_view>
 
 #include "core/error.h"
 #include "data/image.h"
@@ -29,9 +30,25 @@ bool is_jpeg(std::span<const uint8_t> file) {
   return file.size() >= 3 && file[0] == 0xff && file[1] == 0xd8 && file[2] == 0xff;
 }
 
-// Walks over the segments to the end-of-image marker. Segments are skipped by their length, because an EXIF thumbnail holds
-// markers of its own. Inside coded data, FF is followed by 00 or by a restart marker.
-bool jpeg_is_whole(std::span<const uint8_t> file) {
+/// Whether the marker starts a frame (SOF): its segment says how many components the image has.
+bool starts_frame(uint8_t marker) {
+  return marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
+}
+
+/// What is wrong with a JPEG, or an empty text. Walks over the segments to the end-of-image marker. Segments are skipped by
+/// their length, because an EXIF thumbnail holds markers of its own. Inside coded data, FF is followed by 00 or by a restart
+/// marker. Four components without Adobe's segment are refused: stb_image takes them as colour with a fourth plane to be left
+/// out, libjpeg as CMYK, and the file does not say which is meant.
+std::string jpeg_fault(std::span<const uint8_t> file) {
+  constexpr std::string_view kAdobe = "Adobe";
+  constexpr size_t kComponents = 9;  // from the marker to the number of components in SOF
+  bool four = false, adobe = false;
+  const auto verdict = [&] {
+    return four && !adobe
+               ? "a JPEG of four components without Adobe's segment, which does not say what they mean; convert it to RGB"
+               : "";
+  };
+  const std::string truncated = "the JPEG is truncated: it has no end-of-image marker";
   size_t at = 2;
   while (at + 1 < file.size()) {
     if (file[at] != 0xff) {
@@ -39,17 +56,21 @@ bool jpeg_is_whole(std::span<const uint8_t> file) {
       continue;
     }
     const uint8_t marker = file[at + 1];
-    if (marker == 0xd9) return true;
+    if (marker == 0xd9) return verdict();
     if (marker == 0xff) {
       ++at;  // a fill byte
     } else if (marker == 0x00 || marker == 0x01 || (marker >= 0xd0 && marker <= 0xd7)) {
       at += 2;  // a stuffed FF, or a marker without a segment
     } else {
-      if (at + 3 >= file.size()) return false;
+      if (at + 3 >= file.size()) return truncated;
+      if (starts_frame(marker) && at + kComponents < file.size()) four = four || file[at + kComponents] == 4;
+      if (marker == 0xee && at + 4 + kAdobe.size() <= file.size()) {
+        adobe = adobe || std::equal(kAdobe.begin(), kAdobe.end(), file.begin() + static_cast<int64_t>(at) + 4);
+      }
       at += 2 + (size_t{file[at + 2]} << 8 | size_t{file[at + 3]});
     }
   }
-  return false;
+  return truncated;
 }
 
 constexpr std::array<uint8_t, 8> kPngSignature{0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
@@ -100,7 +121,9 @@ void decode_image(std::span<const uint8_t> file, const ImageShape& shape, std::s
   if (is_png(file)) {
     if (const std::string fault = png_fault(file); !fault.empty()) refuse(fault);
   }
-  if (is_jpeg(file) && !jpeg_is_whole(file)) refuse("the JPEG is truncated: it has no end-of-image marker");
+  if (is_jpeg(file)) {
+    if (const std::string fault = jpeg_fault(file); !fault.empty()) refuse(fault);
+  }
   // stb_image converts between grey and colour. From a JPEG, grey is then the luma that the file itself stores.
   const bool convertible = shape.channels == 1 || shape.channels == 3;
   if (!convertible && channels != shape.channels) {

@@ -76,6 +76,7 @@ struct Entries {
   std::vector<std::string> folders;
   std::vector<std::string> images;
   std::vector<std::string> others;  // extensions of images that are not read, one per file
+  std::vector<std::string> lost;    // links to nothing that are no images by their names
 };
 
 // The visible folders and image files of a folder, each sorted by bytes (std::string compares unsigned).
@@ -93,6 +94,8 @@ Entries list(const fs::path& folder) {
       entries.images.push_back(name);  // a broken file gives an error when it is read: nothing is skipped
     } else if (is_other_image_name(extension)) {
       entries.others.push_back(extension);
+    } else if (it->is_symlink(ignored) && !it->exists(ignored)) {
+      entries.lost.push_back(name);
     }
   }
   if (code) throw InputError(folder.string() + ": cannot be listed: " + code.message());
@@ -108,7 +111,7 @@ void warn_of_left_out(const std::string& directory, const std::vector<std::strin
     const std::set<std::string> kinds(others.begin(), others.end());
     std::string list;
     for (const std::string& kind : kinds) list += (list.empty() ? "" : ", ") + kind;
-    warn(directory + ": " + std::to_string(others.size()) + " image files in the class folders are not read (" + list +
+    warn(directory + ": " + std::to_string(others.size()) + " image files are not read (" + list +
          "); convert them to .jpg or .png");
   }
   if (!inner_folders.empty()) {
@@ -141,14 +144,21 @@ std::shared_ptr<const Dataset> open_image_folder(const std::string& directory) {
     throw InputError(directory + ": no such folder; images: reads a folder that contains one folder per class");
   }
   const Entries top = list(root);
-  if (top.folders.empty()) {
-    const std::string found =
-        top.images.empty() ? "it is empty" : "it contains " + std::to_string(top.images.size()) + " images directly";
-    throw Hinted<InputError>(Hint::kSingleImages,
-                             directory + ": no class folders (" + found +
-                                 "); put the .jpg, .jpeg and .png files of each class into their own folder");
+  if (!top.lost.empty()) {
+    throw InputError((root / top.lost.front()).string() +
+                     ": a link to nothing; if it was a class, all classes after it would get other numbers: mend or remove it");
   }
   std::vector<ImageFile> files;
+  if (top.folders.empty()) {
+    if (top.images.empty()) {
+      throw Hinted<InputError>(Hint::kSingleImages,
+                               directory + ": no class folders (it is empty); put the .jpg, .jpeg and .png files of each " +
+                                   "class into their own folder");
+    }
+    warn_of_left_out(directory, top.others, {});
+    for (const std::string& image : top.images) files.push_back({(root / image).string(), -1});
+    return std::make_shared<ImageFiles>(std::move(files), std::vector<std::string>());
+  }
   std::vector<std::string> empty, others, inner_folders;
   for (size_t label = 0; label < top.folders.size(); ++label) {
     const fs::path folder = root / top.folders[label];

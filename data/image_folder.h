@@ -13,7 +13,8 @@ namespace elek {
 /// One folder per class. Classes are DIR's folders, sorted by the bytes of their names. Samples are ordered by class, and
 /// inside a class its .jpg, .jpeg and .png files (in any case) are sorted in the same way. Hidden entries, other files and
 /// deeper folders are ignored. A class without images keeps its number, with a warning, so that labels mean the same as in a
-/// training set. InputError, with what to do, if there is no class folder or no image.
+/// training set. A folder with images and without folders gives images without labels. InputError, with what to do, if there is
+/// no image.
 [[nodiscard]] std::shared_ptr<const Dataset> open_image_folder(const std::string& directory);
 
 }  // namespace elek

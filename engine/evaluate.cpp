@@ -15,6 +15,10 @@
 namespace elek {
 namespace {
 
+bool all_finite(std::span<const float> logits) {
+  return std::all_of(logits.begin(), logits.end(), [](float logit) { return std::isfinite(logit); });
+}
+
 /// Adds one sample to the sums of hits and losses. True if the label came first.
 bool judge(std::span<const float> logits, size_t label, Accuracy& sums) {
   const float own = logits[label];
@@ -52,6 +56,7 @@ int64_t for_each_batch(Session& session, BatchSource& source, int64_t max_batche
 
 Accuracy evaluate(Session& session, BatchSource& source, const Progress& progress, std::vector<uint8_t>* hits) {
   Accuracy sums;
+  int64_t not_finite = 0;
   if (hits != nullptr) hits->clear();
   sums.samples = for_each_batch(session, source, 0, progress, [&](const Slot& slot, std::span<const float> logits) {
     const size_t classes = logits.size() / static_cast<size_t>(slot.count);
@@ -63,10 +68,16 @@ Accuracy evaluate(Session& session, BatchSource& source, const Progress& progres
                          std::to_string(classes - 1) + ", because the network has " + std::to_string(classes) +
                          " classes; use data that are labelled for this network");
       }
-      const bool hit = judge(logits.subspan(static_cast<size_t>(n) * classes, classes), static_cast<size_t>(label), sums);
+      const std::span<const float> own = logits.subspan(static_cast<size_t>(n) * classes, classes);
+      if (!all_finite(own)) ++not_finite;
+      const bool hit = judge(own, static_cast<size_t>(label), sums);
       if (hits != nullptr) hits->push_back(hit ? 1 : 0);
     }
   });
+  if (not_finite > 0) {
+    warn(source.description() + ": the logits of " + std::to_string(not_finite) + " of " + std::to_string(sums.samples) +
+         " images are NaN or infinite; the weights overflow, or the preprocessing is not the network's");
+  }
   if (sums.samples > 0) {
     const auto n = static_cast<double>(sums.samples);
     sums.top1 /= n;

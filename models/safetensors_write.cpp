@@ -25,6 +25,11 @@ std::string literal(const std::string& path, const std::string& text) {
   }
 }
 
+/// The same for texts that name nothing in the file, such as the path of data: a byte that is not UTF-8 becomes U+FFFD.
+std::string text_literal(const std::string& text) {
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
 std::vector<const SafetensorsEntry*> in_file_order(const std::vector<SafetensorsEntry>& entries) {
   std::vector<const SafetensorsEntry*> order;
   std::set<std::string_view> names;
@@ -57,7 +62,7 @@ std::string make_header(const std::string& path, const std::vector<const Safeten
     json += "\"__metadata__\":{";
     for (const auto& [key, value] : metadata) {
       next();
-      json += literal(path, key) + ":" + literal(path, value);
+      json += literal(path, key) + ":" + text_literal(value);
     }
     json += "}";
   }

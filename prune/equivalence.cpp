@@ -46,6 +46,11 @@ Equivalence check_equivalence(const Model& compact, const Model& masked, BatchSo
   ELEK_CHECK(!want.empty() && got.size() == want.size(), "check_equivalence: " + std::to_string(got.size()) +
                                                              " logits of the cut network, " + std::to_string(want.size()) +
                                                              " of the masked one");
+  if (!std::all_of(want.begin(), want.end(), [](float logit) { return std::isfinite(logit); })) {
+    throw InputError(source.description() +
+                     ": the network's logits for its first images are NaN or infinite, so the cut cannot be checked; its " +
+                     "weights overflow, or its preprocessing is wrong");
+  }
   Equivalence result;
   double largest = 0;
   for (size_t i = 0; i < got.size(); ++i) {

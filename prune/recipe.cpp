@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The recipe from the evidence to the report, and the history entries it writes. Tests: tests/prune/recipe_test.cpp
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
 #include <utility>
 
 #include "core/runtime.h"
@@ -45,17 +49,18 @@ void add_calibration(HistoryEntry& entry, const Statistics& watched, const CutRu
   }
 }
 
-HistoryEntry history_entry(const Model& dense, const Evidence& evidence, const Choice& choice, const CutRun& run) {
+HistoryEntry history_entry(const Model& dense, const Evidence& evidence, const Choice& choice, Repair repair,
+                           const CutRun& run) {
   const PrunePlan& plan = choice.plan;
   HistoryEntry entry;
   entry.action = plan.weights.empty() ? "prune channels" : "prune weights";
   entry.replayed = choice.replayed;
   entry.criterion = plan.criterion;
   entry.target = plan.target;
-  entry.repair = name_of(run.options.repair);
+  entry.repair = name_of(repair);
   entry.source_hash = to_hex(hash(dense));
   add_calibration(entry, evidence.statistics, run);
-  if (run.options.repair != Repair::kNone) {
+  if (repair != Repair::kNone) {
     entry.repair_data = run.calibration.description();
     entry.repair_samples = run.calibration.samples();
   }
@@ -80,6 +85,56 @@ std::optional<Evaluation> evaluation_of(const CutReport& report, const CutRun& r
   return made;
 }
 
+/// Whether all weights that the plan removes are zero already.
+bool changes_nothing(const Model& dense, const PrunePlan& plan) {
+  if (!plan.groups.empty()) return false;
+  return std::all_of(plan.weights.begin(), plan.weights.end(), [&](const WeightCut& cut) {
+    const std::span<const float> weights = dense.parameter(cut.node + ".weight").f32();
+    for (size_t i = 0; i < weights.size(); ++i) {
+      if (cut.keep[i] == 0 && weights[i] != 0.0F) return false;
+    }
+    return true;
+  });
+}
+
+/// Whether `now` is worse than `before` on the same images by more than two standard errors: McNemar's test on the images that
+/// only one of them gets right.
+bool is_worse(const Measured& now, const Measured& before) {
+  double lost = 0, won = 0;
+  for (size_t i = 0; i < now.hits.size(); ++i) {
+    lost += before.hits[i] > now.hits[i] ? 1 : 0;
+    won += now.hits[i] > before.hits[i] ? 1 : 0;
+  }
+  return lost - won > 2 * std::sqrt(lost + won);
+}
+
+std::string top1_text(const Measured& measured) {
+  std::array<char, 16> text{};
+  (void)std::snprintf(text.data(), text.size(), "%.2f %%", 100 * measured.accuracy.top1);
+  return text.data();
+}
+
+/// Repairs the report's network and measures it. A repair that makes it worse is told and not kept.
+/// Returns the repair that the report's network then has.
+Repair repair_and_judge(const Model& dense, const PrunePlan& plan, const CutRun& run, CutReport& report) {
+  const Repair repair = run.options.repair;
+  if (refits(repair)) run.observer.forecast(forecast_refit(dense, report.model, plan, run));
+  Repaired made = repaired(dense, report.model, plan, repair, run);
+  if (run.evaluation != nullptr) {
+    Measured now = measure(made.model, run, CutWork::kRepaired);
+    if (is_worse(now, *report.pruned)) {
+      warn("the repair " + name_of(repair) + " makes the network worse on " + run.evaluation->description() + ": top-1 " +
+           top1_text(*report.pruned) + " just pruned, " + top1_text(now) +
+           " repaired; the network just pruned is kept. Are the calibration images like the evaluation images, and enough?");
+      return Repair::kNone;
+    }
+    report.repaired = std::move(now);
+  }
+  report.model = std::move(made.model);
+  report.distilled = made.distilled;
+  return repair;
+}
+
 }  // namespace
 
 ChannelTarget CutOptions::channel_target() const {
@@ -100,10 +155,9 @@ RemovesNothing::RemovesNothing(const std::string& target)
     : UsageError("the target " + target + " removes nothing from the network; choose a larger share"), target_(target) {}
 
 CutReport cut_by(const Model& dense, const Evidence& evidence, const std::optional<Measured>& measured, const CutRun& run) {
-  const Repair repair = run.options.repair;
   const Choice choice = choose(dense, evidence, run);
   const PrunePlan& plan = choice.plan;
-  if (plan.removes_nothing()) throw RemovesNothing(plan.target);
+  if (plan.removes_nothing() || changes_nothing(dense, plan)) throw RemovesNothing(plan.target);
   CutReport report;
   report.dense = measured;
   Applied applied = apply_checked(dense, plan, run);
@@ -111,14 +165,9 @@ CutReport cut_by(const Model& dense, const Evidence& evidence, const std::option
   report.model = std::move(applied.model);
   run.observer.checked(report.equivalence);
   if (run.evaluation != nullptr) report.pruned = measure(report.model, run, CutWork::kJustPruned);
-  if (repair != Repair::kNone) {
-    if (refits(repair)) run.observer.forecast(forecast_refit(dense, report.model, plan, run));
-    Repaired mended = repaired(dense, report.model, plan, repair, run);
-    report.model = std::move(mended.model);
-    report.distilled = mended.distilled;
-    if (run.evaluation != nullptr) report.repaired = measure(report.model, run, CutWork::kRepaired);
-  }
-  HistoryEntry entry = history_entry(dense, evidence, choice, run);
+  Repair kept = Repair::kNone;
+  if (run.options.repair != Repair::kNone) kept = repair_and_judge(dense, plan, run, report);
+  HistoryEntry entry = history_entry(dense, evidence, choice, kept, run);
   if (report.distilled) entry.repair = report.distilled->improved ? "refit+distill" : "refit";
   entry.evaluation = evaluation_of(report, run);
   report.model.history.push_back(std::move(entry));

@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "engine/estimate.h"
+#include "prune/early_checks.h"
 #include "prune/phase.h"
 #include "prune/repair.h"
 #include "prune/score.h"
@@ -21,6 +22,14 @@ namespace {
 
 MemoryResource& memory_of(const CutRun& run) { return run.options.memory != nullptr ? *run.options.memory : host_resource(); }
 
+/// Bytes of two sessions of the whole network with a batch of values each, and of its parameters.
+size_t sessions_bytes(const Model& model, const SessionOptions& options) {
+  const SessionEstimate session = estimate_memory(model, options);
+  const SessionMemory& m = session.memory;
+  const size_t each = m.weights_bytes + m.arena_bytes + m.staging_bytes + session.packing_bytes + size_t{kTrailBatchBytes};
+  return 2 * each + parameter_bytes(model);
+}
+
 /// Bytes of activations that a pass over layers may keep: what the caller allows. Under a memory limit at most what is left
 /// beside the moments, the parameters and two sessions of the whole network with a batch of values each (sessions of a part
 /// need less).
@@ -30,11 +39,22 @@ size_t checkpoint_bytes(const Model& model, size_t moments_bytes, const CutRun& 
   if (allowed == 0 || !starts_from_values(options.device)) return 0;
   const std::optional<size_t> left = run.options.memory_left ? run.options.memory_left() : std::nullopt;
   if (!left) return allowed;
-  const SessionEstimate session = estimate_memory(model, options);
-  const SessionMemory& m = session.memory;
-  const size_t each = m.weights_bytes + m.arena_bytes + m.staging_bytes + session.packing_bytes + size_t{kTrailBatchBytes};
-  const size_t other = moments_bytes + 2 * each + parameter_bytes(model);
+  const size_t other = moments_bytes + sessions_bytes(model, options);
   return *left > other ? std::min(allowed, *left - other) : 0;
+}
+
+/// OutOfMemory if the moments alone do not fit. Otherwise it would come in the middle of the work, after minutes or hours.
+void check_moments(const Model& model, size_t moments_bytes, const std::string& what, const CutOptions& options) {
+  const std::optional<size_t> left = options.memory_left ? options.memory_left() : std::nullopt;
+  if (!left || moments_bytes <= *left) return;
+  SessionOptions one = options.session;
+  one.batch = 1;
+  const size_t enough = moments_bytes + sessions_bytes(model, one);
+  constexpr size_t kMega = 1'000'000;
+  throw OutOfMemory(what + " needs " + std::to_string(moments_bytes / kMega + 1) +
+                        " MB for the moments of a layer alone, about " + std::to_string(enough / kMega + 1) +
+                        " MB with all else, and " + std::to_string(*left / kMega) + " MB are left",
+                    {.requested_bytes = moments_bytes});
 }
 
 /// The largest budget that could be asked for.
@@ -83,12 +103,20 @@ Evidence collect(const Model& model, const Probes& probes, const CutRun& run) {
   });
 }
 
+void check_memory(const Model& model, const CutOptions& options) {
+  if (!options.measures_costs()) return;
+  const Criterion& criterion = *options.criterion;
+  const Forecast least = criterion.forecast(model.graph, find_groups(model.graph), thread_count(options.session.threads), 1, 0);
+  check_moments(model, least.moments_bytes, "the metric " + criterion.name(), options);
+}
+
 Scores measure_costs(const Model& model, const Criterion& criterion, const CutRun& run) {
   const SessionOptions& options = run.options.session;
   const std::vector<Group> groups = find_groups(model.graph);
   const auto forecast = [&](size_t bytes) {
     return criterion.forecast(model.graph, groups, thread_count(options.threads), run.calibration.samples(), bytes);
   };
+  check_memory(model, run.options);
   Forecast work = forecast(checkpoint_bytes(model, forecast(0).moments_bytes, run));
   work.ms = ms_of(work.dense_passes, run);
   const Forecast all_kept = forecast(most_activations(run));
@@ -123,6 +151,7 @@ Applied apply_checked(const Model& dense, const PrunePlan& plan, const CutRun& r
 Forecast forecast_refit(const Model& dense, const Model& pruned, const PrunePlan& plan, const CutRun& run) {
   const int threads = run.options.session.threads;
   const size_t moments_bytes = plan_refit(dense, pruned, plan, threads, 1, 0).moments_bytes;
+  check_moments(dense, moments_bytes, "the repair refit", run.options);
   const size_t checkpoints = checkpoint_bytes(dense, moments_bytes, run);
   RefitPlan work = plan_refit(dense, pruned, plan, threads, run.calibration.samples(), checkpoints);
   const RefitPlan all_kept = plan_refit(dense, pruned, plan, threads, run.calibration.samples(), most_activations(run));

@@ -12,6 +12,7 @@
 
 #include "core/at.h"
 #include "core/error.h"
+#include "prune/early_checks.h"
 
 namespace elek {
 namespace {
@@ -215,6 +216,31 @@ std::vector<int64_t> kept_counts(const std::vector<Group>& groups, const std::ve
 
 }  // namespace
 
+void check_target(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target) {
+  if (target.round_to < 0)
+    throw UsageError("round-to is " + std::to_string(target.round_to) + ", expected 0 (auto) or at least 1");
+  (void)read_wishes(groups, graph, target);
+}
+
+bool removes_nothing(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target) {
+  if (target.round) return false;
+  const std::vector<Wish> wishes = read_wishes(groups, graph, target);
+  std::vector<int64_t> removed = removed_by_share(groups, wishes);
+  if (target.scope == Scope::kGlobal) {  // at most so many; the scores decide where
+    int64_t pool = 0;
+    for (size_t g = 0; g < groups.size(); ++g) pool += wishes[g].pooled ? groups[g].channels : 0;
+    const bool any = std::llround(target.share * static_cast<double>(pool)) > 0;
+    for (size_t g = 0; g < groups.size(); ++g) {
+      if (wishes[g].pooled) removed[g] = any ? groups[g].channels - 1 : 0;
+    }
+  }
+  const std::vector<int64_t> kept = kept_after(groups, graph, removed, target);
+  for (size_t g = 0; g < groups.size(); ++g) {
+    if (kept[g] != groups[g].channels) return false;
+  }
+  return true;
+}
+
 double macs_of_equal_shares(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target) {
   return macs_by_share(groups, graph, read_wishes(groups, graph, target), target);
 }
@@ -239,8 +265,7 @@ double share_for_macs(const std::vector<Group>& groups, const Graph& graph, Chan
 
 PrunePlan select_channels(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores, const Graph& graph,
                           const ChannelTarget& target) {
-  if (target.round_to < 0)
-    throw UsageError("round-to is " + std::to_string(target.round_to) + ", expected 0 (auto) or at least 1");
+  check_target(groups, graph, target);
   const std::vector<Wish> wishes = read_wishes(groups, graph, target);
   check_scores(groups, scores);
   const std::vector<int64_t> kept = kept_counts(groups, scores, graph, wishes, target);

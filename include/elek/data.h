@@ -38,8 +38,8 @@ class ELEK_API Dataset {
 
 /// DATA: idx:DIR[:train|test], images:DIR, cifar10:DIR[:train|test], synthetic:N[:seed], each with an optional range [a:b] in
 /// the data's order; a or b may be left out. The default split is test, the default seed is 0. UsageError for another word, or
-/// a range that is empty or exceeds the data. InputError for files that are missing, broken, empty or unlabelled. `shape` is
-/// the network's input; synthetic data has this shape.
+/// a range that is empty or exceeds the data. InputError for files that are missing, broken or empty. `shape` is the network's
+/// input; synthetic data has this shape. A folder of images without class folders gives images without labels.
 [[nodiscard]] ELEK_API std::shared_ptr<const Dataset> parse_data(const std::string& data, const ImageShape& shape);
 
 /// Single image files, without labels (elek run photo.jpg …).

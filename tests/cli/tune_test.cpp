@@ -77,7 +77,7 @@ TEST(Tune, MisuseIsRefusedBeforeTheWork) {
     EXPECT_FALSE(std::filesystem::exists(out));
   };
   refused({"--model", dense, "--out", out}, 2, "--use-labels");
-  refused({"--model", dense, "--teacher", dense, "--out", dense}, 2, "is also read");
+  refused({"--model", dense, "--teacher", dense, "--out", dense}, 2, "is also the file of");
   if (other != dense) refused({"--model", other, "--teacher", dense, "--out", out}, 2, "the same classes");
 }
 

@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/runtime.h"
+#include "prune/early_checks.h"
 #include "tests/prune/networks.h"
 
 namespace elek::test {
@@ -187,6 +188,26 @@ std::string complaint(const Fixture& f, const ChannelTarget& target) {
     return error.what();
   }
   return "no UsageError";
+}
+
+/// What is told before the work agrees with what the plan then does, for every target that does not depend on the scores.
+TEST(SelectChannels, NothingRemovedIsKnownBeforeTheScores) {
+  for (const Model& model : {tiny_basic(3), tiny_resnext(3), tiny_option_a(3)}) {
+    const Fixture f = fixture(model.graph, 5);
+    for (const double share : {0.0, 0.01, 0.05, 0.2, 0.6}) {
+      for (const int64_t round_to : {0, 1, 8, 1000}) {
+        for (const Scope scope : {Scope::kLayer, Scope::kGlobal, Scope::kMacs}) {
+          const ChannelTarget target{.share = share, .scope = scope, .round_to = round_to};
+          const bool nothing = select_channels(f.groups, f.scores, f.graph, target).removes_nothing();
+          const bool told = removes_nothing(f.groups, f.graph, target);
+          EXPECT_TRUE(!told || nothing) << share << " " << round_to << " " << name_of(scope);
+          if (scope == Scope::kLayer || round_to == 1000) {
+            EXPECT_EQ(told, nothing) << share << " " << round_to;
+          }
+        }
+      }
+    }
+  }
 }
 
 TEST(SelectChannels, NegativeScoresGoFirst) {  // the seed's normalized_mean on raw convolutions
