@@ -89,21 +89,6 @@ void remove_pattern(const LayerWeights& layer, const std::vector<double>& scores
   }
 }
 
-/// Weights that are zero already are not kept either: the mask then says what is left. Returns how many weights the cut
-/// changes. If everything that is left were zero, the mask stays as it is.
-int64_t count_zeros(const LayerWeights& layer, WeightCut& cut) {
-  WeightCut all = cut;
-  int64_t changed = 0;
-  for (size_t i = 0; i < all.keep.size(); ++i) {
-    const bool is_zero = layer.data[i] == 0.0F;
-    changed += cut.keep[i] == 0 && !is_zero ? 1 : 0;
-    if (is_zero) all.keep[i] = 0;
-  }
-  all.removed = std::count(all.keep.begin(), all.keep.end(), uint8_t{0});
-  if (changed > 0 && all.removed < std::ssize(all.keep)) cut = std::move(all);
-  return changed;
-}
-
 std::string target_text(const WeightTarget& target) {
   std::string text;
   if (target.m > 0) {
@@ -144,7 +129,7 @@ PrunePlan select_weights(const Model& model, const Statistics& statistics, const
     } else {
       remove_share(layer, scores, target, cut);
     }
-    if (count_zeros(layer, cut) > 0) plan.weights.push_back(std::move(cut));
+    if (cut.removed > 0) plan.weights.push_back(std::move(cut));
   }
   return plan;
 }

@@ -37,8 +37,13 @@ Matched match(const std::vector<std::string>& names, const std::vector<std::stri
   const TempFolder folder;
   const auto data = folders(folder, names);
   testing::internal::CaptureStderr();
-  const auto made = labelled_for(data, count > 0 ? count : std::ssize(classes), classes, "DATA");
-  return {labels_of(*made), testing::internal::GetCapturedStderr()};
+  try {
+    const auto made = labelled_for(data, count > 0 ? count : std::ssize(classes), classes, "DATA");
+    return {labels_of(*made), testing::internal::GetCapturedStderr()};
+  } catch (...) {
+    (void)testing::internal::GetCapturedStderr();  // or the next capture aborts
+    throw;
+  }
 }
 
 TEST(MatchClasses, NamesDecide) {

@@ -84,7 +84,6 @@ class Chain : public ::testing::TestWithParam<Kind> {
     how.repair = GetParam().repair;
     how.session = options;
     how.memory = &memory;
-    if (!GetParam().keeps_activations) how.memory_left = [] { return std::optional<size_t>(0); };
     CutObserver nobody;
     const Model pruned = cut(dense, source, nullptr, how, nobody).model;
     EXPECT_EQ(hash(dense), before) << "the dense model is shared, never changed";

@@ -146,24 +146,6 @@ TEST(SelectWeightsEdges, TheClassifierAndTheIgnoredStay) {
   EXPECT_TRUE(select_weights(model, statistics, {0.0, 0, 0, Compare::kOutput, {}}).removes_nothing());
 }
 
-/// A second cut of a sparse network: the mask says what is left, and a layer that loses nothing is not in the plan.
-TEST(SelectWeightsEdges, ZerosAreNotRemovedAgain) {
-  Model model = tiny_basic(4);
-  const PrunePlan half = select_weights(model, norms_of(model), {0.5, 0, 0, Compare::kOutput, {}});
-  const Model sparse = apply(model, half, host_resource());
-  const Statistics statistics = norms_of(sparse);
-  for (const double share : {0.2, 0.5}) {
-    EXPECT_TRUE(select_weights(sparse, statistics, {share, 0, 0, Compare::kOutput, {}}).removes_nothing()) << share;
-  }
-  const PrunePlan more = select_weights(sparse, statistics, {0.7, 0, 0, Compare::kOutput, {}});
-  ASSERT_EQ(more.weights.size(), half.weights.size());
-  const Model left = apply(sparse, more, host_resource());
-  for (const WeightCut& cut : more.weights) {
-    const std::span<const float> weights = left.parameter(cut.node + ".weight").f32();
-    EXPECT_EQ(cut.removed, std::count(weights.begin(), weights.end(), 0.0F)) << cut.node;
-  }
-}
-
 TEST(SelectWeightsEdges, RefusesWhatCannotBeAsked) {
   const Model model = tiny_basic(3);
   const Statistics statistics = norms_of(model);
