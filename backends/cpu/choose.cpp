@@ -4,6 +4,8 @@
 
 #include <bit>
 
+#include "backends/cpu/onednn.h"
+
 namespace elek::backends::cpu {
 
 bool may_run(ConvAlgorithm algorithm, const ConvCase& conv, const LowerOptions& options) {
@@ -15,13 +17,14 @@ bool may_run(ConvAlgorithm algorithm, const ConvCase& conv, const LowerOptions& 
 /// Winograd F(4x4), which needs the fewest multiplications, if it fits and is allowed. Our own kernel for depthwise
 /// convolutions. oneDNN for other grouped convolutions, for the first layer (plain input), for batch norm kept apart, for
 /// activations that do not clamp, and for kernels larger than 1x1 with stride 1 if Winograd is off. Our direct kernel for the
-/// rest.
+/// rest. Where oneDNN has only reference code, our kernels run whatever they can.
 ConvAlgorithm usual_algorithm(const ConvCase& conv, const LowerOptions& options) {
   const bool winograd = options.winograd != Winograd::kOff && !options.deterministic;
   if (winograd && may_run(ConvAlgorithm::kWinograd4, conv, options))
     return options.winograd == Winograd::k2x2 ? ConvAlgorithm::kWinograd2 : ConvAlgorithm::kWinograd4;
   const bool dense = conv.problem.groups == 1;
-  if (dense && conv.problem.kernel != Extent(1) && conv.problem.stride == Extent(1)) return ConvAlgorithm::kLibrary;
+  const bool library = library_has_kernels() && dense && conv.problem.kernel != Extent(1) && conv.problem.stride == Extent(1);
+  if (library) return ConvAlgorithm::kLibrary;
   return may_run(ConvAlgorithm::kDirect, conv, options) ? ConvAlgorithm::kDirect : ConvAlgorithm::kLibrary;
 }
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "backends/cpu/preferred_layout.h"
 #include "core/error.h"
 #include "core/threads.h"
 
@@ -97,7 +98,7 @@ Layout Lowerer::output_layout(const FusedNode& f) const {
 }
 
 Layout Lowerer::input_layout() const {
-  bool plain = channel_block(notes.layout) > 1 && notes.input_shape.channels <= kFirstLayerChannels;
+  bool plain = library_has_kernels() && channel_block(notes.layout) > 1 && notes.input_shape.channels <= kFirstLayerChannels;
   for (const FusedNode& step : fused_.steps) {
     const bool reads = step.input == fused_.input;
     const bool also = (step.residual && *step.residual == fused_.input) ||

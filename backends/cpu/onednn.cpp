@@ -506,26 +506,15 @@ bool has(dnnl::cpu_isa isa) noexcept {
 
 }  // namespace
 
-Layout preferred_layout(DType storage) {
-  if (storage == DType::kBF16 && has(dnnl::cpu_isa::avx512_core_amx)) return Layout::kNhwc;
-  switch (dnnl::get_effective_cpu_isa()) {
-    case dnnl::cpu_isa::sse41:
-#if DNNL_VERSION_MAJOR >= 3
-    case dnnl::cpu_isa::isa_default:
+bool has_tiles() noexcept { return has(dnnl::cpu_isa::avx512_core_amx); }
+
+/// On ARM, oneDNN's number for processors without SVE is that of SSE4.1.
+bool library_has_kernels() noexcept {
+#if defined(__aarch64__)
+  return dnnl::get_effective_cpu_isa() != dnnl::cpu_isa::sse41;
 #else
-    case dnnl::cpu_isa::all:
-    case dnnl::cpu_isa::avx:
+  return true;
 #endif
-      return Layout::kNchw;
-    case dnnl::cpu_isa::avx2:
-    case dnnl::cpu_isa::avx2_vnni:
-#if DNNL_VERSION_MAJOR >= 3
-    case dnnl::cpu_isa::avx2_vnni_2:
-#endif
-      return Layout::kNChw8c;
-    default:
-      return Layout::kNChw16c;
-  }
 }
 
 bool has_bf16() noexcept { return has(dnnl::cpu_isa::avx512_core_bf16); }

@@ -17,9 +17,10 @@
 
 namespace elek::backends::cpu {
 
-/// The layout in which this machine's kernels are fastest: nChw16c, nChw8c or plain nchw. For bf16 on machines with tiles (AMX)
-/// it is nhwc, the only one that oneDNN's kernels for tiles read.
-[[nodiscard]] Layout preferred_layout(DType storage);
+/// Whether oneDNN multiplies bf16 in tiles (AMX) here. Its kernels for tiles read only nhwc.
+[[nodiscard]] bool has_tiles() noexcept;
+/// False where oneDNN has only reference code, many times slower than any kernel: on ARM without SVE.
+[[nodiscard]] bool library_has_kernels() noexcept;
 /// Whether oneDNN multiplies bf16 in hardware here. (On AVX-512 without it, oneDNN would emulate it, slower than f32.)
 [[nodiscard]] bool has_bf16() noexcept;
 /// "oneDNN 2.6.3"

@@ -7,6 +7,7 @@
 
 #include <set>
 
+#include "backends/cpu/preferred_layout.h"
 #include "core/error.h"
 #include "core/sums.h"
 
@@ -17,9 +18,6 @@ using enum ConvAlgorithm;
 
 class ChooseTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    if (channel_block(preferred_layout(DType::kF32)) == 1) GTEST_SKIP() << "plain layout here: every kernel is oneDNN's";
-  }
   /// 64 channels on a map of 14x14, f32, in the layout that is the fastest here.
   static ConvCase conv(int64_t kernel, int64_t stride) {
     ConvCase made;

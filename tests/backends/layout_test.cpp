@@ -9,6 +9,7 @@
 #include <string>
 
 #include "backends/cpu/onednn.h"
+#include "backends/cpu/preferred_layout.h"
 
 namespace elek::backends::cpu {
 namespace {
@@ -44,6 +45,9 @@ TEST(Layout, InBf16EveryConvolutionUsesTheTilesThatThereAre) {
     }
   }
 }
+
+/// Our kernels need blocks, on every processor.
+TEST(Layout, InF32ValuesHaveBlocks) { EXPECT_GE(channel_block(preferred_layout(DType::kF32)), 8); }
 
 }  // namespace
 }  // namespace elek::backends::cpu

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/cpu/preferred_layout.h"
 #include "core/runtime.h"
 
 namespace elek::backends::cpu {
