@@ -23,8 +23,8 @@ namespace elek::cli {
 /// Some samples of another data set, in this order.
 [[nodiscard]] std::shared_ptr<const Dataset> sample_of(std::shared_ptr<const Dataset> all, std::vector<int64_t> indices);
 
-/// `count` samples (0: all) by a seeded shuffle, so that a part of a folder sorted by class still contains every class. Done here
-/// and not in the loader, so that the overlap with the evaluation images is computed for the images really used.
+/// `count` samples (0: all) by a seeded shuffle, so that a part of a folder sorted by class still contains every class. Done
+/// here and not in the loader, so that the overlap with the evaluation images is computed for the images really used.
 [[nodiscard]] std::shared_ptr<const Dataset> shuffled_sample(std::shared_ptr<const Dataset> all, int64_t count, uint64_t seed);
 
 /// Calibration images in a seeded order: few batches of a folder that is sorted by class still contain every class. 0: all.

@@ -29,7 +29,7 @@ namespace {
 using namespace train;  // NOLINT(google-build-using-namespace): the parts of this room
 
 constexpr int64_t kHeldOutEach = 10;                    // one image of so many is held out,
-constexpr int64_t kHeldOutBytes = int64_t{3} << 19;  // as long as their pixels need no more than this, or one batch
+constexpr int64_t kHeldOutBytes = int64_t{3} << 19;     // as long as their pixels need no more than this, or one batch
 constexpr double kWarmUp = 0.1;                         // share of the steps
 constexpr int kTimedSteps = 3;                          // steps that are timed before the number of steps is fixed
 constexpr double kFirstStepSlower = 3;                  // at most, than the later steps
