@@ -59,6 +59,7 @@ void resolve(CutCommand& options) {
                      ", which needs the stored values. Use --tap relu, or a metric such as positions or frequency");
   }
   what.repair = options.no_repair ? Repair::kNone : repair_from_name(options.repair);
+  what.refit_target = refit_target_from_name(options.refit_target);
 }
 
 /// Nothing is cut without --out: then the user must want the sums (of a shard of the calibration images) or an explanation.
@@ -158,7 +159,9 @@ void cut_and_report(const std::string& name, const Dense& dense, const Evidence&
                     const std::string& out, const Json& why, Context& context) {
   const CutResult result = cut_to_file(dense, evidence, what, out, context);
   print_report(dense, result, context);
-  context.output().result("\n" + out + ": " + result.report.plan.criterion + ", " + result.report.plan.target + "\n");
+  const CutReport& report = result.report;
+  context.output().result("\n" + out + ": " + report.plan.criterion + ", " + report.plan.target + ", repair " + report.repair +
+                          "\n");
   const std::optional<Latencies> latencies = measure_latencies(dense.model, result.report.model, context);
   context.output().result(latency_text(latencies) + "\n");
   Json json = report_json(name, dense, result, out, why, context);

@@ -21,6 +21,8 @@ struct Selection {
   std::vector<std::string> ignore;
 };
 void add_selection(CLI::App& command, Selection& selection);
+/// --refit-target.
+void add_refit_target(CLI::App& command, std::string& target);
 /// Puts rounding and ignored names into the target. UsageError naming the option.
 void resolve(const Selection& selection, ChannelTarget& target);
 /// The scope for "layer" or "global"; nothing for "auto": the criterion decides.
@@ -35,6 +37,7 @@ struct CutCommand {
   CutOptions what;
   Selection selection;
   std::string repair = "auto";
+  std::string refit_target = name_of(kDefaultRefitTarget);
   bool no_repair = false;
   std::vector<std::string> layers;  // NAME=share
   std::optional<double> macs;       // share of the MACs to keep, instead of a share of channels

@@ -79,7 +79,9 @@ Progress CutNotes::start(CutWork work) {
 
 void CutNotes::forecast(const Forecast& work) {
   const std::string layers =
-      std::to_string(work.layers) + " layers, one after the other; up to " + readable_bytes(work.moments_bytes) + " of moments";
+      std::to_string(work.layers) + " layers, one after the other" +
+      (work.block_targets > 0 ? ", " + std::to_string(work.block_targets) + " of them with the block target" : "") +
+      "; up to " + readable_bytes(work.moments_bytes) + " of moments";
   context_.output().note(work.criterion.empty()
                              ? "refit: " + layers + " (" + work.moments_layer + ") and " + work_text(work)
                              : "choosing by the metric " + work.criterion + ": " + layers + " and " + work_text(work));

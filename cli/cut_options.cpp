@@ -53,6 +53,15 @@ void add_selection(CLI::App& command, Selection& selection) {
   command.add_option("--ignore", selection.ignore, "Layer or group that is not cut; may be repeated")->take_all();
 }
 
+void add_refit_target(CLI::App& command, std::string& target) {
+  command
+      .add_option(
+          "--refit-target", target,
+          "What the refit fits at the end of a residual block. layer: the layer's own dense output; block: what is left "
+          "of the block's dense sum, so that errors do not add up along the shortcuts")
+      ->capture_default_str();
+}
+
 void add_cut_options(CLI::App& command, CutCommand& options) {
   CLI::Option* const macs =
       command.add_option("--macs", options.macs, "Share of the MACs (multiply-adds) to keep, instead of a share to remove");
@@ -81,6 +90,7 @@ void add_cut_options(CLI::App& command, CutCommand& options) {
   command.add_option("--distill-seconds", options.what.auto_seconds, "Most time that --repair auto gives the distillation")
       ->check(CLI::Range(1.0, 1e9))
       ->capture_default_str();
+  add_refit_target(command, options.refit_target);
   command.add_flag("--no-repair", options.no_repair, "The same as --repair none")->excludes(repair);
   command
       .add_option(

@@ -80,6 +80,7 @@ Json report_json(const std::string& name, const Dense& dense, const CutResult& r
           {"out", out},
           {"criterion", report.plan.criterion},
           {"target", report.plan.target},
+          {"repair", report.repair},
           {"accuracy", stages(dense, report, &Accuracy::top1)},
           {"top5", stages(dense, report, &Accuracy::top5)},
           {"loss", stages(dense, report, &Accuracy::loss)},

@@ -260,6 +260,7 @@ void Sweeper::check(const Model& model, const CutInput& input) {
 Sweep Sweeper::run(const CutInput& input) {
   sweep_.dense = load_dense(input, context_, [&](const Model& model) { check(model, input); });
   options_ = options_for({}, sweep_.dense, context_);
+  options_.refit_target = spec_.refit_target;
   const Evidence evidence = gather_all();
   sweep_.statistics_bytes = evidence.statistics_bytes;
   context_.phase("scoring", [&] { plan_all(evidence); });

@@ -17,10 +17,11 @@ struct SweepSpec {
   std::vector<const Criterion*> criteria;
   std::vector<double> shares;   // ascending, each in (0, 1)
   std::vector<Repair> repairs;  // kNone first: the network without repair is always measured
-  int draws = 5;                // of random; the seeds are --seed, --seed + 1, …
-  bool sensitivity = false;     // cut each group alone instead of all groups
-  std::optional<Scope> scope;   // empty: each criterion's default
-  ChannelTarget target;         // rounding, and names to ignore
+  RefitTarget refit_target = kDefaultRefitTarget;
+  int draws = 5;               // of random; the seeds are --seed, --seed + 1, …
+  bool sensitivity = false;    // cut each group alone instead of all groups
+  std::optional<Scope> scope;  // empty: each criterion's default
+  ChannelTarget target;        // rounding, and names to ignore
 };
 
 /// One repair of one cut. For random: means over the draws.

@@ -22,6 +22,7 @@ struct SweepOptions {
   std::vector<std::string> metrics{"refit", "std-consumer", "wanda"};
   std::vector<double> shares{0.1, 0.3, 0.5, 0.7};
   std::vector<std::string> repairs{"refit"};
+  std::string refit_target = name_of(kDefaultRefitTarget);
   int draws = 5;
   bool sensitivity = false;
   std::string csv;
@@ -66,6 +67,7 @@ SweepSpec spec_of(const SweepOptions& options) {
     const Repair repair = repair_from_name(name);
     if (std::find(spec.repairs.begin(), spec.repairs.end(), repair) == spec.repairs.end()) spec.repairs.push_back(repair);
   }
+  spec.refit_target = refit_target_from_name(options.refit_target);
   spec.draws = options.draws;
   spec.sensitivity = options.sensitivity;
   if (spec.sensitivity && spec.scope == Scope::kGlobal) {
@@ -122,6 +124,7 @@ void add_sweep(CLI::App& app, Run& run) {
           "Repairs to measure, of refit,bn,refit+bn. The network without repair is always measured; none: only this one")
       ->delimiter(',')
       ->capture_default_str();
+  add_refit_target(*command, options->refit_target);
   command->add_option("--draws", options->draws, "Number of draws of the criterion random")
       ->check(CLI::Range(2, 1000))
       ->capture_default_str();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "prune/layer_weights.h"
 
+#include <cmath>
+
 #include "core/error.h"
 
 namespace elek {
@@ -20,6 +22,16 @@ LayerWeights layer_weights(const Model& model, ValueId id) {
                                              to_string(expected) + "; was the producer pruned without its consumers?");
   layer.data = weight.f32();
   return layer;
+}
+
+std::vector<double> norm_factors(const Model& model, ValueId batch_norm) {
+  const Node& norm = model.graph.node(batch_norm);
+  const std::span<const float> gamma = model.parameter(norm.name + ".weight").f32();
+  const std::span<const float> variance = model.parameter(norm.name + ".running_var").f32();
+  std::vector<double> factors(gamma.size());
+  for (size_t k = 0; k < factors.size(); ++k)
+    factors[k] = double{gamma[k]} / std::sqrt(double{variance[k]} + norm.as<BatchNormAttrs>().eps);
+  return factors;
 }
 
 }  // namespace elek

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "elek/graph.h"
 
@@ -30,5 +31,8 @@ struct LayerWeights {
 
 /// ContractError if `node` is neither a convolution nor linear, or if its weight does not have the shape that the graph gives.
 [[nodiscard]] LayerWeights layer_weights(const Model& model, ValueId node);
+
+/// What a batch norm multiplies each channel by: weight / sqrt(running_var + eps).
+[[nodiscard]] std::vector<double> norm_factors(const Model& model, ValueId batch_norm);
 
 }  // namespace elek

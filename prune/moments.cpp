@@ -105,30 +105,48 @@ void FitMoments::fill_columns(const float* x, int64_t first_row, int64_t rows) {
   });
 }
 
-void FitMoments::fill_targets(const float* z, int64_t first_row, int64_t rows) {
+void FitMoments::fill_targets(const FitTargets& wanted, int64_t first_row, int64_t rows) {
   const FitShape& s = shape_;
   const int64_t height = s.output_height(), width = s.output_width(), length = rows * width;
   float* targets = static_cast<float*>(chunk_.data()) + s.groups * s.unknowns() * length;
   run_tasks(s.outputs, threads_, [&](int64_t k, int) {
     float* to = targets + k * length;
     for (int64_t i = first_row; i < first_row + rows; ++i, to += width) {
-      std::copy_n(z + ((i / height * s.target_channels + s.targets[at(k)]) * height + i % height) * width, width, to);
+      const int64_t sample = i / height, row = i % height;
+      const float* z = wanted.z.data() + ((sample * s.target_channels + s.targets[at(k)]) * height + row) * width;
+      if (wanted.rest.empty()) {
+        std::copy_n(z, width, to);
+        continue;
+      }
+      const TargetScale& scale = wanted.scales[at(k)];
+      const int64_t first = ((sample * s.outputs + k) * height + row) * width;
+      for (int64_t q = 0; q < width; ++q) {
+        double left = z[q];
+        for (const std::span<const float> rest : wanted.rest) left -= rest[at(first + q)];
+        to[q] = static_cast<float>(scale.factor * left + scale.shift);
+      }
     }
   });
 }
 
-void FitMoments::add(std::span<const float> x, std::span<const float> z, int64_t samples) {
+void FitMoments::add(std::span<const float> x, const FitTargets& wanted, int64_t samples) {
   const FitShape& s = shape_;
   const int64_t height = s.output_height(), width = s.output_width(), n = s.unknowns();
-  ELEK_CHECK(std::ssize(x) == samples * s.input.elements() && std::ssize(z) == samples * s.target_channels * height * width,
-             "'" + s.name + "': " + std::to_string(x.size()) + " inputs and " + std::to_string(z.size()) + " targets for " +
-                 std::to_string(samples) + " samples of " + to_string(s.input));
+  ELEK_CHECK(
+      std::ssize(x) == samples * s.input.elements() && std::ssize(wanted.z) == samples * s.target_channels * height * width,
+      "'" + s.name + "': " + std::to_string(x.size()) + " inputs and " + std::to_string(wanted.z.size()) + " targets for " +
+          std::to_string(samples) + " samples of " + to_string(s.input));
+  for (const std::span<const float> rest : wanted.rest) {
+    ELEK_CHECK(std::ssize(rest) == samples * s.outputs * height * width && std::ssize(wanted.scales) == s.outputs,
+               "'" + s.name + "': " + std::to_string(rest.size()) + " values of the rest and " +
+                   std::to_string(wanted.scales.size()) + " scales for " + std::to_string(samples) + " samples");
+  }
   auto* chunk = static_cast<float*>(chunk_.data());
   for (int64_t first = 0; first < samples * height; first += chunk_rows_) {
     const int64_t rows = std::min(chunk_rows_, samples * height - first);
     const int64_t length = rows * width;
     fill_columns(x.data(), first, rows);
-    fill_targets(z.data(), first, rows);
+    fill_targets(wanted, first, rows);
     const float* targets = chunk + s.groups * n * length;
     float* tiles = chunk + (s.groups * n + s.outputs) * length;
     const int64_t outputs = s.outputs / s.groups;

@@ -38,6 +38,18 @@ struct FitShape {
   [[nodiscard]] double product_macs() const;
 };
 
+/// target = factor * (z - rest) + shift, for one output.
+struct TargetScale {
+  double factor = 1;
+  double shift = 0;
+};
+/// The wanted outputs of a batch: z, or what is left of it beside values that are there already (`rest`).
+struct FitTargets {
+  std::span<const float> z;                      // [samples, target_channels, P, Q]
+  std::span<const std::span<const float>> rest;  // each [samples, outputs, P, Q]; none: z itself is wanted
+  std::span<const TargetScale> scales;           // [outputs]; not read if there is no rest
+};
+
 /// The ridge: added to A's diagonal, as a share of the mean diagonal over the weights; nothing is added for the bias.
 inline constexpr double kRidge = 1e-3;
 
@@ -49,7 +61,8 @@ class FitMoments {
 
   /// x [samples, C, H, W], z [samples, target_channels, P, Q], row-major. If the shape has no outputs and targets, only A is
   /// summed.
-  void add(std::span<const float> x, std::span<const float> z, int64_t samples);
+  void add(std::span<const float> x, std::span<const float> z, int64_t samples) { add(x, FitTargets{z, {}, {}}, samples); }
+  void add(std::span<const float> x, const FitTargets& targets, int64_t samples);
 
   /// Fits weights [outputs, C/groups, R, S] and bias [outputs] (not written if the layer has none). On entry `weights` are the
   /// old ones: weights that are exactly zero stay zero, and such an output is solved on its other columns (a masked network
@@ -63,7 +76,7 @@ class FitMoments {
 
  private:
   void fill_columns(const float* x, int64_t first_row, int64_t rows);
-  void fill_targets(const float* z, int64_t first_row, int64_t rows);
+  void fill_targets(const FitTargets& targets, int64_t first_row, int64_t rows);
   void check_and_load_diagonal(double ridge);
   void solve_sparse_rows(std::span<float> weights, std::span<float> bias, std::vector<uint8_t>& done);
   void store(int64_t output, const double* solution, std::span<float> weights, std::span<float> bias) const;

@@ -18,15 +18,9 @@ namespace {
 
 /// gamma / sqrt(var + eps) if a batch norm is the layer's only reader, otherwise ones.
 std::vector<double> output_scales(const Model& model, ValueId node) {
-  std::vector<double> scales(at(model.graph.node(node).shape.channels), 1.0);
   const std::vector<ValueId> reading = model.graph.consumers(node);
-  if (reading.size() != 1 || !model.graph.node(reading[0]).is<BatchNormAttrs>()) return scales;
-  const Node& norm = model.graph.node(reading[0]);
-  const std::span<const float> gamma = model.parameter(norm.name + ".weight").f32();
-  const std::span<const float> variance = model.parameter(norm.name + ".running_var").f32();
-  for (size_t k = 0; k < scales.size(); ++k)
-    scales[k] = double{gamma[k]} / std::sqrt(double{variance[k]} + norm.as<BatchNormAttrs>().eps);
-  return scales;
+  const bool normed = reading.size() == 1 && model.graph.node(reading[0]).is<BatchNormAttrs>();
+  return normed ? norm_factors(model, reading[0]) : std::vector<double>(at(model.graph.node(node).shape.channels), 1.0);
 }
 
 /// Sum of gamma^2 if a batch norm makes `value`: about the value's variance, all channels together. Otherwise 0.

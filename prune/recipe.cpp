@@ -49,6 +49,13 @@ void add_calibration(HistoryEntry& entry, const Statistics& watched, const CutRu
   }
 }
 
+/// What was done: of a distillation that gained nothing, only the refit is left. `repair`: the one that was kept.
+std::string repair_text(Repair repair, RefitTarget target, const std::optional<DistillReport>& distilled) {
+  if (!refits(repair)) return name_of(repair);
+  const std::string done = distilled ? (distilled->improved ? "refit+distill" : "refit") : name_of(repair);
+  return done + " target=" + name_of(target);
+}
+
 HistoryEntry history_entry(const Model& dense, const Evidence& evidence, const Choice& choice, Repair repair,
                            const CutRun& run) {
   const PrunePlan& plan = choice.plan;
@@ -57,7 +64,6 @@ HistoryEntry history_entry(const Model& dense, const Evidence& evidence, const C
   entry.replayed = choice.replayed;
   entry.criterion = plan.criterion;
   entry.target = plan.target;
-  entry.repair = name_of(repair);
   entry.source_hash = to_hex(hash(dense));
   add_calibration(entry, evidence.statistics, run);
   if (repair != Repair::kNone) {
@@ -168,7 +174,7 @@ CutReport cut_by(const Model& dense, const Evidence& evidence, const std::option
   Repair kept = Repair::kNone;
   if (run.options.repair != Repair::kNone) kept = repair_and_judge(dense, plan, run, report);
   HistoryEntry entry = history_entry(dense, evidence, choice, kept, run);
-  if (report.distilled) entry.repair = report.distilled->improved ? "refit+distill" : "refit";
+  entry.repair = report.repair = repair_text(kept, run.options.refit_target, report.distilled);
   entry.evaluation = evaluation_of(report, run);
   report.model.history.push_back(std::move(entry));
   report.plan = plan;

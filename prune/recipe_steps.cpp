@@ -22,24 +22,24 @@ namespace {
 
 MemoryResource& memory_of(const CutRun& run) { return run.options.memory != nullptr ? *run.options.memory : host_resource(); }
 
-/// Bytes of two sessions of the whole network with a batch of values each, and of its parameters.
-size_t sessions_bytes(const Model& model, const SessionOptions& options) {
+/// Bytes of `sessions` sessions of the whole network with a batch of values each, and of its parameters.
+size_t sessions_bytes(const Model& model, size_t sessions, const SessionOptions& options) {
   const SessionEstimate session = estimate_memory(model, options);
   const SessionMemory& m = session.memory;
   const size_t each = m.weights_bytes + m.arena_bytes + m.staging_bytes + session.packing_bytes + size_t{kTrailBatchBytes};
-  return 2 * each + parameter_bytes(model);
+  return sessions * each + parameter_bytes(model);
 }
 
 /// Bytes of activations that a pass over layers may keep: what the caller allows. Under a memory limit at most what is left
-/// beside the moments, the parameters and two sessions of the whole network with a batch of values each (sessions of a part
-/// need less).
-size_t checkpoint_bytes(const Model& model, size_t moments_bytes, const CutRun& run) {
+/// beside the moments, the parameters and this many sessions of the whole network with a batch of values each (sessions of a
+/// part need less).
+size_t checkpoint_bytes(const Model& model, size_t moments_bytes, size_t sessions, const CutRun& run) {
   const SessionOptions& options = run.options.session;
   const size_t allowed = run.options.keep_activations;
   if (allowed == 0 || !starts_from_values(options.device)) return 0;
   const std::optional<size_t> left = run.options.memory_left ? run.options.memory_left() : std::nullopt;
   if (!left) return allowed;
-  const size_t other = moments_bytes + sessions_bytes(model, options);
+  const size_t other = moments_bytes + sessions_bytes(model, sessions, options);
   return *left > other ? std::min(allowed, *left - other) : 0;
 }
 
@@ -49,7 +49,7 @@ void check_moments(const Model& model, size_t moments_bytes, const std::string& 
   if (!left || moments_bytes <= *left) return;
   SessionOptions one = options.session;
   one.batch = 1;
-  const size_t enough = moments_bytes + sessions_bytes(model, one);
+  const size_t enough = moments_bytes + sessions_bytes(model, 2, one);
   constexpr size_t kMega = 1'000'000;
   throw OutOfMemory(what + " needs " + std::to_string(moments_bytes / kMega + 1) +
                         " MB for the moments of a layer alone, about " + std::to_string(enough / kMega + 1) +
@@ -117,7 +117,7 @@ Scores measure_costs(const Model& model, const Criterion& criterion, const CutRu
     return criterion.forecast(model.graph, groups, thread_count(options.threads), run.calibration.samples(), bytes);
   };
   check_memory(model, run.options);
-  Forecast work = forecast(checkpoint_bytes(model, forecast(0).moments_bytes, run));
+  Forecast work = forecast(checkpoint_bytes(model, forecast(0).moments_bytes, 2, run));
   work.ms = ms_of(work.dense_passes, run);
   const Forecast all_kept = forecast(most_activations(run));
   work.most_kept_bytes = all_kept.kept.bytes;
@@ -149,12 +149,14 @@ Applied apply_checked(const Model& dense, const PrunePlan& plan, const CutRun& r
 }
 
 Forecast forecast_refit(const Model& dense, const Model& pruned, const PrunePlan& plan, const CutRun& run) {
-  const int threads = run.options.session.threads;
-  const size_t moments_bytes = plan_refit(dense, pruned, plan, threads, 1, 0).moments_bytes;
-  check_moments(dense, moments_bytes, "the repair refit", run.options);
-  const size_t checkpoints = checkpoint_bytes(dense, moments_bytes, run);
-  RefitPlan work = plan_refit(dense, pruned, plan, threads, run.calibration.samples(), checkpoints);
-  const RefitPlan all_kept = plan_refit(dense, pruned, plan, threads, run.calibration.samples(), most_activations(run));
+  const auto planned = [&](size_t bytes) {
+    const RefitOptions how{kRidge, bytes, run.options.refit_target};
+    return plan_refit(dense, pruned, plan, run.options.session, run.calibration.samples(), how);
+  };
+  const RefitPlan none_kept = planned(0);
+  check_moments(dense, none_kept.moments_bytes, "the repair refit", run.options);
+  RefitPlan work = planned(checkpoint_bytes(dense, none_kept.moments_bytes, none_kept.sessions, run));
+  const RefitPlan all_kept = planned(most_activations(run));
   return {"",
           std::ssize(work.layers),
           work.moments_bytes,
@@ -163,14 +165,15 @@ Forecast forecast_refit(const Model& dense, const Model& pruned, const PrunePlan
           work.dense_passes,
           ms_of(work.dense_passes, run),
           all_kept.kept.bytes,
-          all_kept.dense_passes};
+          all_kept.dense_passes,
+          work.block_targets};
 }
 
 Repaired repaired(const Model& dense, const Model& pruned, const PrunePlan& plan, Repair repair, const CutRun& run) {
   return in_phase(run.observer, CutPhase::kRepair, [&] {
     Repaired made{pruned, {}};
     if (refits(repair)) {
-      const RefitOptions how{kRidge, forecast_refit(dense, pruned, plan, run).kept.bytes};
+      const RefitOptions how{kRidge, forecast_refit(dense, pruned, plan, run).kept.bytes, run.options.refit_target};
       const Progress progress = run.observer.start(CutWork::kRefit);
       made.model = refit(dense, pruned, plan, run.calibration, run.options.session, progress, how);
     }

@@ -96,25 +96,61 @@ void solve_layer(Model& model, const Model& pruned, const RefitLayer& layer, Fit
   }
 }
 
+/// The value of the dense network that a layer's target is made of.
+ValueId dense_value(const RefitLayer& layer) { return layer.block ? layer.block->sum : layer.node; }
+
+/// The values of the pruned network that a layer needs: its input, then the rest of its sum.
+std::vector<ValueId> pruned_values(const Graph& graph, const RefitLayer& layer) {
+  std::vector<ValueId> values{graph.node(layer.node).inputs.at(0)};
+  if (layer.block) values.insert(values.end(), layer.block->rest.begin(), layer.block->rest.end());
+  return values;
+}
+
+/// MACs of the passes of both networks for one layer, from value `from`; counts their sessions.
+int64_t pass_macs(const Graph& dense, const Graph& pruned, const RefitLayer& layer, ValueId from, const Device& device,
+                  size_t& sessions) {
+  const std::vector<ValueId> values = pruned_values(pruned, layer);
+  const ValueId start = values.size() > 1 ? common_start(pruned, from, values, device) : from;
+  sessions = 1 + values.size() + (start != from ? 1 : 0);
+  int64_t macs = macs_between(dense, from, dense_value(layer));
+  if (start != from) macs += macs_between(pruned, from, start);
+  for (const ValueId value : values) macs += macs_between(pruned, start, value);
+  return macs;
+}
+
 /// Decides which values of both networks are kept and where each pass starts, and counts the MACs of all passes.
-void plan_trail(const Graph& dense, const Graph& pruned, int64_t samples, size_t bytes, RefitPlan& plan) {
+void plan_trail(const Graph& dense, const Graph& pruned, int64_t samples, size_t bytes, const Device& device, RefitPlan& plan) {
   std::vector<ValueId> inputs;
   for (const RefitLayer& layer : plan.layers) inputs.push_back(dense.node(layer.node).inputs.at(0));
   plan.kept = plan_kept_values({&dense, &pruned}, inputs, samples, bytes);
   ValueId from = -1;
   for (size_t i = 0; i < plan.layers.size(); ++i) {
     const ValueId now = plan.kept.from[i];
-    int64_t macs = macs_between(dense, now, plan.layers[i].node) + macs_between(pruned, now, inputs[i]);
+    size_t sessions = 0;
+    int64_t macs = pass_macs(dense, pruned, plan.layers[i], now, device, sessions);
+    plan.sessions = std::max(plan.sessions, sessions);
     if (now != from) macs += macs_between(dense, from, now) + macs_between(pruned, from, now);
     plan.macs_an_image += static_cast<double>(macs) + plan.layers[i].shape.product_macs();
     from = now;
   }
 }
 
+/// Gives the layers that complete a residual sum their block targets. Returns the number of these layers.
+int64_t set_block_targets(const Graph& graph, const std::vector<bool>& differs, std::vector<RefitLayer>& layers) {
+  std::vector<bool> fitted(graph.nodes().size(), false);
+  for (const RefitLayer& layer : layers) fitted[at(layer.node)] = true;
+  int64_t count = 0;
+  for (RefitLayer& layer : layers) {
+    layer.block = block_target(graph, layer.node, fitted, differs);
+    count += layer.block ? 1 : 0;
+  }
+  return count;
+}
+
 }  // namespace
 
-RefitPlan plan_refit(const Model& dense, const Model& pruned, const PrunePlan& plan, int threads, int64_t samples,
-                     size_t checkpoint_bytes) {
+RefitPlan plan_refit(const Model& dense, const Model& pruned, const PrunePlan& plan, const SessionOptions& options,
+                     int64_t samples, const RefitOptions& how) {
   const Graph& graph = dense.graph;
   const size_t count = graph.nodes().size();
   ELEK_CHECK(pruned.graph.nodes().size() == count, "plan_refit: the cut network has " +
@@ -135,14 +171,16 @@ RefitPlan plan_refit(const Model& dense, const Model& pruned, const PrunePlan& p
     if (layer && (changed || masked)) made.layers.push_back(layer_of(dense, pruned, id, resolved.keep[at(id)]));
     differs[at(id)] = changed || masked || resolved.cuts(graph, id);
   }
+  if (how.target == RefitTarget::kBlock) made.block_targets = set_block_targets(graph, differs, made.layers);
   for (const RefitLayer& layer : made.layers) {
-    const size_t bytes = FitMoments::bytes(layer.shape, layer.sparse, thread_count(threads));
+    const size_t bytes = FitMoments::bytes(layer.shape, layer.sparse, thread_count(options.threads));
     if (bytes > made.moments_bytes) {
       made.moments_bytes = bytes;
       made.moments_layer = layer.shape.name;
     }
   }
-  plan_trail(graph, pruned.graph, samples, checkpoint_bytes, made);
+  const size_t checkpoints = starts_from_values(options.device) ? how.checkpoint_bytes : 0;
+  plan_trail(graph, pruned.graph, samples, checkpoints, options.device, made);
   made.dense_passes = made.macs_an_image / static_cast<double>(std::max<int64_t>(1, macs(graph)));
   return made;
 }
@@ -155,8 +193,7 @@ Model refit(const Model& dense, const Model& pruned, const PrunePlan& plan, Batc
   MemoryResource& resource = on_host ? *options.memory : host_resource();
   const int64_t images = calibration.samples();
   if (images == 0) throw InputError("refit: '" + calibration.description() + "' has no sample");
-  const RefitPlan work =
-      plan_refit(dense, pruned, plan, threads, images, starts_from_values(options.device) ? how.checkpoint_bytes : 0);
+  const RefitPlan work = plan_refit(dense, pruned, plan, options, images, how);
   Model model = pruned;
   Trail trail(calibration, options, work.kept.floats, resource);
   const int64_t total = std::ssize(work.layers) * images;
@@ -166,10 +203,12 @@ Model refit(const Model& dense, const Model& pruned, const PrunePlan& plan, Batc
     const ValueId from = work.kept.from[i];
     if (from != trail.at()) trail.advance(std::array<const Model*, 2>{&dense, &model}, from);
     FitMoments moments(layer.shape, layer.sparse, threads, resource);
-    const std::array<PassOutput, 2> outputs{PassOutput{&dense, 0, layer.node},
-                                            PassOutput{&model, 1, model.graph.node(layer.node).inputs.at(0)}};
+    std::vector<PassOutput> outputs{PassOutput{&dense, 0, dense_value(layer)}};
+    for (const ValueId value : pruned_values(model.graph, layer)) outputs.push_back({&model, 1, value});
+    std::vector<TargetScale> scales;
+    if (layer.block) scales = target_scales(model, *layer.block);
     trail.pass(outputs, [&](int64_t samples, std::span<const std::span<const float>> values) {
-      moments.add(values[1], values[0], samples);
+      moments.add(values[1], FitTargets{values[0], values.subspan(2), scales}, samples);
       done += samples;
       if (progress) progress(done, total);
     });

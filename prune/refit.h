@@ -9,15 +9,20 @@
 // up to the layer's input. If memory allows, both networks' activations at the input of the last block are kept for all images,
 // and a pass runs only a part of one block (prune/trail.h). Otherwise it starts further back, at worst from the images, and
 // memory does not depend on their number. The fit is the same.
-// Tests: tests/prune/refit_test.cpp
+//
+// Errors add up along the shortcuts of a residual network. With the block target (prune/block_target.h) the layer that
+// completes a residual sum fits what is left of the dense network's sum, not its own dense output. Tests:
+// tests/prune/refit_test.cpp
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "elek/graph.h"
 #include "elek/session.h"
+#include "prune/block_target.h"
 #include "prune/moments.h"
 #include "prune/select.h"
 #include "prune/trail.h"
@@ -30,6 +35,7 @@ struct RefitLayer {
   ValueId bias_node = -1;  // whose parameter takes the bias: a batch norm (its running_mean), the layer itself, or none (-1)
   bool sparse = false;     // some of its weights are zero and must stay zero
   FitShape shape;
+  std::optional<BlockTarget> block;  // empty: the target is the layer's own dense output
 };
 /// The work and memory of a refit. Plain data, so that it can be printed before the refit starts.
 struct RefitPlan {
@@ -37,6 +43,8 @@ struct RefitPlan {
   size_t moments_bytes = 0;   // largest of all layers, beside the two sessions
   std::string moments_layer;  // the layer that needs them
   KeptValues kept;            // of the dense and the pruned network
+  size_t sessions = 2;        // most at one time
+  int64_t block_targets = 0;  // layers with the block target
   double macs_an_image = 0;   // of all passes and products
   double dense_passes = 0;    // the same, in passes of the dense network
 };
@@ -48,13 +56,14 @@ struct RefitPlan {
 struct RefitOptions {
   double ridge = kRidge;
   size_t checkpoint_bytes = 0;  // largest size of the kept activations
+  RefitTarget target = kDefaultRefitTarget;
 };
 
 /// Plans the refit of `pruned` = apply(dense, plan, …), before any other repair. Its layers are those whose inputs differ from
-/// the dense network's or whose own weights are masked. `samples`: number of images; at most `checkpoint_bytes` of activations
-/// are kept. ContractError if the two networks do not have the same graph.
-[[nodiscard]] RefitPlan plan_refit(const Model& dense, const Model& pruned, const PrunePlan& plan, int threads, int64_t samples,
-                                   size_t checkpoint_bytes);
+/// the dense network's or whose own weights are masked. `options`: threads and device of the passes; `samples`: number of
+/// images. ContractError if the two networks do not have the same graph.
+[[nodiscard]] RefitPlan plan_refit(const Model& dense, const Model& pruned, const PrunePlan& plan,
+                                   const SessionOptions& options, int64_t samples, const RefitOptions& how);
 
 /// Returns the repaired model. Unchanged tensors are shared; preprocessing, labels and history are the pruned model's. The bias
 /// goes into running_mean if a batch norm is the convolution's only reader, otherwise into the layer's own bias. A layer with

@@ -69,7 +69,7 @@ std::vector<ReaderFit> gather(const Model& model, const Reader& reader, Trail& t
   int64_t samples = 0;
   const std::array<PassOutput, 1> outputs{PassOutput{&model, 0, reader.value}};
   trail.pass(outputs, [&](int64_t count, std::span<const std::span<const float>> values) {
-    moments.add(values[0], {}, count);
+    moments.add(values[0], FitTargets{}, count);
     samples += count;
     progress(count);
   });

@@ -74,6 +74,15 @@ Repair repair_from_name(const std::string& name) {
   throw UsageError("unknown repair '" + name + "'; expected one of " + names);
 }
 
+std::string name_of(RefitTarget target) { return target == RefitTarget::kBlock ? "block" : "layer"; }
+
+RefitTarget refit_target_from_name(const std::string& name) {
+  for (const RefitTarget target : {RefitTarget::kLayer, RefitTarget::kBlock}) {
+    if (name == name_of(target)) return target;
+  }
+  throw UsageError("unknown target of the refit '" + name + "'; expected layer or block");
+}
+
 Model with_batch_moments(const Model& model, const std::vector<BatchMoments>& moments, MemoryResource& resource) {
   std::set<std::string> seen;
   for (const BatchMoments& layer : moments) {

@@ -15,17 +15,6 @@
 namespace elek {
 namespace {
 
-/// The nodes that `to` is computed from, back to `from` (not included).
-std::vector<bool> needed_nodes(const Graph& graph, ValueId from, ValueId to) {
-  std::vector<bool> needed(graph.nodes().size(), false);
-  needed[elek::at(to)] = true;
-  for (ValueId id = to; id > from; --id) {
-    if (!needed[elek::at(id)]) continue;
-    for (const ValueId input : graph.node(id).inputs) needed[elek::at(input)] = true;
-  }
-  return needed;
-}
-
 /// Samples per batch, so that no value exceeds kTrailBatchBytes.
 int64_t batch_of(std::span<const PassOutput> outputs, int64_t most) {
   for (const PassOutput& output : outputs) {
@@ -36,6 +25,16 @@ int64_t batch_of(std::span<const PassOutput> outputs, int64_t most) {
 }
 
 }  // namespace
+
+std::vector<bool> needed_nodes(const Graph& graph, ValueId from, ValueId to) {
+  std::vector<bool> needed(graph.nodes().size(), false);
+  needed[elek::at(to)] = true;
+  for (ValueId id = to; id > from; --id) {
+    if (!needed[elek::at(id)]) continue;
+    for (const ValueId input : graph.node(id).inputs) needed[elek::at(input)] = true;
+  }
+  return needed;
+}
 
 std::vector<ValueId> narrow_values(const Graph& graph) {
   const auto count = static_cast<ValueId>(graph.nodes().size());
@@ -83,6 +82,16 @@ int64_t macs_between(const Graph& graph, ValueId from, ValueId to) {
     if (needed[elek::at(id)]) total += macs(graph, graph.node(id));
   }
   return total;
+}
+
+ValueId common_start(const Graph& graph, ValueId from, std::span<const ValueId> values, const Device& device) {
+  if (!starts_from_values(device)) return from;
+  const ValueId first = *std::min_element(values.begin(), values.end());
+  ValueId start = from;
+  for (const ValueId narrow : narrow_values(graph)) {
+    if (narrow > 0 && narrow > from && narrow <= first) start = narrow;  // 0 is the input itself
+  }
+  return start;
 }
 
 KeptValues plan_kept_values(const std::vector<const Graph*>& graphs, std::span<const ValueId> inputs, int64_t samples,
@@ -142,10 +151,22 @@ void Trail::each_batch(int64_t size, Session* first, bool backwards, const std::
   }
 }
 
-std::unique_ptr<Session> Trail::session(const Model& model, ValueId to, int64_t batch) const {
+std::unique_ptr<Session> Trail::session(const Model& model, ValueId from, ValueId to, int64_t batch) const {
   SessionOptions options = options_;
   options.batch = batch;
-  return std::make_unique<Session>(part_of(model, at_, to), options);
+  return std::make_unique<Session>(part_of(model, from, to), options);
+}
+
+std::map<size_t, Trail::Start> Trail::starts_of(std::span<const PassOutput> outputs, int64_t batch) const {
+  std::map<size_t, std::vector<ValueId>> wanted;
+  for (const PassOutput& output : outputs) wanted[output.network].push_back(output.to);
+  std::map<size_t, Start> starts;
+  for (const PassOutput& output : outputs) {
+    if (wanted[output.network].size() < 2 || starts.contains(output.network)) continue;
+    const ValueId start = common_start(output.model->graph, at_, wanted[output.network], options_.device);
+    if (start != at_) starts[output.network] = {start, session(*output.model, at_, start, batch), {}};
+  }
+  return starts;
 }
 
 std::span<const float> Trail::run(Session& session, size_t network, const Batch& batch) const {
@@ -157,18 +178,32 @@ std::span<const float> Trail::run(Session& session, size_t network, const Batch&
 int64_t Trail::pass(std::span<const PassOutput> outputs, const Visit& visit) {
   ELEK_CHECK(!outputs.empty(), "a pass needs at least one output");
   const int64_t size = batch_of(outputs, options_.batch);
-  std::vector<std::unique_ptr<Session>> sessions;  // null if the wanted value is the kept one
-  for (const PassOutput& output : outputs)
-    sessions.push_back(at_ >= 0 && output.to == at_ ? nullptr : session(*output.model, output.to, size));
+  std::map<size_t, Start> starts = starts_of(outputs, size);
+  const auto start_of = [&](const PassOutput& output) {
+    const auto found = starts.find(output.network);
+    return found == starts.end() ? nullptr : &found->second;
+  };
+  std::vector<std::unique_ptr<Session>> sessions;  // null if the wanted value is the one that the part would start from
+  Session* loading = nullptr;                      // one that reads images, if any does
+  for (auto& [network, start] : starts) loading = start.session.get();
+  for (const PassOutput& output : outputs) {
+    const Start* const start = start_of(output);
+    const ValueId from = start != nullptr ? start->value : at_;
+    sessions.push_back(from >= 0 && output.to == from ? nullptr : session(*output.model, from, output.to, size));
+    if (start == nullptr) loading = sessions.back().get();
+  }
+  const auto value_of = [&](size_t i, const Batch& batch) -> std::span<const float> {
+    const Start* const start = start_of(outputs[i]);
+    if (start != nullptr) return sessions[i] == nullptr ? start->values : sessions[i]->run_values(start->values, batch.samples);
+    if (sessions[i] != nullptr) return run(*sessions[i], outputs[i].network, batch);
+    const int64_t each = each_[outputs[i].network];
+    return {kept(outputs[i].network) + batch.first * each, elek::at(batch.samples * each)};
+  };
   std::vector<std::span<const float>> values(outputs.size());
   int64_t done = 0;
-  each_batch(size, sessions[0].get(), false, [&](const Batch& batch) {
-    for (size_t i = 0; i < outputs.size(); ++i) {
-      const int64_t each = sessions[i] == nullptr ? each_[outputs[i].network] : 0;
-      values[i] = sessions[i] != nullptr
-                      ? run(*sessions[i], outputs[i].network, batch)
-                      : std::span<const float>(kept(outputs[i].network) + batch.first * each, elek::at(batch.samples * each));
-    }
+  each_batch(size, loading, false, [&](const Batch& batch) {
+    for (auto& [network, start] : starts) start.values = run(*start.session, network, batch);
+    for (size_t i = 0; i < outputs.size(); ++i) values[i] = value_of(i, batch);
     visit(batch.samples, values);
     done += batch.samples;
   });
@@ -189,7 +224,7 @@ void Trail::advance(std::span<const Model* const> models, ValueId to) {
   }
   const int64_t size = batch_of(outputs, options_.batch);
   std::vector<std::unique_ptr<Session>> sessions;
-  for (const Model* model : models) sessions.push_back(session(*model, to, size));
+  for (const Model* model : models) sessions.push_back(session(*model, at_, to, size));
   int64_t done = 0;
   const auto move = [&](size_t i, const Batch& batch) {
     ELEK_CHECK(batch.first + batch.samples <= samples_,

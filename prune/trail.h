@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <span>
 #include <vector>
@@ -28,8 +29,15 @@ namespace elek {
 /// becomes its output. Tensors are shared; those of other layers are left out. ContractError if `from` is not narrow.
 [[nodiscard]] Model part_of(const Model& model, ValueId from, ValueId to);
 
+/// [node]: whether `to` is computed from it, after `from`.
+[[nodiscard]] std::vector<bool> needed_nodes(const Graph& graph, ValueId from, ValueId to);
+
 /// MACs of one sample from value `from` (-1: the images) to value `to`.
 [[nodiscard]] int64_t macs_between(const Graph& graph, ValueId from, ValueId to);
+
+/// The value from which a pass starts the parts that compute several values of one network: the last narrow one that none of
+/// them precedes. `from` (where the pass itself starts) if there is no later one, or if the device cannot start from values.
+[[nodiscard]] ValueId common_start(const Graph& graph, ValueId from, std::span<const ValueId> values, const Device& device);
 
 [[nodiscard]] KeptValues plan_kept_values(const std::vector<const Graph*>& graphs, std::span<const ValueId> inputs,
                                           int64_t samples, size_t bytes);
@@ -54,8 +62,9 @@ class Trail {
   [[nodiscard]] ValueId at() const noexcept { return at_; }
 
   /// One pass: calls visit(samples, values) for each batch. values[i] is outputs[i] for these samples, [samples, C, H, W],
-  /// row-major, valid until visit returns. Returns the number of samples. Throws Interrupted if the user asks to stop. The
-  /// source is always stopped at the end.
+  /// row-major, valid until visit returns. What several outputs of one network have in common (common_start()) is computed
+  /// once; outputs of one network must be of one model. Returns the number of samples. Throws Interrupted if the user asks to
+  /// stop. The source is always stopped at the end.
   using Visit = std::function<void(int64_t samples, std::span<const std::span<const float>> values)>;
   int64_t pass(std::span<const PassOutput> outputs, const Visit& visit);
 
@@ -68,8 +77,15 @@ class Trail {
     int64_t samples = 0;
     const Slot* slot = nullptr;  // null: starts from the kept activations
   };
+  /// The part of one network that several outputs of a pass start from.
+  struct Start {
+    ValueId value = -1;
+    std::unique_ptr<Session> session;
+    std::span<const float> values;  // of this batch
+  };
   void each_batch(int64_t size, Session* first, bool backwards, const std::function<void(const Batch&)>& f);
-  [[nodiscard]] std::unique_ptr<Session> session(const Model& model, ValueId to, int64_t batch) const;
+  [[nodiscard]] std::unique_ptr<Session> session(const Model& model, ValueId from, ValueId to, int64_t batch) const;
+  [[nodiscard]] std::map<size_t, Start> starts_of(std::span<const PassOutput> outputs, int64_t batch) const;
   [[nodiscard]] std::span<const float> run(Session& session, size_t network, const Batch& batch) const;
   [[nodiscard]] float* kept(size_t network) const { return static_cast<float*>(kept_[network].data()); }
 

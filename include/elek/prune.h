@@ -184,6 +184,14 @@ enum class Repair : uint8_t { kNone, kBatchNorm, kRefit, kRefitBatchNorm, kDisti
   return repair == Repair::kBatchNorm || repair == Repair::kRefitBatchNorm;
 }
 
+/// What the refit makes a layer fit. kLayer: its own output in the dense network. kBlock: if its output completes a residual
+/// sum, what is left of the dense network's sum beside the sum's other operands, which may carry errors of earlier layers;
+/// otherwise as kLayer (prune/block_target.h).
+enum class RefitTarget : uint8_t { kLayer, kBlock };
+inline constexpr RefitTarget kDefaultRefitTarget = RefitTarget::kLayer;
+[[nodiscard]] ELEK_API std::string name_of(RefitTarget target);                      // "layer", "block"
+[[nodiscard]] ELEK_API RefitTarget refit_target_from_name(const std::string& name);  // UsageError listing the names
+
 /// The activations that are kept between passes. A value is narrow if everything later depends on it alone. For each pass: the
 /// last narrow value at or before the pass's input whose activations fit in memory, for all networks and images. Early values
 /// are the largest, and cost least to compute again.
@@ -221,6 +229,7 @@ struct Forecast {
   double ms = 0;                  // the same in milliseconds; 0 if a pass was not timed
   size_t most_kept_bytes = 0;     // if every activation that saves work were kept: its bytes,
   double least_dense_passes = 0;  // and the work then
+  int64_t block_targets = 0;      // of a refit: layers with the block target
 };
 
 class ELEK_API Criterion {
@@ -301,6 +310,7 @@ struct ELEK_API CutOptions {
   std::optional<Scope> scope = std::nullopt;          // empty: the criterion's own
   WeightTarget sparsity;
   Repair repair = Repair::kAuto;
+  RefitTarget refit_target = kDefaultRefitTarget;  // read if the repair refits
   DistillOptions distill;     // for the repairs kDistill and kAuto; its seed is ignored: use `seed` below
   double auto_seconds = 120;  // most time that kAuto gives the distillation
   int steps = 1;              // number of rounds to the target; statistics are taken again between rounds
@@ -344,6 +354,7 @@ struct CutReport {
   std::optional<DistillReport> distilled;
   int64_t watched_samples = 0;  // images whose sums were taken; 0 if the criterion needs none
   size_t statistics_bytes = 0;  // bytes of the sums
+  std::string repair;           // what was done, as History says it: "refit+distill target=layer"
 };
 
 /// The phases of a cut. Each may come several times: once per round.

@@ -17,8 +17,8 @@
 #include "prune/select.h"
 #include "tests/golden/window_models.h"
 #include "tests/prune/array_source.h"
-#include "tests/prune/double_fit.h"
 #include "tests/prune/networks.h"
+#include "tests/prune/refit_reference.h"
 #include "tests/support/compare.h"
 #include "tests/support/models.h"
 
@@ -27,115 +27,12 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr int64_t kSamples = 14;  // in batches of 6, 6, 2
+constexpr int64_t kSamples = kRefitSamples;
 
-std::vector<int64_t> kept_of(const Model& dense, const PrunePlan& plan, ValueId id) {
-  const std::vector<Group> groups = find_groups(dense.graph);
-  std::vector<bool> gone(at(dense.graph.node(id).shape.channels), false);
-  for (const Group& group : groups) {
-    const std::vector<int64_t> channels = channels_of(dense.graph, group, id);
-    for (const GroupCut& cut : plan.groups) {
-      for (size_t i = 0; cut.group == group.name && i < gone.size(); ++i) {
-        if (channels[i] >= 0 && std::count(cut.keep.begin(), cut.keep.end(), channels[i]) == 0) gone[i] = true;
-      }
-    }
-  }
-  std::vector<int64_t> keep;
-  for (size_t i = 0; i < gone.size(); ++i) {
-    if (!gone[i]) keep.push_back(static_cast<int64_t>(i));
-  }
-  return keep;
-}
-
-/// W [outputs][unknowns] of one layer, by the definition; the last unknown is the bias.
-Matrix fitted(const Node& node, const ImageShape& input, const std::vector<double>& x, const std::vector<double>& z,
-              const std::vector<int64_t>& targets, int64_t z_channels, int64_t out_positions_w, double ridge, int64_t ones) {
-  const Conv2dAttrs conv =
-      node.is<Conv2dAttrs>() ? node.as<Conv2dAttrs>() : Conv2dAttrs{.out_channels = node.shape.channels, .bias = true};
-  const int64_t outputs = std::ssize(targets), width = input.channels / conv.groups, each = outputs / conv.groups;
-  const int64_t columns = width * conv.kernel.area();
-  const int64_t oh = node.shape.height, ow = out_positions_w;
-  Matrix result;
-  for (int64_t g = 0; g < conv.groups; ++g) {
-    Matrix a(at(columns + ones), std::vector<double>(at(columns + ones), 0.0)),
-        b(at(columns + ones), std::vector<double>(at(each), 0.0));
-    for (int64_t n = 0; n < kSamples; ++n) {
-      for (int64_t p = 0; p < oh * ow; ++p) {
-        std::vector<double> u;
-        for (int64_t i = 0; i < columns; ++i) {
-          const int64_t c = g * width + i / conv.kernel.area();
-          const int64_t r = i % conv.kernel.area() / conv.kernel.width, s = i % conv.kernel.width;
-          const int64_t h = p / ow * conv.stride.height - conv.padding.top + r * conv.dilation.height;
-          const int64_t w = p % ow * conv.stride.width - conv.padding.left + s * conv.dilation.width;
-          const bool inside = h >= 0 && w >= 0 && h < input.height && w < input.width;
-          u.push_back(inside ? x[at(((n * input.channels + c) * input.height + h) * input.width + w)] : 0);
-        }
-        u.resize(at(columns + ones), 1.0);
-        for (size_t r = 0; r < u.size(); ++r) {
-          for (size_t c = 0; c < u.size(); ++c) a[r][c] += u[r] * u[c];
-          for (int64_t k = 0; k < each; ++k)
-            b[r][at(k)] += u[r] * z[at((n * z_channels + targets[at(g * each + k)]) * oh * ow + p)];
-        }
-      }
-    }
-    double mean = 0;
-    for (int64_t i = 0; i < columns; ++i) mean += a[at(i)][at(i)] / static_cast<double>(columns);
-    for (int64_t i = 0; i < columns; ++i) a[at(i)][at(i)] += mean > 0 ? ridge * mean : 1;
-    eliminate(a, b);
-    for (int64_t k = 0; k < each; ++k) {
-      result.emplace_back();
-      for (const auto& row : b) result.back().push_back(row[at(k)]);
-    }
-  }
-  return result;
-}
-
-Tensor& own(Model& model, const std::string& name) {
-  auto tensor = std::make_shared<Tensor>(model.parameter(name).clone(host_resource(), name));
-  Tensor& reference = *tensor;
-  model.parameters[name] = std::move(tensor);
-  return reference;
-}
-
-/// The whole repair in double.
-Model refit_by_definition(const Model& dense, const Model& pruned, const PrunePlan& plan, const std::vector<uint8_t>& pixels,
-                          double ridge) {
-  Model model = pruned;
-  const ReferenceValues want = run_reference(dense, pixels, kSamples);
-  std::vector<bool> changed(dense.graph.nodes().size(), false);
-  for (ValueId id = 0; id < static_cast<ValueId>(changed.size()); ++id) {
-    const Node& node = model.graph.node(id);
-    bool reads = false;
-    for (const ValueId input : node.inputs) reads = reads || changed[at(input)];
-    changed[at(id)] = reads || node.shape.channels != dense.graph.node(id).shape.channels;
-    if (!reads || (!node.is<Conv2dAttrs>() && !node.is<LinearAttrs>())) continue;
-    const Node& input = model.graph.node(node.inputs[0]);
-    const ReferenceValues now = run_reference(model, pixels, kSamples);
-    const std::vector<ValueId> readers = model.graph.consumers(id);
-    const bool apart = readers.size() == 1 && model.graph.node(readers[0]).is<BatchNormAttrs>();
-    const bool biased = apart || node.is<LinearAttrs>() || node.as<Conv2dAttrs>().bias;
-    const int64_t ones = biased ? 1 : 0;
-    const Matrix w = fitted(node, input.shape, now.at(input.name), want.at(node.name), kept_of(dense, plan, id),
-                            dense.graph.node(id).shape.channels, node.shape.width, ridge, ones);
-    const std::span<float> weight = own(model, node.name + ".weight").f32();
-    const size_t columns = w[0].size() - at(ones);
-    for (size_t k = 0; k < w.size(); ++k) {
-      for (size_t i = 0; i < columns; ++i) weight[k * columns + i] = static_cast<float>(w[k][i]);
-    }
-    if (!biased) continue;
-    const std::span<float> bias =
-        own(model, apart ? model.graph.node(readers[0]).name + ".running_mean" : node.name + ".bias").f32();
-    for (size_t k = 0; k < w.size(); ++k) {
-      bias[k] = static_cast<float>(apart ? static_cast<double>(bias[k]) - w[k][columns] : w[k][columns]);
-    }
-  }
-  return model;
-}
-
-PrunePlan channel_plan(const Model& dense, uint64_t seed) {
-  PrunePlan plan = random_plan(dense, seed);
-  plan.weights.clear();
-  return plan;
+SessionOptions one_thread() {
+  SessionOptions options;
+  options.threads = 1;
+  return options;
 }
 
 TEST(Refit, IsItsDefinitionOnWholeNetworks) {
@@ -162,10 +59,10 @@ TEST(Refit, IsItsDefinitionOnWholeNetworks) {
                               last = done;
                               total = all;
                             },
-                            {ridge, 0});
+                            {ridge, 0, RefitTarget::kLayer});
     EXPECT_EQ(last, total);
     EXPECT_FALSE(source.running());
-    const Model want = refit_by_definition(dense, pruned, plan, pixels, ridge);
+    const Model want = refit_by_definition(dense, pruned, plan, pixels, ridge, {});
     int64_t changed = 0;
     for (const auto& [name, tensor] : want.parameters) {
       const std::span<const float> expected = tensor->f32();
@@ -194,7 +91,7 @@ TEST(Refit, NamesItsLayersInOrderAndForetellsItsWork) {
   ASSERT_NE(found, groups.end());
   plan.groups.push_back({found->name, found->channels, {0, 1}, {}});
   const Model pruned = apply(dense, plan, host_resource());
-  const RefitPlan work = plan_refit(dense, pruned, plan, 1, kSamples, 0);
+  const RefitPlan work = plan_refit(dense, pruned, plan, one_thread(), kSamples, {});
   std::vector<std::string> names;
   size_t largest = 0;
   for (const RefitLayer& layer : work.layers) {
@@ -205,7 +102,7 @@ TEST(Refit, NamesItsLayersInOrderAndForetellsItsWork) {
   EXPECT_EQ(names.back(), "fc");
   EXPECT_EQ(work.moments_bytes, largest);
   EXPECT_GT(work.dense_passes, 0);
-  EXPECT_THROW((void)plan_refit(dense, dense, plan, 1, kSamples, 0), ContractError);
+  EXPECT_THROW((void)plan_refit(dense, dense, plan, one_thread(), kSamples, {}), ContractError);
 }
 
 /// The stem's channel 1 becomes a copy of channel 0, batch norm included.
@@ -280,12 +177,13 @@ TEST(Refit, MemoryDoesNotGrowWithTheImagesAndNothingIsLeft) {
     }
     EXPECT_EQ(memory.figures().live_bytes, 0u);
     peaks[batches == 5] = memory.figures().peak_bytes;
-    EXPECT_GE(memory.figures().peak_bytes, plan_refit(dense, pruned, plan, 2, 6, 0).moments_bytes);
+    EXPECT_GE(memory.figures().peak_bytes, plan_refit(dense, pruned, plan, six_at_a_time(), 6, {}).moments_bytes);
   }
   EXPECT_EQ(peaks[0], peaks[1]);
   ArraySource source(tiny_pixels(dense.graph.input_shape(), 6, 8), 6);
   Tracker memory(host_resource());
-  Limit limit(memory, plan_refit(dense, pruned, plan, 2, 6, 0).moments_bytes - 1);  // sessions would make do with less
+  Limit limit(memory,
+              plan_refit(dense, pruned, plan, six_at_a_time(), 6, {}).moments_bytes - 1);  // sessions would make do with less
   EXPECT_THROW((void)refit(dense, pruned, plan, source, six_at_a_time(&limit), {}), OutOfMemory);
   EXPECT_FALSE(source.running());
   EXPECT_EQ(memory.figures().live_bytes, 0u);
@@ -298,12 +196,12 @@ TEST(Refit, IsTheSameWhereverItsPassesStart) {
     const PrunePlan plan = channel_plan(dense, 2);
     const Model pruned = apply(dense, plan, host_resource());
     const std::vector<uint8_t> pixels = tiny_pixels(dense.graph.input_shape(), kSamples, 8);
-    const size_t all = plan_refit(dense, pruned, plan, 2, kSamples, size_t{1} << 30).kept.bytes;
+    const size_t all = plan_refit(dense, pruned, plan, six_at_a_time(), kSamples, {kRidge, size_t{1} << 30}).kept.bytes;
     ASSERT_GT(all, 0u);
     Model from_images;
     double passes = 0;
     for (const size_t bytes : {size_t{0}, all / 2, all}) {
-      const RefitPlan work = plan_refit(dense, pruned, plan, 2, kSamples, bytes);
+      const RefitPlan work = plan_refit(dense, pruned, plan, six_at_a_time(), kSamples, {kRidge, bytes});
       EXPECT_LE(work.kept.bytes, bytes);
       EXPECT_EQ(work.kept.recomputed == 0, bytes == all);
       Tracker memory(host_resource());

@@ -99,6 +99,41 @@ TEST(Trail, EveryValueIsTheSameFromWhereverItStarts) {
   }
 }
 
+/// Outputs of one network share what they have in common: the same values as one by one, with fewer passes over it.
+TEST(Trail, SeveralValuesOfOneNetworkAreTheSameTogether) {
+  const Model model = tiny_resnet(TinyOptions{});
+  const Graph& graph = model.graph;
+  const std::vector<uint8_t> pixels = tiny_pixels(graph.input_shape(), kSamples, 4);
+  const std::vector<ValueId> values{graph.at("layer2.1.relu1"), graph.at("layer2.0"), graph.at("layer2.1.bn2")};
+  EXPECT_EQ(common_start(graph, -1, values, Device{}), graph.at("layer2.0"));
+  EXPECT_EQ(common_start(graph, graph.at("layer2.0"), values, Device{}), graph.at("layer2.0"));
+  EXPECT_EQ(common_start(graph, -1, std::vector<ValueId>{graph.at("conv1"), graph.at("bn1")}, Device{}), graph.at("conv1"));
+  EXPECT_EQ(common_start(graph, -1, std::vector<ValueId>{0, graph.at("bn1")}, Device{}), -1);
+  std::vector<PassOutput> outputs;
+  for (const ValueId value : values) outputs.push_back({&model, 1, value});
+  outputs.push_back({&model, 0, graph.output()});
+  int64_t widest = 0;
+  for (const Node& node : graph.nodes()) widest = std::max(widest, node.shape.elements());
+  for (const char* from : {"", "layer1.1", "layer2.0"}) {
+    ArraySource source(pixels, kSamples);
+    const std::array<int64_t, 2> capacity{widest, widest};
+    Trail trail(source, options_of(3), capacity, host_resource());
+    if (*from != 0) trail.advance(std::array<const Model*, 2>{&model, &model}, graph.at(from));
+    std::vector<std::vector<float>> got(outputs.size());
+    trail.pass(outputs, [&](int64_t, std::span<const std::span<const float>> now) {
+      for (size_t i = 0; i < now.size(); ++i) got[i].insert(got[i].end(), now[i].begin(), now[i].end());
+    });
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      const std::vector<float> want = whole(model, outputs[i].to, pixels);
+      double scale = 0;
+      for (const float v : want) scale = std::max(scale, std::fabs(static_cast<double>(v)));
+      // As above: other micro-batches and layouts may add in another order.
+      const Mismatch m = compare(got[i], std::vector<double>(want.begin(), want.end()), 2e-5 * scale);
+      EXPECT_EQ(m.count, 0) << "from '" << from << "' to " << graph.node(outputs[i].to).name << ": " << m.message();
+    }
+  }
+}
+
 TEST(Trail, RefusesWhatDoesNotFitAndSourcesThatGiveLess) {
   const Model model = tiny_resnet(TinyOptions{});
   const std::vector<uint8_t> pixels = tiny_pixels(model.graph.input_shape(), kSamples, 4);
