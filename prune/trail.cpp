@@ -5,6 +5,7 @@
 #include "prune/trail.h"
 
 #include <algorithm>
+#include <array>
 #include <memory>
 #include <utility>
 
@@ -157,14 +158,15 @@ std::unique_ptr<Session> Trail::session(const Model& model, ValueId from, ValueI
   return std::make_unique<Session>(part_of(model, from, to), options);
 }
 
-std::map<size_t, Trail::Start> Trail::starts_of(std::span<const PassOutput> outputs, int64_t batch) const {
+/// By network, without sessions yet: the batch must be known first.
+std::map<size_t, Trail::Start> Trail::starts_of(std::span<const PassOutput> outputs) const {
   std::map<size_t, std::vector<ValueId>> wanted;
   for (const PassOutput& output : outputs) wanted[output.network].push_back(output.to);
   std::map<size_t, Start> starts;
   for (const PassOutput& output : outputs) {
     if (wanted[output.network].size() < 2 || starts.contains(output.network)) continue;
     const ValueId start = common_start(output.model->graph, at_, wanted[output.network], options_.device);
-    if (start != at_) starts[output.network] = {start, session(*output.model, at_, start, batch), {}};
+    if (start != at_) starts[output.network] = {output.model, start, nullptr, {}};
   }
   return starts;
 }
@@ -177,15 +179,19 @@ std::span<const float> Trail::run(Session& session, size_t network, const Batch&
 
 int64_t Trail::pass(std::span<const PassOutput> outputs, const Visit& visit) {
   ELEK_CHECK(!outputs.empty(), "a pass needs at least one output");
-  const int64_t size = batch_of(outputs, options_.batch);
-  std::map<size_t, Start> starts = starts_of(outputs, size);
+  std::map<size_t, Start> starts = starts_of(outputs);
+  int64_t size = batch_of(outputs, options_.batch);
+  for (const auto& [network, start] : starts) size = batch_of(std::array{PassOutput{start.model, network, start.value}}, size);
   const auto start_of = [&](const PassOutput& output) {
     const auto found = starts.find(output.network);
     return found == starts.end() ? nullptr : &found->second;
   };
   std::vector<std::unique_ptr<Session>> sessions;  // null if the wanted value is the one that the part would start from
   Session* loading = nullptr;                      // one that reads images, if any does
-  for (auto& [network, start] : starts) loading = start.session.get();
+  for (auto& [network, start] : starts) {
+    start.session = session(*start.model, at_, start.value, size);
+    loading = start.session.get();
+  }
   for (const PassOutput& output : outputs) {
     const Start* const start = start_of(output);
     const ValueId from = start != nullptr ? start->value : at_;

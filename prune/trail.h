@@ -79,13 +79,14 @@ class Trail {
   };
   /// The part of one network that several outputs of a pass start from.
   struct Start {
+    const Model* model = nullptr;
     ValueId value = -1;
     std::unique_ptr<Session> session;
     std::span<const float> values;  // of this batch
   };
   void each_batch(int64_t size, Session* first, bool backwards, const std::function<void(const Batch&)>& f);
   [[nodiscard]] std::unique_ptr<Session> session(const Model& model, ValueId from, ValueId to, int64_t batch) const;
-  [[nodiscard]] std::map<size_t, Start> starts_of(std::span<const PassOutput> outputs, int64_t batch) const;
+  [[nodiscard]] std::map<size_t, Start> starts_of(std::span<const PassOutput> outputs) const;
   [[nodiscard]] std::span<const float> run(Session& session, size_t network, const Batch& batch) const;
   [[nodiscard]] float* kept(size_t network) const { return static_cast<float*>(kept_[network].data()); }
 

@@ -85,6 +85,23 @@ TEST(Steps, GlobalScopeTakesTheShareOfAll) {
   EXPECT_EQ(removed, 90);  // 0.4 of 4 * 8 + 4 * 16 + 4 * 32 = 224
 }
 
+TEST(RefitTargetOption, IsUsedAndReported) {
+  const Folder folder;
+  const std::string model = tiny_model(folder);
+  const Words what{"coverage", "--metric", "std-consumer", "--channels", "0.5", "--refit-target"};
+  const auto layer = cut(joined(what, {"layer"}), model, folder / "layer");
+  const auto block = cut(joined(what, {"block"}), model, folder / "block");
+  EXPECT_EQ(layer.at("repair"), "refit target=layer");
+  EXPECT_EQ(block.at("repair"), "refit target=block");
+  const Model made = load_model(folder / "block", host_resource());
+  EXPECT_EQ(made.history.back().repair, "refit target=block");
+  EXPECT_NE(hash(made), hash(load_model(folder / "layer", host_resource())));
+  const Outcome wrong = elek_command(joined(
+      what, {"sum", "--model", model, "--calibrate", "synthetic:4:1", "--evaluate", "synthetic:4:2", "--out", folder / "o"}));
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("expected layer or block"));
+}
+
 TEST(Default, IsTheMetricRefitWithItsOwnScopeUnlessSumsAreAsked) {
   const Folder folder;
   const std::string model = tiny_model(folder);

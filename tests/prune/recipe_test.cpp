@@ -102,6 +102,26 @@ std::vector<std::vector<int64_t>> kept(const PrunePlan& plan) {
   return lists;
 }
 
+TEST(Recipe, SaysWhichTargetTheRefitHad) {
+  std::vector<uint64_t> made;
+  for (const RefitTarget target : {RefitTarget::kLayer, RefitTarget::kBlock}) {
+    Small s = small("std-consumer");
+    s.options.refit_target = target;
+    CutObserver nobody;
+    const CutReport report = cut(s.dense, s.images, nullptr, s.options, nobody);
+    EXPECT_EQ(report.repair, "refit target=" + name_of(target));
+    EXPECT_EQ(report.model.history.back().repair, report.repair);
+    EXPECT_EQ(refit_target_from_name(name_of(target)), target);
+    made.push_back(hash(report.model));
+  }
+  EXPECT_NE(made[0], made[1]) << "the target is used";
+  EXPECT_THROW((void)refit_target_from_name("sum"), UsageError);
+  Small s = small("std-consumer");
+  s.options.repair = Repair::kBatchNorm;
+  CutObserver nobody;
+  EXPECT_EQ(cut(s.dense, s.images, nullptr, s.options, nobody).repair, "bn");
+}
+
 TEST(Recipe, TellsTheObserverPhasesWorkAndForecasts) {
   Small s = small("refit");
   s.options.repair = Repair::kRefitBatchNorm;

@@ -41,7 +41,8 @@ inline std::vector<int64_t> kept_of(const Model& dense, const PrunePlan& plan, V
 
 /// W [outputs][unknowns] of one layer, by the definition; the last unknown is the bias.
 inline Matrix fitted(const Node& node, const ImageShape& input, const std::vector<double>& x, const std::vector<double>& z,
-              const std::vector<int64_t>& targets, int64_t z_channels, int64_t out_positions_w, double ridge, int64_t ones) {
+                     const std::vector<int64_t>& targets, int64_t z_channels, int64_t out_positions_w, double ridge,
+                     int64_t ones) {
   const Conv2dAttrs conv =
       node.is<Conv2dAttrs>() ? node.as<Conv2dAttrs>() : Conv2dAttrs{.out_channels = node.shape.channels, .bias = true};
   const int64_t outputs = std::ssize(targets), width = input.channels / conv.groups, each = outputs / conv.groups;
