@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train the shipped networks on Fashion-MNIST: CIFAR-style ResNets of three stages, saved as safetensors.
+"""Train CIFAR-style ResNets of three stages on Fashion-MNIST, saved as safetensors. The defaults train the shipped network.
 
 Tensor names follow torchvision's ResNet (conv1, bn1, layerS.B.conv1, ..., fc), so any tool that reads those reads these files.
-README.md beside this file has the three commands.
+README.md beside this file has the commands.
 """
 import argparse, gzip, json, struct, time
 import numpy as np, torch, torch.nn as nn, torch.nn.functional as F

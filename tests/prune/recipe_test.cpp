@@ -106,6 +106,7 @@ TEST(Recipe, SaysWhichTargetTheRefitHad) {
   std::vector<uint64_t> made;
   for (const RefitTarget target : {RefitTarget::kLayer, RefitTarget::kBlock}) {
     Small s = small("std-consumer");
+    s.options.repair = Repair::kRefit;
     s.options.refit_target = target;
     CutObserver nobody;
     const CutReport report = cut(s.dense, s.images, nullptr, s.options, nobody);
