@@ -53,7 +53,7 @@ void add_calibration(HistoryEntry& entry, const Statistics& watched, const CutRu
 std::string repair_text(Repair repair, RefitTarget target, const std::optional<DistillReport>& distilled) {
   if (!refits(repair)) return name_of(repair);
   const std::string done = distilled ? (distilled->improved ? "refit+distill" : "refit") : name_of(repair);
-  return done + " target=" + name_of(target);
+  return target == RefitTarget::kLayer ? done : done + " target=" + name_of(target);
 }
 
 HistoryEntry history_entry(const Model& dense, const Evidence& evidence, const Choice& choice, Repair repair,

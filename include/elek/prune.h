@@ -354,7 +354,7 @@ struct CutReport {
   std::optional<DistillReport> distilled;
   int64_t watched_samples = 0;  // images whose sums were taken; 0 if the criterion needs none
   size_t statistics_bytes = 0;  // bytes of the sums
-  std::string repair;           // what was done, as History says it: "refit+distill target=layer"
+  std::string repair;           // what was done, as History says it: "refit+distill target=block"
 };
 
 /// The phases of a cut. Each may come several times: once per round.

@@ -91,7 +91,7 @@ TEST(RefitTargetOption, IsUsedAndReported) {
   const Words what{"coverage", "--metric", "std-consumer", "--channels", "0.5", "--refit-target"};
   const auto layer = cut(joined(what, {"layer"}), model, folder / "layer");
   const auto block = cut(joined(what, {"block"}), model, folder / "block");
-  EXPECT_EQ(layer.at("repair"), "refit target=layer");
+  EXPECT_EQ(layer.at("repair"), "refit");
   EXPECT_EQ(block.at("repair"), "refit target=block");
   const Model made = load_model(folder / "block", host_resource());
   EXPECT_EQ(made.history.back().repair, "refit target=block");
