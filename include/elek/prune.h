@@ -311,10 +311,10 @@ struct ELEK_API CutOptions {
   WeightTarget sparsity;
   Repair repair = Repair::kAuto;
   RefitTarget refit_target = kDefaultRefitTarget;  // read if the repair refits
-  DistillOptions distill;     // for the repairs kDistill and kAuto; its seed is ignored: use `seed` below
-  double auto_seconds = 120;  // most time that kAuto gives the distillation
-  int steps = 1;              // number of rounds to the target; statistics are taken again between rounds
-  uint64_t seed = 0;          // for random criteria and for the order of the images in the distillation
+  DistillOptions distill;                          // for the repairs kDistill and kAuto; its seed is ignored: use `seed` below
+  double auto_seconds = 120;                       // most time that kAuto gives the distillation
+  int steps = 1;                                   // number of rounds to the target; statistics are taken again between rounds
+  uint64_t seed = 0;                               // for random criteria and for the order of the images in the distillation
   /// Returns a cut network whose choice is repeated; nothing is watched or scored then. Called once. The network is freed after
   /// the choice.
   std::function<Model()> replay = nullptr;
