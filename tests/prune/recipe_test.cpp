@@ -110,7 +110,7 @@ TEST(Recipe, SaysWhichTargetTheRefitHad) {
     s.options.refit_target = target;
     CutObserver nobody;
     const CutReport report = cut(s.dense, s.images, nullptr, s.options, nobody);
-    EXPECT_EQ(report.repair, "refit target=" + name_of(target));
+    EXPECT_EQ(report.repair, target == RefitTarget::kLayer ? "refit" : "refit target=block");
     EXPECT_EQ(report.model.history.back().repair, report.repair);
     EXPECT_EQ(refit_target_from_name(name_of(target)), target);
     made.push_back(hash(report.model));
