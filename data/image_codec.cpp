@@ -48,7 +48,7 @@ std::string jpeg_fault(std::span<const uint8_t> file) {
                ? "a JPEG of four components without Adobe's segment, which does not say what they mean; convert it to RGB"
                : "";
   };
-  const std::string truncated = "the JPEG is truncated: it has no end-of-image marker";
+  std::string truncated = "the JPEG is truncated: it has no end-of-image marker";
   size_t at = 2;
   while (at + 1 < file.size()) {
     if (file[at] != 0xff) {
