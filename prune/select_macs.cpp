@@ -22,6 +22,7 @@ struct Part {
 
 std::vector<Part> parts_of(const std::vector<ValueSegment>& segments, int64_t channels) {
   std::vector<Part> parts;
+  parts.reserve(segments.size());
   for (const ValueSegment& each : segments)
     parts.push_back({each.group, static_cast<double>(each.count) / static_cast<double>(channels)});
   return parts;
