@@ -24,6 +24,7 @@ constexpr const char* kWeightsFile = "resnet20_fashion_mnist.safetensors";
 constexpr const char* kLabelsFile = "labels.txt";
 constexpr int64_t kQuickImages = 2000;
 constexpr int64_t kQuickBatches = 5;  // of calibration; with twenty the refit takes four times as long and is no better
+constexpr double kQuickDistillSeconds = 10;  // for each of six repairs
 constexpr int kLatencyRounds = 3;     // in turns; the shortest counts, because other work only adds time
 constexpr int kMostRounds = 9;        // if a network still looks slower than dense: more rounds before that is reported
 constexpr int64_t kMemoryBatch = 50;  // peak RAM is measured with batches of this size, latency with single images
@@ -103,6 +104,7 @@ void Demo::prepare() {
 
 void Demo::cut_rows(const Dense& dense, CutOptions what, const std::string& name, const std::string& stem) {
   what = options_for(std::move(what), dense, context_);
+  if (!options_.full) what.auto_seconds = kQuickDistillSeconds;
   CutNotes notes(context_);
   const Evidence evidence = gather(dense.model, run_of(dense, what, notes));
   for (const double share : {0.3, 0.5}) {
