@@ -23,11 +23,11 @@ namespace fs = std::filesystem;
 constexpr const char* kWeightsFile = "resnet20_fashion_mnist.safetensors";
 constexpr const char* kLabelsFile = "labels.txt";
 constexpr int64_t kQuickImages = 2000;
-constexpr int64_t kQuickBatches = 5;  // of calibration; with twenty the refit takes four times as long and is no better
+constexpr int64_t kQuickBatches = 5;         // of calibration; with twenty the refit takes four times as long and is no better
 constexpr double kQuickDistillSeconds = 10;  // for each of six repairs
-constexpr int kLatencyRounds = 3;     // in turns; the shortest counts, because other work only adds time
-constexpr int kMostRounds = 9;        // if a network still looks slower than dense: more rounds before that is reported
-constexpr int64_t kMemoryBatch = 50;  // peak RAM is measured with batches of this size, latency with single images
+constexpr int kLatencyRounds = 3;            // in turns; the shortest counts, because other work only adds time
+constexpr int kMostRounds = 9;               // if a network still looks slower than dense: more rounds before that is reported
+constexpr int64_t kMemoryBatch = 50;         // peak RAM is measured with batches of this size, latency with single images
 
 struct DemoOptions {
   Common common;
