@@ -28,19 +28,6 @@ void check_weights(const Tensor& weight, const FusedNode& f, const ImageShape& x
              "'" + f.node.name + ".weight': expected " + to_string(expected) + ", found " + to_string(weight.shape()));
 }
 
-void normalisation(const Model& model, const std::string& batch_norm, int64_t channels, float* scale, float* shift) {
-  const double eps = model.graph.node(model.graph.at(batch_norm)).as<BatchNormAttrs>().eps;
-  const auto gamma = parameter(model, batch_norm + ".weight", channels);
-  const auto beta = parameter(model, batch_norm + ".bias", channels);
-  const auto mean = parameter(model, batch_norm + ".running_mean", channels);
-  const auto variance = parameter(model, batch_norm + ".running_var", channels);
-  for (size_t c = 0; c < static_cast<size_t>(channels); ++c) {
-    const double s = static_cast<double>(gamma[c]) / std::sqrt(static_cast<double>(variance[c]) + eps);
-    scale[c] = static_cast<float>(s);
-    shift[c] = static_cast<float>(static_cast<double>(beta[c]) - static_cast<double>(mean[c]) * s);
-  }
-}
-
 void moment_parameters(const Model& model, const WatchedMoments& m, std::byte* block) {
   const auto channels = static_cast<size_t>(m.channels);
   auto* doubles = reinterpret_cast<double*>(block);

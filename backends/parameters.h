@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A model's parameters in the form that backends copy into their weights slabs: checked against the graph's shapes, with scale
-// and shift of batch norm computed in double. Host memory only. Tests: tests/golden/session_test.cpp, tests/models
+// A model's parameters in the form that backends copy into their weights slabs: checked against the graph's shapes.
+// Host memory only. Tests: tests/golden/session_test.cpp, tests/models
 #pragma once
 
 #include <span>
@@ -18,9 +18,6 @@ void check_preprocessing(const Preprocessing& preprocessing, int64_t channels);
 
 /// ContractError unless a layer's weights have the shape that its tensors need ([K, C / groups, R, R], or [K, C]).
 void check_weights(const Tensor& weight, const FusedNode& node, const ImageShape& x, const ImageShape& y);
-
-/// scale = gamma / sqrt(var + eps), shift = beta - mean * scale, [channels] each, computed in double.
-void normalisation(const Model& model, const std::string& batch_norm, int64_t channels, float* scale, float* shift);
 
 /// Fills m.parameter_bytes() bytes at `block` (8-byte aligned), in the order that WatchedMoments::parameters gives.
 void moment_parameters(const Model& model, const WatchedMoments& m, std::byte* block);

@@ -230,4 +230,20 @@ ConvWeights conv_weights(const Model& model, const FusedNode& step, BatchNorm ba
   return made;
 }
 
+void normalisation(const Model& model, const std::string& batch_norm, int64_t channels, float* scale, float* shift) {
+  const double eps = model.graph.node(model.graph.at(batch_norm)).as<BatchNormAttrs>().eps;
+  const auto of = [&](const char* suffix) {
+    const std::span<const float> values = model.parameter(batch_norm + suffix).f32();
+    ELEK_CHECK(std::ssize(values) == channels, "'" + batch_norm + suffix + "': expected " + std::to_string(channels) +
+                                                   " elements, got " + std::to_string(values.size()));
+    return values;
+  };
+  const auto gamma = of(".weight"), beta = of(".bias"), mean = of(".running_mean"), variance = of(".running_var");
+  for (size_t c = 0; c < gamma.size(); ++c) {
+    const double s = double{gamma[c]} / std::sqrt(double{variance[c]} + eps);
+    scale[c] = static_cast<float>(s);
+    shift[c] = static_cast<float>(double{beta[c]} - double{mean[c]} * s);
+  }
+}
+
 }  // namespace elek

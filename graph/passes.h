@@ -47,4 +47,8 @@ struct ConvWeights {
 [[nodiscard]] ConvWeights conv_weights(const Model& model, const FusedNode& step, BatchNorm batch_norm,
                                        MemoryResource& resource);
 
+/// scale = gamma / sqrt(var + eps), shift = beta - mean * scale of a batch norm, [channels] each, computed in double.
+/// ContractError if it has another number of channels.
+void normalisation(const Model& model, const std::string& batch_norm, int64_t channels, float* scale, float* shift);
+
 }  // namespace elek

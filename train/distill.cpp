@@ -88,7 +88,7 @@ class Distillation {
     report_.trainer_bytes = 6 * best_.bytes() + trainer_.plan().arena_bytes;
   }
 
-  bool run(const Progress& progress) {
+  void run(const Progress& progress) {
     progress_ = &progress;
     hold_out();
     report_.held_out = held_count_;
@@ -103,13 +103,12 @@ class Distillation {
       restore(start_);
       if (tried + 1 == kTries) report_.end = DistillReport::End::kDiverged;
     }
-    return finish();
+    finish();
   }
-  bool finish() {
+  void finish() {
     restore(best_);
     report_.loss_after = best_loss_;
     report_.improved = best_loss_ < report_.loss_before;
-    return report_.improved;
   }
   [[nodiscard]] Model model() const { return trainer_.model(memory_); }
 
@@ -337,11 +336,11 @@ Model distill(const Model& dense, const Model& student, BatchSource& images, con
   const Reordered order(images, options.seed);
   Distillation work(dense, student, images, session, fitted, report);
   try {
-    (void)work.run(progress);
+    work.run(progress);
   } catch (const Interrupted&) {
     clear_interrupt();  // the caller goes on with the best network so far
     report.end = DistillReport::End::kInterrupted;
-    (void)work.finish();
+    work.finish();
   }
   report.seconds = seconds_since(start);
   return report.improved ? work.model() : student;

@@ -24,25 +24,6 @@ namespace elek::train {
 
 namespace cpu = kernels::cpu;
 
-namespace {
-
-/// Scale and shift of a batch norm that stands alone.
-std::vector<float> affine_of(const Model& model, const Node& node) {
-  const double eps = node.as<BatchNormAttrs>().eps;
-  const auto of = [&](const char* suffix) { return model.parameter(node.name + suffix).f32(); };
-  const std::span<const float> gamma = of(".weight"), beta = of(".bias"), mean = of(".running_mean"),
-                               variance = of(".running_var");
-  std::vector<float> both(2 * gamma.size());
-  for (size_t c = 0; c < gamma.size(); ++c) {
-    const double scale = double{gamma[c]} / std::sqrt(double{variance[c]} + eps);
-    both[c] = static_cast<float>(scale);
-    both[gamma.size() + c] = static_cast<float>(double{beta[c]} - double{mean[c]} * scale);
-  }
-  return both;
-}
-
-}  // namespace
-
 BoundProgram::BoundProgram(const Model& model, const TrainerOptions& options)
     : program(make_train_program(model.graph, options.batch, options.threads > 0 ? options.threads : default_threads())),
       plan(elek::plan(program.memory)) {
@@ -60,7 +41,11 @@ BoundProgram::BoundProgram(const Model& model, const TrainerOptions& options)
   }
   for (size_t i = 0; i < program.steps.size(); ++i) {
     const Node& node = program.steps[i].node.node;
-    if (node.is<BatchNormAttrs>()) affine[i] = affine_of(model, node);
+    if (!node.is<BatchNormAttrs>()) continue;
+    const size_t channels = at(node.shape.channels);
+    std::vector<float>& both = affine[i];
+    both.resize(2 * channels);
+    normalisation(model, node.name, node.shape.channels, both.data(), both.data() + channels);
   }
   const int64_t channels = program.values[0].shape.channels;
   table.resize(at(channels * kernels::kPixelValues));

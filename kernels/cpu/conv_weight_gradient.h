@@ -13,25 +13,12 @@
 
 #include "core/result.h"
 #include "elek/types.h"
-#include "elek/window.h"
+#include "kernels/cpu/gemm_conv.h"
 
 namespace elek::kernels::cpu {
 
-/// x [samples, channels, height, width], g [samples, out_channels, window().slide()].
-struct WeightGradientProblem {
-  int64_t samples = 0;  // largest number; a run may have fewer
-  int64_t channels = 0;
-  int64_t out_channels = 0;
-  int64_t height = 0;
-  int64_t width = 0;
-  Extent kernel = 1;
-  Extent stride = 1;
-  Padding padding = 0;
-  Layout layout = Layout::kNChw16c;
-  int threads = 1;
-  Extent dilation = 1;
-  [[nodiscard]] Window window() const noexcept { return {kernel, stride, padding, dilation}; }
-};
+/// The convolution whose weights' gradient is taken: x is its input, and g, the gradient of its output, has its output's size.
+using WeightGradientProblem = GemmConvProblem;
 
 struct WeightGradientPlan {
   WeightGradientProblem problem;
