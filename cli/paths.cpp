@@ -43,7 +43,7 @@ bool is_data_name(const fs::path& path) {
 /// The real path; of a file that does not exist, the real path of its folder and its name.
 fs::path real_path(const fs::path& path) {
   std::error_code error;
-  const fs::path whole = fs::canonical(path, error);
+  fs::path whole = fs::canonical(path, error);
   if (!error) return whole;
   const fs::path folder = fs::canonical(path.has_parent_path() ? path.parent_path() : fs::path("."), error);
   return error ? path : folder / path.filename();
