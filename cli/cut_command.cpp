@@ -5,6 +5,7 @@
 
 #include <charconv>
 
+#include "cli/advice.h"
 #include "cli/cut_report.h"
 #include "cli/latency.h"
 #include "cli/why.h"
@@ -191,7 +192,11 @@ void check_against(const CutCommand& options, const Model& model, Context& conte
         throw removes_nothing_error("sparsity=0", options.input.model, true);
     }
   }
-  for (const std::string& name : options.why) check_why(name, model, what);
+  try {
+    for (const std::string& name : options.why) check_why(name, model, what);
+  } catch (const UsageError& error) {
+    throw UsageError("--why: " + message_with_advice(error));
+  }
   if (!options.statistics.empty()) (void)statistics_from(options, model);
   check_memory(model, what);
 }

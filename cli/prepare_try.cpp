@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek prepare --try: which reading of a weights file agrees with the labels? Every combination of what the file leaves open is
-// measured on the same images. The differences between readings are judged image by image (cli/paired.h). Of the readings that
+// measured on the same images. The differences between readings are judged image by image (core/paired.h). Of the readings that
 // are not clearly worse than the best, the one nearest to the assumptions is taken; so an assumption is changed only for a
 // clear gain. Where two are equally near, or nothing is better than chance, the command says so and writes no file. Tests:
 // tests/cli/import_test.cpp
@@ -9,9 +9,9 @@
 #include <functional>
 
 #include "cli/labelled.h"
-#include "cli/paired.h"
 #include "cli/prepare.h"
 #include "core/error.h"
+#include "core/paired.h"
 #include "elek/data.h"
 #include "elek/session.h"
 
@@ -139,7 +139,7 @@ const Candidate& chosen(const std::vector<Candidate>& all, int64_t classes, cons
   }
   std::vector<const Candidate*> good;
   for (const Candidate& each : all) {
-    const Estimate behind = difference(best->judged, each.judged);
+    const Estimate behind = paired_difference(best->judged, each.judged);
     if (!(behind.value > 0 && behind.is_significant())) good.push_back(&each);
   }
   std::stable_sort(good.begin(), good.end(), [](const Candidate* a, const Candidate* b) { return a->changes < b->changes; });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek sweep: accuracy against size for many shares and criteria from one calibration; with --sensitivity, one group at a time.
 #include <algorithm>
+#include <memory>
 #include <set>
 
 #include "cli/commands.h"
@@ -67,7 +68,6 @@ SweepSpec spec_of(const SweepOptions& options) {
     const Repair repair = repair_from_name(name);
     if (std::find(spec.repairs.begin(), spec.repairs.end(), repair) == spec.repairs.end()) spec.repairs.push_back(repair);
   }
-  spec.refit_target = refit_target_from_name(options.refit_target);
   spec.draws = options.draws;
   spec.sensitivity = options.sensitivity;
   if (spec.sensitivity && spec.scope == Scope::kGlobal) {
@@ -76,8 +76,53 @@ SweepSpec spec_of(const SweepOptions& options) {
   return spec;
 }
 
+/// One bar and one phase for all cuts.
+class SweepNotes final : public SweepObserver {
+ public:
+  SweepNotes(Context& context, int64_t images) : context_(context), images_(images) {}
+  void left_out(const std::string& group, double share) override {
+    context_.output().note(group + ": a share of " + share_text(share) + " removes nothing and is left out");
+  }
+  void begin(int64_t cuts, double ms) override {
+    context_.begin_phase("sweep");
+    context_.output().note("sweep: " + with_commas(cuts) + " cuts, each measured on " + with_commas(images_) +
+                           " images; about " + duration(std::chrono::duration<double>(ms / 1e3)));
+    bar_ = std::make_unique<ProgressBar>(context_.output(), "sweep", ProgressBar::Counts::kWork);
+  }
+  void measuring(size_t cut, size_t cuts, const SweepPoint& point, Repair repair) override {
+    bar_->set_label(std::to_string(cut) + "/" + std::to_string(cuts) + " " + point.criterion->name() + " " +
+                    (point.group.empty() ? "" : point.group + " ") + share_text(point.share) + ", " +
+                    (repair == Repair::kNone ? "just pruned" : name_of(repair)));
+  }
+  void progress(int64_t done, int64_t total) override { bar_->update(done, total); }
+  void end() override {
+    bar_->set_label("sweep");
+    bar_->update(1, 1);
+    bar_.reset();
+    context_.end_phase();
+  }
+
+ private:
+  Context& context_;
+  int64_t images_;
+  std::unique_ptr<ProgressBar> bar_;
+};
+
+/// Calls the library; its error for a target that removes nothing gets the file's name and advice.
+template <typename Work>
+auto naming_the_file(const SweepSpec& spec, const std::string& path, Work&& work) {
+  try {
+    return std::forward<Work>(work)();
+  } catch (const RemovesNothing& error) {
+    if (!spec.sensitivity) throw removes_nothing_error(error.target(), path, false);
+    throw UsageError("no group of " + path + " loses a channel at these shares; choose larger ones");
+  }
+}
+
 void sweep(const SweepOptions& options) {
   const SweepSpec spec = spec_of(options);
+  CutOptions what;
+  what.refit_target = refit_target_from_name(options.refit_target);
   if (!options.plot.empty() && !options.plot.ends_with(".svg")) {
     throw UsageError("--plot " + options.plot + ": expected a name that ends in .svg");
   }
@@ -87,15 +132,25 @@ void sweep(const SweepOptions& options) {
       .writes("--images", options.images)
       .writes("--plot", options.plot)
       .check();
-  const Sweep made = run_sweep(options.input, spec, context);
-  if (!options.csv.empty()) write_whole_file(options.csv, sweep_csv(made));
+  const std::string& path = options.input.model;
+  const Dense dense = load_dense(options.input, context, [&](const Model& model) {
+    what.session = context.session_options(options.input.batch);
+    what.memory_left = [&context] { return context.memory_left(); };
+    naming_the_file(spec, path, [&] { check_sweep(model, spec, what); });
+  });
+  what = options_for(what, dense, context);
+  CutNotes notes(context);
+  SweepNotes sweep_notes(context, dense.measured.accuracy.samples);
+  const Sweep made = naming_the_file(
+      spec, path, [&] { return run_sweep(dense.model, dense.measured, spec, run_of(dense, what, notes), sweep_notes); });
+  if (!options.csv.empty()) write_whole_file(options.csv, sweep_csv(dense, made));
   if (!options.images.empty()) write_whole_file(options.images, images_csv(made));
-  if (!options.plot.empty()) write_whole_file(options.plot, plot_svg(sweep_plot(made, spec)));
-  context.output().result("\n" + sweep_table(made, spec));
+  if (!options.plot.empty()) write_whole_file(options.plot, plot_svg(sweep_plot(dense, made, spec)));
+  context.output().result("\n" + sweep_table(dense, made, spec));
   context.output().result("statistics: " + readable_bytes(made.statistics_bytes) + " of memory for " +
-                          with_commas(made.dense.calibration->samples()) + " images, shared by all criteria\n");
+                          with_commas(dense.calibration->samples()) + " images, shared by all criteria\n");
   context.print_phases();
-  Json json = sweep_json(made, spec);
+  Json json = sweep_json(dense, made, spec);
   json["seed"] = options.common.seed;
   json["peak_rss_bytes"] = context.peak_rss_bytes();
   json["phases"] = context.phases_json();

@@ -39,8 +39,8 @@ std::string points(const Estimate& estimate, const std::string& sign = "") {
          decimal(100 * estimate.standard_error, 2);
 }
 
-double kept_macs(const Sweep& sweep, const SweepPoint& point) {
-  return static_cast<double>(point.macs) / static_cast<double>(macs(sweep.dense.model.graph));
+double kept_macs(const Dense& dense, const SweepPoint& point) {
+  return static_cast<double>(point.macs) / static_cast<double>(macs(dense.model.graph));
 }
 
 std::string megabytes_of(size_t bytes) { return decimal(static_cast<double>(bytes) / 1e6, 2); }
@@ -52,23 +52,22 @@ Estimate shown(const SweepResult& result) {
   return estimate;
 }
 
-std::string accuracies_table(const Sweep& sweep, const SweepSpec& spec) {
+std::string accuracies_table(const Dense& dense, const Sweep& sweep, const SweepSpec& spec) {
   std::vector<std::string> header{"top-1 in %", "cut", "MACs kept", "parameters", "MB"};
   for (const Repair repair : spec.repairs) header.push_back(column_of(repair) + " ");
   Table table(header);
-  const Dense& dense = sweep.dense;
   table.add({"dense", "", "100.0 %", with_commas(parameter_count(dense.model)), megabytes_of(parameter_bytes(dense.model)),
-             points(accuracy_of(judged_dense(dense))) + " "});
+             points(accuracy_of(sweep.dense)) + " "});
   double share = 0;
   for (const SweepPoint& point : sweep.points) {
     if (point.share != share) table.add_rule();
     share = point.share;
-    std::vector<std::string> row{point.criterion->name(), percent(point.share, 0), percent(kept_macs(sweep, point), 1),
+    std::vector<std::string> row{point.criterion->name(), percent(point.share, 0), percent(kept_macs(dense, point), 1),
                                  with_commas(point.parameters), megabytes_of(point.parameter_bytes)};
     for (size_t r = 0; r < point.results.size(); ++r) {
       const SweepResult& result = point.results[r];
       const Rivals rivals = rivals_of(sweep, point, r);
-      const bool leads = spec.criteria.size() > 1 && !difference(result.judged, rivals.best->judged).is_significant();
+      const bool leads = spec.criteria.size() > 1 && !paired_difference(result.judged, rivals.best->judged).is_significant();
       row.push_back(points(shown(result)) + (leads ? "*" : " "));
     }
     table.add(row);
@@ -76,18 +75,17 @@ std::string accuracies_table(const Sweep& sweep, const SweepSpec& spec) {
   return table.text();
 }
 
-std::string sensitivity_table(const Sweep& sweep, const SweepSpec& spec) {
+std::string sensitivity_table(const Dense& dense, const Sweep& sweep, const SweepSpec& spec) {
   std::vector<std::string> header{"top-1, points from dense", "criterion", "cut", "MACs saved"};
   for (const Repair repair : spec.repairs) header.push_back(column_of(repair));
   Table table(header);
-  const Judged dense = judged_dense(sweep.dense);
   double share = 0;
   for (const SweepPoint& point : sweep.points) {
     if (point.share != share && share > 0) table.add_rule();
     share = point.share;
     std::vector<std::string> row{point.group, point.criterion->name(), percent(point.share, 0),
-                                 percent(1 - kept_macs(sweep, point), 1)};
-    for (const SweepResult& result : point.results) row.push_back(points(difference(result.judged, dense), "+"));
+                                 percent(1 - kept_macs(dense, point), 1)};
+    for (const SweepResult& result : point.results) row.push_back(points(paired_difference(result.judged, sweep.dense), "+"));
     table.add(row);
   }
   return table.text();
@@ -100,7 +98,7 @@ std::string worse_than_random(const Sweep& sweep) {
     for (size_t r = 0; r < point.results.size(); ++r) {
       const Rivals rivals = rivals_of(sweep, point, r);
       if (rivals.random == nullptr || rivals.random == &point.results[r]) continue;
-      const Estimate by = difference(point.results[r].judged, rivals.random->judged);
+      const Estimate by = paired_difference(point.results[r].judged, rivals.random->judged);
       if (!by.is_significant() || by.value >= 0) continue;
       list += (list.empty() ? "" : "; ") + point.criterion->name() + " " + percent(point.share, 0) +
               (point.group.empty() ? "" : " of " + point.group) + ", " + column_of(point.results[r].repair);
@@ -109,9 +107,9 @@ std::string worse_than_random(const Sweep& sweep) {
   return list;
 }
 
-std::string footer(const Sweep& sweep, const SweepSpec& spec) {
+std::string footer(const Dense& dense, const Sweep& sweep, const SweepSpec& spec) {
   const bool random = draws(spec);
-  std::string text = "\n+-: one standard error over " + with_commas(sweep.dense.measured.accuracy.samples) + " images" +
+  std::string text = "\n+-: one standard error over " + with_commas(dense.measured.accuracy.samples) + " images" +
                      (spec.sensitivity ? ", paired with dense" : "");
   if (random && !spec.sensitivity) {
     text += "; random: mean and spread of " + std::to_string(spec.draws) + " draws";
@@ -142,10 +140,10 @@ Json result_json(const Sweep& sweep, const SweepPoint& point, size_t r) {
     json["draws"] = result.judged.draws;
     json["spread"] = spread_of(result.judged.draws);
   }
-  json["against_dense"] = estimate_json(difference(result.judged, judged_dense(sweep.dense)));
-  json["against_best"] = estimate_json(difference(result.judged, rivals.best->judged));
+  json["against_dense"] = estimate_json(paired_difference(result.judged, sweep.dense));
+  json["against_best"] = estimate_json(paired_difference(result.judged, rivals.best->judged));
   json["against_random"] = nullptr;
-  if (rivals.random != nullptr) json["against_random"] = estimate_json(difference(result.judged, rivals.random->judged));
+  if (rivals.random != nullptr) json["against_random"] = estimate_json(paired_difference(result.judged, rivals.random->judged));
   return json;
 }
 
@@ -160,9 +158,9 @@ std::string field(const std::string& text) {
 std::string exact(double value) { return std::isfinite(value) ? share_text(value) : ""; }
 
 /// With sensitivity the loss of each cut matters, so the error bars are those of the paired difference to dense.
-PlotPoint plot_point(double x, const SweepResult& result, const SweepSpec& spec, const Dense& dense) {
+PlotPoint plot_point(double x, const SweepResult& result, const SweepSpec& spec, const Judged& dense) {
   Estimate accuracy = accuracy_of(result.judged);
-  if (spec.sensitivity) accuracy.standard_error = difference(result.judged, judged_dense(dense)).standard_error;
+  if (spec.sensitivity) accuracy.standard_error = paired_difference(result.judged, dense).standard_error;
   PlotPoint point{x, 100 * accuracy.value, 0, 0};
   const std::vector<double>& draws = result.judged.draws;
   if (draws.empty()) {
@@ -175,14 +173,15 @@ PlotPoint plot_point(double x, const SweepResult& result, const SweepSpec& spec,
   return point;
 }
 
-PlotPanel panel_of(const Sweep& sweep, const SweepSpec& spec, size_t r, const std::vector<std::string>& categories) {
+PlotPanel panel_of(const Dense& dense, const Sweep& sweep, const SweepSpec& spec, size_t r,
+                   const std::vector<std::string>& categories) {
   PlotPanel panel{title_of(spec.repairs[r]), {}};
   const auto add_series = [&](const std::string& name, const auto& is_of) {
     PlotSeries series{name, {}};
     for (const SweepPoint& point : sweep.points) {
       if (!is_of(point)) continue;
       const auto category = std::find(categories.begin(), categories.end(), point.group) - categories.begin();
-      series.points.push_back(plot_point(categories.empty() ? 100 * kept_macs(sweep, point) : static_cast<double>(category),
+      series.points.push_back(plot_point(categories.empty() ? 100 * kept_macs(dense, point) : static_cast<double>(category),
                                          point.results[r], spec, sweep.dense));
     }
     panel.series.push_back(std::move(series));
@@ -202,12 +201,12 @@ PlotPanel panel_of(const Sweep& sweep, const SweepSpec& spec, size_t r, const st
 
 }  // namespace
 
-std::string sweep_table(const Sweep& sweep, const SweepSpec& spec) {
-  return (spec.sensitivity ? sensitivity_table(sweep, spec) : accuracies_table(sweep, spec)) + footer(sweep, spec);
+std::string sweep_table(const Dense& dense, const Sweep& sweep, const SweepSpec& spec) {
+  return (spec.sensitivity ? sensitivity_table(dense, sweep, spec) : accuracies_table(dense, sweep, spec)) +
+         footer(dense, sweep, spec);
 }
 
-Json sweep_json(const Sweep& sweep, const SweepSpec& spec) {
-  const Dense& dense = sweep.dense;
+Json sweep_json(const Dense& dense, const Sweep& sweep, const SweepSpec& spec) {
   Json points = Json::array();
   for (const SweepPoint& point : sweep.points) {
     Json results = Json::array();
@@ -232,7 +231,7 @@ Json sweep_json(const Sweep& sweep, const SweepSpec& spec) {
             {"overlap", dense.overlap}}},
           {"dense",
            {{"accuracy", dense.measured.accuracy.top1},
-            {"standard_error", accuracy_of(judged_dense(dense)).standard_error},
+            {"standard_error", accuracy_of(sweep.dense).standard_error},
             {"top5", dense.measured.accuracy.top5},
             {"loss", dense.measured.accuracy.loss},
             {"parameters", parameter_count(dense.model)},
@@ -243,23 +242,22 @@ Json sweep_json(const Sweep& sweep, const SweepSpec& spec) {
           {"points", points}};
 }
 
-std::string sweep_csv(const Sweep& sweep) {
+std::string sweep_csv(const Dense& dense, const Sweep& sweep) {
   std::string csv =
       "criterion,share,group,target,repair,macs,macs_kept,parameters,parameter_bytes,accuracy,standard_error,spread,top5,loss,"
       "against_dense,against_dense_error,against_best,against_best_error\n";
-  const Judged dense = judged_dense(sweep.dense);
   for (const SweepPoint& point : sweep.points) {
     for (size_t r = 0; r < point.results.size(); ++r) {
       const SweepResult& result = point.results[r];
-      const Estimate from_dense = difference(result.judged, dense);
-      const Estimate from_best = difference(result.judged, rivals_of(sweep, point, r).best->judged);
+      const Estimate from_dense = paired_difference(result.judged, sweep.dense);
+      const Estimate from_best = paired_difference(result.judged, rivals_of(sweep, point, r).best->judged);
       const std::vector<std::string> fields{point.criterion->name(),
                                             exact(point.share),
                                             point.group,
                                             point.target,
                                             name_of(result.repair),
                                             std::to_string(point.macs),
-                                            exact(kept_macs(sweep, point)),
+                                            exact(kept_macs(dense, point)),
                                             std::to_string(point.parameters),
                                             std::to_string(point.parameter_bytes),
                                             exact(result.accuracy.top1),
@@ -279,9 +277,8 @@ std::string sweep_csv(const Sweep& sweep) {
 }
 
 std::string images_csv(const Sweep& sweep) {
-  const Judged dense = judged_dense(sweep.dense);
   std::string csv = "image,dense";
-  std::vector<const Judged*> columns{&dense};
+  std::vector<const Judged*> columns{&sweep.dense};
   for (const SweepPoint& point : sweep.points) {
     for (const SweepResult& result : point.results) {
       csv += "," + field(point.criterion->name() + " " + share_text(point.share) +
@@ -290,7 +287,7 @@ std::string images_csv(const Sweep& sweep) {
     }
   }
   csv += "\n";
-  for (size_t i = 0; i < dense.right.size(); ++i) {
+  for (size_t i = 0; i < sweep.dense.right.size(); ++i) {
     csv += std::to_string(i);
     for (const Judged* column : columns) csv += "," + significant(double{column->right[i]});
     csv += "\n";
@@ -298,8 +295,7 @@ std::string images_csv(const Sweep& sweep) {
   return csv;
 }
 
-Plot sweep_plot(const Sweep& sweep, const SweepSpec& spec) {
-  const Dense& dense = sweep.dense;
+Plot sweep_plot(const Dense& dense, const Sweep& sweep, const SweepSpec& spec) {
   Plot plot;
   if (spec.sensitivity) {
     for (const SweepPoint& point : sweep.points) {
@@ -321,7 +317,7 @@ Plot sweep_plot(const Sweep& sweep, const SweepSpec& spec) {
   plot.y_label = "top-1, %";
   plot.level = 100 * dense.measured.accuracy.top1;
   plot.level_name = "dense, " + decimal(plot.level, 2) + " %";
-  for (size_t r = 0; r < spec.repairs.size(); ++r) plot.panels.push_back(panel_of(sweep, spec, r, plot.categories));
+  for (size_t r = 0; r < spec.repairs.size(); ++r) plot.panels.push_back(panel_of(dense, sweep, spec, r, plot.categories));
   return plot;
 }
 

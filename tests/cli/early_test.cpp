@@ -51,7 +51,7 @@ TEST(Early, ACutThatCannotBeMeant) {
                           {{"--round-to", "1000"}, 2, "removes nothing"},
                           {{"--macs", "0.00001"}, 2, "MACs"},
                           {{"--metric", "positions", "--why", "nosuch"}, 2, "nosuch"},
-                          {{"--metric", "positions", "--why", "fc"}, 2, "--why 'fc'"},
+                          {{"--metric", "positions", "--why", "fc"}, 2, "--why: 'fc'"},
                           {{"--metric", "positions", "--statistics", "nothere"}, 3, "nothere"},
                           {{"--metric", "positions", "--statistics", model}, 3, "tiny.safetensors"},
                           {{"--metric", "magnitude", "--save-statistics", "s"}, 2, "uses no sums"},

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/paired.h"
+#include "core/paired.h"
 
 #include <cmath>
 #include <string>
 
 #include "core/error.h"
 
-namespace elek::cli {
+namespace elek {
 namespace {
 
 double variance_of_draws(const Judged& judged) {
@@ -34,7 +34,7 @@ double spread_of(std::span<const double> draws) {
   return mean_of(draws).standard_error * std::sqrt(static_cast<double>(draws.size()));
 }
 
-Estimate difference(const Judged& a, const Judged& b) {
+Estimate paired_difference(const Judged& a, const Judged& b) {
   ELEK_CHECK(a.right.size() == b.right.size(), "paired difference of " + std::to_string(a.right.size()) + " and " +
                                                    std::to_string(b.right.size()) + " images, expected the same images");
   std::vector<double> differences(a.right.size());
@@ -47,4 +47,4 @@ Estimate difference(const Judged& a, const Judged& b) {
   return estimate;
 }
 
-}  // namespace elek::cli
+}  // namespace elek

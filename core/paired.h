@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Is one accuracy better than another, or is the difference noise? Both are means over the same images, so the difference is
 // judged image by image: images that both networks get right, or wrong, cancel. For two networks this is McNemar's test,
-// written as a mean and its standard error. Tests: tests/cli/sweep_test.cpp
+// written as a mean and its standard error. Tests: tests/unit/paired_test.cpp
 #pragma once
 
 #include <span>
 #include <vector>
 
-namespace elek::cli {
+namespace elek {
 
 /// A figure and its standard error.
 struct Estimate {
@@ -29,6 +29,6 @@ struct Judged {
 [[nodiscard]] double spread_of(std::span<const double> draws);
 /// a - b. The error from the images is paired. The error from having few draws (spread^2 / draws, on each side) is added to it
 /// in squares. ContractError unless both have equally many images.
-[[nodiscard]] Estimate difference(const Judged& a, const Judged& b);
+[[nodiscard]] Estimate paired_difference(const Judged& a, const Judged& b);
 
-}  // namespace elek::cli
+}  // namespace elek

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/sweep.h"
+// Plans all cuts first, so that the work is known before the first is measured. Each cut builds its sessions, works and
+// destroys them. Tests: tests/prune/sweep_test.cpp
+#include "prune/sweep.h"
 
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <utility>
 
-#include "cli/cut_command.h"
 #include "core/error.h"
 #include "core/runtime.h"
 #include "prune/early_checks.h"
+#include "prune/phase.h"
 #include "prune/score.h"
 #include "prune/select.h"
 
-namespace elek::cli {
+namespace elek {
 namespace {
 
 constexpr double kReestimateCost = 2;  // in passes: own moments need the whole batch at once and unfused batch norm
@@ -54,30 +57,31 @@ struct Job {
   Work work;
 };
 
-/// Also the observer of its cuts: one bar and one phase for all of them.
+/// Also the observer of its cuts: it turns the progress of their parts into one.
 class Sweeper final : public CutObserver {
  public:
-  Sweeper(const SweepSpec& spec, Context& context) : spec_(spec), context_(context) {}
-  Sweep run(const CutInput& input);
-  [[nodiscard]] Progress start(CutWork work) override;
+  Sweeper(const Model& dense, const Measured& measured, const SweepSpec& spec, const CutRun& run, SweepObserver& observer)
+      : dense_(dense), measured_(measured), spec_(spec), run_(run), observer_(observer) {}
+  Sweep run();
+  [[nodiscard]] Progress start(CutWork what) override;
 
  private:
-  void check(const Model& model, const CutInput& input);
   [[nodiscard]] Evidence gather_all();
   void plan_all(const Evidence& evidence);
   void plan_point(const SweepPoint& wanted, const Evidence& evidence);
   void measure_all();
-  void measure_job(const Job& job, const std::string& name);
+  void measure_job(size_t index);
   void add(SweepResult& result, const Measured& measured, size_t draws) const;
   [[nodiscard]] Work work_of(const PrunePlan& plan);
-  [[nodiscard]] CutRun cut_run() { return run_of(sweep_.dense, options_, *this); }
+  [[nodiscard]] CutRun cut_run() { return {run_.options, run_.calibration, run_.evaluation, *this, run_.ms_an_image}; }
 
+  const Model& dense_;
+  const Measured& measured_;
   const SweepSpec& spec_;
-  Context& context_;
-  CutOptions options_;  // of all cuts; a plan says what each cut removes
+  const CutRun& run_;
+  SweepObserver& observer_;
   Sweep sweep_;
   std::vector<Job> jobs_;
-  std::unique_ptr<ProgressBar> bar_;
   Work now_;           // of the cut that is measured now
   size_t result_ = 0;  // index of the repair that is measured now
   double work_done_ = 0;
@@ -85,22 +89,21 @@ class Sweeper final : public CutObserver {
 };
 
 Work Sweeper::work_of(const PrunePlan& plan) {
-  const Dense& dense = sweep_.dense;
-  const Model model = apply(dense.model, plan, context_.memory());
-  const double share = static_cast<double>(macs(model.graph)) / static_cast<double>(macs(dense.model.graph));
-  const auto calibration = static_cast<double>(dense.calibration->samples());
-  Work work{share * static_cast<double>(dense.measured.accuracy.samples), {}};
+  const Model model = apply(dense_, plan, run_.options.memory != nullptr ? *run_.options.memory : host_resource());
+  const double share = static_cast<double>(macs(model.graph)) / static_cast<double>(macs(dense_.graph));
+  const auto calibration = static_cast<double>(run_.calibration.samples());
+  Work work{share * static_cast<double>(measured_.accuracy.samples), {}};
   for (const Repair repair : spec_.repairs) {
     double passes = reestimates(repair) ? kReestimateCost * share : 0;
-    if (refits(repair)) passes += forecast_refit(dense.model, model, plan, cut_run()).dense_passes;
-    if (distils(repair)) passes += std::max(options_.distill.passes, 10) * (1 + kTrainingCost * share);
+    if (refits(repair)) passes += forecast_refit(dense_, model, plan, cut_run()).dense_passes;
+    if (distils(repair)) passes += std::max(run_.options.distill.passes, 10) * (1 + kTrainingCost * share);
     work.repairs.push_back(passes * calibration);
   }
   return work;
 }
 
 void Sweeper::plan_point(const SweepPoint& wanted, const Evidence& evidence) {
-  CutOptions cut = options_;
+  CutOptions cut = run_.options;
   cut.criterion = wanted.criterion;
   cut.channels = spec_.target;
   cut.scope = spec_.sensitivity ? std::optional(Scope::kLayer) : spec_.scope;
@@ -108,14 +111,11 @@ void Sweeper::plan_point(const SweepPoint& wanted, const Evidence& evidence) {
   if (!wanted.group.empty()) cut.channels.overrides[wanted.group] = wanted.share;
   const int draws = wanted.criterion->traits().uses_seed ? spec_.draws : 1;
   for (int draw = 0; draw < draws; ++draw) {
-    cut.seed = options_.seed + static_cast<uint64_t>(draw);
-    PrunePlan plan = make_plan(sweep_.dense.model, evidence, cut);
+    cut.seed = run_.options.seed + static_cast<uint64_t>(draw);
+    PrunePlan plan = make_plan(dense_, evidence, cut);
     if (plan.removes_nothing()) {
-      if (wanted.group.empty()) {
-        throw UsageError("--channels " + share_text(wanted.share) + " removes nothing from " + sweep_.dense.path +
-                         "; choose a larger share, or --round-to 1");
-      }
-      context_.output().note(wanted.group + ": a share of " + share_text(wanted.share) + " removes nothing and is left out");
+      if (wanted.group.empty()) throw RemovesNothing(plan.target);
+      observer_.left_out(wanted.group, wanted.share);
       return;
     }
     if (draw == 0) {
@@ -133,7 +133,7 @@ void Sweeper::plan_all(const Evidence& evidence) {
   std::vector<std::string> groups{""};
   if (spec_.sensitivity) {
     groups.clear();
-    const Graph& graph = sweep_.dense.model.graph;
+    const Graph& graph = dense_.graph;
     for (const Group& group : find_groups(graph)) {
       if (group.prunable && !is_ignored(graph, group, spec_.target.ignore)) groups.push_back(group.name);
     }
@@ -149,8 +149,7 @@ void Sweeper::plan_all(const Evidence& evidence) {
       }
     }
   }
-  if (jobs_.empty())
-    throw UsageError("no group of " + sweep_.dense.path + " loses a channel at these shares; choose larger ones");
+  if (jobs_.empty()) throw RemovesNothing("of one group alone, at each share,");
 }
 
 Progress Sweeper::start(CutWork what) {
@@ -161,8 +160,8 @@ Progress Sweeper::start(CutWork what) {
   return [this, work, before = work_done_](int64_t done, int64_t total) {
     if (total <= 0) return;
     work_done_ = before + work * static_cast<double>(done) / static_cast<double>(total);
-    // measure_all() reports the end, when everything is done.
-    bar_->update(std::llround(work_done_), std::max(std::llround(work_total_), std::llround(work_done_) + 1));
+    // Estimates may be too small: the end is reported only when everything is done.
+    observer_.progress(std::llround(work_done_), std::max(std::llround(work_total_), std::llround(work_done_) + 1));
   };
 }
 
@@ -179,11 +178,11 @@ void Sweeper::add(SweepResult& result, const Measured& measured, size_t draws) c
   if (draws > 1) result.judged.draws.push_back(measured.accuracy.top1);
 }
 
-void Sweeper::measure_job(const Job& job, const std::string& name) {
+void Sweeper::measure_job(size_t index) {
+  const Job& job = jobs_[index];
   SweepPoint& point = sweep_.points[job.point];
-  const Dense& dense = sweep_.dense;
   const size_t draws = point.criterion->traits().uses_seed ? static_cast<size_t>(spec_.draws) : 1;
-  const Applied applied = apply_checked(dense.model, job.plan, cut_run());
+  const Applied applied = apply_checked(dense_, job.plan, cut_run());
   now_ = job.work;
   if (!(applied.equivalence.difference / applied.equivalence.bound < point.equivalence.difference / point.equivalence.bound)) {
     point.equivalence = applied.equivalence;
@@ -195,82 +194,77 @@ void Sweeper::measure_job(const Job& job, const std::string& name) {
   point.parameter_bytes += parameter_bytes(applied.model) / draws;
   for (size_t r = 0; r < point.results.size(); ++r) {
     SweepResult& result = point.results[r];
-    bar_->set_label(name + ", " + (result.repair == Repair::kNone ? "just pruned" : name_of(result.repair)));
+    observer_.measuring(index + 1, jobs_.size(), point, result.repair);
     result_ = r;
     const Model model = result.repair == Repair::kNone
                             ? applied.model
-                            : repaired(dense.model, applied.model, job.plan, result.repair, cut_run()).model;
+                            : repaired(dense_, applied.model, job.plan, result.repair, cut_run()).model;
     add(result, measure(model, cut_run(), CutWork::kRepaired), draws);
   }
 }
 
 void Sweeper::measure_all() {
-  const double seconds = work_total_ * sweep_.dense.measured.ms_an_image / 1e3;
-  context_.output().note("sweep: " + with_commas(static_cast<int64_t>(jobs_.size())) + " cuts, each measured on " +
-                         with_commas(sweep_.dense.measured.accuracy.samples) + " images; about " +
-                         duration(std::chrono::duration<double>(seconds)));
-  bar_ = std::make_unique<ProgressBar>(context_.output(), "sweep", ProgressBar::Counts::kWork);
+  throw_if_interrupted();
+  observer_.begin(std::ssize(jobs_), work_total_ * measured_.ms_an_image);
   for (size_t j = 0; j < jobs_.size(); ++j) {
     throw_if_interrupted();
-    const SweepPoint& point = sweep_.points[jobs_[j].point];
-    measure_job(jobs_[j], std::to_string(j + 1) + "/" + std::to_string(jobs_.size()) + " " + point.criterion->name() + " " +
-                              (point.group.empty() ? "" : point.group + " ") + share_text(point.share));
+    measure_job(j);
   }
-  bar_->set_label("sweep");
-  bar_->update(1, 1);
-  bar_.reset();
+  observer_.end();
 }
 
 /// The evidence for all criteria: all sums in one pass, then the costs.
 Evidence Sweeper::gather_all() {
-  CutNotes notes(context_);
-  const CutRun run = run_of(sweep_.dense, options_, notes);
-  const Model& model = sweep_.dense.model;
   Evidence evidence;
-  if (const Probes probes = union_of_probes(spec_.criteria, model.graph); !probes.empty()) {
-    evidence = collect(model, probes, run);
+  if (const Probes probes = union_of_probes(spec_.criteria, dense_.graph); !probes.empty()) {
+    evidence = collect(dense_, probes, run_);
   }
   for (const Criterion* criterion : spec_.criteria) {
-    if (criterion->needs_images()) evidence.costs = measure_costs(model, *criterion, run);
+    if (criterion->needs_images()) evidence.costs = measure_costs(dense_, *criterion, run_);
   }
   return evidence;
 }
 
-/// What the network shows to be impossible, before any of the images is read.
-void Sweeper::check(const Model& model, const CutInput& input) {
-  CutOptions options;
-  options.session = context_.session_options(input.batch);
-  options.memory_left = [this] { return context_.memory_left(); };
-  for (const Criterion* criterion : spec_.criteria) {
-    options.criterion = criterion;
-    check_memory(model, options);
-    for (const double share : spec_.shares) {
-      ChannelTarget target = spec_.target;
-      target.share = share;
-      target.scope = criterion->scope_for(spec_.sensitivity ? std::optional(Scope::kLayer) : spec_.scope);
-      if (!spec_.sensitivity) {
-        check_channels(target, model.graph, input.model);
-      } else {
-        check_target(find_groups(model.graph), model.graph, target);
-      }
-    }
-  }
-}
-
-Sweep Sweeper::run(const CutInput& input) {
-  sweep_.dense = load_dense(input, context_, [&](const Model& model) { check(model, input); });
-  options_ = options_for({}, sweep_.dense, context_);
-  options_.refit_target = spec_.refit_target;
+Sweep Sweeper::run() {
+  sweep_.dense = {{measured_.hits.begin(), measured_.hits.end()}, {}};
   const Evidence evidence = gather_all();
   sweep_.statistics_bytes = evidence.statistics_bytes;
-  context_.phase("scoring", [&] { plan_all(evidence); });
-  context_.phase("sweep", [&] { measure_all(); });
+  in_phase(run_.observer, CutPhase::kScoring, [&] {
+    plan_all(evidence);
+    return jobs_.size();
+  });
+  measure_all();
   return std::move(sweep_);
 }
 
 }  // namespace
 
-Sweep run_sweep(const CutInput& input, const SweepSpec& spec, Context& context) { return Sweeper(spec, context).run(input); }
+void SweepObserver::left_out(const std::string& /*group*/, double /*share*/) {}
+void SweepObserver::begin(int64_t /*cuts*/, double /*ms*/) {}
+void SweepObserver::measuring(size_t /*cut*/, size_t /*cuts*/, const SweepPoint& /*point*/, Repair /*repair*/) {}
+void SweepObserver::progress(int64_t /*done*/, int64_t /*total*/) {}
+void SweepObserver::end() {}
+
+void check_sweep(const Model& dense, const SweepSpec& spec, const CutOptions& options) {
+  const std::vector<Group> groups = find_groups(dense.graph);
+  CutOptions cut = options;
+  for (const Criterion* criterion : spec.criteria) {
+    cut.criterion = criterion;
+    check_memory(dense, cut);
+    for (const double share : spec.shares) {
+      ChannelTarget target = spec.target;
+      target.share = share;
+      target.scope = criterion->scope_for(spec.sensitivity ? std::optional(Scope::kLayer) : spec.scope);
+      check_target(groups, dense.graph, target);
+      if (!spec.sensitivity && removes_nothing(groups, dense.graph, target)) throw RemovesNothing(target_text(target));
+    }
+  }
+}
+
+Sweep run_sweep(const Model& dense, const Measured& measured, const SweepSpec& spec, const CutRun& run,
+                SweepObserver& observer) {
+  return Sweeper(dense, measured, spec, run, observer).run();
+}
 
 Rivals rivals_of(const Sweep& sweep, const SweepPoint& point, size_t result) {
   Rivals rivals;
@@ -283,11 +277,9 @@ Rivals rivals_of(const Sweep& sweep, const SweepPoint& point, size_t result) {
   return rivals;
 }
 
-Judged judged_dense(const Dense& dense) { return {{dense.measured.hits.begin(), dense.measured.hits.end()}, {}}; }
-
 Estimate accuracy_of(const Judged& judged) {
   const std::vector<double> right(judged.right.begin(), judged.right.end());
   return mean_of(right);
 }
 
-}  // namespace elek::cli
+}  // namespace elek
