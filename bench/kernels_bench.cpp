@@ -36,7 +36,7 @@ using conv_case::some_of;
 using conv_case::SumsBlock;
 using conv_case::worst_of;
 
-enum class Way : uint8_t { kGemm, kWinograd4x4, kWinograd2x2 };
+enum class Kernel : uint8_t { kGemm, kWinograd4x4, kWinograd2x2 };
 enum class Observe : uint8_t { kNothing, kActivity };
 
 constexpr double kUnit = 0x1p-24;  // rounding unit of f32
@@ -81,10 +81,10 @@ void time_convolution(benchmark::State& state, Problem& p, Observe observe, cons
   count_work(state, p);
 }
 
-void convolve(benchmark::State& state, const Layer& layer, Way way, Observe observe) {
+void convolve(benchmark::State& state, const Layer& layer, Kernel kernel, Observe observe) {
   Problem p(shape_of(layer, state.range(0)), /*integers=*/false, 7);
   const Shape& c = p.spec;
-  if (way == Way::kGemm) {
+  if (kernel == Kernel::kGemm) {
     const auto plan = plan_gemm_conv({c.samples, c.channels, c.out_channels, c.height, c.width, c.kernel, c.stride, c.padding,
                                       c.layout, c.threads, c.dilation});
     if (!plan) return fail(state, plan.reason());
@@ -93,7 +93,7 @@ void convolve(benchmark::State& state, const Layer& layer, Way way, Observe obse
     return time_convolution(state, p, observe, plan.value(), pack_gemm_conv_weights, gemm_conv,
                             [&](const conv_case::DirectValue& want, auto...) { return factor * want.magnitude; });
   }
-  const WinogradTile tile = way == Way::kWinograd4x4 ? WinogradTile::k4x4 : WinogradTile::k2x2;
+  const WinogradTile tile = kernel == Kernel::kWinograd4x4 ? WinogradTile::k4x4 : WinogradTile::k2x2;
   const auto plan =
       plan_winograd({c.samples, c.channels, c.out_channels, c.height, c.width, c.padding.top, c.layout, tile, c.threads});
   if (!plan) return fail(state, plan.reason());
@@ -246,10 +246,10 @@ void add_all() {
   for (const auto& [observe, suffix] : {std::pair{Observe::kNothing, ""}, std::pair{Observe::kActivity, "/sums"}}) {
     for (const Layer& layer : kResNetLayers) {
       const std::string end = std::string(layer.name) + suffix;
-      if (layer.channels >= 16) add("gemm/" + end, convolve, layer, Way::kGemm, observe);
+      if (layer.channels >= 16) add("gemm/" + end, convolve, layer, Kernel::kGemm, observe);
       if (layer.kernel != 3 || layer.stride != 1) continue;
-      add("winograd4x4/" + end, convolve, layer, Way::kWinograd4x4, observe);
-      add("winograd2x2/" + end, convolve, layer, Way::kWinograd2x2, observe);
+      add("winograd4x4/" + end, convolve, layer, Kernel::kWinograd4x4, observe);
+      add("winograd2x2/" + end, convolve, layer, Kernel::kWinograd2x2, observe);
     }
     add(std::string("epilogue/64x56") + suffix, epilogue, int64_t{64}, int64_t{56}, observe);
     add(std::string("epilogue/1024x14") + suffix, epilogue, int64_t{1024}, int64_t{14}, observe);

@@ -12,11 +12,11 @@
 #include <cstdlib>
 
 #include "bench/suite.h"
+#include "core/memory/phantom.h"
 #include "core/runtime.h"
 #include "elek/memory.h"
 #include "elek/model.h"
 #include "elek/session.h"
-#include "lab/phantom.h"
 #include "lab/replay.h"
 #include "prune/apply.h"
 #include "prune/groups.h"

@@ -2,9 +2,7 @@
 // elek bench: steady throughput and latency of one model on random pixels in memory, without decoding and without disk. Latency
 // is the time of one session.run() of a whole batch. For another precision than f32 it also shows how far the logits are from
 // f32's on the same pixels. Comparisons with other programs are in bench/. Tests: tests/cli/flow_test.cpp
-#include <algorithm>
-#include <chrono>
-#include <cmath>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <utility>
@@ -12,11 +10,12 @@
 
 #include "cli/commands.h"
 #include "cli/context.h"
+#include "cli/latency.h"
 #include "cli/other_work.h"
 #include "cli/timing.h"
 #include "core/error.h"
 #include "core/memory/process_memory.h"
-#include "core/runtime.h"
+#include "engine/run_times.h"
 #include "models/model_file.h"
 
 namespace elek::cli {
@@ -32,40 +31,20 @@ struct BenchOptions {
   std::string kernels = "rule";
 };
 
-constexpr size_t kFewestSamples = 5;
-
 struct Measurement {
-  std::vector<double> samples_ms;  // sorted
-  double total_ms = 0;
+  std::vector<double> samples_ms;
   std::optional<double> other_cores;
 };
 
 Measurement measure(Session& session, const BenchOptions& options) {
-  using Clock = std::chrono::steady_clock;
-  Slot& slot = session.slots()[0];
-  fill_with_random_pixels(slot, options.common.seed);
-  for (int i = 0; i < options.warm_up; ++i) (void)session.run(slot);
+  fill_with_random_pixels(session.slots()[0], options.common.seed);
+  for (int i = 0; i < options.warm_up; ++i) (void)session.run(session.slots()[0]);
   Measurement made;
-  std::vector<double>& samples_ms = made.samples_ms;
   const OtherWork other;
-  const Clock::time_point start = Clock::now();
-  while (samples_ms.size() < kFewestSamples || std::chrono::duration<double>(Clock::now() - start).count() < options.seconds) {
-    throw_if_interrupted();
-    const Clock::time_point before = Clock::now();
-    (void)session.run(slot);
-    samples_ms.push_back(std::chrono::duration<double, std::milli>(Clock::now() - before).count());
-  }
+  made.samples_ms = time_runs(session, options.seconds);
   made.other_cores = other.cores();
-  for (const double sample : samples_ms) made.total_ms += sample;
-  std::sort(samples_ms.begin(), samples_ms.end());
   return made;
 }
-
-/// How far the logits of another precision are from f32's.
-struct Agreement {
-  double difference = 0;  // the largest, as a share of f32's largest logit
-  double same_top1 = 0;   // share of the images whose best class is the same
-};
 
 /// Compares `logits` [samples, classes] with f32's for the pixels of fill_with_random_pixels with this seed. Loads the model
 /// again and runs it once in f32. Returns nothing if it does not fit the memory limit.
@@ -77,22 +56,7 @@ std::optional<Agreement> against_f32(std::span<const float> logits, const BenchO
     Session session(load_model(options.model, context.memory()), f32);
     Slot& slot = session.slots()[0];
     fill_with_random_pixels(slot, options.common.seed);
-    const std::span<const float> want = session.run(slot);
-    ELEK_CHECK(want.size() == logits.size(), "bench: " + std::to_string(want.size()) + " logits in f32");
-    double most = 0, largest = 0;
-    for (size_t i = 0; i < want.size(); ++i) {
-      const double off = std::fabs(static_cast<double>(logits[i]) - static_cast<double>(want[i]));
-      if (!(off <= most)) most = off;  // a NaN stays
-      largest = std::max(largest, std::fabs(static_cast<double>(want[i])));
-    }
-    const auto best = [classes = static_cast<std::ptrdiff_t>(want.size()) / options.batch](std::span<const float> all,
-                                                                                           int64_t n) {
-      const auto row = all.begin() + n * classes;
-      return std::max_element(row, row + classes) - row;
-    };
-    int64_t same = 0;
-    for (int64_t n = 0; n < options.batch; ++n) same += best(logits, n) == best(want, n) ? 1 : 0;
-    return Agreement{most / largest, static_cast<double>(same) / static_cast<double>(options.batch)};
+    return agreement(logits, session.run(slot), options.batch);
   } catch (const OutOfMemory& error) {
     context.output().note("elek: not compared with f32, because that does not fit: " + error.reason());
     return {};
@@ -113,11 +77,11 @@ void add_agreement(Session session, const BenchOptions& options, Context& contex
     const std::span<const float> made = last.run(last.slots()[0]);
     logits.assign(made.begin(), made.end());
   }
-  const std::optional<Agreement> agreement = against_f32(logits, options, context);
-  if (!agreement) return;
-  table.add({"largest difference from f32's logits", percent(agreement->difference) + " of the largest"});
-  table.add({"images with the same class as in f32", percent(agreement->same_top1)});
-  json["against_f32"] = {{"difference", agreement->difference}, {"same_top1", agreement->same_top1}};
+  const std::optional<Agreement> found = against_f32(logits, options, context);
+  if (!found) return;
+  table.add({"largest difference from f32's logits", percent(found->difference) + " of the largest"});
+  table.add({"images with the same class as in f32", percent(found->same_top1)});
+  json["against_f32"] = {{"difference", found->difference}, {"same_top1", found->same_top1}};
 }
 
 void bench(const BenchOptions& options) {
@@ -130,17 +94,16 @@ void bench(const BenchOptions& options) {
   note_kernels(context.output(), session.program());
   const Measurement measured = measure(session, options);
   const std::vector<double>& samples = measured.samples_ms;
-  const double rate = 1e3 * static_cast<double>(options.batch) * static_cast<double>(samples.size()) / measured.total_ms;
-  const double p10 = percentile(samples, 0.1);
-  const double p50 = percentile(samples, 0.5);
-  const double p90 = percentile(samples, 0.9);
+  const double total_ms = std::accumulate(samples.begin(), samples.end(), 0.0);
+  const double rate = 1e3 * static_cast<double>(options.batch) * static_cast<double>(samples.size()) / total_ms;
+  const Latency latency = latency_of(samples);
   const SessionMemory memory = session.memory();
   Table table({options.model, ""});
   table.add({"images/s", decimal(rate, 1)});
-  table.add({"latency of a batch of " + std::to_string(options.batch) + ": median", decimal(p50, 3) + " ms"});
-  table.add({"  10 to 90 % of the runs", decimal(p10, 3) + " to " + decimal(p90, 3) + " ms"});
+  table.add({"latency of a batch of " + std::to_string(options.batch) + ": median", decimal(latency.p50, 3) + " ms"});
+  table.add({"  10 to 90 % of the runs", decimal(latency.p10, 3) + " to " + decimal(latency.p90, 3) + " ms"});
   table.add({"runs, after " + std::to_string(options.warm_up) + " warm-up runs",
-             with_commas(static_cast<int64_t>(samples.size())) + " in " + decimal(measured.total_ms / 1e3, 1) + " s"});
+             with_commas(static_cast<int64_t>(samples.size())) + " in " + decimal(total_ms / 1e3, 1) + " s"});
   table.add({"device", to_string(session.options().device) + " in " + std::string(name_of(session.options().precision)) +
                            threads_text(used_threads(options.common.threads), session.options().device)});
   table.add({"peak RSS of the process", megabytes(context.peak_rss_bytes())});
@@ -154,7 +117,7 @@ void bench(const BenchOptions& options) {
                {"threads", used_threads(options.common.threads)},
                {"kernels", options.kernels},
                {"images_per_second", rate},
-               {"latency_ms", {{"p10", p10}, {"p50", p50}, {"p90", p90}}},
+               {"latency_ms", latency_json(latency)},
                {"runs", samples.size()},
                {"warm_up", options.warm_up},
                {"other_busy_cores", measured.other_cores ? Json(*measured.other_cores) : Json()},

@@ -163,7 +163,8 @@ void cut_and_report(const std::string& name, const Dense& dense, const Evidence&
   const CutReport& report = result.report;
   context.output().result("\n" + out + ": " + report.plan.criterion + ", " + report.plan.target + ", repair " + report.repair +
                           "\n");
-  const std::optional<Latencies> latencies = measure_latencies(dense.model, result.report.model, context);
+  const std::optional<Latencies> latencies =
+      time_in_turns(dense.model, result.report.model, context.session_options(1), context.common().seed);
   context.output().result(latency_text(latencies) + "\n");
   Json json = report_json(name, dense, result, out, why, context);
   json["latency_ms"] = nullptr;

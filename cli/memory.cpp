@@ -14,6 +14,7 @@
 #include "core/runtime.h"
 #include "elek/model.h"
 #include "engine/estimate.h"
+#include "engine/largest_batch.h"
 #include "graph/passes.h"
 #include "lab/memory_map.h"
 #include "models/model_file.h"
@@ -155,7 +156,7 @@ Json measure(Context& context, const MemoryOptions& options, const Model& model)
 Json solve(Context& context, const MemoryOptions& options, const Model& model, const std::string& name) {
   const size_t limit = parse_bytes("--memory-limit", options.common.memory_limit);
   const std::vector<Tracker::Event> loaded = context.session_tracker().events();  // of what shares the limit
-  const LargestBatch found = largest_batch(model, session_options(options, context, model), loaded, limit);
+  const LargestBatch found = largest_batch(model, session_options(options, context, model), loaded, limit, command_pool(limit));
   context.output().result("largest batch under " + options.common.memory_limit + ": " + std::to_string(found.batch) +
                           " in micro-batches of " + std::to_string(found.micro_batch) + "\n");
   Json json = report(context.output(), name, found.session);

@@ -6,9 +6,9 @@
 
 #include "cli/memory.h"
 #include "core/error.h"
+#include "core/memory/phantom.h"
 #include "core/memory/queued_streams.h"
 #include "elek/memory.h"
-#include "lab/phantom.h"
 
 namespace elek::cli {
 namespace {

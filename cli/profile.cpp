@@ -10,11 +10,14 @@
 
 #include "cli/commands.h"
 #include "cli/context.h"
+#include "cli/latency.h"
 #include "cli/other_work.h"
 #include "cli/profile_beside.h"
-#include "cli/profile_rows.h"
 #include "cli/timing.h"
+#include "core/error.h"
+#include "engine/beside.h"
 #include "engine/estimate.h"
+#include "engine/step_rounds.h"
 #include "models/model_file.h"
 #include "plan/program.h"
 #include "prune/score.h"
@@ -34,15 +37,15 @@ struct ProfileOptions {
   std::string beside;
 };
 
-double total_us(const std::vector<Row>& rows) {
+double total_us(const std::vector<StepRow>& rows) {
   double total = 0;
-  for (const Row& row : rows) total += row.us;
+  for (const StepRow& row : rows) total += row.us;
   return total;
 }
 
 std::string figures_or_dash(double value, int digits) { return value > 0 ? decimal(value, digits) : "-"; }
 
-std::vector<std::string> cells(const std::string& name, const std::string& kernel, const Row& row, double all_us) {
+std::vector<std::string> cells(const std::string& name, const std::string& kernel, const StepRow& row, double all_us) {
   constexpr size_t kNameWidth = 21, kKernelWidth = 21;
   const std::string roof = row.roof.bound == Bound::kNothing
                                ? "-"
@@ -57,11 +60,11 @@ std::vector<std::string> cells(const std::string& name, const std::string& kerne
           roof};
 }
 
-std::string layers_text(const std::vector<Row>& rows) {
+std::string layers_text(const std::vector<StepRow>& rows) {
   const double all = total_us(rows);
   Table table({"step", "kernel", "ms", "% time", "GFLOP", "GFLOP/s", "MB", "bound, of peak"});
-  Row total;
-  for (const Row& row : rows) {
+  StepRow total;
+  for (const StepRow& row : rows) {
     table.add(cells(row.step->node.node.name, short_kernel(row.step->kernel), row, all));
     total.us += row.us;
     total.work.flops += row.work.flops;
@@ -75,13 +78,13 @@ std::string layers_text(const std::vector<Row>& rows) {
   return table.text();
 }
 
-std::string kernels_text(const std::vector<Row>& rows) {
+std::string kernels_text(const std::vector<StepRow>& rows) {
   struct Sum {
     int64_t steps = 0;
     double us = 0, flops = 0, roof_us = 0;
   };
   std::map<std::string, Sum> sums;
-  for (const Row& row : rows) {
+  for (const StepRow& row : rows) {
     Sum& sum = sums[short_kernel(row.step->kernel)];
     sum.steps += 1;
     sum.us += row.us;
@@ -99,9 +102,9 @@ std::string kernels_text(const std::vector<Row>& rows) {
   return table.text();
 }
 
-std::string why_text(const std::vector<Row>& rows) {
+std::string why_text(const std::vector<StepRow>& rows) {
   std::string text;
-  for (const Row& row : rows) {
+  for (const StepRow& row : rows) {
     text += row.step->node.node.name + ": " + row.step->kernel + "\n";
     if (!row.step->choice.empty()) text += "  " + row.step->choice + "\n";
   }
@@ -141,10 +144,10 @@ Json shape_json(const Program& program, int32_t tensor) {
   return {s.channels, s.height, s.width};
 }
 
-Json steps_json(const std::vector<Row>& rows, const Program& program) {
+Json steps_json(const std::vector<StepRow>& rows, const Program& program) {
   const double all = total_us(rows);
   Json steps = Json::array();
-  for (const Row& row : rows) {
+  for (const StepRow& row : rows) {
     steps.push_back({{"name", row.step->node.node.name},
                      {"op", op_name(row.step->node.node)},
                      {"kernel", row.step->kernel},
@@ -166,16 +169,15 @@ Json steps_json(const std::vector<Row>& rows, const Program& program) {
   return steps;
 }
 
-void report(const ProfileOptions& options, const Context& context, const Session& session, const Measured& measured,
+void report(const ProfileOptions& options, const Context& context, const Session& session, const StepMedians& measured,
             const Peaks& peaks, std::optional<double> other_cores) {
-  const std::vector<Row> rows = rows_of(session, measured, peaks);
-  const double p10 = percentile(measured.runs_ms, 0.1), p50 = percentile(measured.runs_ms, 0.5),
-               p90 = percentile(measured.runs_ms, 0.9);
+  const std::vector<StepRow> rows = rows_of(session, measured, peaks);
+  const Latency run = latency_of(measured.runs_ms);
   const Output& out = context.output();
   out.result(layers_text(rows) + "\n" + kernels_text(rows) + "\n");
   if (options.why) out.result(why_text(rows) + "\n");
   out.result("A run of " + std::to_string(options.batch) + (options.batch == 1 ? " image" : " images") + ": " +
-             decimal(p50, 3) + " ms (10 to 90 %: " + decimal(p10, 3) + " to " + decimal(p90, 3) + ", " +
+             decimal(run.p50, 3) + " ms (10 to 90 %: " + decimal(run.p10, 3) + " to " + decimal(run.p90, 3) + ", " +
              with_commas(std::ssize(measured.runs_ms)) +
              " runs); steps one by one: " + decimal((total_us(rows) + measured.rest_us) / 1e3, 3) + " ms.\n");
   out.result(machine_text(peaks, session));
@@ -196,12 +198,20 @@ void report(const ProfileOptions& options, const Context& context, const Session
             {"kernels", options.kernels},
             {"runs", measured.runs_ms.size()},
             {"other_busy_cores", other_cores ? Json(*other_cores) : Json()},
-            {"latency_ms", {{"p10", p10}, {"p50", p50}, {"p90", p90}}},
+            {"latency_ms", latency_json(run)},
             {"steps_ms", total_us(rows) / 1e3},
             {"rest_ms", measured.rest_us / 1e3},
             {"peaks", peaks_json(peaks)},
             {"steps", steps_json(rows, session.program())},
             {"memory", memory_json(session.memory())}});
+}
+
+Beside measured_beside(Session& dense, Session& pruned, const ProfileOptions& options, const Peaks& peaks) {
+  try {
+    return profile_beside(dense, pruned, options.seconds, options.common.seed, peaks);
+  } catch (const InputError& error) {
+    throw InputError("--beside " + options.beside + ": " + error.what());
+  }
 }
 
 void profile(const ProfileOptions& options) {
@@ -214,7 +224,12 @@ void profile(const ProfileOptions& options) {
   std::optional<Model> pruned;
   if (!options.beside.empty()) {
     pruned = load_model(options.beside, context.memory());
-    check_beside(model.graph, pruned->graph, options.beside);
+    try {
+      check_beside(model.graph, pruned->graph);
+    } catch (const UsageError& error) {
+      throw UsageError("--beside " + options.beside + ": " + error.what() +
+                       "; give the dense network as --model and its pruned form as --beside");
+    }
   }
   const OtherWork rest_of_machine;
   const Peaks peaks = measure_peaks(session_options);
@@ -223,7 +238,7 @@ void profile(const ProfileOptions& options) {
   if (pruned) {
     if (options.statistics == "on") session_options.probes = probes_for(find_criterion("std-consumer"), pruned->graph);
     Session second(std::move(*pruned), session_options);
-    const Beside beside = profile_beside(session, second, options.seconds, options.common.seed, peaks);
+    const Beside beside = measured_beside(session, second, options, peaks);
     const std::optional<double> other_cores = rest_of_machine.cores();
     context.output().result(beside_text(beside) + other_work_text(other_cores, options.common.threads, session_options.device));
     Json json = beside_json(beside);
@@ -238,8 +253,8 @@ void profile(const ProfileOptions& options) {
                  {"peaks", peaks_json(peaks)}});
     return context.output().json(json);
   }
-  Rounds rounds(session, options.common.seed);
-  for (const Enough enough(options.seconds); !enough(rounds.count());) rounds.take();
+  StepRounds rounds(session, options.common.seed);
+  for (const EnoughRounds enough(options.seconds); !enough(rounds.count());) rounds.take();
   report(options, context, session, rounds.medians(), peaks, rest_of_machine.cores());
 }
 

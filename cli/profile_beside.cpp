@@ -2,14 +2,9 @@
 #include "cli/profile_beside.h"
 
 #include <algorithm>
-#include <map>
-#include <utility>
+#include <vector>
 
-#include "cli/profile_rows.h"
-#include "cli/timing.h"
-#include "core/error.h"
-#include "core/step_times.h"
-#include "plan/program.h"
+#include "cli/latency.h"
 
 namespace elek::cli {
 namespace {
@@ -18,20 +13,6 @@ namespace {
 constexpr double kAim = 0.9;
 /// At most this many layers below the goal are listed.
 constexpr size_t kMostNamed = 10;
-
-BesideStep::Side side_of(const Session& session, const Row& row, double arithmetic, const Peaks& peaks) {
-  const Program& program = session.program();
-  const auto channels = [&](int32_t tensor) {
-    return tensor < 0 ? int64_t{0} : program.tensors[static_cast<size_t>(tensor)].shape.channels;
-  };
-  const auto index = static_cast<size_t>(row.step - program.steps.data());
-  return {row.us, roof_with(session, index, arithmetic, peaks).us, channels(row.step->input), channels(row.step->output),
-          short_kernel(row.step->kernel)};
-}
-
-Latency latency_of(const Measured& measured) {
-  return {percentile(measured.runs_ms, 0.1), percentile(measured.runs_ms, 0.5), percentile(measured.runs_ms, 0.9)};
-}
 
 std::string ms(double us) { return decimal(us / 1e3, 3); }
 
@@ -48,8 +29,8 @@ std::string notes_text(const Beside& beside) {
   std::string changed;
   for (const BesideStep& step : beside.steps) {
     if (step.share() < kAim) behind.push_back(&step);
-    if (step.dense.kernel != step.pruned.kernel)
-      changed += "  " + step.name + ": " + step.dense.kernel + ", pruned " + step.pruned.kernel + "\n";
+    const std::string dense = short_kernel(step.dense.kernel), pruned = short_kernel(step.pruned.kernel);
+    if (dense != pruned) changed += "  " + step.name + ": " + dense + ", pruned " + pruned + "\n";
   }
   std::sort(behind.begin(), behind.end(), [](const auto* a, const auto* b) { return a->lost_us() > b->lost_us(); });
   std::string text;
@@ -63,44 +44,21 @@ std::string notes_text(const Beside& beside) {
 
 }  // namespace
 
-void check_beside(const Graph& dense, const Graph& pruned, const std::string& path) {
-  for (const Node& node : dense.nodes()) {
-    const ValueId other = pruned.find(node.name);
-    if (other < 0 || pruned.node(other).shape.channels <= node.shape.channels) continue;
-    throw UsageError("--beside " + path + ": '" + node.name + "' has " + std::to_string(pruned.node(other).shape.channels) +
-                     " channels there, and " + std::to_string(node.shape.channels) +
-                     " in --model; give the dense network as --model and its pruned form as --beside");
+std::string short_kernel(const std::string& kernel) {
+  std::string text;
+  for (size_t i = 0; i < kernel.size(); ++i) {
+    if (kernel[i] == ':') i = std::min(kernel.find_first_of(" ,", i), kernel.size());
+    if (i < kernel.size()) text += kernel[i];
   }
+  const size_t last = text.rfind(' ');
+  const auto is_set = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'; };
+  if (last != std::string::npos && std::all_of(text.begin() + static_cast<std::ptrdiff_t>(last) + 1, text.end(), is_set))
+    text.resize(last);
+  return text;
 }
 
-Beside profile_beside(Session& dense, Session& pruned, double seconds, uint64_t seed, const Peaks& peaks) {
-  Rounds first(dense, seed), second(pruned, seed);
-  for (const Enough enough(seconds); !enough(first.count());) {
-    first.take(true);
-    second.take(true);
-  }
-  const Measured of_dense = first.medians(), of_pruned = second.medians();
-  std::map<std::string, const Row*> by_name;
-  const std::vector<Row> dense_rows = rows_of(dense, of_dense, peaks), pruned_rows = rows_of(pruned, of_pruned, peaks);
-  for (const Row& row : pruned_rows) by_name[row.step->node.node.name] = &row;
-  Beside made{{}, latency_of(of_dense), latency_of(of_pruned), first.count(), dense.program().batch, 0};
-  double dense_roof_us = 0, pruned_roof_us = 0;
-  for (const Row& row : dense_rows) {
-    const std::string& name = row.step->node.node.name;
-    const auto other = by_name.find(name);
-    if (other == by_name.end() || dense_rows.size() != pruned_rows.size()) {
-      throw InputError("--beside: expected a pruned form of --model with its " + std::to_string(dense_rows.size()) +
-                       " steps, found " + std::to_string(pruned_rows.size()) + " steps" +
-                       (other == by_name.end() ? ", '" + name + "' is missing" : std::string()));
-    }
-    const double arithmetic = std::min(row.step->arithmetic, other->second->step->arithmetic);
-    BesideStep step{name, side_of(dense, row, arithmetic, peaks), side_of(pruned, *other->second, arithmetic, peaks)};
-    dense_roof_us += step.dense.roof_us;
-    pruned_roof_us += step.pruned.roof_us;
-    if (step.dense.roof_us > 0 && step.pruned.roof_us > 0) made.steps.push_back(std::move(step));
-  }
-  made.allowed = dense_roof_us / pruned_roof_us;
-  return made;
+std::string fit(const std::string& text, size_t width) {
+  return text.size() <= width ? text : ".." + text.substr(text.size() - width + 2);
 }
 
 std::string beside_text(const Beside& beside) {
@@ -140,7 +98,7 @@ Json beside_json(const Beside& beside) {
             {"roof_ms", s.roof_us / 1e3},
             {"inputs", s.inputs},
             {"outputs", s.outputs},
-            {"kernel", s.kernel}};
+            {"kernel", short_kernel(s.kernel)}};
   };
   for (const BesideStep& step : beside.steps) {
     steps.push_back({{"name", step.name},

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "cli/cut.h"
-#include "cli/plot.h"
+#include "lab/plot.h"
 #include "prune/sweep.h"
 
 namespace elek::cli {

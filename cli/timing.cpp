@@ -3,33 +3,12 @@
 
 #include <algorithm>
 
-#include "core/error.h"
-#include "core/runtime.h"
 #include "core/threads.h"
 #include "plan/program.h"
 
 namespace elek::cli {
 
-void fill_with_random_pixels(Slot& slot, uint64_t seed) {
-  slot.count = slot.capacity;
-  Random random(seed);
-  const int64_t pixels = slot.count * slot.shape.elements();
-  std::generate_n(slot.pixels, pixels, [&random] { return static_cast<uint8_t>(random.next() >> 56U); });
-  std::fill_n(slot.labels, slot.count, -1);
-}
-
-double percentile(const std::vector<double>& sorted, double share) {
-  ELEK_CHECK(!sorted.empty(), "percentile: no values");
-  const auto rank = static_cast<size_t>(share * static_cast<double>(sorted.size() - 1) + 0.5);
-  return sorted[std::min(rank, sorted.size() - 1)];
-}
-
 int used_threads(int asked) { return asked > 0 ? asked : default_threads(); }
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return percentile(values, 0.5);
-}
 
 CLI::Validator seconds_range() {
   return {[](const std::string& text) {

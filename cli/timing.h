@@ -1,30 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shared by commands that measure times: random pixels, percentiles, and the option --kernels.
+// Shared by commands that measure times: the options --seconds and --kernels, and the number of threads.
 // Tests: tests/cli/profile_test.cpp, tests/cli/flow_test.cpp
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <cstdint>
-#include <vector>
+#include <string>
 
 #include "cli/output.h"
-#include "elek/batch_source.h"
 #include "elek/session.h"
 #include "plan/program.h"
 
 namespace elek::cli {
 
-/// Fills a whole batch with random pixels, without labels.
-void fill_with_random_pixels(Slot& slot, uint64_t seed);
-
-/// Nearest-rank percentile of sorted values, `share` from 0 to 1. ContractError if there are none.
-[[nodiscard]] double percentile(const std::vector<double>& sorted, double share);
-
 /// The number of threads that --threads N means: 0 is as many as the machine or the environment gives.
 [[nodiscard]] int used_threads(int asked);
-
-/// The median.
-[[nodiscard]] double median(std::vector<double> values);
 
 /// For --seconds: 0 to 3600, and no NaN, with which a measurement would never end.
 [[nodiscard]] CLI::Validator seconds_range();

@@ -12,6 +12,7 @@
 #include "cli/paths.h"
 #include "core/error.h"
 #include "core/runtime.h"
+#include "data/sample.h"
 #include "elek/data.h"
 #include "elek/session.h"
 #include "elek/train.h"

@@ -15,6 +15,7 @@
 #include "data/idx.h"
 #include "data/image_folder.h"
 #include "data/synthetic.h"
+#include "data/view.h"
 #include "elek/data.h"
 
 namespace elek {
@@ -23,27 +24,18 @@ namespace {
 constexpr const char* kForms =
     "idx:DIR[:train|test], images:DIR, cifar10:DIR[:train|test] or synthetic:N[:seed], each with an optional slice [a:b]";
 
-class SliceOf final : public Dataset {
+class SliceOf final : public DatasetView {
  public:
   SliceOf(std::shared_ptr<const Dataset> whole, int64_t begin, int64_t end)
-      : whole_(std::move(whole)), begin_(begin), count_(end - begin) {}
-  int64_t size() const override { return count_; }
-  int64_t classes() const override { return whole_->classes(); }
-  const std::vector<std::string>& labels() const override { return whole_->labels(); }
-  int32_t label(int64_t index) const override { return whole_->label(at(index)); }
-  std::string name(int64_t index) const override { return whole_->name(at(index)); }
-  void decode(int64_t index, const ImageShape& shape, std::span<uint8_t> pixels) const override {
-    whole_->decode(at(index), shape, pixels);
-  }
-  uint64_t content_hash(int64_t index) const override { return whole_->content_hash(at(index)); }
+      : DatasetView(std::move(whole)), begin_(begin), count_(end - begin) {}
+  [[nodiscard]] int64_t size() const override { return count_; }
 
  private:
-  int64_t at(int64_t index) const {
+  [[nodiscard]] int64_t at(int64_t index) const override {
     ELEK_CHECK(index >= 0 && index < count_, "sample " + std::to_string(index) + " of a slice of " + std::to_string(count_));
     return begin_ + index;
   }
 
-  const std::shared_ptr<const Dataset> whole_;
   const int64_t begin_;
   const int64_t count_;
 };

@@ -10,24 +10,19 @@
 #include "core/error.h"
 #include "core/hint.h"
 #include "core/runtime.h"
+#include "data/view.h"
 
 namespace elek {
 namespace {
 
 /// The samples of another data set, with other labels.
-class Relabelled final : public Dataset {
+class Relabelled final : public DatasetView {
  public:
   Relabelled(std::shared_ptr<const Dataset> data, std::vector<int32_t> to, std::vector<std::string> names)
-      : data_(std::move(data)), to_(std::move(to)), names_(std::move(names)) {}
-  int64_t size() const override { return data_->size(); }
-  int64_t classes() const override { return std::ssize(names_); }
-  const std::vector<std::string>& labels() const override { return names_; }
-  int32_t label(int64_t index) const override { return to_.at(static_cast<size_t>(data_->label(index))); }
-  std::string name(int64_t index) const override { return data_->name(index); }
-  void decode(int64_t index, const ImageShape& shape, std::span<uint8_t> pixels) const override {
-    data_->decode(index, shape, pixels);
-  }
-  uint64_t content_hash(int64_t index) const override { return data_->content_hash(index); }
+      : DatasetView(data), data_(std::move(data)), to_(std::move(to)), names_(std::move(names)) {}
+  [[nodiscard]] int64_t classes() const override { return std::ssize(names_); }
+  [[nodiscard]] const std::vector<std::string>& labels() const override { return names_; }
+  [[nodiscard]] int32_t label(int64_t index) const override { return to_.at(static_cast<size_t>(data_->label(index))); }
 
  private:
   const std::shared_ptr<const Dataset> data_;

@@ -13,9 +13,9 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/memory/phantom.h"
 #include "core/runtime.h"
 #include "elek/memory.h"
-#include "lab/phantom.h"
 #include "plan/plan.h"
 
 namespace elek {

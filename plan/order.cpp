@@ -45,22 +45,22 @@ class Search {
   StepOrder run() const {
     StepOrder found;
     found.own_bound_bytes = found.bound_bytes = own_bound();
-    std::vector<Level> levels{{{Set(steps_, false), Way{}}}};
+    std::vector<Level> levels{{{Set(steps_, false), Path{}}}};
     size_t sets = 0;
     for (size_t done = 0; done < steps_; ++done) {
       Level next;
-      for (const auto& [set, way] : levels.back()) extend(set, way, next);
+      for (const auto& [set, path] : levels.back()) extend(set, path, next);
       sets += next.size();
       if (sets > kMostSets) return found;
       levels.push_back(std::move(next));
     }
     if (steps_ == 0) return found;
-    const Way& end = levels.back().begin()->second;
+    const Path& end = levels.back().begin()->second;
     found.orders = end.orders;
     if (end.bound >= found.own_bound_bytes) return found;
     found.bound_bytes = end.bound;
     Set set(steps_, true);
-    for (size_t done = steps_; done > 0; --done) {  // backwards along the best way
+    for (size_t done = steps_; done > 0; --done) {  // backwards along the best path
       const int32_t step = levels[done].at(set).last;
       found.nodes.push_back(program_.steps[at(step)].node.node.name);
       set[at(step)] = false;
@@ -70,12 +70,12 @@ class Search {
   }
 
  private:
-  struct Way {
+  struct Path {
     size_t bound = 0;  // largest sum of bytes in the best order that ends in this set
     double orders = 1;
     int32_t last = -1;  // the last step of that order
   };
-  using Level = std::map<Set, Way>;
+  using Level = std::map<Set, Path>;
 
   [[nodiscard]] const ProgramTensor& tensor(int32_t i) const { return program_.tensors[at(i)]; }
   [[nodiscard]] Part& part(int32_t tensor) { return parts_[at(part_of_[at(tensor)])]; }
@@ -161,16 +161,16 @@ class Search {
     return live_bytes + added(step, set) + aligned(program_.steps[at(step)].workspace_bytes);
   }
 
-  void extend(const Set& set, const Way& way, Level& next) const {
+  void extend(const Set& set, const Path& path, Level& next) const {
     const size_t live_bytes = live(set);
     for (int32_t step = 0; step < static_cast<int32_t>(steps_); ++step) {
       if (set[at(step)] || !all_done(before_[at(step)], set, -1)) continue;
       Set more = set;
       more[at(step)] = true;
-      const size_t bound = std::max(way.bound, cost(step, set, live_bytes));
-      const auto [found, fresh] = next.try_emplace(std::move(more), Way{bound, way.orders, step});
+      const size_t bound = std::max(path.bound, cost(step, set, live_bytes));
+      const auto [found, fresh] = next.try_emplace(std::move(more), Path{bound, path.orders, step});
       if (fresh) continue;
-      found->second.orders += way.orders;
+      found->second.orders += path.orders;
       if (bound < found->second.bound) {
         found->second.bound = bound;
         found->second.last = step;

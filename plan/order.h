@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The order of steps that needs the least memory. What is alive after some steps depends on which steps are done, not on their
-// order. So the search keeps the best way to each set of finished steps and drops the others. It covers every legal order,
+// order. So the search keeps the best path to each set of finished steps and drops the others. It covers every legal order,
 // without trying them one by one: it finds a shortest path, where the length of a path is its highest point. Residual networks
 // have few such sets. If there are more than kMostSets, the program's own order stays.
 // A residual sum belongs to the producer that runs last. So both orders of a block's projection and its main path are covered.

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/profile_rows.h"
+#include "engine/step_rounds.h"
 
 #include <algorithm>
 #include <chrono>
-#include <utility>
 
-#include "cli/timing.h"
+#include "core/percentile.h"
 #include "core/runtime.h"
 #include "core/step_times.h"
+#include "engine/run_times.h"
 #include "plan/program.h"
 
-namespace elek::cli {
+namespace elek {
 namespace {
 
 using Clock = std::chrono::steady_clock;
@@ -22,13 +22,13 @@ double now_s() { return std::chrono::duration<double>(Clock::now().time_since_ep
 
 }  // namespace
 
-Rounds::Rounds(Session& session, uint64_t seed) : session_(&session), steps_us_(session.program().steps.size()) {
+StepRounds::StepRounds(Session& session, uint64_t seed) : session_(&session), steps_us_(session.program().steps.size()) {
   fill_with_random_pixels(session.slots()[0], seed);
   StepTimes times;
   for (int i = 0; i < kWarmUps; ++i) (void)session.run_timed(session.slots()[0], times);
 }
 
-void Rounds::take(bool warm) {
+void StepRounds::take(bool warm) {
   Slot& slot = session_->slots()[0];
   if (warm) (void)session_->run(slot);
   const Clock::time_point before = Clock::now();
@@ -40,8 +40,8 @@ void Rounds::take(bool warm) {
   rests_.push_back(times.rest_us);
 }
 
-Measured Rounds::medians() const {
-  Measured made;
+StepMedians StepRounds::medians() const {
+  StepMedians made;
   made.runs_ms = runs_ms_;
   std::sort(made.runs_ms.begin(), made.runs_ms.end());
   for (const std::vector<double>& one : steps_us_) made.step_us.push_back(median(one));
@@ -49,9 +49,9 @@ Measured Rounds::medians() const {
   return made;
 }
 
-Enough::Enough(double seconds) : until_s_(now_s() + seconds) {}
+EnoughRounds::EnoughRounds(double seconds) : until_s_(now_s() + seconds) {}
 
-bool Enough::operator()(size_t rounds) const {
+bool EnoughRounds::operator()(size_t rounds) const {
   throw_if_interrupted();
   return rounds >= kFewestRounds && now_s() >= until_s_;
 }
@@ -67,11 +67,11 @@ Roof roof_of_step(const Session& session, const StepWork& work, const Peaks& pea
 
 }  // namespace
 
-std::vector<Row> rows_of(const Session& session, const Measured& measured, const Peaks& peaks) {
+std::vector<StepRow> rows_of(const Session& session, const StepMedians& measured, const Peaks& peaks) {
   const Program& program = session.program();
-  std::vector<Row> rows;
+  std::vector<StepRow> rows;
   for (size_t i = 0; i < program.steps.size(); ++i) {
-    Row row{&program.steps[i], measured.step_us[i], work_of(session.graph(), program, i, program.batch), {}};
+    StepRow row{&program.steps[i], measured.step_us[i], work_of(session.graph(), program, i, program.batch), {}};
     row.roof = roof_of_step(session, row.work, peaks);
     rows.push_back(row);
   }
@@ -84,21 +84,4 @@ Roof roof_with(const Session& session, size_t i, double arithmetic, const Peaks&
   return roof_of_step(session, work, peaks);
 }
 
-std::string short_kernel(const std::string& kernel) {
-  std::string text;
-  for (size_t i = 0; i < kernel.size(); ++i) {
-    if (kernel[i] == ':') i = std::min(kernel.find_first_of(" ,", i), kernel.size());
-    if (i < kernel.size()) text += kernel[i];
-  }
-  const size_t last = text.rfind(' ');
-  const auto is_set = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'; };
-  if (last != std::string::npos && std::all_of(text.begin() + static_cast<std::ptrdiff_t>(last) + 1, text.end(), is_set))
-    text.resize(last);
-  return text;
-}
-
-std::string fit(const std::string& text, size_t width) {
-  return text.size() <= width ? text : ".." + text.substr(text.size() - width + 2);
-}
-
-}  // namespace elek::cli
+}  // namespace elek

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cli/plot.h"
+#include "lab/plot.h"
 
 #include <algorithm>
 #include <array>
@@ -10,7 +10,7 @@
 #include "core/error.h"
 #include "lab/svg.h"
 
-namespace elek::cli {
+namespace elek {
 namespace {
 
 using svg::line;
@@ -229,4 +229,4 @@ std::string plot_svg(const Plot& plot) {
   return svg + legend(plot) + "</svg>\n";
 }
 
-}  // namespace elek::cli
+}  // namespace elek

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Finds the largest batch under a limit. It replays the allocations of a command on addresses without memory, in a pool like
-// the command's: first those of loading, then a session's slabs in their order. A session trims its memory before each attempt,
-// so all attempts start from the same pool, and the smallest micro-batches decide whether a batch fits.
-// Tests: tests/cli/memory_test.cpp
+// A session trims its memory before each attempt, so all attempts start from the same pool, and the smallest micro-batches
+// decide whether a batch fits.
+#include "engine/largest_batch.h"
+
 #include <algorithm>
 #include <map>
+#include <string>
 
-#include "cli/memory.h"
 #include "core/error.h"
-#include "engine/estimate.h"
-#include "lab/phantom.h"
+#include "core/memory/phantom.h"
 
-namespace elek::cli {
+namespace elek {
 namespace {
 
 /// Blocks of a pool, given back at the end, because a pool warns if blocks are left.
@@ -40,12 +39,12 @@ class Holder {
   std::map<uint64_t, Held> blocks_;
 };
 
-/// The command's pool after loading.
+/// The pool after loading.
 class Room {
  public:
   /// OutOfMemory if even loading does not fit.
-  Room(std::span<const Tracker::Event> loaded, size_t limit_bytes)
-      : limit_(host_, limit_bytes), pool_(limit_, command_pool(limit_bytes)), loaded_(pool_) {
+  Room(std::span<const Tracker::Event> loaded, size_t limit_bytes, const PoolOptions& pool)
+      : limit_(host_, limit_bytes), pool_(limit_, pool), loaded_(pool_) {
     for (const Tracker::Event& event : loaded) {
       event.allocation ? loaded_.hold(event.block, event.bytes, event.label) : loaded_.give_back(event.block);
     }
@@ -91,8 +90,8 @@ size_t at_rest(const SessionEstimate& session) {
 }  // namespace
 
 LargestBatch largest_batch(const Model& model, const SessionOptions& options, std::span<const Tracker::Event> loaded,
-                           size_t limit_bytes) {
-  Room room(loaded, limit_bytes);
+                           size_t limit_bytes, const PoolOptions& pool) {
+  Room room(loaded, limit_bytes, pool);
   const auto estimate = [&](int64_t batch, int64_t micro_batch) {
     SessionOptions tried = options;
     tried.batch = batch;
@@ -125,4 +124,4 @@ LargestBatch largest_batch(const Model& model, const SessionOptions& options, st
   }
 }
 
-}  // namespace elek::cli
+}  // namespace elek

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Plots as SVG: panels side by side that share their series and legend. Readable in grey: every series has its own marker and
-// dashes beside its colour. Tests: tests/cli/sweep_test.cpp
+// dashes beside its colour. Tests: tests/unit/plot_test.cpp, tests/cli/sweep_test.cpp
 #pragma once
 
 #include <string>
 #include <vector>
 
-namespace elek::cli {
+namespace elek {
 
 struct PlotPoint {
   double x = 0;
@@ -36,4 +36,4 @@ struct Plot {
 /// One SVG document of 1600 x 900 units. Each panel has its own scale of y. ContractError without a panel or a point.
 [[nodiscard]] std::string plot_svg(const Plot& plot);
 
-}  // namespace elek::cli
+}  // namespace elek

@@ -1,34 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-// The measurements of elek profile for one network: whole runs and runs with every step timed, in turns, and the work, roof and
-// time of each step. Tests: tests/cli/profile_test.cpp
+// Measures one session step by step: whole runs and runs with every step timed, in turns, on random pixels; and puts the work,
+// roof and time of each step together. Prints nothing. Tests: tests/golden/step_rounds_test.cpp
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "elek/session.h"
 #include "engine/profile.h"
 #include "plan/program.h"
 
-namespace elek::cli {
+namespace elek {
 
 /// Medians over the rounds.
-struct Measured {
+struct StepMedians {
   std::vector<double> runs_ms;  // whole runs, sorted
   std::vector<double> step_us;
   double rest_us = 0;
 };
 
 /// Rounds of one session with random pixels. The constructor does three runs to warm up.
-class Rounds {
+class StepRounds {
  public:
-  Rounds(Session& session, uint64_t seed);
+  StepRounds(Session& session, uint64_t seed);
   /// One whole run and one with every step timed. With `warm` an untimed run comes first, because the caches hold another
   /// session's data.
   void take(bool warm = false);
   [[nodiscard]] size_t count() const noexcept { return rests_.size(); }
-  [[nodiscard]] Measured medians() const;
+  [[nodiscard]] StepMedians medians() const;
 
  private:
   Session* session_;
@@ -38,17 +37,17 @@ class Rounds {
 };
 
 /// Whether there are enough rounds: at least five, and `seconds` have passed. Throws Interrupted if the user asks to stop.
-class Enough {
+class EnoughRounds {
  public:
-  explicit Enough(double seconds);
+  explicit EnoughRounds(double seconds);
   [[nodiscard]] bool operator()(size_t rounds) const;
 
  private:
   double until_s_;
 };
 
-/// One step of the table.
-struct Row {
+/// One step with its time, work and roof.
+struct StepRow {
   const ProgramStep* step = nullptr;
   double us = 0;
   StepWork work;
@@ -56,13 +55,8 @@ struct Row {
   [[nodiscard]] double flops_per_second() const { return us > 0 ? 1e6 * work.flops / us : 0; }
   [[nodiscard]] double share_of_peak() const { return us > 0 ? roof.us / us : 0; }
 };
-[[nodiscard]] std::vector<Row> rows_of(const Session& session, const Measured& measured, const Peaks& peaks);
+[[nodiscard]] std::vector<StepRow> rows_of(const Session& session, const StepMedians& measured, const Peaks& peaks);
 /// The roof of the session's step i, if its kernel did this share (`arithmetic`) of the definition's multiply-adds.
 [[nodiscard]] Roof roof_with(const Session& session, size_t i, double arithmetic, const Peaks& peaks);
 
-/// A kernel's name without the instruction set, which is the same for all kernels: "oneDNN jit + epilogue", "winograd F(4x4)".
-[[nodiscard]] std::string short_kernel(const std::string& kernel);
-/// At most `width` characters; the beginning of a longer text is left out.
-[[nodiscard]] std::string fit(const std::string& text, size_t width);
-
-}  // namespace elek::cli
+}  // namespace elek
