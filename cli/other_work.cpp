@@ -45,7 +45,7 @@ std::string other_work_text(std::optional<double> other_cores, int threads, cons
   const double own = threads == 0 ? cores : std::min(cores, static_cast<double>(threads));
   if (!other_cores || !is_host(device) || *other_cores + own <= cores + 0.1) return "";
   return "Warning: other programs used " + decimal(*other_cores, 1) + " of " + decimal(cores, 0) +
-         " cores during the measurement. Without them the times would be shorter.\n";
+         " cores during the measurement.\nWithout them the times would be shorter.\n";
 }
 
 }  // namespace elek::cli

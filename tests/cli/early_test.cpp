@@ -112,7 +112,9 @@ TEST(Early, SwappedFilesOfAProfile) {
             0);
   const Outcome swapped = elek_command({"profile", "--model", narrow, "--beside", wide});
   EXPECT_EQ(swapped.exit_code, 2);
-  EXPECT_THAT(swapped.err, HasSubstr("'conv1' has 8 channels there, and 6 in --model"));
+  EXPECT_THAT(
+      swapped.err,
+      HasSubstr("'conv1' has 8 channels in the pruned network and 6 in the dense one; give the dense network as --model"));
 }
 
 TEST(Told, AMeanOfTheOtherScale) {
