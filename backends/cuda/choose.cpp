@@ -13,8 +13,8 @@ std::string microseconds(double us) {
   return text;
 }
 
-std::string describe(const WayOption& option) {
-  std::string text(name_of(option.way));
+std::string describe(const FusionOption& option) {
+  std::string text(name_of(option.fusion));
   if (!option.timed()) return text + " (not timed)";
   text += " " + microseconds(option.total_us());
   if (option.pass_us > 0) text += " (" + microseconds(option.kernel_us) + " + " + microseconds(option.pass_us) + ")";
@@ -23,28 +23,29 @@ std::string describe(const WayOption& option) {
 
 }  // namespace
 
-std::string_view name_of(Way way) {
-  switch (way) {
-    case Way::kWhole:
+std::string_view name_of(Fusion fusion) {
+  switch (fusion) {
+    case Fusion::kAll:
       return "fused";
-    case Way::kObserve:
+    case Fusion::kAllButSums:
       return "split, observe";
-    case Way::kEpilogue:
+    case Fusion::kNone:
       return "split, epilogue";
   }
   return "?";
 }
 
-Result<WayChoice> choose(const WayOption& first, const WayOption& second) {
-  const auto absent = [](const WayOption& o) { return std::string(name_of(o.way)) + ": " + o.no; };
+Result<FusionChoice> choose(const FusionOption& first, const FusionOption& second) {
+  const auto absent = [](const FusionOption& o) { return std::string(name_of(o.fusion)) + ": " + o.no; };
   if (!first.no.empty() && !second.no.empty()) return No{absent(first) + "; " + absent(second)};
-  if (!first.no.empty()) return WayChoice{false, describe(second) + "; " + absent(first)};
-  if (!second.no.empty()) return WayChoice{true, describe(first) + "; " + absent(second)};
-  if (!first.timed() || !second.timed()) return WayChoice{true, describe(first) + ", " + describe(second) + ": not compared"};
+  if (!first.no.empty()) return FusionChoice{false, describe(second) + "; " + absent(first)};
+  if (!second.no.empty()) return FusionChoice{true, describe(first) + "; " + absent(second)};
+  if (!first.timed() || !second.timed())
+    return FusionChoice{true, describe(first) + ", " + describe(second) + ": not compared"};
   const bool faster = first.total_us() <= second.total_us();
-  const WayOption& best = faster ? first : second;
-  const WayOption& other = faster ? second : first;
-  return WayChoice{faster, describe(best) + " <= " + describe(other)};
+  const FusionOption& best = faster ? first : second;
+  const FusionOption& other = faster ? second : first;
+  return FusionChoice{faster, describe(best) + " <= " + describe(other)};
 }
 
 }  // namespace elek::backends::cuda

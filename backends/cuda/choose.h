@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chooses between the ways that a layer can run, and writes the text for the table of choices. Pure functions: the times come
-// from the device. Tests: tests/deviceless/choose_test.cpp
+// Chooses how much of a convolution step is fused into one kernel, and writes the text for the table of choices. Pure
+// functions: the times come from the device. Tests: tests/deviceless/choose_test.cpp
 #pragma once
 
 #include <string>
@@ -9,17 +9,17 @@
 
 namespace elek::backends::cuda {
 
-/// How a convolution step runs.
-enum class Way : uint8_t {
-  kWhole,     // fused: one kernel does everything that is asked for
-  kObserve,   // split: one kernel does all but the sums; a second pass takes them from the stored values
-  kEpilogue,  // split: the raw convolution, then one pass for bias, residual, ReLU and sums
+/// What the kernel of a convolution does of its step.
+enum class Fusion : uint8_t {
+  kAll,         // fused: one kernel does everything that is asked for
+  kAllButSums,  // split: one kernel does all but the sums; a second pass takes them from the stored values
+  kNone,        // split: the raw convolution, then one pass for bias, residual, ReLU and sums
 };
-[[nodiscard]] std::string_view name_of(Way way);
+[[nodiscard]] std::string_view name_of(Fusion fusion);
 
-/// One way to run a step: its time, or the reason why it is not available.
-struct WayOption {
-  Way way = Way::kWhole;
+/// A fusion that a step could have: its time, or the reason why it is not available.
+struct FusionOption {
+  Fusion fusion = Fusion::kAll;
   std::string engine;
   double kernel_us = 0;  // the convolution; 0 = not timed
   double pass_us = 0;    // the second pass
@@ -28,12 +28,12 @@ struct WayOption {
   [[nodiscard]] bool timed() const noexcept { return kernel_us > 0; }
 };
 
-struct WayChoice {
+struct FusionChoice {
   bool first = true;
   std::string reason;  // "fused 12.1 us < observe 14.9 us (9.8 + 5.1)"
 };
-/// Returns the faster of two ways. If one is not available, the other; if one is not timed, the first. No{both reasons} if
+/// Returns the faster of two fusions. If one is not available, the other; if one is not timed, the first. No{both reasons} if
 /// neither is available.
-[[nodiscard]] Result<WayChoice> choose(const WayOption& first, const WayOption& second);
+[[nodiscard]] Result<FusionChoice> choose(const FusionOption& first, const FusionOption& second);
 
 }  // namespace elek::backends::cuda

@@ -23,9 +23,9 @@ class Lowerer final : public GraphLowerer<Notes> {
  private:
   /// The problems as which a convolution step may run.
   struct Wanted {
-    std::optional<ConvProblem> fused;  // sums inside
-    std::string no_fused;              // the reason, if sums were asked for and there is none
-    std::optional<ConvProblem> tail;   // everything but the sums
+    std::optional<ConvProblem> fused;     // sums inside
+    std::string no_fused;                 // the reason, if sums were asked for and there is none
+    std::optional<ConvProblem> epilogue;  // everything but the sums
     ConvProblem raw;
   };
   // lower.cpp
@@ -35,10 +35,10 @@ class Lowerer final : public GraphLowerer<Notes> {
   // lower_kernels.cpp
   [[nodiscard]] Wanted wanted_of(size_t step) const;
   void build_convolutions();
-  void choose_way(size_t step, const Wanted& wanted);
+  void choose_fusion(size_t step, const Wanted& wanted);
   void choose_place(size_t step);
-  [[nodiscard]] WayOption split_option(size_t step, const Wanted& wanted, const Planned** plan);
-  [[nodiscard]] double pass_us(size_t step, Way way);
+  [[nodiscard]] FusionOption split_option(size_t step, const Wanted& wanted, const Planned** plan);
+  [[nodiscard]] double pass_us(size_t step, Fusion fusion);
   void build_linear(size_t step);
   void build_rest();
   void reserve_workspace(size_t step, size_t library_bytes);

@@ -37,14 +37,14 @@ Lowerer::Wanted Lowerer::wanted_of(size_t i) const {
   if (step.bn_apart || step.watch_raw || pads || other) {
     // What is watched and normalised includes the convolution's own bias, so the raw convolution adds it then.
     const bool bias = f.node.as<Conv2dAttrs>().bias && (step.bn_apart || step.watch_raw);
-    if (bias) wanted.raw.tail = Tail::kFull;
+    if (bias) wanted.raw.epilogue = ConvEpilogue::kFull;
     wanted.no_fused = "the raw convolution is needed";
     if (pads) wanted.no_fused = "a grouped convolution with padding channels";
     if (other) wanted.no_fused = std::string(elek::name_of(step.activation.kind)) + " is not in the convolution's kernel";
     return wanted;
   }
-  // Sums of z need z, so the split way then starts from the raw convolution.
-  if ((sums & kMoments) == 0) wanted.tail = with_tail(wanted.raw, f, 0);
+  // Sums of z need z, so the split step then starts from the raw convolution.
+  if ((sums & kMoments) == 0) wanted.epilogue = with_epilogue(wanted.raw, f, 0);
   if (step.watched < 0) return wanted;
   const auto fused = fused_sums_for(sums, step.activation.is_relu(), program.micro_batch * y.shape.positions());
   if (o.deterministic) {
@@ -54,7 +54,7 @@ Lowerer::Wanted Lowerer::wanted_of(size_t i) const {
   } else if (!fused) {
     wanted.no_fused = fused.reason();
   } else {
-    wanted.fused = with_tail(wanted.raw, f, fused.value());
+    wanted.fused = with_epilogue(wanted.raw, f, fused.value());
   }
   return wanted;
 }
@@ -66,52 +66,52 @@ void Lowerer::build_convolutions() {
     if (notes.steps[i].kind != Kind::kConv) continue;
     wanted[i] = wanted_of(i);
     if (wanted[i].fused) problems.push_back(*wanted[i].fused);
-    problems.push_back(wanted[i].tail ? *wanted[i].tail : wanted[i].raw);
+    problems.push_back(wanted[i].epilogue ? *wanted[i].epilogue : wanted[i].raw);
   }
   plans_.build(problems);
   problems.clear();
   for (size_t i = 0; i < notes.steps.size(); ++i) {
     const bool conv = notes.steps[i].kind == Kind::kConv;
-    if (conv && wanted[i].tail && !plans_.at(*wanted[i].tail).plan.valid()) problems.push_back(wanted[i].raw);
+    if (conv && wanted[i].epilogue && !plans_.at(*wanted[i].epilogue).plan.valid()) problems.push_back(wanted[i].raw);
   }
   plans_.build(problems);
   for (size_t i = 0; i < notes.steps.size(); ++i) {
     if (notes.steps[i].kind != Kind::kConv) continue;
-    choose_way(i, wanted[i]);
+    choose_fusion(i, wanted[i]);
     choose_place(i);
     const Step& step = notes.steps[i];
     reserve_workspace(i, std::max(step.plan.workspace_bytes(), step.partial_plan.workspace_bytes()));
   }
 }
 
-/// The best way without sums inside: the epilogue in the convolution's kernel; if there is none, the raw convolution and our
+/// The best fusion without sums inside: the epilogue in the convolution's kernel; if there is none, the raw convolution and our
 /// epilogue.
-WayOption Lowerer::split_option(size_t i, const Wanted& wanted, const Planned** plan) {
+FusionOption Lowerer::split_option(size_t i, const Wanted& wanted, const Planned** plan) {
   const Step& step = notes.steps[i];
-  WayOption option;
-  if (wanted.tail) {
-    *plan = &plans_.at(*wanted.tail);
-    option.way = step.watched >= 0 ? Way::kObserve : Way::kWhole;
+  FusionOption option;
+  if (wanted.epilogue) {
+    *plan = &plans_.at(*wanted.epilogue);
+    option.fusion = step.watched >= 0 ? Fusion::kAllButSums : Fusion::kAll;
     option.no = (*plan)->no;
   }
-  if (!wanted.tail || !option.no.empty()) {
-    const std::string no_tail = option.no;
+  if (!wanted.epilogue || !option.no.empty()) {
+    const std::string no_epilogue = option.no;
     *plan = &plans_.at(wanted.raw);
-    option.way = Way::kEpilogue;
-    option.no = (*plan)->no.empty() ? "" : (*plan)->no + (no_tail.empty() ? "" : "; with its tail: " + no_tail);
+    option.fusion = Fusion::kNone;
+    option.no = (*plan)->no.empty() ? "" : (*plan)->no + (no_epilogue.empty() ? "" : "; with its epilogue: " + no_epilogue);
   }
   option.engine = (*plan)->plan.engine();
   option.kernel_us = (*plan)->time_us;
-  if (option.no.empty() && option.way != Way::kWhole) option.pass_us = pass_us(i, option.way);
+  if (option.no.empty() && option.fusion != Fusion::kAll) option.pass_us = pass_us(i, option.fusion);
   return option;
 }
 
-void Lowerer::choose_way(size_t i, const Wanted& wanted) {
+void Lowerer::choose_fusion(size_t i, const Wanted& wanted) {
   Step& step = notes.steps[i];
   ProgramStep& made = program.steps[i];
   const Planned* split_plan = nullptr;
-  const WayOption split = split_option(i, wanted, &split_plan);
-  WayOption fused;
+  const FusionOption split = split_option(i, wanted, &split_plan);
+  FusionOption fused;
   const Planned* fused_plan = wanted.fused ? &plans_.at(*wanted.fused) : nullptr;
   fused.no = fused_plan != nullptr ? fused_plan->no : wanted.no_fused;
   if (step.watched < 0 && fused.no.empty()) fused.no = "nothing is watched";
@@ -120,7 +120,7 @@ void Lowerer::choose_way(size_t i, const Wanted& wanted) {
     fused.kernel_us = fused_plan->time_us;
   }
   const auto choice = choose(fused, split);
-  // Partial batches need the split way, even if sums are fused.
+  // Partial batches need the split step, even if sums are fused.
   if (!choice || !split_plan->plan.valid()) {
     throw Hinted<DeviceError>(Hint::kOtherPrecision,
                               "convolution '" + made.node.node.name + "' (" + key(wanted.raw) + "): cuDNN " +
@@ -128,13 +128,13 @@ void Lowerer::choose_way(size_t i, const Wanted& wanted) {
                                   " has no kernel for it on this device: " + (choice ? split.no : choice.reason()));
   }
   const bool take_fused = choice.value().first;
-  step.partial_way = split.way;
+  step.partial_fusion = split.fusion;
   step.partial_plan = split_plan->plan;
-  step.way = take_fused ? Way::kWhole : split.way;
+  step.fusion = take_fused ? Fusion::kAll : split.fusion;
   step.plan = take_fused ? fused_plan->plan : split_plan->plan;
   step.fused_sums = take_fused ? step.plan.problem().sums : 0;
   made.kernel = "cuDNN " + step.plan.engine();
-  if (step.watched >= 0 || step.way != Way::kWhole) made.kernel += ", " + std::string(cuda::name_of(step.way));
+  if (step.watched >= 0 || step.fusion != Fusion::kAll) made.kernel += ", " + std::string(cuda::name_of(step.fusion));
   made.choice = step.watched >= 0 ? choice.value().reason : "";
   const Planned& kept = take_fused ? *fused_plan : *split_plan;
   if (!kept.rivals.empty()) made.choice += (made.choice.empty() ? "timed: " : "; timed: ") + kept.rivals;
@@ -145,7 +145,7 @@ void Lowerer::choose_place(size_t i) {
   Step& step = notes.steps[i];
   if (step.residual < 0 || notes.options.keep_values || notes.options.batch_moments) return;
   std::string no = "the raw convolution is stored first";
-  if (step.way != Way::kEpilogue && step.partial_way != Way::kEpilogue) {
+  if (step.fusion != Fusion::kNone && step.partial_fusion != Fusion::kNone) {
     no = plans_.no_in_place(step.plan.problem());
     if (no.empty()) no = plans_.no_in_place(step.partial_plan.problem());
   }
@@ -156,13 +156,13 @@ void Lowerer::choose_place(size_t i) {
 
 /// Time of our own pass after a convolution, over an output of this shape, with warm caches as in the timing of the
 /// convolution.
-double Lowerer::pass_us(size_t i, Way way) {
+double Lowerer::pass_us(size_t i, Fusion fusion) {
   if (target_.handle == nullptr) return 0;
   const Step& step = notes.steps[i];
   const ProgramTensor& t = tensor(step.output);
   const uint32_t sums = step.watch_raw ? 0 : sums_of(step);
-  const std::string name =
-      to_string(t.shape) + "/" + std::to_string(sums) + (way == Way::kObserve ? "o" : "e") + (step.residual >= 0 ? "r" : "");
+  const std::string name = to_string(t.shape) + "/" + std::to_string(sums) + (fusion == Fusion::kAllButSums ? "o" : "e") +
+                           (step.residual >= 0 ? "r" : "");
   if (const auto found = pass_times_.find(name); found != pass_times_.end()) return found->second;
   namespace k = kernels::cuda;
   const size_t workspace_bytes = sums == 0 ? 0 : k::epilogue_workspace_bytes(program.micro_batch, t.shape, sums);
@@ -187,7 +187,7 @@ double Lowerer::pass_us(size_t i, Way way) {
   e.workspace = base + workspace_at;
   e.workspace_bytes = workspace_bytes;
   const double us = time_us(target_.stream, [&] {
-    if (way == Way::kObserve) {
+    if (fusion == Fusion::kAllButSums) {
       k::launch_observe(y, totals, base + workspace_at, workspace_bytes, target_.stream);
     } else {
       k::launch_epilogue(e, target_.stream);

@@ -207,7 +207,7 @@ void CudaExecutable::run_step(size_t index, int64_t samples, Pass pass) {
 
 void CudaExecutable::run_convolution(size_t index, int64_t samples, Pass pass) {
   const Step& step = notes_.steps[index];
-  const Way way = pass == Pass::kFull ? step.way : step.partial_way;
+  const Fusion fusion = pass == Pass::kFull ? step.fusion : step.partial_fusion;
   const ConvPlan& plan = pass == Pass::kFull ? step.plan : step.partial_plan;
   const View y = view(step.output, samples);
   ConvPointers p;
@@ -219,8 +219,8 @@ void CudaExecutable::run_convolution(size_t index, int64_t samples, Pass pass) {
   p.threshold = notes_.options.probes.threshold;
   for (size_t i = 0; i < p.sums.size(); ++i) p.sums[i] = typed<float>(statistics_, step.fused_offsets[i]);
   plan.execute(handle_->get(), p, workspace(index, 0));
-  if (way == Way::kObserve) observe(index, y);
-  if (way != Way::kEpilogue) return;
+  if (fusion == Fusion::kAllButSums) observe(index, y);
+  if (fusion != Fusion::kNone) return;
   if (step.watch_raw) {
     k::launch_observe(y, totals_[static_cast<size_t>(step.watched)], workspace(index, step.sums_offset), step.sums_bytes,
                       stream_->get());
@@ -228,7 +228,7 @@ void CudaExecutable::run_convolution(size_t index, int64_t samples, Pass pass) {
   if (step.by_batch_moments()) {
     normalise_by_batch_moments(index, y, y);
   } else {
-    const float* bias = plan.problem().tail == Tail::kFull ? nullptr : p.bias;  // the plan has already added it
+    const float* bias = plan.problem().epilogue == ConvEpilogue::kFull ? nullptr : p.bias;  // the plan has already added it
     finish(index, y, y, typed<const float>(weights_, step.scale),
            step.bn_apart ? typed<const float>(weights_, step.shift) : bias);
   }

@@ -19,10 +19,10 @@ namespace elek::backends::cuda {
 
 struct Step : CommonStep {
   // Convolution. Plans are made for a whole micro-batch. Fewer samples run through the same plan; what lies after them is
-  // computed and ignored. But sums inside the plan would count it, so then partial_way and partial_plan differ.
-  Way way = Way::kWhole;
+  // computed and ignored. But sums inside the plan would count it, so then partial_fusion and partial_plan differ.
+  Fusion fusion = Fusion::kAll;
   ConvPlan plan;
-  Way partial_way = Way::kWhole;
+  Fusion partial_fusion = Fusion::kAll;
   ConvPlan partial_plan;
   bool adds_in_place = false;                          // both may write over their residual
   uint32_t fused_sums = 0;                             // FusedSums that `plan` takes itself

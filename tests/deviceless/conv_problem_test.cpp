@@ -22,7 +22,7 @@ ConvProblem some() {
   p.kernel = 3;
   p.stride = 2;
   p.padding = 1;
-  p.tail = Tail::kFull;
+  p.epilogue = ConvEpilogue::kFull;
   return p;
 }
 
@@ -50,7 +50,7 @@ TEST(ConvProblem, EveryFieldIsInTheKey) {
   all[10].x_pitch = 32;
   all[11].y_pitch = 32;
   all[12].precision = Precision::kBf16;
-  all[13].tail = Tail::kNone;
+  all[13].epilogue = ConvEpilogue::kNone;
   all[14].residual = true;
   all[15].relu = true;
   all[16].deterministic = true;

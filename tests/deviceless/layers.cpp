@@ -18,7 +18,7 @@ std::vector<Layer> layers_of(const std::string& arch, bool pruned, int64_t sampl
     if (!step.node.is<Conv2dAttrs>()) continue;
     const uint32_t every = backends::cuda::kEveryFusedSum & ~(step.activation.is_relu() ? 0U : uint32_t{backends::cuda::kMaxY});
     const auto raw = backends::cuda::problem_of(graph, step, samples, Precision::kF16);
-    const auto problem = backends::cuda::with_tail(raw, step, sums == Sums::kAll ? every : 0);
+    const auto problem = backends::cuda::with_epilogue(raw, step, sums == Sums::kAll ? every : 0);
     const auto same = [&](const Layer& l) { return backends::cuda::key(l.problem) == backends::cuda::key(problem); };
     const auto found = std::find_if(layers.begin(), layers.end(), same);
     if (found != layers.end()) {

@@ -84,9 +84,9 @@ TEST_F(LowerTest, FusesEveryObservedConvolutionAndKeepsAWayForPartialBatches) {
   for (const size_t i : convolutions(l)) {
     const Step& step = l.notes.steps[i];
     const ProgramStep& made = l.program.steps[i];
-    EXPECT_EQ(step.way, Way::kWhole) << made.choice;
+    EXPECT_EQ(step.fusion, Fusion::kAll) << made.choice;
     EXPECT_EQ(step.fused_sums, kSumY | kSumYSquared | kCountActive) << made.kernel;
-    EXPECT_NE(step.partial_way, Way::kWhole);
+    EXPECT_NE(step.partial_fusion, Fusion::kAll);
     EXPECT_EQ(step.partial_plan.problem().sums, 0U) << "a partial batch would count the samples beyond it";
     EXPECT_THAT(made.kernel, HasSubstr("fused"));
     EXPECT_GE(made.workspace_bytes, step.sums_offset + step.sums_bytes);
@@ -136,7 +136,7 @@ TEST_F(LowerTest, TakesTheSplitWayWhereSumsMustNotOrCannotFuse) {
   options_.deterministic = true;
   for (const Lowerer& l = lower(); const size_t i : convolutions(l)) {
     EXPECT_EQ(l.notes.steps[i].fused_sums, 0U);
-    EXPECT_NE(l.notes.steps[i].way, Way::kWhole);
+    EXPECT_NE(l.notes.steps[i].fusion, Fusion::kAll);
     EXPECT_THAT(l.program.steps[i].choice, HasSubstr("a deterministic run was asked for"));
   }
   options_.deterministic = false;
@@ -147,7 +147,7 @@ TEST_F(LowerTest, TakesTheSplitWayWhereSumsMustNotOrCannotFuse) {
   }
   for (auto& [name, sums] : options_.probes.values) sums = kActivity | kMoments;
   for (const Lowerer& l = lower(); const size_t i : convolutions(l)) {
-    EXPECT_EQ(l.notes.steps[i].partial_way, Way::kEpilogue) << "sums of z need z";
+    EXPECT_EQ(l.notes.steps[i].partial_fusion, Fusion::kNone) << "sums of z need z";
   }
 }
 
@@ -189,8 +189,8 @@ TEST_F(LowerTest, KeepsTheRawConvolutionWhereItIsWatchedOrNormalisedApart) {
   options_.probes.tap = Tap::kConv;
   const Lowerer l = lower();
   for (const size_t i : convolutions(l)) {
-    EXPECT_EQ(l.notes.steps[i].way, Way::kEpilogue);
-    EXPECT_EQ(l.notes.steps[i].plan.problem().tail, Tail::kNone);
+    EXPECT_EQ(l.notes.steps[i].fusion, Fusion::kNone);
+    EXPECT_EQ(l.notes.steps[i].plan.problem().epilogue, ConvEpilogue::kNone);
     EXPECT_NE(l.notes.steps[i].scale, kNone);
   }
   EXPECT_TRUE(l.notes.steps[convolutions(l).front()].watch_raw);

@@ -70,7 +70,7 @@ Want reference(const ConvProblem& p, const std::vector<double>& x, const std::ve
     for (int64_t i = 0; i < oh; ++i)
       for (int64_t j = 0; j < ow; ++j)
         for (int64_t k = 0; k < p.filters; ++k) {
-          double z = p.tail == Tail::kFull ? bias[static_cast<size_t>(k)] : 0.0;
+          double z = p.epilogue == ConvEpilogue::kFull ? bias[static_cast<size_t>(k)] : 0.0;
           for (int64_t r = 0; r < p.kernel.height; ++r)
             for (int64_t s = 0; s < p.kernel.width; ++s) {
               const int64_t h = i * p.stride.height - p.padding.top + r * p.dilation.height;
@@ -100,7 +100,7 @@ struct Case {
   int64_t kernel = 3, stride = 1;
   bool residual = false, relu = true;
   uint32_t sums = kEveryFusedSum;
-  Tail tail = Tail::kFull;
+  ConvEpilogue epilogue = ConvEpilogue::kFull;
 };
 
 class ConvValues : public ::testing::TestWithParam<Case> {};
@@ -118,7 +118,7 @@ TEST_P(ConvValues, OfEveryEngineAreTheDefinitions) {
   p.stride = c.stride;
   p.padding = c.kernel / 2;
   p.precision = c.precision;
-  p.tail = c.tail;
+  p.epilogue = c.epilogue;
   p.residual = c.residual;
   p.relu = c.relu;
   p.sums = c.sums;
@@ -210,10 +210,10 @@ INSTANTIATE_TEST_SUITE_P(Forms, ConvValues,
                                            Case{Precision::kTf32, 3, 1, true, true},
                                            Case{Precision::kF16, 1, 2, false, false, kEveryFusedSum & ~kMaxY},
                                            Case{Precision::kF16, 3, 1, false, true, 0},
-                                           Case{Precision::kF16, 3, 1, false, false, 0, Tail::kNone},
-                                           Case{Precision::kBf16, 3, 1, false, false, 0, Tail::kNone},
-                                           Case{Precision::kTf32, 3, 1, false, false, 0, Tail::kNone},
-                                           Case{Precision::kF32, 3, 1, false, false, 0, Tail::kNone}));
+                                           Case{Precision::kF16, 3, 1, false, false, 0, ConvEpilogue::kNone},
+                                           Case{Precision::kBf16, 3, 1, false, false, 0, ConvEpilogue::kNone},
+                                           Case{Precision::kTf32, 3, 1, false, false, 0, ConvEpilogue::kNone},
+                                           Case{Precision::kF32, 3, 1, false, false, 0, ConvEpilogue::kNone}));
 
 }  // namespace
 }  // namespace elek::backends::cuda

@@ -103,7 +103,7 @@ void describe(fe::graph::Graph& graph, const ConvProblem& p) {
   conv.set_stride({p.stride.height, p.stride.width}).set_dilation({p.dilation.height, p.dilation.width});
   TensorRef y = graph.conv_fprop(x, w, conv);
   TensorRef z;
-  if (p.tail == Tail::kFull) {
+  if (p.epilogue == ConvEpilogue::kFull) {
     const auto bias = tensor(graph, "bias", kBias, {1, p.filters, 1, 1}, p.filters);
     bias->set_data_type(fe::DataType_t::FLOAT);
     y = z = graph.pointwise(y, bias, pointwise(fe::PointwiseMode_t::ADD));
@@ -238,7 +238,7 @@ void ConvPlan::execute(cudnnContext* handle, const ConvPointers& pointers, void*
   float threshold = pointers.threshold;
   std::unordered_map<int64_t, void*> bound{
       {kX, const_cast<void*>(pointers.x)}, {kW, const_cast<void*>(pointers.w)}, {kY, pointers.y}};
-  if (problem_.tail == Tail::kFull) bound[kBias] = const_cast<float*>(pointers.bias);
+  if (problem_.epilogue == ConvEpilogue::kFull) bound[kBias] = const_cast<float*>(pointers.bias);
   if (problem_.residual) bound[kResidual] = const_cast<void*>(pointers.residual);
   if ((problem_.sums & kCountActive) != 0) bound[kThreshold] = &threshold;
   for (int i = 0; i < kFusedSumKinds; ++i) {
@@ -258,7 +258,7 @@ Result<ConvPlan> load_plan(const ConvProblem& problem, const DeviceModel& device
 }
 
 Result<ConvGraph> ConvGraph::make(const ConvProblem& problem, const DeviceModel& device) {
-  ELEK_CHECK(problem.sums == 0 || problem.tail == Tail::kFull, "sums are taken of what the full tail stores");
+  ELEK_CHECK(problem.sums == 0 || problem.epilogue == ConvEpilogue::kFull, "sums are taken of what the full epilogue stores");
   ConvGraph made;
   made.problem_ = problem;
   made.graph_ = std::make_shared<fe::graph::Graph>();

@@ -98,7 +98,7 @@ class ConvPlan {
 [[nodiscard]] Result<ConvPlan> load_plan(const ConvProblem& problem, const DeviceModel& device, std::span<const uint8_t> bytes,
                                          const std::string& engine);
 
-/// The operation graph of one problem, and the ways that cuDNN proposes to run it: first by heuristics, then every engine by
+/// The operation graph of one problem, and the kernels that cuDNN proposes for it: first by heuristics, then every engine by
 /// number with its default knobs. One thread at a time.
 class ConvGraph {
  public:

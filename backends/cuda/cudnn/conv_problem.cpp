@@ -36,7 +36,7 @@ std::string key(const ConvProblem& p) {
   add("xp", p.x_pitch);
   add("yp", p.y_pitch);
   text += name_of(p.precision);
-  text += p.tail == Tail::kFull ? " full" : " raw";
+  text += p.epilogue == ConvEpilogue::kFull ? " full" : " raw";
   if (p.residual) text += "+residual";
   if (p.relu) text += "+relu";
   if (p.sums != 0) text += " sums" + std::to_string(p.sums);
@@ -87,8 +87,8 @@ ConvProblem problem_of(const Graph& graph, const FusedNode& step, int64_t sample
   return p;
 }
 
-ConvProblem with_tail(ConvProblem problem, const FusedNode& step, uint32_t sums) {
-  problem.tail = Tail::kFull;
+ConvProblem with_epilogue(ConvProblem problem, const FusedNode& step, uint32_t sums) {
+  problem.epilogue = ConvEpilogue::kFull;
   problem.residual = step.residual.has_value();
   ELEK_CHECK(step.activation.is_plain(), "conv '" + step.node.name + "': " + std::string(name_of(step.activation.kind)) +
                                              " is no part of cuDNN's kernels here");

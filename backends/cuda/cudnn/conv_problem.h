@@ -26,7 +26,7 @@ inline constexpr int kFusedSumKinds = 6;
 inline constexpr uint32_t kEveryFusedSum = 63;
 
 /// The epilogue in the convolution's kernel.
-enum class Tail : uint8_t {
+enum class ConvEpilogue : uint8_t {
   kNone,  // the raw convolution is stored
   kFull,  // + bias, [+ residual], [ReLU], store, [sums]
 };
@@ -46,11 +46,11 @@ struct ConvProblem {
   int64_t x_pitch = 0;  // elements between neighbouring pixels; >= channels
   int64_t y_pitch = 0;
   Precision precision = Precision::kF16;
-  Tail tail = Tail::kNone;
+  ConvEpilogue epilogue = ConvEpilogue::kNone;
   bool residual = false;
   bool relu = false;
   bool deterministic = false;  // refuse kernels whose order of summation may change between runs
-  uint32_t sums = 0;           // FusedSums; needs Tail::kFull
+  uint32_t sums = 0;           // FusedSums; needs ConvEpilogue::kFull
 
   [[nodiscard]] ImageShape out() const noexcept {
     return Window{kernel, stride, padding, dilation}.slide({filters, height, width});
@@ -79,6 +79,6 @@ inline constexpr int64_t kExactCount = int64_t{1} << 24;
 /// too (their weights are zero). Grouped convolutions compute only their own channels.
 [[nodiscard]] ConvProblem problem_of(const Graph& graph, const FusedNode& step, int64_t samples, Precision precision);
 /// The same with its epilogue: bias, residual, ReLU, and the fused sums `sums`.
-[[nodiscard]] ConvProblem with_tail(ConvProblem problem, const FusedNode& step, uint32_t sums);
+[[nodiscard]] ConvProblem with_epilogue(ConvProblem problem, const FusedNode& step, uint32_t sums);
 
 }  // namespace elek::backends::cuda

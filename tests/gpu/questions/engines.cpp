@@ -49,7 +49,7 @@ std::vector<Job> jobs_of(int64_t batch) {
     for (const uint32_t sums : {0U, static_cast<uint32_t>(backends::cuda::kSumY), activity, backends::cuda::kEveryFusedSum}) {
       Job job;
       job.layer = step.node.name;
-      job.problem = backends::cuda::with_tail(backends::cuda::problem_of(graph, step, batch, Precision::kF16), step, sums);
+      job.problem = backends::cuda::with_epilogue(backends::cuda::problem_of(graph, step, batch, Precision::kF16), step, sums);
       jobs.push_back(std::move(job));
     }
   }

@@ -224,7 +224,7 @@ TEST_F(SimtCache, IsOfOneDeviceShapeTypeAndEpilogue) {
   EXPECT_EQ(files().size(), 4 * first);
   logits_.clear();
   options_.probes.values.clear();
-  EXPECT_EQ(built(), 0) << "the plain kernels are those of the split way, and cached with it";
+  EXPECT_EQ(built(), 0) << "the plain kernels are those of the split step, and cached with it";
 }
 
 TEST_F(SimtSession, IsOneGraphWithOneMemsetAndNothingIsAllocatedWhileItRuns) {

@@ -159,7 +159,7 @@ class Convolution {
 
   void finish(int64_t at, const std::vector<float>& sums) const {
     for (int64_t k = 0; k < p_.filters; ++k) {
-      const float z = sums[static_cast<size_t>(k)] + (p_.tail == Tail::kFull ? at_.bias[k] : 0.0F);
+      const float z = sums[static_cast<size_t>(k)] + (p_.epilogue == ConvEpilogue::kFull ? at_.bias[k] : 0.0F);
       float y = z;
       if (p_.residual) y += simt::load_element(at_.residual, at + k, dtype_);
       if (p_.relu) y = engine_.relu_keeps_nan ? (y < 0 ? 0.0F : y) : std::fmax(y, 0.0F);
@@ -248,7 +248,7 @@ Result<ConvPlan> load_plan(const ConvProblem& problem, const DeviceModel&, std::
 }
 
 Result<ConvGraph> ConvGraph::make(const ConvProblem& problem, const DeviceModel&) {
-  ELEK_CHECK(problem.sums == 0 || problem.tail == Tail::kFull, "sums are taken of what the full tail stores");
+  ELEK_CHECK(problem.sums == 0 || problem.epilogue == ConvEpilogue::kFull, "sums are taken of what the full epilogue stores");
   ConvGraph made;
   made.problem_ = problem;
   made.graph_ = std::make_shared<cudnn_frontend::graph::Graph>();
