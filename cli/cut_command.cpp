@@ -6,6 +6,7 @@
 #include <charconv>
 
 #include "cli/advice.h"
+#include "cli/budget.h"
 #include "cli/cut_report.h"
 #include "cli/latency.h"
 #include "cli/why.h"
@@ -47,14 +48,7 @@ void resolve(CutCommand& options) {
   }
   if (options.tap != "relu" && options.tap != "conv") throw UsageError("--tap '" + options.tap + "': expected relu or conv");
   what.tap = options.tap == "conv" ? Tap::kConv : Tap::kRelu;
-  if (options.macs && !(*options.macs > 0 && *options.macs < 1)) {
-    throw UsageError("--macs " + share_text(*options.macs) + ": expected a share of more than 0 and less than 1");
-  }
-  if (options.macs && what.channel_target().scope == Scope::kGlobal) {
-    throw UsageError(
-        "--macs cannot be used with --scope global and this metric: the MACs that are left are known only after the choice. "
-        "Use --scope layer, or --metric refit");
-  }
+  check_budget(options.budget);
   if (what.tap == Tap::kConv && (what.weights || !what.criterion->traits().raw_convolutions)) {
     throw UsageError("--tap conv cannot be used with " + (what.weights ? std::string("wanda") : what.criterion->name()) +
                      ", which needs the stored values. Use --tap relu, or a metric such as positions or frequency");
@@ -146,27 +140,20 @@ void report_collected(const std::string& name, const Dense& dense, const Evidenc
                          {"phases", context.phases_json()}});
 }
 
-/// Converts --macs to a share of channels.
-void resolve_macs(double macs_share, const Graph& graph, ChannelTarget& target, const Output& output) {
-  const std::vector<Group> groups = find_groups(graph);
-  const auto dense = static_cast<double>(macs(graph));
-  target.share = share_for_macs(groups, graph, target, macs_share * dense);
-  output.note("--macs " + share_text(macs_share) + " is the same as --channels " + share_text(target.share) + ": " +
-              percent(macs_of_equal_shares(groups, graph, target) / dense, 1) +
-              " of the MACs are left if every group loses this share");
-}
-
 void cut_and_report(const std::string& name, const Dense& dense, const Evidence& evidence, const CutOptions& what,
                     const std::string& out, const Json& why, Context& context) {
   const CutResult result = cut_to_file(dense, evidence, what, out, context);
   print_report(dense, result, context);
   const CutReport& report = result.report;
+  const std::optional<Budget>& budget = what.channels.budget;
+  if (budget) context.output().result(budget_text(*budget, what.channels, dense.model, report.model) + "\n");
   context.output().result("\n" + out + ": " + report.plan.criterion + ", " + report.plan.target + ", repair " + report.repair +
                           "\n");
   const std::optional<Latencies> latencies =
       time_in_turns(dense.model, result.report.model, context.session_options(1), context.common().seed);
   context.output().result(latency_text(latencies) + "\n");
   Json json = report_json(name, dense, result, out, why, context);
+  json["budget"] = budget ? budget_json(*budget, report.model) : Json();
   json["latency_ms"] = nullptr;
   if (latencies) json["latency_ms"] = before_after(latency_json(latencies->dense), latency_json(latencies->pruned));
   context.output().json(json);
@@ -224,7 +211,7 @@ void run_cut(const std::string& name, CutCommand options) {
   if (!options.metric_note.empty()) context.output().note(options.metric_note);
   if (options.selection.round_to == "measured") options.what.channels.round = measured_rounding(context);
   const Dense dense = load_dense(options.input, context, [&](const Model& model) {
-    if (options.macs) resolve_macs(*options.macs, model.graph, options.what.channels, context.output());
+    options.what.channels.budget = budget_of(options.budget, model);
     check_against(options, model, context);
   });
   CutOptions what = options_for(options.what, dense, context);

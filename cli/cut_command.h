@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/budget.h"
 #include "cli/cut.h"
 
 namespace elek::cli {
@@ -40,7 +41,7 @@ struct CutCommand {
   std::string refit_target = name_of(kDefaultRefitTarget);
   bool no_repair = false;
   std::vector<std::string> layers;  // NAME=share
-  std::optional<double> macs;       // share of the MACs to keep, instead of a share of channels
+  BudgetOptions budget;             // instead of a share of channels
   std::string tap = "relu";
   std::string save_statistics;
   std::string statistics;

@@ -12,8 +12,9 @@ namespace {
 void add_replay(CLI::App& command, CutCommand& options) {
   CLI::Option* replay =
       command.add_option("--replay", options.replay, "Model file of a cut network: cut the same channels or weights again");
-  for (const char* name : {"--metric", "--channels", "--macs", "--sparsity", "--pattern", "--compare", "--scope", "--round-to",
-                           "--ignore", "--layer", "--tap", "--save-statistics", "--statistics", "--why", "--steps"}) {
+  for (const char* name :
+       {"--metric", "--channels", "--macs", "--params", "--sparsity", "--pattern", "--compare", "--scope", "--round-to",
+        "--ignore", "--layer", "--tap", "--save-statistics", "--statistics", "--why", "--steps"}) {
     if (CLI::Option* other = command.get_option_no_throw(name); other != nullptr) replay->excludes(other);
   }
 }
@@ -63,11 +64,7 @@ void add_refit_target(CLI::App& command, std::string& target) {
 }
 
 void add_cut_options(CLI::App& command, CutCommand& options) {
-  CLI::Option* const macs =
-      command.add_option("--macs", options.macs, "Share of the MACs (multiply-adds) to keep, instead of a share to remove");
-  for (const char* name : {"--channels", "--sparsity", "--pattern"}) {
-    if (CLI::Option* other = command.get_option_no_throw(name); other != nullptr) macs->excludes(other);
-  }
+  add_budget(command, options.budget, {"--channels", "--sparsity", "--pattern"});
   add_cut_input(command, options.input);
   command.get_option("--evaluate")->required(false);  // not needed if nothing is cut
   add_selection(command, options.selection);

@@ -41,16 +41,16 @@ std::vector<std::string> metrics() {
 
 void wanda(WandaOptions options) {
   CutOptions& what = options.cut.what;
-  if (options.channels || options.cut.macs) {
+  if (options.channels || options.cut.budget.given()) {
     if (options.compare != "output") throw UsageError("--compare is for weights; use it with --sparsity");
     what.criterion = &find_criterion(options.metric);
     what.channels.share = options.channels.value_or(0);
   } else {
     if (!options.cut.layers.empty() || options.cut.selection.scope != "auto" || options.cut.selection.round_to != "auto") {
-      throw UsageError("--layer, --scope and --round-to are for channels; use them with --channels or --macs");
+      throw UsageError("--layer, --scope and --round-to are for channels; use them with --channels, --macs or --params");
     }
     if (options.metric != "wanda")
-      throw UsageError("--metric " + options.metric + " is for channels; use it with --channels or --macs");
+      throw UsageError("--metric " + options.metric + " is for channels; use it with --channels, --macs or --params");
     what.weights = true;
     what.sparsity.compare = options.compare == "layer" ? Compare::kLayer : Compare::kOutput;
     if (options.pattern.empty()) {

@@ -6,8 +6,8 @@
 #include <limits>
 
 #include "core/error.h"
+#include "prune/counts.h"
 #include "prune/groups.h"
-#include "prune/select.h"
 
 namespace elek {
 namespace {

@@ -6,7 +6,9 @@
 
 #include "core/at.h"
 #include "core/error.h"
+#include "prune/counts.h"
 #include "prune/select.h"
+#include "prune/spend.h"
 
 namespace elek {
 namespace {
@@ -28,6 +30,13 @@ const GroupCut* cut_of(const PrunePlan& plan, const std::string& group) {
 int64_t channels_now(const Group& group, const PrunePlan& so_far) {
   const GroupCut* cut = cut_of(so_far, group.name);
   return cut == nullptr ? group.channels : std::ssize(cut->keep);
+}
+
+double usage_of_dense(const std::vector<Group>& groups, const Graph& dense, BudgetUnit unit) {
+  std::vector<int64_t> all;
+  all.reserve(groups.size());
+  for (const Group& group : groups) all.push_back(group.channels);
+  return usage_of(groups, dense, unit, all);
 }
 
 /// The share that llround(share * channels) turns into `removed` again.
@@ -59,10 +68,11 @@ WeightCut composed(const WeightCut& first, const WeightCut& second) {
 
 }  // namespace
 
-ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const ChannelTarget& target, int step, int steps) {
+ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const ChannelTarget& whole, int step, int steps) {
   check_step(step, steps);
   const double part = static_cast<double>(step) / steps;
   const std::vector<Group> groups = find_groups(dense);
+  const ChannelTarget target = whole.scope == Scope::kLayer ? equal_shares(groups, dense, whole) : whole;
   ChannelTarget now = target;
   now.overrides.clear();
   std::vector<double> share(groups.size(), target.share);
@@ -102,11 +112,14 @@ ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const Cha
     now.share = 0;
     now.round = nullptr;
     now.round_to = 1;  // the counts above are rounded on the dense network's channels already
+  } else if (target.budget) {
+    const double all = usage_of_dense(groups, dense, target.budget->unit);
+    now.budget->limit = all - part * (all - target.budget->limit);
   } else if (target.scope == Scope::kMacs) {
     ChannelTarget due = target;  // for the dense network
     due.share = target.share * part;
     for (auto& [name, own_share] : due.overrides) own_share *= part;
-    now.macs = macs_of_equal_shares(groups, dense, due);
+    now.budget = Budget{BudgetUnit::kMacs, macs_of_equal_shares(groups, dense, due)};
   } else {
     const int64_t due = std::llround(target.share * part * static_cast<double>(pool)) - (pool - left);
     now.share = left > 0 ? share_for(std::max(int64_t{0}, due), left) : 0;

@@ -15,8 +15,9 @@ namespace elek {
 ///   override. After the last round the counts are those of one cut.
 /// * Scope::kGlobal: removes what the pool of all groups still has to lose by this round.
 /// * Scope::kMacs: leaves at most the MACs that step/steps of equal shares would leave of the dense network.
-/// UsageError as in select_channels(). ContractError if `step` is out of range.
-[[nodiscard]] ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const ChannelTarget& target, int step,
+/// * With a budget: step/steps of what the dense network uses above the limit is gone; kLayer: by the equal shares that spend
+/// it. UsageError as in select_channels(). ContractError if `step` is out of range.
+[[nodiscard]] ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const ChannelTarget& whole, int step,
                                         int steps);
 [[nodiscard]] WeightTarget step_target(const WeightTarget& target, int step, int steps);
 

@@ -90,11 +90,21 @@ struct ValueSegment {
 /// Convolutions and linear layers whose outputs are the logits. They are cut only if asked for by name.
 [[nodiscard]] ELEK_API bool is_classifier(const Graph& graph, const std::vector<Group>& groups, ValueId node);
 
-/// kMacs: scores are costs that add up in the order of removal (prune/refit_costs.h). Removes as many MACs as kLayer would,
-/// where they cost least.
+/// kLayer: the same share of every group. kGlobal: one pool of all groups. kMacs: scores are costs that add up in the order of
+/// removal (prune/refit_costs.h); removes as many MACs as kLayer would, where they cost least.
 enum class Scope : uint8_t { kLayer, kGlobal, kMacs };
 [[nodiscard]] ELEK_API const char* name_of(Scope scope);  // "layer", "global", "macs": as History records it
 enum class Compare : uint8_t { kOutput, kLayer };         // weights compete inside an output channel, or in the whole layer
+
+/// What a budget counts: MACs (multiply-adds) per image, or parameters as parameter_count() counts them.
+enum class BudgetUnit : uint8_t { kMacs, kParameters };
+[[nodiscard]] ELEK_API const char* name_of(BudgetUnit unit);  // "macs", "params": as History records it
+
+/// The most that the cut network may use.
+struct Budget {
+  BudgetUnit unit = BudgetUnit::kMacs;
+  double limit = 0;
+};
 
 struct ChannelTarget {
   double share = 0;  // of each group's channels (kLayer) or of all (kGlobal), 0 <= share < 1
@@ -102,7 +112,9 @@ struct ChannelTarget {
   int64_t round_to = 0;                          // kept counts: 0 = auto, 1 = exact, k = multiples of k (kept_count())
   std::vector<std::string> ignore = {};          // names of groups or of values in them that stay whole
   std::map<std::string, double> overrides = {};  // name -> share
-  std::optional<double> macs = std::nullopt;     // kMacs: MACs per image to keep; if empty, what equal shares would leave
+  /// If set, `share` is not used. The cut leaves at most this, and as much of it as the rounding of counts allows: kLayer by
+  /// equal shares of all groups, kGlobal by the lowest scores of the pool, kMacs by the least cost.
+  std::optional<Budget> budget = std::nullopt;
   /// If set, replaces round_to: returns the rounded count for a group that would keep `kept` channels (--round-to measured,
   /// prune/staircase.h). Under kMacs the budget is computed with round_to, and this function rounds the result.
   std::function<int64_t(const Graph&, const Group&, int64_t kept)> round = nullptr;
@@ -136,8 +148,9 @@ struct PrunePlan {
 /// Removes the lowest scores first, ties by index. Never empties a group; keeps equal counts per convolution group. The caller
 /// sets the plan's criterion. kGlobal: divides each group's scores by their mean, then removes the lowest round(s * total) of
 /// all channels, whatever their group, but each group keeps at least one; then rounds the counts as in kLayer. Groups with an
-/// override keep their own share and are not in the pool. kMacs: see kept_by_cost(). UsageError for a share out of range, or
-/// for a name that is unknown, asked for twice, or (in an override) of a group that cannot be cut.
+/// override keep their own share and are not in the pool. kMacs: see spend_by_cost(). UsageError for a share out of range, for
+/// a budget that cannot be reached, or for a name that is unknown, asked for twice, or (in an override) of a group that cannot
+/// be cut.
 [[nodiscard]] ELEK_API PrunePlan select_channels(const std::vector<Group>& groups,
                                                  const std::vector<std::vector<double>>& scores, const Graph& graph,
                                                  const ChannelTarget& target);

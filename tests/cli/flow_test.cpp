@@ -75,21 +75,27 @@ TEST(Flow, RunWritesLogitsInTheDatasOrder) {
   }
 }
 
-TEST(Flow, ABudgetOfMacsIsKeptByEveryCommandAndScope) {
+TEST(Flow, ABudgetIsKeptByEveryCommandAndScope) {
   const Folder folder;
   const std::string model = tiny_model(folder);
   const std::string out = folder / "small.safetensors";
-  for (const auto& [command, more] : {std::pair<std::string, Words>{"coverage", {}},
-                                      {"coverage", {"--metric", "magnitude", "--ignore", "conv1"}},
-                                      {"coverage", {"--scope", "layer", "--steps", "2"}},
-                                      {"wanda", {"--round-to", "4"}}}) {
-    Words words = more;
-    words.insert(words.end(), {"--macs", "0.45"});
-    const auto cut = run_json(cut_words(command, model, out, words));
-    const double share = cut.at("macs").at("pruned").get<double>() / cut.at("macs").at("dense").get<double>();
-    EXPECT_LE(share, 0.45) << command << ::testing::PrintToString(more);
-    EXPECT_GE(share, 0.3) << command << ::testing::PrintToString(more);
-    EXPECT_THAT(cut.at("target").get<std::string>(), ::testing::StartsWith("channels=0.")) << "what --replay repeats";
+  for (const char* unit : {"macs", "params"}) {
+    for (const auto& [command, more] : {std::pair<std::string, Words>{"coverage", {}},
+                                        {"coverage", {"--metric", "magnitude", "--ignore", "conv1"}},
+                                        {"coverage", {"--scope", "layer", "--steps", "2"}},
+                                        {"wanda", {"--scope", "global"}},
+                                        {"wanda", {"--round-to", "4"}}}) {
+      Words words = more;
+      words.insert(words.end(), {std::string("--") + unit, "0.45"});
+      const std::string where = command + ::testing::PrintToString(words);
+      const auto cut = run_json(cut_words(command, model, out, words));
+      const auto& sizes = cut.at(std::string(unit) == "macs" ? "macs" : "parameters");
+      const double share = sizes.at("pruned").get<double>() / sizes.at("dense").get<double>();
+      EXPECT_LE(share, 0.45) << where;
+      EXPECT_GE(share, 0.38) << where;
+      EXPECT_EQ(cut.at("budget").at("left"), sizes.at("pruned")) << where;
+      EXPECT_THAT(cut.at("target").get<std::string>(), ::testing::StartsWith(std::string(unit) + "=")) << where;
+    }
   }
 }
 

@@ -112,9 +112,12 @@ TEST(Usage, WhatCannotBeMeantIsExitCode2) {
       {with(wanda, {"--sparsity", "0.3", "--scope", "global"}), "--channels"},
       {with(cut, {"--macs", "0.5", "--channels", "0.3"}), "excludes"},
       {with(wanda, {"--macs", "0.5", "--sparsity", "0.3"}), "excludes"},
-      {with(wanda, {"--macs", "0.5", "--scope", "global"}), "--scope layer"},
       {with(cut, {"--macs", "1"}), "less than 1"},
       {with(cut, {"--macs", "nan"}), "less than 1"},
+      {with(cut, {"--params", "1.5"}), "less than 1"},
+      {with(cut, {"--params", "2Q"}), "less than 1"},
+      {with(cut, {"--params", "0.5", "--macs", "0.5"}), "excludes"},
+      {with(cut, {"--params", "0.5", "--channels", "0.5"}), "excludes"},
   };
   for (const Wrong& wrong : cases) {
     const Outcome outcome = elek_command(wrong.words);

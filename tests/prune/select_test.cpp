@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Selection of channels: counts from a table, properties of the choice, messages of refusals.
+#include "prune/counts.h"
 #include "prune/select.h"
 
 #include <gmock/gmock.h>

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "prune/counts.h"
 #include "prune/select.h"
 #include "tests/support/models.h"
 

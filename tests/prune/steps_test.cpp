@@ -77,8 +77,8 @@ TEST(Steps, ABudgetOfMacsIsPartOfWhatEqualSharesLeave) {
   };
   const ChannelTarget target{0.5, Scope::kMacs, 1, {}, {}};
   const double rounding = 1e-9;  // shares are quotients, MACs whole numbers
-  EXPECT_NEAR(step_target(dense.graph, {}, target, 1, 2).macs.value_or(0) / left_by(0.25), 1, rounding);
-  EXPECT_NEAR(step_target(dense.graph, {}, target, 2, 2).macs.value_or(0) / left_by(0.5), 1, rounding);
+  EXPECT_NEAR(step_target(dense.graph, {}, target, 1, 2).budget.value().limit / left_by(0.25), 1, rounding);
+  EXPECT_NEAR(step_target(dense.graph, {}, target, 2, 2).budget.value().limit / left_by(0.5), 1, rounding);
   EXPECT_LT(left_by(0.5), left_by(0.25));
   // Whatever the rounds removed before, the last one ends within the budget. With costs as scores one cut does too.
   for (const int steps : {1, 2, 3}) {
