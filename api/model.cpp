@@ -9,7 +9,7 @@
 #include "api/error.h"
 #include "api/handles.h"
 #include "api/options.h"
-#include "data/file.h"
+#include "core/file.h"
 #include "data/image.h"
 #include "elek/session.h"
 #include "engine/estimate.h"
@@ -78,7 +78,7 @@ const char* elek_model_label(const elek_model* model, int64_t index) {
 elek_status elek_model_read_image(const elek_model* model, const char* path, uint8_t* pixels, size_t pixels_bytes) {
   return guarded(nullptr, [&] {
     require(model != nullptr && path != nullptr && pixels != nullptr, "elek_model_read_image: an argument is null");
-    elek::api::decode(model, elek::read_file(path), pixels, pixels_bytes, path);
+    elek::api::decode(model, elek::read_whole_file(path), pixels, pixels_bytes, path);
   });
 }
 

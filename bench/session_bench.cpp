@@ -3,12 +3,16 @@
 // default criterion's sums, and with tap norms. Each network's logits are first compared with PyTorch's stored ones (the
 // fixtures of tests/golden/logits_test.cpp). A wrong network is not timed, and the program fails.
 // Also, checked in the same way: reading a model file, planning, binding (planning and packing the weights), and all of it with
-// the first run. The cost of a cut: bench_prune. Comparisons with other engines: bench/peers.
-// Run: build/bin/bench_session --benchmark_repetitions=5
+// the first run. And in company: beside a busy core, a second process that does the same, and under a quota of three quarters
+// of the cores; `of_idle` is the speed as a share of that without company, `cores` is processor time by wall time. The cost of
+// a cut: bench_prune. Comparisons with other engines: bench/peers. Run: build/bin/bench_session --benchmark_repetitions=5
 #include <algorithm>
+#include <chrono>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -16,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "bench/company.h"
 #include "bench/suite.h"
 #include "elek/model.h"
 #include "elek/session.h"
@@ -104,6 +109,47 @@ void run_session(benchmark::State& state, const std::string& name, const std::st
   state.counters["statistics_bytes"] = static_cast<double>(session.memory().statistics_bytes);
 }
 
+/// Images a second of this session, for half a second.
+double images_per_second(elek::Session& session, const elek::Slot& slot) {
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::milliseconds kTime{500};
+  const Clock::time_point begin = Clock::now();
+  int64_t images = 0;
+  while (Clock::now() - begin < kTime) {
+    benchmark::DoNotOptimize(session.run(slot).data());
+    images += slot.count;
+  }
+  return static_cast<double>(images) / std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+enum class Load : uint8_t { kBusy, kTwo, kQuota };
+
+void in_company(benchmark::State& state, const std::string& name, Load load) {
+  constexpr double kQuota = 0.75;  // of the cores
+  const elek::SessionOptions options = options_of(state);
+  const elek::Model& model = network(name);
+  elek::Session session(model, options);
+  if (!right(state, session, name)) return;
+  const elek::Slot& slot = session.slots()[0];
+  const double idle = images_per_second(session, slot);
+  const elek::bench::Company company([&](const std::function<void()>& ready) {
+    if (load == Load::kBusy) elek::bench::keep_a_core_busy(ready);
+    if (load == Load::kQuota) elek::bench::keep_parent_to(kQuota * static_cast<double>(options.threads), ready);
+    elek::Session other(model, options);
+    other.slots()[0].count = other.slots()[0].capacity;
+    (void)other.run(other.slots()[0]);
+    ready();
+    for (;;) (void)other.run(other.slots()[0]);
+  });
+  const double cpu = elek::bench::cpu_seconds();
+  const auto begin = std::chrono::steady_clock::now();
+  for (auto _ : state) benchmark::DoNotOptimize(session.run(slot).data());
+  const double wall = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  state.SetItemsProcessed(state.iterations() * options.batch);
+  state.counters["of_idle"] = static_cast<double>(state.iterations() * options.batch) / wall / idle;
+  state.counters["cores"] = (elek::bench::cpu_seconds() - cpu) / wall;
+}
+
 /// The network's file; it is removed with this object.
 struct ModelFile {
   explicit ModelFile(const std::string& name)
@@ -175,5 +221,12 @@ int main(int argc, char** argv) {
           ->ArgsProduct({{1, 16}, {2}})
           ->Unit(benchmark::kMillisecond)
           ->UseRealTime();
+  for (const auto& [load, of] :
+       {std::pair{"busy", Load::kBusy}, std::pair{"two", Load::kTwo}, std::pair{"quota", Load::kQuota}})
+    benchmark::RegisterBenchmark((std::string("company/") + load + "/resnet18").c_str(), in_company, "resnet18", of)
+        ->ArgNames({"batch", "threads"})
+        ->ArgsProduct({{1, 16}, {2}})
+        ->Unit(benchmark::kMillisecond)
+        ->UseRealTime();
   return elek::bench::run(argc, argv);
 }

@@ -18,8 +18,6 @@ const char* advice_for(Hint hint) {
       return "use --precision bf16 or tf32";
     case Hint::kOtherPrecision:
       return "try another --precision, or --device cpu";
-    case Hint::kFewerThreads:
-      return "ask for fewer with --threads";
     case Hint::kGroupNames:
       return "`elek info --groups` lists the names";
     case Hint::kLayerNames:

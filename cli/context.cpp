@@ -112,14 +112,10 @@ Json uses_json(const UseBytes& bytes) {
   return json;
 }
 
-/// The system's figure at a peak minus the tensors: libraries, the pool's free bytes and the rest.
-int64_t library_and_rest_bytes(const Ledger::Peak& peak) {
-  return static_cast<int64_t>(peak.system_bytes) - static_cast<int64_t>(total(peak.uses));
-}
-
 Json peak_json(const Ledger::Peak& peak, const char* system = "resident_bytes") {
   Json json = uses_json(peak.uses);
-  json["library_and_rest_bytes"] = library_and_rest_bytes(peak);
+  json["untouched_bytes"] = total(peak.untouched);
+  json["library_and_rest_bytes"] = peak.library_and_rest_bytes();
   json[system] = peak.system_bytes;
   return json;
 }
@@ -296,8 +292,8 @@ void Context::print_phases() const {
   print_ledger();
 }
 
-/// One column per phase: the bytes of each use when the tensors held most, and of the process at that moment. A phase that
-/// occurs again (inference) is shown once; a use without bytes is left out.
+/// One column per phase: the written bytes of each use when the tensors held most, and of the process at that moment. A phase
+/// that occurs again (inference) is shown once; a use without bytes is left out.
 void Context::print_ledger() const {
   std::vector<const Phase*> shown;
   std::vector<std::string> header{"at the peak (MB)"};
@@ -307,17 +303,17 @@ void Context::print_ledger() const {
     shown.push_back(&phase);
   }
   Table table(header);
-  const auto mb = [](int64_t bytes) { return decimal(static_cast<double>(bytes) / 1e6, 1); };
+  const auto mb = [](size_t bytes) { return decimal(static_cast<double>(bytes) / 1e6, 1); };
   for (size_t use = 0; use < kUses; ++use) {
     if (std::all_of(shown.begin(), shown.end(), [use](const Phase* phase) { return phase->peak.uses[use] == 0; })) continue;
     std::vector<std::string> row{std::string(name_of(static_cast<Use>(use)))};
-    for (const Phase* phase : shown) row.push_back(mb(static_cast<int64_t>(phase->peak.uses[use])));
+    for (const Phase* phase : shown) row.push_back(mb(phase->peak.uses[use] - phase->peak.untouched[use]));
     table.add(std::move(row));
   }
   std::vector<std::string> rest{"libraries and other memory"}, all{"process at that time"};
   for (const Phase* phase : shown) {
-    rest.push_back(mb(library_and_rest_bytes(phase->peak)));
-    all.push_back(mb(static_cast<int64_t>(phase->peak.system_bytes)));
+    rest.push_back(mb(phase->peak.library_and_rest_bytes()));
+    all.push_back(mb(phase->peak.system_bytes));
   }
   table.add(std::move(rest));
   table.add_rule();

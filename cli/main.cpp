@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <cstdlib>
 #include <exception>
 #include <iostream>
 #include <memory>
@@ -20,6 +21,7 @@
 #include "cli/commands.h"
 #include "cli/help_format.h"
 #include "core/error.h"
+#include "core/mapped_names.h"
 #include "core/runtime.h"
 
 namespace {
@@ -32,11 +34,30 @@ extern "C" void on_interrupt(int) {
   elek::request_interrupt();
 }
 
+/// Allocates nothing, and may be called from a signal handler.
+void write_plainly(std::string_view message) noexcept {
+  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, message.data(), message.size());
+}
+
+// Some functions of libraries promise to throw nothing, and allocate. Without memory they end the program here.
+void on_terminate() noexcept {
+  try {
+    if (const std::exception_ptr error = std::current_exception()) std::rethrow_exception(error);
+  } catch (const std::bad_alloc&) {
+    write_plainly("elek: error: out of memory\n");
+    _exit(4);
+  } catch (...) {  // a defect: its core file is of use
+  }
+  std::abort();
+}
+
 // Files are mapped, and a page of a mapped file that somebody truncates meanwhile is gone. No exception can leave a signal
 // handler, so the process ends here; files under their final names are whole.
-extern "C" void on_lost_page(int) {
-  constexpr std::string_view kMessage = "elek: error: a file that was being read became shorter, or its disk failed\n";
-  [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, kMessage.data(), kMessage.size());
+extern "C" void on_lost_page(int /*signal*/, siginfo_t* info, void* /*context*/) {
+  const char* const name = elek::mapped_name_at(info->si_addr);
+  write_plainly("elek: error: ");
+  write_plainly(name != nullptr ? name : "a file");
+  write_plainly(": became shorter while it was read, or its disk failed; read a file that nobody changes meanwhile\n");
   _exit(3);
 }
 
@@ -48,7 +69,11 @@ void install_signal_handlers() {
   (void)sigaction(SIGINT, &action, nullptr);
   (void)sigaction(SIGTERM, &action, nullptr);
   (void)std::signal(SIGXFSZ, SIG_IGN);
-  (void)std::signal(SIGBUS, on_lost_page);
+  struct sigaction lost_page {};
+  lost_page.sa_sigaction = on_lost_page;
+  lost_page.sa_flags = SA_SIGINFO;
+  (void)sigemptyset(&lost_page.sa_mask);
+  (void)sigaction(SIGBUS, &lost_page, nullptr);
 }
 
 int fail(int exit_code, const std::string& message) {
@@ -125,10 +150,8 @@ int run_command(int argc, char** argv) {
   return 0;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  install_signal_handlers();
+/// Runs the command and reports its error. Throws std::bad_alloc if there is no memory even for the message.
+int run_and_report(int argc, char** argv) {
   try {
     return run_command(argc, argv);
   } catch (const elek::OutOfMemory& error) {
@@ -139,5 +162,18 @@ int main(int argc, char** argv) {
     return fail(4, "out of memory: the system has no more memory; try a smaller --batch");
   } catch (const std::exception& error) {
     return fail(1, std::string("internal error: ") + error.what());
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  install_signal_handlers();
+  (void)std::set_terminate(on_terminate);
+  try {
+    return run_and_report(argc, argv);
+  } catch (...) {  // only a message's text can fail here: all errors were caught
+    write_plainly("elek: error: out of memory: not enough even for a message\n");
+    return 4;
   }
 }

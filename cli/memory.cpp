@@ -103,22 +103,25 @@ Json report(const Output& output, const std::string& name, const SessionEstimate
   return json;
 }
 
-/// Prints who holds which part of the system's figure.
+/// Prints who holds which part of the system's figure. What was never written has no pages and is held by nobody.
 void print_account(const Output& output, const Account& a, const std::string& where, const std::string& library,
                    const std::string& system) {
   Table table({where, "MB", "bytes"});
-  const auto row = [&](const std::string& what, int64_t bytes) {
-    table.add({what, decimal(static_cast<double>(bytes) / 1e6, 3), with_commas(bytes)});
+  const auto row = [&](const std::string& what, size_t bytes) {
+    table.add({what, decimal(static_cast<double>(bytes) / 1e6, 3), with_commas(static_cast<int64_t>(bytes))});
   };
   for (size_t use = 0; use < kUses; ++use) {
-    row(std::string(name_of(static_cast<Use>(use))), static_cast<int64_t>(a.uses[use]));
+    row(std::string(name_of(static_cast<Use>(use))), a.uses[use] - a.uses_untouched[use]);
   }
-  row("pool: free bytes and rounding", static_cast<int64_t>(a.pool_bytes));
-  row("  never written (no pages)", -static_cast<int64_t>(a.untouched_bytes));
-  row(library, static_cast<int64_t>(a.library_bytes));
+  row("pool: free bytes and rounding", a.pool_written_bytes());
+  row(library, a.library_bytes);
   row("the rest: heap, stacks, handles", a.rest_bytes);
   table.add_rule();
-  row(system, static_cast<int64_t>(a.system_bytes));
+  row(system, a.system_bytes);
+  if (a.untouched_bytes > 0) {
+    table.add_rule();
+    row("reserved, but never written", a.untouched_bytes);
+  }
   output.result("\n" + table.text());
 }
 

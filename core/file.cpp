@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A temporary file beside the target is filled, synced, and renamed over it. On any error or interrupt it is removed.
-// Tests: tests/models/safetensors_write_test.cpp
+// A temporary file beside the target is filled, synced, and renamed over it. On any error or interrupt it is removed. A call
+// that a signal interrupted is repeated. Tests: tests/models/safetensors_write_test.cpp
 #include "core/file.h"
 
 #include <fcntl.h>
@@ -80,6 +80,14 @@ class FileSizeSignalBlocked {
   bool swallow_ = false;
 };
 
+/// Calls again while a signal interrupts the call.
+template <typename Call>
+auto repeated(const Call& call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
+}
+
 /// The target's path, its name cut so that it can take the temporary suffix: file systems allow 255 bytes.
 std::string stem_of(const std::string& target) {
   constexpr size_t kMostName = 220;
@@ -92,10 +100,12 @@ std::string stem_of(const std::string& target) {
 class Temporary {
  public:
   explicit Temporary(std::string target) : target_(std::move(target)) {
+    const size_t slash = target_.rfind('/');
+    directory_ = slash == std::string::npos ? "." : slash == 0 ? "/" : target_.substr(0, slash);
     const std::string base = stem_of(target_) + ".tmp-" + std::to_string(::getpid());
     for (int attempt = 0; fd_ < 0; ++attempt) {  // another thread, or a dead process of this number, may hold the first name
       name_ = attempt == 0 ? base : base + "-" + std::to_string(attempt);
-      fd_ = ::open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      fd_ = repeated([this] { return ::open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666); });
       if (fd_ < 0 && (errno != EEXIST || attempt == 100)) fail(target_, "creating " + name_, errno);
     }
   }
@@ -109,8 +119,7 @@ class Temporary {
   void write(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
       throw_if_interrupted();
-      const ssize_t written = ::write(fd_, bytes.data(), std::min(bytes.size(), kChunkBytes));
-      if (written < 0 && errno == EINTR) continue;
+      const ssize_t written = repeated([&] { return ::write(fd_, bytes.data(), std::min(bytes.size(), kChunkBytes)); });
       if (written <= 0) fail(target_, "writing", written < 0 ? errno : ENOSPC);
       bytes = bytes.subspan(static_cast<size_t>(written));
     }
@@ -121,9 +130,10 @@ class Temporary {
     struct stat status {};
     if (::stat(target_.c_str(), &status) == 0)
       (void)::fchmod(fd_, status.st_mode & 07777);  // the new file keeps the mode of the old one
-    if (::fsync(fd_) != 0) fail(target_, "syncing", errno);
+    if (repeated([this] { return ::fsync(fd_); }) != 0) fail(target_, "syncing", errno);
     const int descriptor = std::exchange(fd_, -1);
-    if (::close(descriptor) != 0) fail(target_, "closing", errno);  // NFS tells of a full disk only here
+    // An interrupted close() has closed the file, and all is synced.
+    if (::close(descriptor) != 0 && errno != EINTR) fail(target_, "closing", errno);  // NFS tells of a full disk only here
     throw_if_interrupted();
     if (::rename(name_.c_str(), target_.c_str()) != 0) fail(target_, "renaming", errno);
     committed_ = true;
@@ -133,15 +143,13 @@ class Temporary {
  private:
   /// Makes the rename itself survive a power cut. Some file systems cannot do this; the file is complete either way.
   void sync_directory() const noexcept {
-    const size_t slash = target_.rfind('/');
-    const std::string directory = slash == std::string::npos ? "." : slash == 0 ? "/" : target_.substr(0, slash);
-    const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int fd = ::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return;
     (void)::fsync(fd);
     ::close(fd);
   }
 
-  std::string target_, name_;
+  std::string target_, directory_, name_;
   int fd_ = -1;
   bool committed_ = false;
 };
@@ -172,6 +180,34 @@ std::string resolve_target(const std::string& path) {
 }
 
 }  // namespace
+
+std::vector<uint8_t> read_whole_file(const std::string& path) {
+  const auto refuse = [&path](const char* what, int error) {
+    throw InputError(path + ": " + what + ": " + std::generic_category().message(error));
+  };
+  // O_NONBLOCK: opening a FIFO must not wait for a writer. It changes nothing for a regular file.
+  const int fd = repeated([&path] { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); });
+  if (fd < 0) refuse("cannot be opened", errno);
+  struct Close {
+    int fd;
+    ~Close() { (void)::close(fd); }
+  } const closes{fd};
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) refuse("cannot be examined", errno);
+  if (!S_ISREG(status.st_mode)) throw InputError(path + ": not a regular file");
+  std::vector<uint8_t> bytes(static_cast<size_t>(status.st_size));
+  for (size_t filled = 0; filled < bytes.size();) {
+    throw_if_interrupted();
+    const ssize_t got = repeated([&] { return ::read(fd, &bytes[filled], std::min(bytes.size() - filled, kChunkBytes)); });
+    if (got < 0) refuse("cannot be read", errno);
+    if (got == 0) {
+      throw InputError(path + ": read " + std::to_string(filled) + " of " + std::to_string(bytes.size()) +
+                       " bytes: the file ends early; was it changed meanwhile?");
+    }
+    filled += static_cast<size_t>(got);
+  }
+  return bytes;
+}
 
 void write_whole_file(const std::string& path, const std::vector<std::span<const std::byte>>& parts) {
   const FileSizeSignalBlocked blocked;

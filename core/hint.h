@@ -17,7 +17,6 @@ enum class Hint : uint8_t {
   kUseF32,            // this CPU supports only f32
   kHoldingPrecision,  // use a precision that can hold larger values
   kOtherPrecision,    // use another precision or another device
-  kFewerThreads,      // threads could not be started
   kGroupNames,        // no group has this name: list the groups
   kLayerNames,        // no layer has this name: list the layers
   kSingleImages,      // a folder without classes: run its images one by one

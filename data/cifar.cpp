@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "data/file.h"
 #include "data/packed.h"
 
@@ -20,7 +21,7 @@ constexpr size_t kPlane = kSide * kSide;
 constexpr size_t kRecordBytes = 1 + 3 * kPlane;
 
 void append_file(const std::string& path, PackedSamples& samples) {
-  const std::vector<uint8_t> bytes = read_file(path);
+  const std::vector<uint8_t> bytes = read_whole_file(path);
   if (bytes.empty() || bytes.size() % kRecordBytes != 0) {
     throw InputError(path + ": " + std::to_string(bytes.size()) + " bytes; expected a whole number of CIFAR-10 records of " +
                      std::to_string(kRecordBytes) + " bytes (is it the binary version, and complete?)");

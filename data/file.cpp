@@ -1,26 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whole files in memory, and gzip through zlib.
+// Lines of text files, and gzip through zlib.
 // Tests: tests/data/idx_test.cpp, tests/fuzz/idx_fuzz.cpp
 #include "data/file.h"
 
 #include <zlib.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <filesystem>
 #include <limits>
-#include <memory>
 
 #include "core/error.h"
+#include "core/file.h"
 
 namespace elek {
 namespace {
-
-struct CloseFile {
-  void operator()(std::FILE* file) const noexcept { std::fclose(file); }
-};
 
 // Calls inflateEnd on every way out, also when an exception is thrown.
 class Inflater {
@@ -45,28 +37,8 @@ class Inflater {
 
 }  // namespace
 
-std::vector<uint8_t> read_file(const std::string& path) {
-  std::error_code code;
-  const std::filesystem::file_status status = std::filesystem::status(path, code);
-  if (!std::filesystem::exists(status)) {
-    throw InputError(path + ": cannot be opened: " + (code ? code.message() : std::string(std::strerror(ENOENT))));
-  }
-  if (!std::filesystem::is_regular_file(status)) throw InputError(path + ": not a regular file");
-  const std::unique_ptr<std::FILE, CloseFile> file(std::fopen(path.c_str(), "rb"));
-  if (!file) throw InputError(path + ": cannot be opened: " + std::strerror(errno));
-  const uintmax_t size = std::filesystem::file_size(path, code);
-  if (code) throw InputError(path + ": " + code.message());
-  std::vector<uint8_t> bytes(static_cast<size_t>(size));
-  const size_t got = std::fread(bytes.data(), 1, bytes.size(), file.get());
-  if (got != bytes.size()) {
-    const std::string reason = std::ferror(file.get()) != 0 ? std::strerror(errno) : "the file ends early";
-    throw InputError(path + ": read " + std::to_string(got) + " of " + std::to_string(bytes.size()) + " bytes: " + reason);
-  }
-  return bytes;
-}
-
 std::vector<std::string> read_lines(const std::string& path) {
-  const std::vector<uint8_t> bytes = read_file(path);
+  const std::vector<uint8_t> bytes = read_whole_file(path);
   std::vector<std::string> lines(1);
   for (const uint8_t byte : bytes) {
     if (byte == '\n') {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads whole files into memory and unpacks gzip streams. Each way in which a file can be broken has its own error.
+// Reads lines of text files and unpacks gzip streams. Each way in which a file can be broken has its own error.
 // Tests: tests/data/idx_test.cpp, tests/fuzz/idx_fuzz.cpp
 #pragma once
 
@@ -11,10 +11,7 @@
 
 namespace elek {
 
-/// The file's bytes. InputError if it is missing, not a regular file, or unreadable.
-[[nodiscard]] std::vector<uint8_t> read_file(const std::string& path);
-
-/// The file's lines, without line ends and without empty lines at its end. InputError as read_file().
+/// The file's lines, without line ends and without empty lines at its end. InputError as read_whole_file().
 [[nodiscard]] std::vector<std::string> read_lines(const std::string& path);
 
 /// Whether the bytes begin like a gzip stream. The file's name does not matter.

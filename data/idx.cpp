@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "data/file.h"
 #include "data/packed.h"
 
@@ -163,8 +164,8 @@ std::shared_ptr<const Dataset> open_idx(const std::string& directory, const std:
   const std::vector<std::string> label_kinds{"idx1"};
   IdxFile images{find_file(directory, prefix + "-images", image_kinds), {}};
   IdxFile labels{find_file(directory, prefix + "-labels", label_kinds), {}};
-  images.bytes = read_file(images.name);
-  labels.bytes = read_file(labels.name);
+  images.bytes = read_whole_file(images.name);
+  labels.bytes = read_whole_file(labels.name);
   const std::string names = (std::filesystem::path(directory) / "labels.txt").string();
   std::vector<std::string> class_names;
   if (std::filesystem::exists(names, code)) {

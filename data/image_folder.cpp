@@ -3,15 +3,21 @@
 // Tests: tests/data/image_folder_test.cpp
 #include "data/image_folder.h"
 
+#include <dirent.h>
+
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <filesystem>
+#include <memory>
 #include <set>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "core/hint.h"
 #include "core/runtime.h"
 #include "data/file.h"
@@ -38,11 +44,11 @@ class ImageFiles final : public Dataset {
   std::string name(int64_t index) const override { return file(index).path; }
   void decode(int64_t index, const ImageShape& shape, std::span<uint8_t> pixels) const override {
     const std::string& path = file(index).path;
-    decode_image(read_file(path), shape, pixels, path);
+    decode_image(read_whole_file(path), shape, pixels, path);
   }
   uint64_t content_hash(int64_t index) const override {
     const std::vector<uint8_t> bytes =
-        read_file(file(index).path);  // hash of the file: decoding would cost a hundred times more
+        read_whole_file(file(index).path);  // hash of the file: decoding would cost a hundred times more
     return hash_bytes(bytes.data(), bytes.size());
   }
 
@@ -80,25 +86,37 @@ struct Entries {
 };
 
 // The visible folders and image files of a folder, each sorted by bytes (std::string compares unsigned).
+struct CloseDirectory {
+  void operator()(DIR* directory) const noexcept { (void)closedir(directory); }
+};
+
+/// By the system's own calls: a directory_iterator's steps allocate, and end the program if there is no memory.
 Entries list(const fs::path& folder) {
   Entries entries;
-  std::error_code code;
-  fs::directory_iterator it(folder, code);
-  for (; !code && it != fs::directory_iterator(); it.increment(code)) {
-    const std::string name = it->path().filename().string();
+  const auto refuse = [&folder](int error) {
+    throw InputError(folder.string() + ": cannot be listed: " + std::generic_category().message(error));
+  };
+  const std::unique_ptr<DIR, CloseDirectory> directory(opendir(folder.c_str()));
+  if (directory == nullptr) refuse(errno);
+  for (;;) {
+    errno = 0;
+    const dirent* const entry = readdir(directory.get());
+    if (entry == nullptr) break;
+    const std::string name = static_cast<const char*>(entry->d_name);
     if (name.front() == '.') continue;
+    const fs::path path = folder / name;
     std::error_code ignored;  // a broken link is not a folder; it is an image only by its name
-    if (it->is_directory(ignored)) {
+    if (fs::is_directory(path, ignored)) {
       entries.folders.push_back(name);
-    } else if (const std::string extension = extension_of(it->path()); is_image_name(extension)) {
+    } else if (const std::string extension = extension_of(path); is_image_name(extension)) {
       entries.images.push_back(name);  // a broken file gives an error when it is read: nothing is skipped
     } else if (is_other_image_name(extension)) {
       entries.others.push_back(extension);
-    } else if (it->is_symlink(ignored) && !it->exists(ignored)) {
+    } else if (fs::is_symlink(path, ignored) && !fs::exists(path, ignored)) {
       entries.lost.push_back(name);
     }
   }
-  if (code) throw InputError(folder.string() + ": cannot be listed: " + code.message());
+  if (errno != 0) refuse(errno);
   std::sort(entries.folders.begin(), entries.folders.end());
   std::sort(entries.images.begin(), entries.images.end());
   return entries;

@@ -16,7 +16,6 @@
 #include <vector>
 
 #include "core/error.h"
-#include "core/hint.h"
 #include "core/runtime.h"
 #include "elek/data.h"
 
@@ -105,13 +104,16 @@ void Loader::start(std::span<Slot> slots) {
   for (int64_t batch = 0; batch < static_cast<int64_t>(slots.size()); ++batch) {
     missing_[static_cast<size_t>(batch)] = std::max<int64_t>(0, batch_end(batch) - batch * capacity_);
   }
-  try {
-    threads_.reserve(static_cast<size_t>(options_.threads));
-    for (int i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { work(); });
-  } catch (const std::system_error& error) {
-    stop();
-    throw Hinted<DeviceError>(Hint::kFewerThreads,
-                              "cannot start " + std::to_string(options_.threads) + " loader threads: " + error.what());
+  threads_.reserve(static_cast<size_t>(options_.threads));
+  for (int i = 0; i < options_.threads; ++i) {
+    try {
+      threads_.emplace_back([this] { work(); });
+    } catch (const std::system_error& error) {
+      if (!threads_.empty()) break;  // fewer threads decode all samples too
+      throw OutOfMemory("no thread can be started to load the data (" + error.code().message() +
+                            "): the limit of memory or of processes is reached",
+                        {});
+    }
   }
 }
 

@@ -3,10 +3,9 @@
 
 #include <cmath>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "core/file.h"
 #include "elek/types.h"
 #include "models/text.h"
 
@@ -27,8 +26,7 @@ std::optional<Json> read_json(const std::filesystem::path& path, std::vector<std
     notes.push_back(name + " beside it is too large to be a configuration; not used");
     return std::nullopt;
   }
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  const std::vector<uint8_t> text = read_whole_file(path.string());
   // A callback that refuses depth keeps a hostile file from deep recursion.
   constexpr int kDeepest = 32;
   bool deep = false;

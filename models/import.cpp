@@ -148,14 +148,16 @@ std::string_view name_of(Unseen what) {
 
 std::string hash_of_file(const std::string& path) {
   constexpr size_t kChunk = size_t{1} << 20;
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return "";
   std::ifstream file(path, std::ios::binary);
-  if (!file) return "";
   std::vector<char> chunk(kChunk);
   uint64_t value = kHashSeed;
   while (file.read(chunk.data(), static_cast<std::streamsize>(kChunk)) || file.gcount() > 0) {
     throw_if_interrupted();
     value = hash_bytes(chunk.data(), static_cast<size_t>(file.gcount()), value);
   }
+  if (file.bad() || !file.eof()) throw InputError(path + ": could not be read to its end");
   return to_hex(value);
 }
 

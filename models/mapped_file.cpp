@@ -8,9 +8,11 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <optional>
 #include <system_error>
 
 #include "core/error.h"
+#include "core/mapped_names.h"
 
 namespace elek {
 
@@ -36,12 +38,14 @@ struct MappedFile::Impl {
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() {
+    named.reset();
     if (map != nullptr) ::munmap(map, map_bytes);
   }
   std::string where;
   std::vector<std::byte> owned;
   void* map = nullptr;
   size_t map_bytes = 0;
+  std::optional<MappedName> named;  // while mapped
 };
 
 MappedFile MappedFile::in_memory(std::span<const std::byte> bytes, const std::string& where) {
@@ -78,11 +82,12 @@ MappedFile MappedFile::open(const std::string& path) {
   }
   const auto size = static_cast<size_t>(status.st_size);
   if (size == 0) return in_memory({}, path);
+  auto impl = std::make_shared<Impl>(path);  // before the map, which it then owns
   void* const map = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
   if (map == MAP_FAILED) throw InputError(path + ": cannot be mapped (" + std::to_string(size) + " bytes): " + reason(errno));
-  auto impl = std::make_shared<Impl>(path);
   impl->map = map;
   impl->map_bytes = size;
+  impl->named.emplace(map, size, impl->where.c_str());
   MappedFile result;
   result.impl_ = std::move(impl);
   result.bytes_ = {static_cast<const std::byte*>(map), size};

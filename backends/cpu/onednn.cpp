@@ -4,12 +4,14 @@
 #include "backends/cpu/onednn.h"
 
 #include <omp.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstring>
 #include <dnnl.hpp>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -53,6 +55,15 @@ class OneThread {
  private:
   int before_;
 };
+
+/// OutOfMemory if the system has no room for the code that oneDNN is about to generate. oneDNN's own answer to that is a write
+/// through a null pointer. One kernel's code takes up to some hundred KiB; nothing is kept here, and no page is touched.
+void require_room_for_code() {
+  constexpr size_t kRoom = size_t{4} << 20;
+  void* const room = mmap(nullptr, kRoom, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (room == MAP_FAILED) throw OutOfMemory("no address space for the code of oneDNN's kernels", {.requested_bytes = kRoom});
+  (void)munmap(room, kRoom);
+}
 
 Tag tag_of(Layout layout) {
   switch (layout) {
@@ -175,6 +186,7 @@ struct Kernel {
     kernel->bias = memory(bias);
     kernel->dst = memory(dst);
     kernel->scratch = memory(pd.scratchpad_desc());
+    require_room_for_code();
     kernel->primitive = Made(pd);
     return kernel;
   }
@@ -194,7 +206,11 @@ struct Kernel {
                                                   {DNNL_ARG_BIAS, bias.get()},
                                                   {DNNL_ARG_DST, dst.get()},
                                                   {DNNL_ARG_SCRATCHPAD, scratch.get()}}};
-    return dnnl_primitive_execute(primitive.get(), stream.get(), static_cast<int>(args.size()), args.data());
+    try {
+      return dnnl_primitive_execute(primitive.get(), stream.get(), static_cast<int>(args.size()), args.data());
+    } catch (const std::bad_alloc&) {  // it comes through oneDNN's C interface
+      return dnnl_out_of_memory;
+    }
   }
 
   dnnl::primitive primitive;
@@ -471,6 +487,7 @@ void Primitive::pack(const float* weights, float* staged, void* packed) const {
       std::memcpy(staged + (k * g.in + in_of_group) * i.taps, weights + k * row, static_cast<size_t>(row) * sizeof(float));
     }
   }
+  require_room_for_code();
   guarded("packing weights", [&] {
     const OneThread one_thread;
     dnnl::stream stream(cpu_engine());

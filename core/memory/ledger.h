@@ -4,8 +4,8 @@
 // system's figure for the same moment. account() compares the uses with the system's current figure. On the host it also lists
 // unused bytes of the pool, pool memory that was never written, the pages of the program and its libraries, and the rest. On a
 // device it also lists the bytes that were in use before ours, and the rest. The parts always add up to the system's figure; a
-// test checks that the rest is small.
-// Tests: tests/unit/ledger_test.cpp, tests/cli/memory_test.cpp
+// test checks that the rest is small. No part is ever negative: memory that is reserved but was never written has no pages, so
+// it is not counted as held. Tests: tests/unit/ledger_test.cpp, tests/cli/memory_test.cpp
 #pragma once
 
 #include <array>
@@ -28,7 +28,10 @@ class Ledger final : public Policy {
   /// since the peak, that moment is now.
   struct Peak {
     UseBytes uses{};
+    UseBytes untouched{};     // of the uses, never written until then, so without pages. Host only
     size_t system_bytes = 0;  // MemoryResource::system_bytes() of the upstream
+    /// The system's figure minus the written bytes of the uses: libraries, the pool's free bytes, heap, stacks.
+    [[nodiscard]] size_t library_and_rest_bytes() const noexcept;
   };
   /// Remembers the bytes in use on the device now, before we allocate anything; account() needs them.
   explicit Ledger(MemoryResource& upstream) : Policy(upstream), system_bytes_before_(upstream.system_bytes()) {}
@@ -36,6 +39,8 @@ class Ledger final : public Policy {
   /// the rest is workspace. Without this call the whole arena counts as activations.
   void announce_arena(size_t arena_bytes, size_t activations_bytes);
   [[nodiscard]] UseBytes live() const;
+  /// Of live(), the bytes that were never written (host only). One or more system calls for each block of 64 KiB or more.
+  [[nodiscard]] UseBytes untouched() const;
   /// Reads the system's figure (microseconds) if nothing was released since the peak.
   [[nodiscard]] Peak peak() const;
   void reset_peak();  // sets the peak to the bytes in use now
@@ -50,6 +55,8 @@ class Ledger final : public Policy {
     size_t workspace_bytes = 0;  // part of an arena that is workspace
   };
   void book(const Entry& entry, bool in) noexcept;
+  [[nodiscard]] UseBytes untouched_now() const noexcept;  // needs the lock
+  void look(Peak& peak) const noexcept;                   // reads the system's figures into the peak; needs the lock
   const size_t system_bytes_before_;
   mutable std::mutex mutex_;
   std::unordered_map<const void*, Entry> blocks_;
@@ -60,16 +67,20 @@ class Ledger final : public Policy {
   size_t announced_arena_ = 0, announced_activations_ = 0;
 };
 
-/// What the bytes that the system counts are used for: uses + pool - untouched + library + rest = system.
+/// What the bytes that the system counts are used for: uses + pool - untouched + library + rest = system. No part is negative.
 struct Account {
   UseBytes uses{};
+  UseBytes uses_untouched{};   // part of untouched_bytes that lies in the uses' blocks
   size_t pool_bytes = 0;       // in the pool's segments, but in no block: free, or rounding
   size_t untouched_bytes = 0;  // in the pool's segments, but never written, so without pages. Host only
-  size_t library_bytes = 0;    // host: pages of the program, libraries and mapped files; device: in use before ours
-  int64_t rest_bytes = 0;      // host: heap outside our resources, stacks, memory that malloc keeps; inexact, because blocks
+  size_t library_bytes = 0;    // host: pages of the program, libraries and mapped files; device: in use before ours, less
+                               // what other programs have freed since
+  size_t rest_bytes = 0;       // host: heap outside our resources, stacks, memory that malloc keeps; inexact, because blocks
                                // share pages at their edges. Device: kernels and handles loaded since, and memory that other
-                               // programs allocated or freed there
+                               // programs have allocated since
   size_t system_bytes = 0;  // the process's resident bytes, or those in use on the device; 0 if the system does not report it
+  /// Written bytes of the pool's segments that lie in no block.
+  [[nodiscard]] size_t pool_written_bytes() const noexcept;
 };
 /// The current account. On the host it reads /proc/self/status and makes one system call per segment; on a device it makes one
 /// call to the driver.

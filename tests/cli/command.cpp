@@ -40,22 +40,29 @@ constexpr std::chrono::minutes kPatience{5};
 }
 
 void wait_for(pid_t child, const How& how, Outcome& outcome) {
-  const auto start = std::chrono::steady_clock::now();
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
+  Clock::time_point interrupted_at;
   bool interrupted = !how.interrupt_when;
   for (;;) {
     int status = 0;
     rusage usage{};
     if (wait4(child, &status, WNOHANG, &usage) == child) {
       outcome.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+      if (how.interrupt_when && interrupted) {
+        outcome.seconds_after_interrupt = std::chrono::duration<double>(Clock::now() - interrupted_at).count();
+      }
       outcome.peak_resident_bytes = static_cast<uint64_t>(usage.ru_maxrss) * 1024;
       return;
     }
-    if (how.interrupt_again && interrupted) (void)kill(child, SIGINT);
+    if (how.meanwhile) how.meanwhile(child);
+    if (how.interrupt_again && interrupted) (void)kill(child, how.interrupt_signal);
     if (!interrupted && how.interrupt_when()) {
-      (void)kill(child, SIGINT);
+      (void)kill(child, how.interrupt_signal);
+      interrupted_at = Clock::now();
       interrupted = true;
     }
-    if (std::chrono::steady_clock::now() - start > kPatience) (void)kill(child, SIGKILL);
+    if (Clock::now() - start > kPatience) (void)kill(child, SIGKILL);
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }

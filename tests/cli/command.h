@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <csignal>
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -29,8 +30,9 @@ class Folder {
 };
 
 struct Outcome {
-  int exit_code = -1;                // 1000 + signal if a signal ended it
-  uint64_t peak_resident_bytes = 0;  // as wait4 reports it; includes the process that forked it
+  int exit_code = -1;                  // 1000 + signal if a signal ended it
+  double seconds_after_interrupt = 0;  // from the first signal to the end
+  uint64_t peak_resident_bytes = 0;    // as wait4 reports it; includes the process that forked it
   std::string out;
   std::string err;
   /// Standard output, which must be exactly one JSON object; fails the test and gives null otherwise.
@@ -43,6 +45,8 @@ struct How {
   std::string out_path;                  // standard output goes to this file (and is not returned); empty = it is returned
   std::function<bool()> interrupt_when;  // SIGINT is sent when this returns true; called every millisecond
   bool interrupt_again = false;          // and once more every millisecond after that
+  int interrupt_signal = SIGINT;
+  std::function<void(int pid)> meanwhile;  // called every millisecond
 };
 
 /// Runs the command with these arguments and an empty standard input. It is killed after five minutes.

@@ -39,6 +39,31 @@ TEST(Ledger, TellsUsesApartAndKeepsThePeakOfAll) {
   EXPECT_EQ(bytes_of(ledger.peak().uses, Use::kWeights), 4000U);
 }
 
+/// Memory that is held but was never written has no pages, so the system does not count it, and neither may the peak. A page
+/// that was only read is the shared page of zeros: mincore reports it, the process's figure does not.
+TEST(Ledger, ThePeakKnowsWhatWasNeverWritten) {
+  if (resident_bytes() == 0) GTEST_SKIP() << "the platform does not report resident memory";
+  Pool pool(host_resource());
+  Ledger ledger(pool);
+  const Buffer written(8 * kMiB, ledger, {"written", Use::kModel});
+  std::memset(written.data(), 1, written.bytes());
+  ledger.announce_arena(256 * kMiB, 200 * kMiB);
+  {
+    const Buffer arena(256 * kMiB, ledger, {"arena", Use::kActivations});
+    std::memset(arena.data(), 1, 150 * kMiB);
+    const auto* const bytes = static_cast<const volatile unsigned char*>(static_cast<const void*>(arena.data()));
+    unsigned sum = 0;
+    for (size_t at = 160 * kMiB; at < arena.bytes(); at += 4096) sum += bytes[at];
+    EXPECT_EQ(sum, 0U);
+  }
+  const Ledger::Peak peak = ledger.peak();
+  EXPECT_EQ(total(peak.uses), 264 * kMiB);
+  EXPECT_EQ(bytes_of(peak.uses, Use::kWorkspace), 56 * kMiB);
+  EXPECT_LT(bytes_of(peak.untouched, Use::kModel), kMiB);
+  EXPECT_LE(total(peak.uses) - total(peak.untouched), peak.system_bytes);
+  EXPECT_LE(peak.library_and_rest_bytes(), peak.system_bytes);
+}
+
 TEST(Ledger, KnowsWhatARepairHolds) {
   Pool pool(host_resource());
   Ledger ledger(pool);
@@ -111,7 +136,11 @@ TEST(Ledger, ADevicesAccountAddsUpToTheDriversFigure) {
   EXPECT_EQ(total(made.uses), 3 * kMiB + kMiB / 2);
   EXPECT_EQ(made.pool_bytes, kMiB * 3 / 2);
   EXPECT_EQ(made.untouched_bytes, 0U);
-  EXPECT_EQ(made.rest_bytes, static_cast<int64_t>(20 * kMiB));
+  EXPECT_EQ(made.rest_bytes, 20 * kMiB);
+  device.context_bytes -= 60 * kMiB;  // another program frees memory
+  const Account later = account(ledger, pool);
+  EXPECT_EQ(later.library_bytes, (300 + 20 - 60) * kMiB);
+  EXPECT_EQ(later.rest_bytes, 0U);
 }
 
 TEST(Ledger, TheAccountAddsUpAndSeesWhoTookWhat) {
@@ -129,14 +158,16 @@ TEST(Ledger, TheAccountAddsUpAndSeesWhoTookWhat) {
   const Account after = account(ledger, pool);
   std::free(foreign);
   for (const Account& a : {before, after}) {
-    EXPECT_EQ(static_cast<int64_t>(total(a.uses) + a.pool_bytes) - static_cast<int64_t>(a.untouched_bytes) +
-                  static_cast<int64_t>(a.library_bytes) + a.rest_bytes,
-              static_cast<int64_t>(a.system_bytes));
+    EXPECT_EQ(total(a.uses) + a.pool_bytes - a.untouched_bytes + a.library_bytes + a.rest_bytes, a.system_bytes);
+    EXPECT_EQ(total(a.uses) - total(a.uses_untouched) + a.pool_written_bytes() + a.library_bytes + a.rest_bytes,
+              a.system_bytes);
     EXPECT_GT(a.library_bytes, 0U);
   }
   EXPECT_EQ(bytes_of(after.uses, Use::kWeights), 48 * kMiB);
   constexpr double kSlack = 1.0 * kMiB;  // pages at edges, and the system's own counters, which lag by some pages a core
   EXPECT_NEAR(static_cast<double>(after.untouched_bytes), 32.0 * kMiB, kSlack);
+  EXPECT_NEAR(static_cast<double>(bytes_of(after.uses_untouched, Use::kStatistics)), 32.0 * kMiB, kSlack);
+  EXPECT_LT(bytes_of(after.uses_untouched, Use::kWeights), kMiB);
   EXPECT_NEAR(static_cast<double>(after.rest_bytes - before.rest_bytes), 24.0 * kMiB, 2 * kSlack);
   EXPECT_NEAR(static_cast<double>(after.system_bytes - before.system_bytes), 72.0 * kMiB, 2 * kSlack);
 }
