@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -57,8 +58,7 @@ Company::~Company() {
 
 void keep_a_core_busy(const std::function<void()>& ready) {
   ready();
-  for (volatile unsigned turns = 0;; turns = turns + 1) {
-  }
+  for (std::atomic<unsigned> turns{0};;) turns.fetch_add(1, std::memory_order_relaxed);
 }
 
 void keep_parent_to(double cores, const std::function<void()>& ready) {

@@ -57,9 +57,9 @@ class OneThread {
 };
 
 /// OutOfMemory if the system has no room for the code that oneDNN is about to generate. oneDNN's own answer to that is a write
-/// through a null pointer. One kernel's code takes up to some hundred KiB; nothing is kept here, and no page is touched.
+/// through a null pointer. One kernel's code takes up to 256 KiB; nothing is kept here, and no page is touched.
 void require_room_for_code() {
-  constexpr size_t kRoom = size_t{4} << 20;
+  constexpr size_t kRoom = size_t{512} << 10;
   void* const room = mmap(nullptr, kRoom, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (room == MAP_FAILED) throw OutOfMemory("no address space for the code of oneDNN's kernels", {.requested_bytes = kRoom});
   (void)munmap(room, kRoom);

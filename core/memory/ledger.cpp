@@ -20,12 +20,17 @@ size_t& of(UseBytes& bytes, Use use) { return bytes[static_cast<size_t>(use)]; }
 
 size_t minus(size_t whole, size_t part) noexcept { return whole - std::min(whole, part); }
 
-/// Counts `bytes` more as never written. mincore reports a page that was only read, but that is the one page of zeros which all
-/// programs share, and the process's figure leaves it out.
+/// Counts `bytes` more as never written, those of the largest use first. mincore reports a page that was only read, but that is
+/// the one page of zeros which all programs share, and the process's figure leaves it out.
 void add_untouched(UseBytes& untouched, const UseBytes& uses, size_t bytes) noexcept {
-  for (size_t use = 0; use < kUses; ++use) {
-    const size_t more = std::min(bytes, minus(uses[use], untouched[use]));
-    untouched[use] += more;
+  while (bytes > 0) {
+    size_t largest = 0;
+    for (size_t use = 0; use < kUses; ++use) {
+      if (uses[use] - untouched[use] > uses[largest] - untouched[largest]) largest = use;
+    }
+    const size_t more = std::min(bytes, uses[largest] - untouched[largest]);
+    if (more == 0) return;
+    untouched[largest] += more;
     bytes -= more;
   }
 }
