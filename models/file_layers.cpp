@@ -203,8 +203,12 @@ class Grouping {
                             part == Part::kVariance ||
                             (part == Part::kWeight && draft.layer.kind == FileLayer::Kind::kBatchNorm);
       if (one_each && (tensor->shape.size() != 1 || tensor->shape[0] != draft.layer.outputs())) {
-        throw InputError(where_ + ": tensor " + in_quotes(tensor->in_file) + ": expected one number for each of the " +
-                         std::to_string(draft.layer.outputs()) + " outputs, found " + shape_text(tensor->shape));
+        const bool turned = draft.layer.kind == FileLayer::Kind::kLinear && tensor->shape.size() == 1 &&
+                            tensor->shape[0] == draft.layer.inputs();
+        throw InputError(
+            where_ + ": tensor " + in_quotes(tensor->in_file) + ": expected one number for each of the " +
+            std::to_string(draft.layer.outputs()) + " outputs, found " + shape_text(tensor->shape) +
+            (turned ? "; the layer's weight seems to be [inputs, outputs], as in TensorFlow and Paddle: transpose it" : ""));
       }
     }
   }

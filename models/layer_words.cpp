@@ -65,6 +65,18 @@ std::pair<std::string, std::string> letters_and_rest(const std::string& word) {
   return {lower(std::string_view(word).substr(0, end)), word.substr(end)};
 }
 
+bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
+
+/// A word written in camel case, in its parts: firstConv is first, Conv.
+std::vector<std::string> camel_parts(const std::string& word) {
+  std::vector<std::string> parts(1);
+  for (size_t i = 0; i < word.size(); ++i) {
+    if (i > 0 && is_upper(word[i]) && !is_upper(word[i - 1])) parts.emplace_back();
+    parts.back() += word[i];
+  }
+  return parts;
+}
+
 constexpr std::array<std::string_view, 5> kConvolutionWords = {"conv", "convolution", "cnn", "convs", "weightlayer"};
 constexpr std::array<std::string_view, 7> kNormWords = {"bn",    "norm", "normalization", "batchnorm", "normalisation",
                                                         "bnorm", "bns"};
@@ -149,20 +161,31 @@ size_t common_words(const Words& a, const Words& b) {
 Words without_kind(const Words& words) {
   Words made;
   for (size_t i = 0; i < words.size(); ++i) {
-    const auto [letters, rest] = letters_and_rest(words[i]);
-    if (letters == "batch" && rest.empty() && i + 1 < words.size()) continue;  // batch_norm
-    const bool kind = is_one_of(letters, kConvolutionWords) || is_one_of(letters, kNormWords);
-    made.push_back(kind ? "@" + rest : words[i]);
+    const std::vector<std::string> parts = camel_parts(words[i]);
+    std::string left;
+    for (size_t p = 0; p < parts.size(); ++p) {
+      const auto [letters, rest] = letters_and_rest(parts[p]);
+      const bool last = p + 1 == parts.size();
+      if (letters == "batch" && rest.empty() && !(last && i + 1 == words.size())) continue;  // batch_norm, batchNorm
+      const bool kind = is_one_of(letters, kConvolutionWords) || is_one_of(letters, kNormWords);
+      left += kind ? "@" + rest : parts[p];
+    }
+    if (!left.empty()) made.push_back(std::move(left));
   }
   return made;
 }
 
 bool names_shortcut(const Words& words) {
-  for (size_t i = 0; i < words.size(); ++i) {
-    const std::string letters = letters_and_rest(words[i]).first;
+  std::vector<std::string> parts;
+  for (const std::string& word : words) {
+    const std::vector<std::string> of_word = camel_parts(word);
+    parts.insert(parts.end(), of_word.begin(), of_word.end());
+  }
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const std::string letters = letters_and_rest(parts[i]).first;
     // Some code calls the main branch residual_function or residual_branch.
-    if (letters == "residual" && i + 1 < words.size() && !is_digit(words[i + 1].front())) continue;
-    if (is_one_of(letters, kShortcutWords) || letters == "convshortcut" || lower(words[i]) == "branch1") return true;
+    if (letters == "residual" && i + 1 < parts.size() && !is_digit(parts[i + 1].front())) continue;
+    if (is_one_of(letters, kShortcutWords) || letters == "convshortcut" || lower(parts[i]) == "branch1") return true;
   }
   return false;
 }

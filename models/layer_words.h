@@ -30,7 +30,8 @@ using Words = std::vector<std::string>;
 /// How many words at the beginning are equal.
 [[nodiscard]] size_t common_words(const Words& a, const Words& b);
 
-/// The same words for a convolution and for its batch norm: conv1 and bn1 become @1, conv1.conv and conv1.norm become @1 @.
+/// The same words for a convolution and for its batch norm: conv1 and bn1 become @1, conv1.conv and conv1.norm become @1 @,
+/// firstConv and firstNorm become first@.
 [[nodiscard]] Words without_kind(const Words& words);
 
 /// Whether a word says that the layer lies on the shortcut of a block: downsample, shortcut, skip, identity, proj …

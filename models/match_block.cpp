@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Are these layers one residual block? The convolutions are tried in every order. Kernels and channels must fit a basic block
 // (two square windows) or a bottleneck (1x1, window, 1x1), with or without a projection. Among the orders that fit, the names
-// decide. Tests: tests/models/structure_test.cpp
+// decide. Tests: tests/models/import_names_test.cpp
 #include <algorithm>
 #include <numeric>
 #include <set>

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which batch norm stands behind which convolution: by equal names (conv1 and bn1), by neighbouring places in a list (0 and 1),
-// or, for what is left, by order. Sizes must agree in every case. A batch norm with the size of the convolution's input instead
-// is the sign of a pre-activation network, which computes something else. Tests: tests/models/structure_test.cpp
+// or, for what is left, by order; if the sizes leave a choice then, that is told. Sizes must agree in every case. A batch norm
+// with the size of the convolution's input instead is the sign of a pre-activation network, which computes something else.
+// Tests: tests/models/import_names_test.cpp
 #include <algorithm>
 #include <cstdlib>
+#include <set>
 
 #include "core/error.h"
 #include "models/structure.h"
@@ -27,8 +29,9 @@ bool is_next(const Words& conv, const Words& norm) {
 
 class Pairing {
  public:
-  Pairing(std::vector<ConvLayer*> convs, std::vector<FileLayer>& norms, const std::string& where)
-      : convs_(std::move(convs)), norms_(norms), where_(where) {}
+  Pairing(std::vector<ConvLayer*> convs, std::vector<FileLayer>& norms, bool keeps_order, const std::string& where,
+          std::vector<std::string>& guessed)
+      : convs_(std::move(convs)), norms_(norms), keeps_order_(keeps_order), where_(where), guessed_(guessed) {}
 
   void pair() {
     by([](const Words& conv, const Words& norm) { return without_kind(conv) == without_kind(norm); });
@@ -56,15 +59,26 @@ class Pairing {
     }
   }
 
-  /// What has no name in common is paired in order, if the numbers and all sizes agree.
+  /// What has no name in common is paired in the file's order, or in that of the names, if the numbers and all sizes agree.
   void by_order() {
     std::vector<ConvLayer*> left;
     for (ConvLayer* each : convs_) {
       if (!each->norm) left.push_back(each);
     }
     if (left.size() != norms_.size() || left.empty()) return;
+    const auto earlier = [this](const FileLayer& a, const FileLayer& b) {
+      return keeps_order_ ? a.position < b.position : compare(a.words, b.words) < 0;
+    };
+    std::sort(left.begin(), left.end(), [&](const ConvLayer* a, const ConvLayer* b) { return earlier(a->conv, b->conv); });
+    std::sort(norms_.begin(), norms_.end(), earlier);
     for (size_t i = 0; i < left.size(); ++i) check(*left[i], norms_[i]);
-    for (ConvLayer* each : left) give(*each, norms_.begin());
+    std::set<int64_t> sizes;
+    for (const ConvLayer* each : left) sizes.insert(each->conv.outputs());
+    const bool choice = sizes.size() < left.size();
+    for (ConvLayer* each : left) {
+      if (choice) guessed_.push_back("the batch norm '" + norms_.front().path + "' comes behind '" + each->conv.path + "'");
+      give(*each, norms_.begin());
+    }
   }
 
   void give(ConvLayer& to, std::vector<FileLayer>::iterator norm) {
@@ -82,13 +96,16 @@ class Pairing {
 
   std::vector<ConvLayer*> convs_;
   std::vector<FileLayer>& norms_;
+  const bool keeps_order_;
   const std::string& where_;
+  std::vector<std::string>& guessed_;
 };
 
 }  // namespace
 
-void pair_norms(std::vector<ConvLayer*> convs, std::vector<FileLayer>& norms, const std::string& where) {
-  Pairing(std::move(convs), norms, where).pair();
+void pair_norms(std::vector<ConvLayer*> convs, std::vector<FileLayer>& norms, bool keeps_order, const std::string& where,
+                std::vector<std::string>& guessed) {
+  Pairing(std::move(convs), norms, keeps_order, where, guessed).pair();
 }
 
 }  // namespace elek::detail

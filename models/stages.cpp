@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Around the blocks: which of them make a stage, and what stands before and behind them. A stage begins where names show it
-// (layer1, layer2), else where channels change or a projection stands. Tests: tests/models/structure_test.cpp
+// (layer1, layer2), else where channels change or a projection stands. Tests: tests/models/import_names_test.cpp
 #include <algorithm>
 #include <array>
 #include <numeric>

@@ -79,7 +79,7 @@ class Finder {
   }
 
   /// Batch norms of the block. Everything in it must have a place.
-  void complete(Block& block, std::span<const FileLayer> layers) const {
+  void complete(Block& block, std::span<const FileLayer> layers) {
     std::vector<ConvLayer*> convs;
     for (ConvLayer& conv : block.branch) convs.push_back(&conv);
     if (block.projection) convs.push_back(&*block.projection);
@@ -94,7 +94,7 @@ class Finder {
       }
       norms.push_back(layer);
     }
-    pair_norms(convs, norms, where_);
+    pair_norms(convs, norms, keeps_order_, where_, made_.guessed);
     if (!norms.empty()) fail_with_norm(norms.front());
   }
 
@@ -131,7 +131,7 @@ class Finder {
     if (head_ == "none") leave_out_head(norms);
     std::vector<ConvLayer*> convs;
     for (ConvLayer& conv : made_.stem) convs.push_back(&conv);
-    pair_norms(convs, norms, where_);
+    pair_norms(convs, norms, keeps_order_, where_, made_.guessed);
     if (!norms.empty()) fail_with_norm(norms.front());
   }
 

@@ -2,7 +2,7 @@
 // A residual network as the shapes and names of its layers show it: stem, stages of blocks, classifier. Names are used only
 // where shapes leave a choice, so any naming scheme will do whose names keep the layers of a block together. What can be seen
 // in neither (strides, option A's zeros, pooling) is not here: models/readings.h. Never guesses: what does not fit is an error
-// that says which layer does not. Internal to models/. Tests: tests/models/structure_test.cpp, tests/models/import_test.cpp
+// that says which layer does not. Internal to models/. Tests: tests/models/import_names_test.cpp, tests/models/import_test.cpp
 #pragma once
 
 #include <cstdint>
@@ -70,8 +70,10 @@ struct Structure {
 [[nodiscard]] std::optional<Block> match_block(std::span<const FileLayer> layers, bool keeps_order,
                                                std::vector<std::string>& guessed);
 
-/// Gives each convolution its batch norm; norms that are used are removed from `norms`. InputError if they do not fit.
-void pair_norms(std::vector<ConvLayer*> convs, std::vector<FileLayer>& norms, const std::string& where);
+/// Gives each convolution its batch norm; norms that are used are removed from `norms`. `guessed` gets sentences if neither
+/// names nor sizes show which belongs to which. InputError if they do not fit.
+void pair_norms(std::vector<ConvLayer*> convs, std::vector<FileLayer>& norms, bool keeps_order, const std::string& where,
+                std::vector<std::string>& guessed);
 
 /// Blocks in order, with the stages that names or shapes show. InputError if one block does not continue the one before it; it
 /// names the convolutions that are in no block (`outside`).

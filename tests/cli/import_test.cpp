@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek prepare on files that have weights only: no --arch is needed, what was assumed is said with the option that overrules
-// it, and
-// --try chooses the reading that agrees with the labels. The files are those of tests/models/import_test.cpp, and the shipped
-// network.
+// it, --key chooses one of several networks, and --try chooses the reading that agrees with the labels. The files are those of
+// tests/models/import_test.cpp, and the shipped network.
 #include <filesystem>
 
+#include "models/safetensors.h"
 #include "tests/cli/command.h"
 
 namespace elek::test {
@@ -64,6 +64,41 @@ TEST(Import, AModelOfElekKeepsItsPixels) {
               AllOf(HasSubstr("from the model file itself: mean and std: mean 0.1,0.2,0.3"), Not(HasSubstr("assumed"))));
   const auto before = elek_command({"info", "--model", folder / "first.safetensors", "--json"}).json();
   EXPECT_EQ(elek_command({"info", "--model", folder / "net.safetensors", "--json"}).json().at("hash"), before.at("hash"));
+}
+
+/// The tensors of two files in one, each under its prefix.
+void write_both(const std::string& path, const std::vector<std::pair<std::string, std::string>>& prefix_and_file) {
+  std::vector<SafetensorsFile> files;  // the entries' bytes lie in them
+  std::vector<SafetensorsEntry> entries;
+  for (const auto& [prefix, file] : prefix_and_file) {
+    files.push_back(SafetensorsFile::open(file));
+    for (const auto& [name, entry] : files.back().entries()) {
+      ASSERT_EQ(entry.dtype, "F32");
+      entries.push_back({prefix + name, DType::kF32, entry.shape, entry.bytes});
+    }
+  }
+  write_safetensors(path, entries, {});
+}
+
+TEST(Import, KeyChoosesOneOfTheNetworksOfAFile) {
+  const Folder folder;
+  const std::string both = folder / "both.safetensors";
+  write_both(both, {{"model.", fixture("cifar_b")}, {"model_ema.", fixture("cifar_project_first")}});
+  const Outcome open_question = prepare(folder, both);
+  EXPECT_EQ(open_question.exit_code, 3);
+  EXPECT_THAT(open_question.err, AllOf(HasSubstr("model"), HasSubstr("model_ema"), HasSubstr("--key NAME")));
+  EXPECT_FALSE(std::filesystem::exists(folder / "net.safetensors"));
+  const auto hash_of = [&](const std::string& weights, const std::vector<std::string>& more) {
+    const Outcome made = prepare(folder, weights, more);
+    EXPECT_EQ(made.exit_code, 0) << made.err;
+    return elek_command({"info", "--model", folder / "net.safetensors", "--json"}).json().at("hash");
+  };
+  EXPECT_EQ(hash_of(both, {"--key", "model"}), hash_of(fixture("cifar_b"), {}));
+  EXPECT_EQ(hash_of(both, {"--key", "model_ema"}), hash_of(fixture("cifar_project_first"), {}));
+  EXPECT_NE(hash_of(fixture("cifar_b"), {}), hash_of(fixture("cifar_project_first"), {}));
+  const Outcome none = prepare(folder, both, {"--key", "teacher"});
+  EXPECT_EQ(none.exit_code, 3);
+  EXPECT_THAT(none.err, AllOf(HasSubstr("teacher"), HasSubstr("model_ema")));
 }
 
 TEST(Import, TryFindsThePixelsOfTheShippedNetwork) {

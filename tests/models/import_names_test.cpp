@@ -22,6 +22,7 @@ using test::Tensors;
 using ::testing::AllOf;
 using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 /// The network under other names is the same network.
 void expect_same(const std::string& name, Tensors& tensors, const std::string& what,
@@ -124,8 +125,39 @@ TEST(ImportNames, SchemesOfBasicBlocks) {
                     {"bn2.bias", "bn2.beta"},
                     {"running_mean", "moving_mean"},
                     {"running_var", "moving_variance"}}},
+                  {"camel case",
+                   {{"conv1", "firstConv"},
+                    {"bn1", "firstNorm"},
+                    {"conv2", "secondConv"},
+                    {"bn2", "secondNorm"},
+                    {"shortcut.0", "projConv"},
+                    {"shortcut.1", "projNorm"}}},
+                  {"camel case, another order",
+                   {{"conv1", "convOuter"},
+                    {"bn1", "batchNormOuter"},
+                    {"conv2", "convPast"},
+                    {"bn2", "batchNormPast"},
+                    {"shortcut.0", "shortcutConv"},
+                    {"shortcut.1", "shortcutBn"}}},
                   {"expand and project words",
                    {{"conv1", "conv_first"}, {"conv2", "conv_second"}, {"bn1", "bn_first"}, {"bn2", "bn_second"}}}});
+}
+
+// Nothing in the names says which batch norm belongs to which convolution, and all have one size.
+TEST(ImportNames, WhatOnlyTheOrderShowsIsSaid) {
+  const Folder folder;
+  Tensors tensors("cifar_b");
+  tensors.replace("conv1", "window_left")
+      .replace("conv2", "window_right")
+      .replace("bn1", "scale_near")
+      .replace("bn2", "scale_next");
+  expect_same("cifar_b", tensors, "by order");
+  const Import import = import_weights(tensors.file(folder), options_for(12), host_resource());
+  std::vector<std::string> said;
+  for (const Assumption& each : import.model.history[0].assumptions) said.push_back(each.value);
+  EXPECT_THAT(said, Contains(HasSubstr("batch norm 'layer1.0.scale_near' comes behind 'layer1.0.window_left'")));
+  const Import named = import_of("cifar_b");
+  for (const Assumption& each : named.model.history[0].assumptions) EXPECT_THAT(each.value, Not(HasSubstr("comes behind")));
 }
 
 /// "res3b_branch2c": stage 3 (the second), block b, third convolution. Its batch norm is "bn3b_branch2c".

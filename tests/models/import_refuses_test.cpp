@@ -46,6 +46,12 @@ TEST(ImportRefuses, PreActivation) {
   EXPECT_THAT(refusal(last), AllOf(HasSubstr("\"bn\""), HasSubstr("pre-activation")));
 }
 
+TEST(ImportRefuses, AClassifierWithInputsAndOutputsExchanged) {
+  Tensors tensors("cifar_b");
+  std::swap(tensors.arrays.at("linear.weight").shape[0], tensors.arrays.at("linear.weight").shape[1]);
+  EXPECT_THAT(refusal(tensors), AllOf(HasSubstr("linear.bias"), HasSubstr("[inputs, outputs]"), HasSubstr("transpose it")));
+}
+
 TEST(ImportRefuses, HeadsOfSeveralLayers) {
   Tensors tensors("cifar_b");
   tensors.replace("linear.", "fc.0.");

@@ -44,13 +44,18 @@ TEST(LayerWords, TheKindIsLeftOut) {
   EXPECT_EQ(without_kind(words_of("conv1.conv")), without_kind(words_of("conv1.bn")));
   EXPECT_EQ(without_kind(words_of("conv_1")), without_kind(words_of("batch_norm_1")));
   EXPECT_NE(without_kind(words_of("conv1")), without_kind(words_of("bn2")));
+  EXPECT_EQ(without_kind(words_of("firstConv")), without_kind(words_of("firstNorm")));
+  EXPECT_EQ(without_kind(words_of("convFirst")), without_kind(words_of("batchNormFirst")));
+  EXPECT_EQ(without_kind(words_of("conv1Inner")), without_kind(words_of("bn1Inner")));
+  EXPECT_NE(without_kind(words_of("firstConv")), without_kind(words_of("secondNorm")));
 }
 
 TEST(LayerWords, Shortcuts) {
-  for (const char* name : {"downsample.0", "shortcut", "skip_conv", "identity_conv.conv", "branch1", "proj", "residual.0"}) {
+  for (const char* name : {"downsample.0", "shortcut", "skip_conv", "identity_conv.conv", "branch1", "proj", "residual.0",
+                           "projConv", "convShortcut"}) {
     EXPECT_TRUE(names_shortcut(words_of(name))) << name;
   }
-  for (const char* name : {"conv1", "residual_function.0", "branch2a", "project_out"})
+  for (const char* name : {"conv1", "residual_function.0", "branch2a", "project_out", "residualFunction.0"})
     EXPECT_FALSE(names_shortcut(words_of(name))) << name;
   EXPECT_TRUE(names_squeeze(words_of("se.fc1")));
   EXPECT_TRUE(names_squeeze(words_of("se_module.fc1")));
