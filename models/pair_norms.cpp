@@ -69,8 +69,12 @@ class Pairing {
     const auto earlier = [this](const FileLayer& a, const FileLayer& b) {
       return keeps_order_ ? a.position < b.position : compare(a.words, b.words) < 0;
     };
-    std::sort(left.begin(), left.end(), [&](const ConvLayer* a, const ConvLayer* b) { return earlier(a->conv, b->conv); });
-    std::sort(norms_.begin(), norms_.end(), earlier);
+    bool numbered = true;  // bn1, bn2, bn3: the order of the block
+    for (size_t i = 1; i < norms_.size(); ++i) numbered = numbered && shows_order(norms_[i - 1].words, norms_[i].words);
+    if (!numbered) {
+      std::sort(left.begin(), left.end(), [&](const ConvLayer* a, const ConvLayer* b) { return earlier(a->conv, b->conv); });
+      std::sort(norms_.begin(), norms_.end(), earlier);
+    }
     for (size_t i = 0; i < left.size(); ++i) check(*left[i], norms_[i]);
     std::set<int64_t> sizes;
     for (const ConvLayer* each : left) sizes.insert(each->conv.outputs());
