@@ -36,7 +36,12 @@ void coverage(CoverageOptions options) {
   if (criterion.traits().family == kOtherCommand) {
     throw UsageError("--metric " + options.metric + " belongs to another command: use elek wanda --channels SHARE");
   }
+  if (options.cut.input.use_labels && !criterion.traits().reads_labels) {
+    throw UsageError("--use-labels cannot be used with --metric " + criterion.name() +
+                     ", which reads no labels; leave it out, or use --metric taylor or fisher");
+  }
   options.cut.what.criterion = &criterion;
+  options.cut.what.use_labels = options.cut.input.use_labels;
   run_cut("coverage", options.cut);
 }
 
@@ -51,6 +56,10 @@ void add_coverage(CLI::App& app, Run& run) {
           "auto (refit; with --save-statistics, --statistics or --why: std-consumer), " + criteria_help(kOtherCommand, false))
       ->capture_default_str();
   command->add_option("--channels", options->cut.what.channels.share, "Share of the channels to remove")->capture_default_str();
+  command->add_flag(
+      "--use-labels", options->cut.input.use_labels,
+      "With --metric taylor or fisher: use the labels of --calibrate. Without it the network's own predictions are "
+      "the labels");
   add_cut_options(*command, options->cut);
   command->footer(
       "Examples:\n"

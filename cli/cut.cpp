@@ -7,6 +7,7 @@
 #include "cli/labelled.h"
 #include "core/error.h"
 #include "core/runtime.h"
+#include "data/sample.h"
 #include "models/model_file.h"
 
 namespace elek::cli {
@@ -43,8 +44,11 @@ Dense load_dense(const CutInput& input, Context& context, const std::function<vo
     dense.file_bytes = std::filesystem::file_size(input.model);
     if (check) check(dense.model);
     if (!input.evaluate.empty()) dense.evaluation = labelled_data(input.evaluate, dense.model, context.output());
-    const auto calibration = calibration_data(input.calibrate, dense.model.graph.input_shape(), input.max_batches * input.batch,
-                                              context.common().seed);
+    const int64_t images = input.max_batches * input.batch;
+    const auto calibration =
+        input.use_labels
+            ? shuffled_sample(labelled_data(input.calibrate, dense.model, context.output()), images, context.common().seed)
+            : calibration_data(input.calibrate, dense.model.graph.input_shape(), images, context.common().seed);
     if (dense.evaluation) dense.overlap = overlap(*calibration, *dense.evaluation);
     dense.calibration = context.loader(calibration, 0, input.calibrate);
     if (dense.evaluation) dense.evaluation_source = context.loader(dense.evaluation, 0, input.evaluate);

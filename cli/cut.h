@@ -27,6 +27,7 @@ struct CutInput {
   int64_t max_batches = 20;
   int64_t batch = 50;
   std::string keep_activations;  // empty: none
+  bool use_labels = false;       // the calibration images must have labels of the model's classes
   [[nodiscard]] size_t keep_bytes() const;
 };
 

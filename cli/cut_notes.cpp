@@ -32,7 +32,7 @@ std::string name_of(CutWork work) {
     case CutWork::kCollect:
       return "collect";
     case CutWork::kCosts:
-      return "refit costs";
+      return "costs";
     case CutWork::kJustPruned:
       return "just pruned";
     case CutWork::kRefit:
@@ -78,6 +78,14 @@ Progress CutNotes::start(CutWork work) {
 }
 
 void CutNotes::forecast(const Forecast& work) {
+  if (work.gradient_bytes > 0) {
+    context_.output().note(
+        "choosing by the metric " + work.criterion + ": gradients on the CPU, " + with_commas(work.gradient_images) +
+        (work.gradient_images == 1 ? " image" : " images") + " at a time; " + readable_bytes(work.gradient_bytes) +
+        " of parameters, gradients, values and images; as much work as " + decimal(work.dense_passes, 1) +
+        " dense passes over the calibration images, about " + duration(std::chrono::duration<double>(work.ms / 1e3)));
+    return;
+  }
   const std::string layers =
       std::to_string(work.layers) + " layers, one after the other" +
       (work.block_targets > 0 ? ", " + std::to_string(work.block_targets) + " of them with the block target" : "") +

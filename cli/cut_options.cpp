@@ -14,7 +14,7 @@ void add_replay(CLI::App& command, CutCommand& options) {
       command.add_option("--replay", options.replay, "Model file of a cut network: cut the same channels or weights again");
   for (const char* name :
        {"--metric", "--channels", "--macs", "--params", "--sparsity", "--pattern", "--compare", "--scope", "--round-to",
-        "--ignore", "--layer", "--tap", "--save-statistics", "--statistics", "--why", "--steps"}) {
+        "--ignore", "--layer", "--tap", "--use-labels", "--save-statistics", "--statistics", "--why", "--steps"}) {
     if (CLI::Option* other = command.get_option_no_throw(name); other != nullptr) replay->excludes(other);
   }
 }
@@ -23,7 +23,7 @@ void add_replay(CLI::App& command, CutCommand& options) {
 
 void add_cut_input(CLI::App& command, CutInput& input) {
   command.add_option("--model", input.model, "Model file")->required();
-  command.add_option("--calibrate", input.calibrate, "DATA to watch the network with; labels are not used")->required();
+  command.add_option("--calibrate", input.calibrate, "DATA to watch the network with; needs no labels")->required();
   command
       .add_option("--evaluate", input.evaluate, "DATA with labels, to measure accuracy; use other images than for --calibrate")
       ->required();
@@ -42,7 +42,7 @@ void add_selection(CLI::App& command, Selection& selection) {
       .add_option(
           "--scope", selection.scope,
           "Where channels compete. layer: inside their group; global: over all groups (with --metric refit the cut saves the "
-          "MACs that equal shares save); auto: global for refit, layer for the others")
+          "MACs that equal shares save, also with taylor and fisher); auto: global for these three, layer for the others")
       ->check(CLI::IsMember({"auto", "layer", "global"}))
       ->capture_default_str();
   command

@@ -11,15 +11,24 @@ Scope Criterion::scope_for(std::optional<Scope> asked) const noexcept {
   return scope == Scope::kGlobal && traits_.costs_compare ? Scope::kMacs : scope;
 }
 
+const Scores& Evidence::costs_of(const Criterion& criterion, const std::vector<Group>& groups) const {
+  const auto found = costs.find(criterion.name());
+  const size_t count = found == costs.end() ? 0 : found->second.size();
+  ELEK_CHECK(count == groups.size() && found != costs.end(), "the criterion " + criterion.name() + " has costs of " +
+                                                                 std::to_string(count) + " groups, expected " +
+                                                                 std::to_string(groups.size()) + "; measure() returns them");
+  return found->second;
+}
+
 void Criterion::watch(const Graph& /*graph*/, const Group& /*group*/, Probes& /*probes*/) const {}
 
-Forecast Criterion::forecast(const Graph& /*graph*/, const std::vector<Group>& /*groups*/, int /*threads*/, int64_t /*samples*/,
-                             size_t /*checkpoint_bytes*/) const {
+Forecast Criterion::forecast(const Graph& /*graph*/, const std::vector<Group>& /*groups*/, int64_t /*samples*/,
+                             const MeasureOptions& /*how*/) const {
   throw ContractError("the criterion " + name() + " does not use images");
 }
 
 Scores Criterion::measure(const Model& /*model*/, const std::vector<Group>& /*groups*/, BatchSource& /*images*/,
-                          const SessionOptions& /*session*/, size_t /*checkpoint_bytes*/, const Progress& /*progress*/) const {
+                          const MeasureOptions& /*how*/, const Progress& /*progress*/) const {
   throw ContractError("the criterion " + name() + " does not use images");
 }
 

@@ -103,36 +103,75 @@ Evidence collect(const Model& model, const Probes& probes, const CutRun& run) {
   });
 }
 
+namespace {
+
+/// How a criterion measures in this cut; nothing kept between passes.
+MeasureOptions measure_options(const CutOptions& options) {
+  MeasureOptions how;
+  how.session = options.session;
+  how.arena_bytes = options.distill.arena_bytes;
+  how.use_labels = options.use_labels;
+  return how;
+}
+
+/// OutOfMemory if not even the gradients of one image fit.
+void check_gradients(const Forecast& least, const CutOptions& options) {
+  const std::optional<size_t> left = options.memory_left ? options.memory_left() : std::nullopt;
+  if (!left || least.gradient_bytes <= *left) return;
+  constexpr size_t kMega = 1'000'000;
+  throw OutOfMemory("the metric " + least.criterion + " needs " + std::to_string(least.gradient_bytes / kMega + 1) +
+                        " MB for parameters, gradients and the values of one image, and " + std::to_string(*left / kMega) +
+                        " MB are left",
+                    {.requested_bytes = least.gradient_bytes});
+}
+
+/// What the criterion holds if it gets as little memory as it can work with.
+Forecast least_memory(const Model& model, const CutOptions& options) {
+  MeasureOptions least = measure_options(options);
+  least.arena_bytes = 0;
+  return options.criterion->forecast(model.graph, find_groups(model.graph), 1, least);
+}
+
+}  // namespace
+
 void check_memory(const Model& model, const CutOptions& options) {
   if (!options.measures_costs()) return;
-  const Criterion& criterion = *options.criterion;
-  const Forecast least = criterion.forecast(model.graph, find_groups(model.graph), thread_count(options.session.threads), 1, 0);
-  check_moments(model, least.moments_bytes, "the metric " + criterion.name(), options);
+  const Forecast least = least_memory(model, options);
+  check_moments(model, least.moments_bytes, "the metric " + least.criterion, options);
+  check_gradients(least, options);
 }
 
 Scores measure_costs(const Model& model, const Criterion& criterion, const CutRun& run) {
-  const SessionOptions& options = run.options.session;
+  CutOptions options = run.options;
+  options.criterion = &criterion;
   const std::vector<Group> groups = find_groups(model.graph);
-  const auto forecast = [&](size_t bytes) {
-    return criterion.forecast(model.graph, groups, thread_count(options.threads), run.calibration.samples(), bytes);
-  };
-  check_memory(model, run.options);
-  Forecast work = forecast(checkpoint_bytes(model, forecast(0).moments_bytes, 2, run));
+  MeasureOptions how = measure_options(options);
+  const auto forecast = [&] { return criterion.forecast(model.graph, groups, run.calibration.samples(), how); };
+  check_memory(model, options);
+  if (const std::optional<size_t> left = options.memory_left ? options.memory_left() : std::nullopt) {
+    const size_t least = least_memory(model, options).gradient_bytes;
+    how.arena_bytes = std::min(how.arena_bytes, *left > least ? *left - least : 0);
+  }
+  const size_t moments_bytes = forecast().moments_bytes;
+  how.checkpoint_bytes = most_activations(run);
+  const Forecast all_kept = forecast();
+  how.checkpoint_bytes = checkpoint_bytes(model, moments_bytes, 2, run);
+  Forecast work = forecast();
   work.ms = ms_of(work.dense_passes, run);
-  const Forecast all_kept = forecast(most_activations(run));
   work.most_kept_bytes = all_kept.kept.bytes;
   work.least_dense_passes = all_kept.dense_passes;
+  how.checkpoint_bytes = work.kept.bytes;
   run.observer.forecast(work);
   return in_phase(run.observer, CutPhase::kCollection, [&] {
     const Progress progress = run.observer.start(CutWork::kCosts);
-    return criterion.measure(model, groups, run.calibration, options, work.kept.bytes, progress);
+    return criterion.measure(model, groups, run.calibration, how, progress);
   });
 }
 
 Evidence gather(const Model& model, const CutRun& run) {
   if (run.options.measures_costs()) {
     Evidence evidence;
-    evidence.costs = measure_costs(model, *run.options.criterion, run);
+    evidence.costs[run.options.criterion->name()] = measure_costs(model, *run.options.criterion, run);
     return evidence;
   }
   const Probes probes = probes_of(run.options, model.graph);
@@ -203,7 +242,7 @@ PrunePlan make_plan(const Model& model, const Evidence& evidence, const CutOptio
   const std::vector<Group> groups = find_groups(model.graph);
   const Scores scores = score_channels(model, groups, *options.criterion, evidence, options.seed);
   PrunePlan plan = select_channels(groups, scores, model.graph, options.channel_target());
-  plan.criterion = options.criterion->name();
+  plan.criterion = options.criterion->name() + (options.use_labels ? " labels=given" : "");
   return plan;
 }
 

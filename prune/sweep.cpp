@@ -220,7 +220,7 @@ Evidence Sweeper::gather_all() {
     evidence = collect(dense_, probes, run_);
   }
   for (const Criterion* criterion : spec_.criteria) {
-    if (criterion->needs_images()) evidence.costs = measure_costs(dense_, *criterion, run_);
+    if (criterion->needs_images()) evidence.costs[criterion->name()] = measure_costs(dense_, *criterion, run_);
   }
   return evidence;
 }

@@ -15,12 +15,11 @@
 #include "core/runtime.h"
 #include "core/threads.h"
 #include "elek/train.h"
-#include "plan/plan.h"
 #include "train/adam.h"
+#include "train/batch_part.h"
 #include "train/change_image.h"
 #include "train/label_loss.h"
 #include "train/logit_loss.h"
-#include "train/program.h"
 #include "train/trainer.h"
 
 namespace elek {
@@ -55,14 +54,6 @@ SessionOptions dense_options(SessionOptions options, int64_t batch) {
   return options;
 }
 
-/// The largest part of a batch whose arena has at most the bytes that the options allow; at least one image.
-int64_t part_that_fits(const Model& student, const DistillOptions& options, int threads) {
-  int64_t part = options.batch;
-  const auto bytes = [&] { return plan(make_train_program(student.graph, part, threads).memory).lower_bound_bytes; };
-  while (part > 1 && bytes() > options.arena_bytes) part = (part + 1) / 2;
-  return part;
-}
-
 class Distillation {
  public:
   Distillation(const Model& dense, const Model& student, BatchSource& images, const SessionOptions& session,
@@ -74,7 +65,7 @@ class Distillation {
         memory_(host_memory(session)),
         shape_(dense.graph.input_shape()),
         each_(at(shape_.elements())),
-        part_(part_that_fits(student, options, threads_)),
+        part_(part_that_fits(student.graph, options.batch, threads_, options.arena_bytes)),
         trainer_(student, {.batch = part_, .threads = threads_, .memory = &memory_}),
         slots_(3 * at(options.batch) * each_, memory_, {"images for distillation", Use::kStaging}),
         start_(trainer_.parameter_slab().size_bytes(), memory_, {"parameters at the start", Use::kWeights}),
@@ -143,12 +134,7 @@ class Distillation {
   }
 
   [[nodiscard]] int32_t label_of(int32_t label, int64_t index) const {
-    if (options_.labels > 0 && !(label >= 0 && label < trainer_.classes())) {
-      throw InputError("training with labels: image " + std::to_string(index) + " of '" + images_.description() + "' has " +
-                       (label < 0 ? "no label" : "the label " + std::to_string(label)) + ", expected 0 to " +
-                       std::to_string(trainer_.classes() - 1) + " (the network's classes)");
-    }
-    return label;
+    return options_.labels > 0 ? checked_label(label, trainer_.classes(), index, images_.description()) : label;
   }
 
   /// Copies the images to hold out, and computes the dense network's logits on them.

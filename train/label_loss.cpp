@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/at.h"
+#include "core/error.h"
 
 namespace elek::train {
 namespace {
@@ -42,6 +43,13 @@ void add_label_gradient(std::span<const float> logits, std::span<const int32_t> 
       gradient[n * classes + k] += static_cast<float>(each * (probability - (k == at(labels[n]) ? 1.0 : 0.0)));
     }
   }
+}
+
+int32_t checked_label(int32_t label, int64_t classes, int64_t index, const std::string& images) {
+  if (label >= 0 && label < classes) return label;
+  throw InputError("training with labels: image " + std::to_string(index) + " of '" + images + "' has " +
+                   (label < 0 ? "no label" : "the label " + std::to_string(label)) + ", expected 0 to " +
+                   std::to_string(classes - 1) + " (the network's classes)");
 }
 
 }  // namespace elek::train

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 namespace elek::train {
 
@@ -14,5 +15,8 @@ namespace elek::train {
 /// gradient += share * (softmax(s) - onehot(label)) / samples
 void add_label_gradient(std::span<const float> logits, std::span<const int32_t> labels, double share,
                         std::span<float> gradient);
+
+/// The label of image `index` of `images`. InputError naming both if it is not in [0, classes).
+[[nodiscard]] int32_t checked_label(int32_t label, int64_t classes, int64_t index, const std::string& images);
 
 }  // namespace elek::train

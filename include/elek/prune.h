@@ -222,13 +222,17 @@ struct KeptValues {
 /// One list per group, one number per channel; an empty list for a group that is not prunable.
 using Scores = std::vector<std::vector<double>>;
 
+class Criterion;
+
 /// What a criterion scores from, besides the model's weights.
-struct Evidence {
+struct ELEK_API Evidence {
   Evidence() = default;
   Evidence(Statistics sums) : statistics(std::move(sums)) {}  // NOLINT(google-explicit-constructor): sums are evidence
   Statistics statistics;                                      // if the criterion needs statistics
   size_t statistics_bytes = 0;                                // bytes that the session held for them
-  Scores costs;                                               // if the criterion needs images: what measure() returned
+  std::map<std::string, Scores> costs;                        // by name, of criteria that need images: what measure() returned
+  /// The criterion's costs. ContractError if there are none, or not of this many groups.
+  [[nodiscard]] const Scores& costs_of(const Criterion& criterion, const std::vector<Group>& groups) const;
 };
 
 /// What long work will hold and take. Plain data, so that it can be printed before the work starts.
@@ -243,6 +247,17 @@ struct Forecast {
   size_t most_kept_bytes = 0;     // if every activation that saves work were kept: its bytes,
   double least_dense_passes = 0;  // and the work then
   int64_t block_targets = 0;      // of a refit: layers with the block target
+  size_t gradient_bytes = 0;      // of a criterion by gradient: parameters, gradients, values and images, at one time
+  int64_t gradient_images = 0;    // and images that run forward and back together
+};
+
+/// How a criterion that needs images measures.
+struct MeasureOptions {
+  SessionOptions session;       // device, batch, threads, memory; gradients are computed on the CPU, in f32
+  size_t checkpoint_bytes = 0;  // most activations kept between passes
+  /// By gradient: most memory for the values of a step and their gradients. A batch that needs more runs in parts.
+  size_t arena_bytes = DistillOptions{}.arena_bytes;
+  bool use_labels = false;  // by gradient: the images' labels, in place of the classes that the network predicts
 };
 
 class ELEK_API Criterion {
@@ -263,6 +278,7 @@ class ELEK_API Criterion {
     bool raw_convolutions = true;   // can also watch raw convolutions (Tap::kConv)
     bool weighs_consumers = false;  // scores are multiplied by the weights of the layers that read the channel
     bool uses_seed = false;         // scores are random: another seed gives others
+    bool reads_labels = false;      // can use the images' labels (CutOptions::use_labels)
   };
   explicit Criterion(Traits traits) : traits_(std::move(traits)) {}
   Criterion(const Criterion&) = delete;
@@ -280,13 +296,13 @@ class ELEK_API Criterion {
   /// Scores of every group. Expects evidence that was checked: call score_channels(), which checks it.
   [[nodiscard]] virtual Scores scores(const Model& model, const std::vector<Group>& groups, const Evidence& evidence,
                                       uint64_t seed) const = 0;
-  /// For a criterion that needs images: what measure() will hold and take with this many threads and images, if at most
-  /// `checkpoint_bytes` of activations are kept between passes. ContractError for other criteria, here and in measure().
-  [[nodiscard]] virtual Forecast forecast(const Graph& graph, const std::vector<Group>& groups, int threads, int64_t samples,
-                                          size_t checkpoint_bytes) const;
-  /// Computes the scores from the images. `session` and errors as refit() (prune/refit.h).
+  /// For a criterion that needs images: what measure() will hold and take with this many images. ContractError for other
+  /// criteria, here and in measure().
+  [[nodiscard]] virtual Forecast forecast(const Graph& graph, const std::vector<Group>& groups, int64_t samples,
+                                          const MeasureOptions& how) const;
+  /// Computes the scores from the images. Errors as refit() (prune/refit.h), and InputError for labels that are missing.
   [[nodiscard]] virtual Scores measure(const Model& model, const std::vector<Group>& groups, BatchSource& images,
-                                       const SessionOptions& session, size_t checkpoint_bytes, const Progress& progress) const;
+                                       const MeasureOptions& how, const Progress& progress) const;
 
  private:
   Traits traits_;
@@ -318,6 +334,7 @@ class ELEK_API Criterion {
 struct ELEK_API CutOptions {
   bool weights = false;  // set single weights to zero (Wanda, by `sparsity`) instead of removing channels
   const Criterion* criterion = &default_criterion();  // for channels
+  bool use_labels = false;                            // by gradient: read the labels of the calibration images
   Tap tap = Tap::kRelu;                               // what is watched of a layer
   ChannelTarget channels{.share = 0.3};               // its scope is ignored: use `scope` below
   std::optional<Scope> scope = std::nullopt;          // empty: the criterion's own

@@ -21,7 +21,9 @@
   X(magnitude)           \
   X(magnitude_l1)        \
   X(random_draw)         \
-  X(refit)
+  X(refit)              \
+  X(taylor)             \
+  X(fisher)
 // clang-format on
 
 namespace elek::criteria {

@@ -2,7 +2,6 @@
 // refit: the error that remains if a channel is removed and all its readers are refitted (prune/refit_costs.h). The scores are
 // costs in one unit for all groups, so a pool of all groups can share a budget of MACs.
 // Tests: tests/prune/refit_costs_test.cpp
-#include "core/error.h"
 #include "prune/criteria/list.h"
 #include "prune/refit_costs.h"
 
@@ -15,22 +14,18 @@ class RefitCriterion final : public Criterion {
 
   [[nodiscard]] Scores scores(const Model& /*model*/, const std::vector<Group>& groups, const Evidence& evidence,
                               uint64_t /*seed*/) const override {
-    ELEK_CHECK(evidence.costs.size() == groups.size(), "the criterion refit has costs of " +
-                                                           std::to_string(evidence.costs.size()) + " groups, expected " +
-                                                           std::to_string(groups.size()) + "; measure() returns them");
-    return evidence.costs;
+    return evidence.costs_of(*this, groups);
   }
 
-  [[nodiscard]] Forecast forecast(const Graph& graph, const std::vector<Group>& groups, int threads, int64_t samples,
-                                  size_t checkpoint_bytes) const override {
-    RefitCostsPlan plan = plan_refit_costs(graph, groups, threads, samples, checkpoint_bytes);
+  [[nodiscard]] Forecast forecast(const Graph& graph, const std::vector<Group>& groups, int64_t samples,
+                                  const MeasureOptions& how) const override {
+    RefitCostsPlan plan = plan_refit_costs(graph, groups, thread_count(how.session.threads), samples, how.checkpoint_bytes);
     return {name(), plan.layers, plan.moments_bytes, "", std::move(plan.kept), plan.dense_passes};
   }
 
   [[nodiscard]] Scores measure(const Model& model, const std::vector<Group>& groups, BatchSource& images,
-                               const SessionOptions& session, size_t checkpoint_bytes,
-                               const Progress& progress) const override {
-    return refit_costs(model, groups, images, session, progress, {kRidge, checkpoint_bytes});
+                               const MeasureOptions& how, const Progress& progress) const override {
+    return refit_costs(model, groups, images, how.session, progress, {kRidge, how.checkpoint_bytes});
   }
 };
 

@@ -23,9 +23,9 @@ TEST(CriterionRegistry, ListsEveryNameOnce) {
     EXPECT_FALSE(each->traits().about.empty()) << each->name();
     EXPECT_FALSE(each->traits().family.empty()) << each->name();
   }
-  EXPECT_THAT(names,
-              ::testing::ElementsAre("std-consumer", "positions", "rms", "std", "frequency", "normalized_mean", "mean_absolute",
-                                     "combined", "wanda", "wanda-seed", "magnitude", "magnitude-l1", "random", "refit"));
+  EXPECT_THAT(names, ::testing::ElementsAre("std-consumer", "positions", "rms", "std", "frequency", "normalized_mean",
+                                            "mean_absolute", "combined", "wanda", "wanda-seed", "magnitude", "magnitude-l1",
+                                            "random", "refit", "taylor", "fisher"));
   EXPECT_EQ(default_criterion().name(), "refit");
 }
 
@@ -73,7 +73,7 @@ TEST(Criterion, NeedsWhatItSays) {
       EXPECT_THROW((void)score_channels(model, groups, *each, {}, 0), ContractError) << each->name();
       continue;
     }
-    EXPECT_THROW((void)each->forecast(model.graph, groups, 1, 1, 0), ContractError) << each->name();
+    EXPECT_THROW((void)each->forecast(model.graph, groups, 1, {}), ContractError) << each->name();
     const Statistics sums = statistics_of(model, probes);
     const Scores scores = score_channels(model, groups, *each, sums, 7);
     ASSERT_EQ(scores.size(), groups.size()) << each->name();

@@ -104,6 +104,28 @@ TEST(SweepLibrary, EachResultIsThatOfTheCutAlone) {
   }
 }
 
+/// Each has costs of its own, from one sweep over all of them.
+TEST(SweepLibrary, CriteriaThatNeedImagesKeepTheirOwnCosts) {
+  Small s;
+  s.spec.criteria = {&find_criterion("refit"), &find_criterion("taylor"), &find_criterion("fisher")};
+  s.spec.shares = {0.5};
+  s.spec.repairs = {Repair::kNone};
+  const Sweep made = s.swept();
+  ASSERT_EQ(made.points.size(), 3U);
+  for (const SweepPoint& point : made.points) {
+    CutOptions alone = s.options;
+    alone.criterion = point.criterion;
+    alone.channels = s.spec.target;
+    alone.channels.share = 0.5;
+    alone.repair = Repair::kNone;
+    CutObserver nobody;
+    const CutReport report = cut(s.dense, *s.calibrate, s.evaluate.get(), alone, nobody);
+    EXPECT_EQ(point.results.at(0).accuracy.loss, report.pruned->accuracy.loss) << point.criterion->name();
+  }
+  EXPECT_NE(made.points[0].results[0].accuracy.loss, made.points[1].results[0].accuracy.loss);
+  EXPECT_NE(made.points[1].results[0].accuracy.loss, made.points[2].results[0].accuracy.loss);
+}
+
 TEST(SweepLibrary, ARandomCriterionHasTheMeanOfItsDraws) {
   Small s;
   s.spec.criteria = {&find_criterion("random")};
