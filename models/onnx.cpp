@@ -219,6 +219,13 @@ class Translation {
     emit("Mul", {x, gate}, node.name);
     return same;
   }
+  int add(const Node& node, const SiluAttrs& /*attrs*/) {
+    const int same = rank(node.inputs.at(0));
+    const std::string x = read(node, 0, same), gate = claim(node.name + "/gate");
+    emit("Sigmoid", {x}, gate);
+    emit("Mul", {x, gate}, node.name);
+    return same;
+  }
   int add(const Node& node, const AddAttrs& /*attrs*/) {
     const int common = std::max(rank(node.inputs.at(0)), rank(node.inputs.at(1)));
     emit("Add", {read(node, 0, common), read(node, 1, common)}, node.name);

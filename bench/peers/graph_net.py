@@ -108,8 +108,8 @@ def module_of(node, channels):
         return nn.Hardtanh(node["low"], node["high"])
     if op == "leaky_relu":
         return nn.LeakyReLU(node["slope"])
-    plain = {"relu": lambda: nn.ReLU(inplace=True), "sigmoid": nn.Sigmoid, "hard_swish": nn.Hardswish, "add": Add,
-             "channel_scale": ChannelScale, "concat": Concat,
+    plain = {"relu": lambda: nn.ReLU(inplace=True), "sigmoid": nn.Sigmoid, "hard_swish": nn.Hardswish, "silu": nn.SiLU,
+             "add": Add, "channel_scale": ChannelScale, "concat": Concat,
              "global_avg_pool": lambda: nn.AdaptiveAvgPool2d(1),
              "flatten": lambda: nn.Flatten(1)}
     if op not in plain:

@@ -17,6 +17,7 @@ struct Activation {
     kLeakyRelu,  // v < 0 ? slope * v : v
     kSigmoid,    // 1 / (1 + exp(-v))
     kHardSwish,  // v * clip(v + 3, 0, 6) / 6
+    kSilu,       // v / (1 + exp(-v))
   };
   Kind kind = Kind::kNone;
   float low = 0;
@@ -57,6 +58,8 @@ inline constexpr Activation Activation::kRelu{Activation::Kind::kRelu};
       return "sigmoid";
     case Activation::Kind::kHardSwish:
       return "hard_swish";
+    case Activation::Kind::kSilu:
+      return "silu";
   }
   return "";
 }

@@ -36,13 +36,14 @@
 #include "elek/ops/pool.h"
 #include "elek/ops/relu.h"
 #include "elek/ops/sigmoid.h"
+#include "elek/ops/silu.h"
 #include "elek/types.h"
 
 namespace elek {
 
 using Attrs = std::variant<InputAttrs, Conv2dAttrs, BatchNormAttrs, ReluAttrs, AddAttrs, MaxPoolAttrs, AvgPoolAttrs,
                            GlobalAvgPoolAttrs, LinearAttrs, FlattenAttrs, ChannelMapAttrs, ClipAttrs, LeakyReluAttrs,
-                           SigmoidAttrs, HardSwishAttrs, ChannelScaleAttrs, ConcatAttrs>;
+                           SigmoidAttrs, HardSwishAttrs, ChannelScaleAttrs, ConcatAttrs, SiluAttrs>;
 
 [[nodiscard]] ELEK_API std::string_view op_name(const Attrs& attrs);  // "conv2d", "batch_norm", … as in model files
 [[nodiscard]] ELEK_API OpClass op_class(const Attrs& attrs);

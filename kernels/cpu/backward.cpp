@@ -77,6 +77,12 @@ void activation_backward(const Activation& activation, const Values& value, cons
         if (y[i] <= -3) return 0.0F;
         return y[i] >= 3 ? d : d * (2.0F * y[i] + 3.0F) / 6.0F;
       });
+    case Activation::Kind::kSilu:
+      return change(g, threads, [y](int64_t i, float d) {
+        if (y[i] < -100) return 0.0F;  // the slope is below f32's range; -infinity times 0 would be NaN
+        const float s = 1.0F / (1.0F + std::exp(-y[i]));
+        return d * s * (1.0F + y[i] * (1.0F - s));
+      });
   }
 }
 

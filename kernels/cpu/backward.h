@@ -22,7 +22,7 @@ using Gradients = ActivationView<float>;
 /// True if the derivative follows from the output y = act(v); false if v itself is needed. At a kink the derivative is 0, as in
 /// PyTorch's relu and hardtanh (for leaky_relu: the slope).
 [[nodiscard]] constexpr bool derivative_from_output(const Activation& activation) noexcept {
-  return activation.kind != Activation::Kind::kHardSwish &&
+  return activation.kind != Activation::Kind::kHardSwish && activation.kind != Activation::Kind::kSilu &&
          (activation.kind != Activation::Kind::kLeakyRelu || activation.slope > 0);
 }
 

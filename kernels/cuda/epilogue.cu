@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <string>
 
+#include "core/error.h"
+#include "core/sums.h"
 #include "kernels/cuda/device/tiles.h"
 #include "kernels/cuda/device/vector.h"
 #include "kernels/cuda/epilogue.h"
-#include "core/error.h"
-#include "core/sums.h"
 
 namespace elek::kernels::cuda {
 namespace {
@@ -125,6 +125,8 @@ __device__ inline float activate(const Activation& activation, float v) {
       return 1.0F / (1.0F + expf(-v));
     case Activation::Kind::kHardSwish:
       return v * (clip(v + 3.0F, 0.0F, 6.0F) * (1.0F / 6.0F));
+    case Activation::Kind::kSilu:
+      return v < -100.0F ? 0.0F : v / (1.0F + expf(-v));
   }
   return v;
 }

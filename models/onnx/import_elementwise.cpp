@@ -22,6 +22,10 @@ Value Importer::activate(const NodeProto& node, Attrs attrs) {
 Value Importer::relu(const NodeProto& node) { return activate(node, ReluAttrs{}); }
 Value Importer::sigmoid(const NodeProto& node) { return activate(node, SigmoidAttrs{}); }
 Value Importer::hard_swish(const NodeProto& node) { return activate(node, HardSwishAttrs{}); }
+Value Importer::silu(const NodeProto& node) {
+  if (node.real("alpha", 1) != 1) throw Unsupported{"with an alpha other than 1"};
+  return activate(node, SiluAttrs{});
+}
 Value Importer::leaky_relu(const NodeProto& node) { return activate(node, LeakyReluAttrs{decimal(node.real("alpha", 0.01F))}); }
 
 Value Importer::prelu(const NodeProto& node) {

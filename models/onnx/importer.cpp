@@ -38,6 +38,8 @@ const std::map<std::string_view, Importer::Translate>& Importer::table() {
       {"Sigmoid", &Importer::sigmoid},
       {"HardSigmoid", &Importer::hard_sigmoid},
       {"HardSwish", &Importer::hard_swish},
+      {kSilu, &Importer::silu},
+      {"Swish", &Importer::silu},
       {"Add", &Importer::add},
       {"Sum", &Importer::sum},
       {"Sub", &Importer::subtract},

@@ -105,6 +105,7 @@ class Importer {
   Value sigmoid(const NodeProto& node);
   Value hard_sigmoid(const NodeProto& node);
   Value hard_swish(const NodeProto& node);
+  Value silu(const NodeProto& node);
   Value add(const NodeProto& node);
   Value sum(const NodeProto& node);
   Value subtract(const NodeProto& node);

@@ -72,6 +72,11 @@ class Chains {
            is_about(node->real("beta", 0.5F), 0.5F);
   }
 
+  [[nodiscard]] bool is_sigmoid_of(const std::string& value, const std::string& x) const {
+    const NodeProto* node = maker(value, "Sigmoid");
+    return node != nullptr && node->inputs.size() == 1 && node->inputs[0] == x;
+  }
+
   static void become(NodeProto& node, const char* op, const std::string& input) {
     node.op = op;
     node.inputs = {input};
@@ -99,7 +104,11 @@ class Chains {
     const auto swish = either_way(node, [&](const std::string& x, const std::string& factor) {
       return is_hard_sigmoid_of(factor, x) ? std::optional(x) : std::nullopt;
     });
-    if (swish) become(node, "HardSwish", *swish);
+    if (swish) return become(node, "HardSwish", *swish);
+    const auto silu = either_way(node, [&](const std::string& x, const std::string& factor) {
+      return is_sigmoid_of(factor, x) ? std::optional(x) : std::nullopt;
+    });
+    if (silu) become(node, kSilu, *silu);
   }
 
   const ScalarOf& scalar_of_;

@@ -13,6 +13,8 @@
 
 namespace elek::onnx {
 
+inline constexpr const char* kSilu = "elek.Silu";  // an operator of ours: x * sigmoid(x), which ONNX spells as two nodes
+
 /// The number that a value is, if it is a constant of one element.
 using ScalarOf = std::function<std::optional<float>(const std::string& value)>;
 

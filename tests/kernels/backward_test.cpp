@@ -202,7 +202,7 @@ TEST(Backward, OfAnActivationIsItsDerivative) {
   Function clip{Function::Kind::kClip, 0, 6}, leaky{Function::Kind::kLeakyRelu, 0, 0, 0.125F}, rising = leaky;
   rising.slope = -0.5F;
   for (const Function& f : {Function::kNone, Function::kRelu, clip, leaky, rising, Function{Function::Kind::kSigmoid},
-                            Function{Function::Kind::kHardSwish}}) {
+                            Function{Function::Kind::kHardSwish}, Function{Function::Kind::kSilu}}) {
     for (const Layout layout : kLayouts) {
       std::vector<float> given;
       for (const float v : points) {

@@ -430,5 +430,14 @@ TEST(EpilogueTest, EveryActivationKeepsNanAndKnowsInfinity) {
   }
 }
 
+TEST(EpilogueTest, SiluOfMinusInfinityIsItsLimit) {
+  elek::test::Activation x(1, {2, 1, 1}, Layout::kNhwc, {-std::numeric_limits<float>::infinity(), -3e38F});
+  Epilogue<float> e;
+  e.z = e.y = x.view(), e.activation = activation_of(SiluAttrs{});
+  run_epilogue(e, 1);
+  EXPECT_EQ(x.at(0, 0, 0), 0.0F);
+  EXPECT_EQ(x.at(0, 1, 0), 0.0F);
+}
+
 }  // namespace
 }  // namespace elek::test

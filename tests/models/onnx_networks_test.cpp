@@ -109,6 +109,8 @@ TEST(OnnxImport, ChainsBecomeOneOperator) {
   const Model model = imported("mobile").model;
   for (const Node& node : model.graph.nodes()) ++count[std::string(op_name(node))];
   EXPECT_EQ(count["hard_swish"], 4);
+  EXPECT_EQ(count["silu"], 1);
+  EXPECT_EQ(count["sigmoid"], 0) << "its gate belongs to SiLU";
   EXPECT_EQ(count["channel_scale"], 1);
   EXPECT_EQ(count["leaky_relu"], 2);
   EXPECT_EQ(count["clip"], 2) << "ReLU6, and the gate of squeeze and excitation";

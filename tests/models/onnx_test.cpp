@@ -63,7 +63,7 @@ TEST(Onnx, WritesEveryActivation) {
   save_onnx(with_blank_parameters(std::move(graph)), folder / "a.onnx", 0);
   const std::string file = test::read_all(folder / "a.onnx");
   for (const char* word :
-       {"Clip", "a0/low", "a0/high", "LeakyRelu", "alpha", "Sigmoid", "HardSigmoid", "a5/gate", "Mul", "scaled"}) {
+       {"Clip", "a0/low", "a0/high", "LeakyRelu", "alpha", "Sigmoid", "HardSigmoid", "a5/gate", "Mul", "a6/gate", "scaled"}) {
     EXPECT_THAT(file, HasSubstr(word));
   }
   const float six = 6.0F;

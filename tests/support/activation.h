@@ -25,14 +25,16 @@ inline double reference_activation(const elek::Activation& a, double v) {
       return 1 / (1 + std::exp(-v));
     case elek::Activation::Kind::kHardSwish:
       return v * clipped(v + 3, 0, 6) / 6;
+    case elek::Activation::Kind::kSilu:
+      return v / (1 + std::exp(-v));
   }
   return v;
 }
 
 /// Every activation operator except ReLU: clips on both sides of 0 and above it, and functions whose value at 0 is not 0.
 inline std::vector<Attrs> other_activations() {
-  return {ClipAttrs{0, 6},       ClipAttrs{-0.5, 0.75}, ClipAttrs{0.25, 1.5},
-          LeakyReluAttrs{0.125}, SigmoidAttrs{},        HardSwishAttrs{}};
+  return {ClipAttrs{0, 6}, ClipAttrs{-0.5, 0.75}, ClipAttrs{0.25, 1.5}, LeakyReluAttrs{0.125},
+          SigmoidAttrs{},  HardSwishAttrs{},      SiluAttrs{}};
 }
 
 }  // namespace elek::test

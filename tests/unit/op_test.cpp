@@ -92,7 +92,7 @@ TEST(Op, ChannelFlow) {
   for (const Attrs& attrs :
        {Attrs(AddAttrs{}), Attrs(ReluAttrs{}), Attrs(BatchNormAttrs{}), Attrs(MaxPoolAttrs{}), Attrs(AvgPoolAttrs{}),
         Attrs(GlobalAvgPoolAttrs{}), Attrs(FlattenAttrs{}), Attrs(ClipAttrs{}), Attrs(LeakyReluAttrs{}), Attrs(SigmoidAttrs{}),
-        Attrs(HardSwishAttrs{}), Attrs(ChannelScaleAttrs{})}) {
+        Attrs(HardSwishAttrs{}), Attrs(ChannelScaleAttrs{}), Attrs(SiluAttrs{})}) {
     EXPECT_EQ(flow(attrs, 4).how, How::kTies) << op_name(attrs);
   }
 }

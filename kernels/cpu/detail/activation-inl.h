@@ -44,6 +44,12 @@ HWY_INLINE hn::Vec<D> hard_swish(D d, hn::Vec<D> v) {
   return hn::Mul(v, hn::Mul(gate, hn::Set(d, 1.0F / 6.0F)));
 }
 
+/// Below -100 it is 0 to f32's precision; so -infinity gives 0 and not infinity times the smallest sigmoid.
+template <class D>
+HWY_INLINE hn::Vec<D> silu(D d, hn::Vec<D> v) {
+  return hn::IfThenZeroElse(hn::Lt(v, hn::Set(d, -100.0F)), hn::Mul(v, sigmoid(d, v)));
+}
+
 /// The activation is the same for all vectors of a call, so the branches are predicted.
 template <class D>
 HWY_INLINE hn::Vec<D> activate(D d, hn::Vec<D> v, const Activation& activation) {
@@ -60,6 +66,8 @@ HWY_INLINE hn::Vec<D> activate(D d, hn::Vec<D> v, const Activation& activation) 
       return sigmoid(d, v);
     case Activation::Kind::kHardSwish:
       return hard_swish(d, v);
+    case Activation::Kind::kSilu:
+      return silu(d, v);
   }
   return v;
 }
