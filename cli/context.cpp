@@ -165,7 +165,10 @@ Context::Context(const Common& common)
     warn("--threads " + std::to_string(common.threads) + ": this process may use " + std::to_string(usable_cores()) +
          " cores; more threads than cores make nothing faster");
   }
-  output_.add_to_json([this](Json& json) { add_ledger(json); });
+  output_.add_to_json([this](Json& json) {
+    if (!jpeg_decoder_.empty()) json["jpeg_decoder"] = jpeg_decoder_;
+    add_ledger(json);
+  });
   const Precision precision = parse_precision(common_.precision);
   if (device_) {
     const std::string why = why_not(*device_);
@@ -221,7 +224,13 @@ SessionOptions Context::session_options(int64_t batch) {
 }
 
 std::unique_ptr<BatchSource> Context::loader(std::shared_ptr<const Dataset> dataset, int64_t limit,
-                                             const std::string& description) const {
+                                             const std::string& description) {
+  if (jpeg_decoder_.empty() && has_jpegs(*dataset)) {
+    jpeg_decoder_ = jpeg_decoder();
+    output_.note(
+        "JPEG files are decoded by " + jpeg_decoder_ +
+        (jpeg_decoder_ == "stb_image" ? ", to slightly other pixels than PyTorch's users see (docs/cli.md, Pixels)" : ""));
+  }
   LoaderOptions options;
   options.limit = limit;
   options.threads = common_.threads > 0 ? common_.threads : default_threads();

@@ -107,9 +107,10 @@ class Context {
   [[nodiscard]] std::optional<size_t> memory_left();
   /// Device, precision, batch, threads and memory from the command line.
   [[nodiscard]] SessionOptions session_options(int64_t batch);
-  /// A loader that decodes with the command's number of threads.
+  /// A loader that decodes with the command's number of threads. For data with JPEG files, a line says what decodes them, and
+  /// so does "jpeg_decoder" in --json.
   [[nodiscard]] std::unique_ptr<BatchSource> loader(std::shared_ptr<const Dataset> dataset, int64_t limit,
-                                                    const std::string& description) const;
+                                                    const std::string& description);
 
   /// Runs `work` and records the memory peaks before and after it under `name`.
   template <typename Work>
@@ -140,6 +141,7 @@ class Context {
   Output output_;
   std::optional<size_t> limit_bytes_;
   std::optional<Device> device_;  // once known
+  std::string jpeg_decoder_;      // once JPEG files are read
   TensorMemory host_;
   std::unique_ptr<TensorMemory> on_device_;  // of a GPU, if one is used
   Phase current_;

@@ -20,6 +20,23 @@ elek_require(ELEK_STB_INCLUDE stb libstb-dev)
 add_library(elek::stb INTERFACE IMPORTED GLOBAL)
 target_include_directories(elek::stb SYSTEM INTERFACE ${ELEK_STB_INCLUDE})
 
+# Optional: libjpeg-turbo decodes JPEG to the same pixels as Pillow. Other libraries of the same name give other pixels.
+set(ELEK_HAS_JPEG OFF)
+if(ELEK_JPEG)
+  find_package(JPEG QUIET)
+  if(JPEG_FOUND)
+    include(CheckCXXSymbolExists)
+    set(CMAKE_REQUIRED_INCLUDES ${JPEG_INCLUDE_DIRS})
+    check_cxx_symbol_exists(LIBJPEG_TURBO_VERSION "cstddef;cstdio;jpeglib.h" ELEK_JPEG_IS_TURBO)
+    unset(CMAKE_REQUIRED_INCLUDES)
+    set(ELEK_HAS_JPEG ${ELEK_JPEG_IS_TURBO})
+  endif()
+  if(NOT ELEK_HAS_JPEG)
+    message(STATUS "libjpeg-turbo was not found (Debian and Ubuntu: apt install libjpeg-dev): stb_image decodes JPEG, more slowly and to "
+                   "slightly other pixels than Pillow's")
+  endif()
+endif()
+
 # Vector code that picks its instruction set at run time: the CPU's kernels, and the refit's products (prune/dense_simd.cpp).
 find_path(ELEK_HWY_INCLUDE hwy/highway.h)
 find_library(ELEK_HWY_LIBRARY hwy)

@@ -19,6 +19,9 @@ install(FILES ${PROJECT_BINARY_DIR}/elekConfig.cmake ${PROJECT_BINARY_DIR}/elekC
 
 # Libraries that a program with libelek.a must link too, for pkg-config. OpenMP's flag brings its library.
 set(elek_pc_libraries -lz ${ELEK_HWY_LIBRARY} -pthread -lstdc++ -lm)
+if(ELEK_HAS_JPEG)
+  list(APPEND elek_pc_libraries -ljpeg)
+endif()
 if(ELEK_CPU)
   list(APPEND elek_pc_libraries -ldnnl ${OpenMP_CXX_FLAGS})
 endif()

@@ -23,7 +23,7 @@ std::vector<uint8_t> to_luma(const PixelView& image) {
   std::vector<uint8_t> grey(static_cast<size_t>(image.shape.positions()));
   const uint8_t* p = image.pixels;
   for (uint8_t& value : grey) {
-    value = static_cast<uint8_t>((p[0] * 77 + p[1] * 150 + p[2] * 29) >> 8);
+    value = static_cast<uint8_t>((p[0] * 19595 + p[1] * 38470 + p[2] * 7471 + 32768) >> 16);
     p += 3;
   }
   return grey;

@@ -25,14 +25,14 @@ inline constexpr int64_t kMaxImagePixels = int64_t{1} << 27;
 /// One copy. ContractError unless `pixels` has exactly the image's size.
 void copy_pixels(const PixelView& image, std::span<uint8_t> pixels);
 
-/// Makes the network's input from `image`. Channels: equal counts are not changed; 1 → 3 repeats grey; 3 → 1 is the luma (77 R
-/// + 150 G + 29 B) / 256, rounded down, as in stb_image; anything else is an InputError. An image of the input's height and
-/// width is not changed; another one goes through resize_and_crop(). `where` names the image.
+/// Makes the network's input from `image`. Channels: equal counts are not changed; 1 → 3 repeats grey; 3 → 1 is the luma
+/// (19595 R + 38470 G + 7471 B) / 65536, rounded to the nearest, as in Pillow; anything else is an InputError. An image of the
+/// input's height and width is not changed; another one goes through resize_and_crop(). `where` names the image.
 void fit_image(const PixelView& image, const ImageShape& shape, std::span<uint8_t> pixels, const std::string& where);
 
 /// Decodes a JPEG or PNG and makes the network's input from it. Alpha is dropped, 16 bits are cut to 8, an EXIF orientation is
-/// not applied (as in torchvision). InputError with stb_image's reason, for images of more than kMaxImagePixels, and for a JPEG
-/// without its end-of-image marker (some versions of stb_image invent the missing pixels of a truncated file).
+/// not applied (as in torchvision). InputError with the decoder's reason, for images of more than kMaxImagePixels, and for a
+/// JPEG without its end-of-image marker (some versions of stb_image invent the missing pixels of a truncated file).
 void decode_image(std::span<const uint8_t> file, const ImageShape& shape, std::span<uint8_t> pixels, const std::string& where);
 
 /// Height and width before the crop: the smallest size, in the image's own proportions, that covers the input's / 0.875

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// JPEG and PNG through stb_image. Only this file contains stb_image; its functions are static here, so they cannot clash with
-// another copy in a program that links elek.
-// Tests: tests/data/image_test.cpp, tests/data/image_folder_test.cpp
+// PNG through stb_image, and JPEG through libjpeg-turbo (data/jpeg.h), or through stb_image where that is absent. Only this
+// file contains stb_image; its functions are static here, so they cannot clash with another copy in a program that links elek.
+// Tests: tests/data/image_test.cpp, tests/data/jpeg_test.cpp, tests/data/image_folder_test.cpp
 #define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION
 #define STBI_ONLY_JPEG
@@ -18,6 +18,7 @@
 
 #include "core/error.h"
 #include "data/image.h"
+#include "data/jpeg.h"
 
 namespace elek {
 namespace {
@@ -101,12 +102,16 @@ std::string png_fault(std::span<const uint8_t> file) {
   return "the PNG is truncated: it has no IEND chunk";
 }
 
-}  // namespace
+/// Channels that stb_image is asked for: grey or colour as in the file, without alpha; all of them if the network takes another
+/// number.
+int channels_wanted(int in_file, const ImageShape& shape) {
+  if (shape.channels != 1 && shape.channels != 3) return in_file;
+  return in_file <= 2 ? 1 : 3;
+}
 
-void decode_image(std::span<const uint8_t> file, const ImageShape& shape, std::span<uint8_t> pixels, const std::string& where) {
+DecodedImage decode_with_stb(std::span<const uint8_t> file, const ImageShape& shape, const std::string& where) {
   const auto refuse = [&where](const std::string& what) { throw InputError(where + ": " + what); };
   const auto reason = [] { return std::string(stbi_failure_reason() != nullptr ? stbi_failure_reason() : "no reason given"); };
-  if (file.size() > static_cast<size_t>(std::numeric_limits<int>::max())) refuse("an image file of 2 GiB or more");
   const int bytes = static_cast<int>(file.size());
   int width = 0;
   int height = 0;
@@ -114,25 +119,37 @@ void decode_image(std::span<const uint8_t> file, const ImageShape& shape, std::s
   if (stbi_info_from_memory(file.data(), bytes, &width, &height, &channels) == 0) {
     refuse("cannot be decoded (stb_image: " + reason() + "); expected a JPEG or PNG image");
   }
-  if (int64_t{width} * height > kMaxImagePixels) {
-    refuse("an image of " + std::to_string(width) + "x" + std::to_string(height) + " pixels; at most " +
-           std::to_string(kMaxImagePixels) + " are decoded: scale it down first");
-  }
+  if (int64_t{width} * height > kMaxImagePixels) refuse(too_many_pixels(width, height, kMaxImagePixels));
   if (is_png(file)) {
     if (const std::string fault = png_fault(file); !fault.empty()) refuse(fault);
   }
   if (is_jpeg(file)) {
     if (const std::string fault = jpeg_fault(file); !fault.empty()) refuse(fault);
   }
-  // stb_image converts between grey and colour. From a JPEG, grey is then the luma that the file itself stores.
-  const bool convertible = shape.channels == 1 || shape.channels == 3;
-  if (!convertible && channels != shape.channels) {
-    refuse("image with " + std::to_string(channels) + " channels; the network's input has " + std::to_string(shape.channels));
-  }
+  const int wanted = channels_wanted(channels, shape);
   const std::unique_ptr<stbi_uc, FreePixels> image(
-      stbi_load_from_memory(file.data(), bytes, &width, &height, &channels, static_cast<int>(shape.channels)));
+      stbi_load_from_memory(file.data(), bytes, &width, &height, &channels, wanted));
   if (!image) refuse("cannot be decoded (stb_image: " + reason() + ")");
-  fit_image({image.get(), {shape.channels, height, width}}, shape, pixels, where);
+  const ImageShape decoded{wanted, height, width};
+  return {{image.get(), image.get() + decoded.elements()}, decoded};
+}
+
+}  // namespace
+
+std::string too_many_pixels(int64_t width, int64_t height, int64_t most_pixels) {
+  return "an image of " + std::to_string(width) + "x" + std::to_string(height) + " pixels; at most " +
+         std::to_string(most_pixels) + " are decoded: scale it down first";
+}
+
+std::string jpeg_decoder() { return libjpeg_version().empty() ? "stb_image" : std::string(libjpeg_version()); }
+
+void decode_image(std::span<const uint8_t> file, const ImageShape& shape, std::span<uint8_t> pixels, const std::string& where) {
+  if (file.size() > static_cast<size_t>(std::numeric_limits<int>::max())) {
+    throw InputError(where + ": an image file of 2 GiB or more");
+  }
+  const DecodedImage image = is_jpeg(file) && !libjpeg_version().empty() ? decode_jpeg(file, kMaxImagePixels, where)
+                                                                         : decode_with_stb(file, shape, where);
+  fit_image({image.pixels.data(), image.shape}, shape, pixels, where);
 }
 
 }  // namespace elek

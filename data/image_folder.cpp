@@ -212,4 +212,12 @@ std::shared_ptr<const Dataset> image_files(const std::vector<std::string>& paths
   return std::make_shared<ImageFiles>(std::move(files), std::vector<std::string>());
 }
 
+bool has_jpegs(const Dataset& dataset) {
+  for (int64_t i = 0; i < dataset.size(); ++i) {
+    const std::string extension = extension_of(dataset.name(i));
+    if (extension == ".jpg" || extension == ".jpeg") return true;
+  }
+  return false;
+}
+
 }  // namespace elek

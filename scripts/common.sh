@@ -10,7 +10,7 @@ say() { printf '== %s\n' "$*" >&2; }
 
 # What the build needs on Debian and Ubuntu. ELEK_PACKAGES_EXTRA adds to it.
 packages=(g++ cmake make libdnnl-dev ocl-icd-opencl-dev libhwy-dev libstb-dev nlohmann-json3-dev libcli11-dev zlib1g-dev
-  libgtest-dev libgmock-dev libbenchmark-dev)
+  libjpeg-dev libgtest-dev libgmock-dev libbenchmark-dev)
 
 # What scripts/gpu-pack and scripts/gpu-session build and run.
 gpu_targets=(elek test_gpu_engine test_gpu_kernels gpu_questions)
@@ -27,6 +27,7 @@ explain_elsewhere() {
 elek builds with these, and this machine has no apt to install them with:
   a C++20 compiler (GCC 12 or clang 14, or newer) with OpenMP, CMake 3.25 or newer
   oneDNN 2.6 or newer, Google Highway 1.0, stb, nlohmann-json 3.11, CLI11 2.1, zlib
+  if it is there, libjpeg-turbo decodes JPEG
   for the tests: GoogleTest 1.12 (gtest and gmock), Google Benchmark 1.7
 Install them with your package manager; CMake then finds them, or says which is missing.
 TEXT

@@ -29,7 +29,7 @@ class ELEK_API Dataset {
   [[nodiscard]] virtual std::string name(int64_t index) const = 0;           // for errors: file and index
   /// Decodes a sample to `shape` (H x W x C uint8). A sample of that size is not changed. Any other is resized (antialiased
   /// bilinear, the same bits as Pillow) so that its shorter side is the shape's / 0.875; then the centre is cut out. Grey
-  /// becomes three equal channels, colour becomes stb_image's luma, alpha is dropped. InputError names the sample if it cannot
+  /// becomes three equal channels, colour becomes Pillow's luma, alpha is dropped. InputError names the sample if it cannot
   /// be read or its channels do not fit. Thread-safe.
   virtual void decode(int64_t index, const ImageShape& shape, std::span<uint8_t> pixels) const = 0;
   /// A hash of the sample's content, to find calibration images among evaluation images. Thread-safe.
@@ -44,6 +44,13 @@ class ELEK_API Dataset {
 
 /// Single image files, without labels (elek run photo.jpg …).
 [[nodiscard]] ELEK_API std::shared_ptr<const Dataset> image_files(const std::vector<std::string>& paths);
+
+/// What decodes JPEG files in this build: "libjpeg-turbo 2.1.5", whose pixels are Pillow's, or "stb_image", whose pixels differ
+/// by a few levels.
+[[nodiscard]] ELEK_API std::string jpeg_decoder();
+
+/// True if a sample is a file named .jpg or .jpeg.
+[[nodiscard]] ELEK_API bool has_jpegs(const Dataset& dataset);
 
 /// A hash over the contents and labels of all samples, in order.
 [[nodiscard]] ELEK_API uint64_t content_hash(const Dataset& dataset);

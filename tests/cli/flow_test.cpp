@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "elek/data.h"
 #include "models/model_file.h"
 #include "models/safetensors.h"
 #include "tests/cli/command.h"
@@ -49,6 +50,18 @@ TEST(Flow, EvalCountsEverySampleOnce) {
   const auto rest = run_json({"eval", "--model", model, "--data", "synthetic:53:1[20:53]", "--batch", "50"});
   EXPECT_NEAR(20 * first.at("top1").get<double>() + 33 * rest.at("top1").get<double>(), 53 * all.at("top1").get<double>(),
               1e-9);
+}
+
+TEST(Flow, WhatDecodedJpegFilesIsSaid) {
+  const Folder folder;
+  const std::string model = tiny_model(folder), jpegs = std::string(ELEK_TEST_DATA) + "/jpeg/";
+  const Outcome run = elek_command({"run", "--model", model, jpegs + "grey.jpg", "--json"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(run.json().at("jpeg_decoder"), jpeg_decoder());
+  EXPECT_THAT(run.err, HasSubstr("JPEG files are decoded by " + jpeg_decoder()));
+  const Outcome other = elek_command({"run", "--model", model, jpegs + "grey.png", "--json"});
+  EXPECT_FALSE(other.json().contains("jpeg_decoder"));
+  EXPECT_THAT(other.err, Not(HasSubstr("JPEG")));
 }
 
 TEST(Flow, RunWritesLogitsInTheDatasOrder) {
