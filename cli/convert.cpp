@@ -18,6 +18,7 @@ struct ConvertOptions {
   std::string model;
   std::string out;
   int64_t batch = 0;
+  int64_t operator_set = kUsualOnnxSet;
 };
 
 void convert(const ConvertOptions& options) {
@@ -30,13 +31,13 @@ void convert(const ConvertOptions& options) {
   Context context(options.common);
   Paths().reads("--model", options.model).writes("--out", options.out).check();
   const Model model = load_model(options.model, context.memory());
-  save_onnx(model, options.out, options.batch);
+  save_onnx(model, options.out, options.batch, options.operator_set);
   const Node& input = model.graph.nodes().front();
   const Node& output = model.graph.node(model.graph.output());
   const size_t file_bytes = std::filesystem::file_size(options.out);
   const std::string batch = options.batch > 0 ? std::to_string(options.batch) : "any number";
   const Output& out = context.output();
-  out.result(options.out + ": " + readable_bytes(file_bytes) + "\n");
+  out.result(options.out + ": " + readable_bytes(file_bytes) + ", operator set " + std::to_string(options.operator_set) + "\n");
   out.result("input '" + input.name + "': " + to_string(input.shape) + " f32, " + batch + " per run; " +
              preprocessing_text(model.preprocessing) + "\n");
   out.result("output '" + output.name + "': " + std::to_string(output.shape.elements()) + " values per image\n");
@@ -46,6 +47,7 @@ void convert(const ConvertOptions& options) {
             {"file_bytes", file_bytes},
             {"input", input.name},
             {"output", output.name},
+            {"operator_set", options.operator_set},
             {"batch", options.batch > 0 ? Json(options.batch) : Json()},
             {"mean", model.preprocessing.mean},
             {"std", model.preprocessing.stddev}});
@@ -60,6 +62,9 @@ void add_convert(CLI::App& app, Run& run) {
   command->add_option("--out", options->out, "File to write, .onnx")->required();
   command->add_option("--batch", options->batch, "Fixed number of images per run; 0 = any number")
       ->check(CLI::Range(0, 65536))
+      ->capture_default_str();
+  command->add_option("--opset", options->operator_set, "ONNX operator set; a newer one does not make the file better")
+      ->check(CLI::Range(kOldestOnnxSet, kNewestOnnxSet))
       ->capture_default_str();
   add_common(*command, options->common);
   command->footer(

@@ -30,9 +30,12 @@ namespace {
 
 using detail::Message;
 
-constexpr int64_t kOperatorSet = 13;                                // of 2020; TensorRT 8 on a Jetson reads it too
-constexpr int64_t kIrVersion = 7;                                   // the IR version of that operator set
+constexpr int64_t kAxesAreAnInput = 13;                             // operator set from which Unsqueeze reads its axes
 constexpr size_t kMostBytes = std::numeric_limits<int32_t>::max();  // of a protobuf message
+
+/// The file's layout has versions too. 6 is that of operator set 11, 7 that of 12 to 14; later layouts add nothing that is used
+/// here, and old runtimes refuse them.
+int64_t ir_version(int64_t operator_set) { return operator_set < 12 ? 6 : 7; }
 
 namespace model_field {
 constexpr int kIrVersion = 1, kProducer = 2, kGraph = 7, kOperatorSet = 8, kMetadata = 14;
@@ -91,7 +94,8 @@ struct Constant {
 /// the value it leads to, a slash and a word.
 class Translation {
  public:
-  Translation(const Model& model, const std::string& path) : model_(model), path_(path) {
+  Translation(const Model& model, const std::string& path, int64_t operator_set)
+      : model_(model), path_(path), operator_set_(operator_set) {
     for (const Node& node : model.graph.nodes()) {
       claim(node.name);
       ranks_.push_back(std::visit([&](const auto& attrs) { return add(node, attrs); }, node.attrs));
@@ -170,8 +174,10 @@ class Translation {
     std::string made = claim(node.name + "/input" + std::to_string(input));
     if (wanted == kFeatures) {
       emit("Flatten", {name}, made, {attribute("axis", int64_t{1})});
-    } else {
+    } else if (operator_set_ >= kAxesAreAnInput) {
       emit("Unsqueeze", {name, integers(made + "/axes", {2, 3})}, made);
+    } else {
+      emit("Unsqueeze", {name}, made, {attribute("axes", {2, 3})});
     }
     return made;
   }
@@ -290,6 +296,7 @@ class Translation {
 
   const Model& model_;
   const std::string& path_;
+  const int64_t operator_set_;
   std::vector<int> ranks_;  // of the values so far
   Message nodes_;
   std::vector<Constant> constants_;
@@ -307,10 +314,10 @@ std::string joined(const std::vector<T>& values, char separator) {
 }
 
 /// All of the file except the graph.
-Message about(const Model& model) {
+Message about(const Model& model, int64_t operator_set) {
   Message file;
-  file.integer(model_field::kIrVersion, kIrVersion).text(model_field::kProducer, "elek");
-  file.message(model_field::kOperatorSet, Message().integer(2, kOperatorSet));
+  file.integer(model_field::kIrVersion, ir_version(operator_set)).text(model_field::kProducer, "elek");
+  file.message(model_field::kOperatorSet, Message().integer(2, operator_set));
   const auto say = [&file](std::string_view key, std::string_view value) {
     file.message(model_field::kMetadata, Message().text(1, key).text(2, value));
   };
@@ -324,9 +331,11 @@ Message about(const Model& model) {
 
 }  // namespace
 
-void save_onnx(const Model& model, const std::string& path, int64_t batch) {
+void save_onnx(const Model& model, const std::string& path, int64_t batch, int64_t operator_set) {
   ELEK_CHECK(batch >= 0, "save_onnx: a batch of " + std::to_string(batch) + ", expected at least 0");
-  const Translation translation(model, path);
+  ELEK_CHECK(operator_set >= kOldestOnnxSet && operator_set <= kNewestOnnxSet,
+             "save_onnx: operator set " + std::to_string(operator_set));
+  const Translation translation(model, path, operator_set);
   Message graph;
   graph.text(graph_field::kName, model.architecture);
   graph.message(graph_field::kInput, translation.value_info(0, batch));
@@ -336,7 +345,7 @@ void save_onnx(const Model& model, const std::string& path, int64_t batch) {
   // The graph is last in the file, and its constants last in it. So the parameters' bytes are never copied into one buffer.
   size_t constants_bytes = 0;
   for (const auto& [begun, bytes] : translation.constants()) constants_bytes += begun.size() + bytes.size();
-  const Message start = about(model).announce(model_field::kGraph, graph.size() + constants_bytes).append(graph);
+  const Message start = about(model, operator_set).announce(model_field::kGraph, graph.size() + constants_bytes).append(graph);
   if (start.size() + constants_bytes > kMostBytes) {
     throw InputError(path + ": cannot be written: as ONNX the network takes " + std::to_string(start.size() + constants_bytes) +
                      " bytes, the format (protobuf) allows " + std::to_string(kMostBytes) + "; cut channels first");

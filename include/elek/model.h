@@ -61,10 +61,13 @@ struct ResNetSpec {
 /// ImageNet's mean and std for three channels; {0.5},{0.5} for any other count.
 [[nodiscard]] ELEK_API Preprocessing default_preprocessing(int64_t channels);
 
+/// The operator sets that save_onnx() can write. The usual one is of 2020, so older runtimes read it too.
+inline constexpr int64_t kOldestOnnxSet = 11, kUsualOnnxSet = 13, kNewestOnnxSet = 28;
+
 /// Writes the network as ONNX: f32, batch norm kept apart. Writes the whole file or nothing. The input is the graph's, [batch,
 /// C, H, W]: pixels that are already normalised. Batch 0 leaves that dimension open. Mean, std, labels and the model's hash are
 /// stored as metadata, the history is not. InputError if the file would exceed the 2 GB of protobuf, if two values would have
 /// one name, or as write_safetensors().
-ELEK_API void save_onnx(const Model& model, const std::string& path, int64_t batch);
+ELEK_API void save_onnx(const Model& model, const std::string& path, int64_t batch, int64_t operator_set = kUsualOnnxSet);
 
 }  // namespace elek

@@ -145,6 +145,31 @@ TEST(Convert, SaysWhatTheFileExpects) {
   EXPECT_NE(read_text(folder / "a.onnx"), read_text(folder / "b.onnx"));
 }
 
+/// The number of the operator set that an ONNX file names: field 8 of the model holds a message with field 2.
+int operator_set_of(const std::string& file) {
+  for (size_t at = 0; at + 3 < file.size(); ++at) {
+    if (file[at] == 0x42 && file[at + 1] == 2 && file[at + 2] == 0x10) return file[at + 3];
+  }
+  return -1;
+}
+
+// That the files compute the same in every set: OnnxRoundTrip, and scripts/onnx-peers by hand.
+TEST(Convert, WritesTheOperatorSetThatIsAskedFor) {
+  const Folder folder;
+  const std::string model = tiny_model(folder), out = folder / "a.onnx";
+  for (const int set : {11, 13, 17, 28}) {
+    const Outcome outcome = elek_command({"convert", "--model", model, "--out", out, "--opset", std::to_string(set), "--json"});
+    ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
+    EXPECT_EQ(outcome.json().at("operator_set"), set);
+    EXPECT_EQ(operator_set_of(read_text(out)), set);
+  }
+  for (const char* set : {"10", "29", "newest"}) {
+    const Outcome outcome = elek_command({"convert", "--model", model, "--out", out, "--opset", set});
+    EXPECT_EQ(outcome.exit_code, 2);
+    EXPECT_THAT(outcome.err, HasSubstr("--opset"));
+  }
+}
+
 TEST(Convert, RefusesWithoutLeavingAnything) {
   const Folder folder;
   const std::string model = tiny_model(folder);

@@ -159,8 +159,9 @@ void expect_comes_back(Model model) {
   model.preprocessing = {{0.1F, 0.2F, 0.3F}, {0.4F, 0.5F, 0.6F}};
   model.labels = {"first", "second, with a comma"};
   model.labels.resize(static_cast<size_t>(model.graph.node(model.graph.output()).shape.elements()), "another");
-  for (const int64_t batch : {0, 3}) {
-    save_onnx(model, folder / "a.onnx", batch);
+  for (const auto& [batch, operator_set] : {std::pair(int64_t{0}, kUsualOnnxSet), {3, kOldestOnnxSet}, {0, kNewestOnnxSet}}) {
+    SCOPED_TRACE(operator_set);
+    save_onnx(model, folder / "a.onnx", batch, operator_set);
     const Imported back = import_onnx(folder / "a.onnx", {}, host_resource());
     ASSERT_EQ(node_names(back.model), node_names(model));
     for (size_t i = 0; i < model.graph.nodes().size(); ++i) {
