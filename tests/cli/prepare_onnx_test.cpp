@@ -72,7 +72,9 @@ TEST(PrepareOnnx, ElekItselfGivesTheSameLogitsBitForBit) {
     ASSERT_EQ(made.exit_code, 0) << made.err;
     EXPECT_THAT(made.err, Not(HasSubstr("assumed")));
     EXPECT_EQ(logits(back), logits(model));
-    if (model != dense) EXPECT_NE(logits(model), logits(dense));
+    if (model != dense) {
+      EXPECT_NE(logits(model), logits(dense));
+    }
   }
 }
 

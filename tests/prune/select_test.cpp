@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Selection of channels: counts from a table, properties of the choice, messages of refusals.
-#include "prune/counts.h"
 #include "prune/select.h"
 
 #include <gmock/gmock.h>
@@ -12,6 +11,7 @@
 
 #include "core/error.h"
 #include "core/runtime.h"
+#include "prune/counts.h"
 #include "prune/early_checks.h"
 #include "tests/prune/networks.h"
 
