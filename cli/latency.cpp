@@ -10,14 +10,9 @@ namespace elek::cli {
 
 std::function<int64_t(const Graph&, const Group&, int64_t)> measured_rounding(Context& context) {
   const auto times = std::make_shared<LayerTimes>(context.session_options(1));
-  return [times, &context](const Graph& graph, const Group& group, int64_t kept) {
-    const int64_t edge = nearest_edge(group.channels, group.conv_groups, kept,
-                                      [&](int64_t width) { return group_us(graph, group, width, *times); });
-    if (edge != kept) {
-      context.output().note("elek: --round-to measured: " + group.name + " keeps " + std::to_string(edge) + " of " +
-                            std::to_string(group.channels) + " channels instead of " + std::to_string(kept));
-    }
-    return edge;
+  return [times](const Graph& graph, const Group& group, int64_t kept) {
+    return nearest_edge(group.channels, group.conv_groups, kept,
+                        [&](int64_t width) { return group_us(graph, group, width, *times); });
   };
 }
 

@@ -13,8 +13,8 @@
 
 namespace elek::cli {
 
-/// Rounds to the nearest step of the measured time (prune/staircase.h) and prints each group whose count changes. Keeps a
-/// reference to `context`.
+/// Rounds to the nearest step of the measured time (prune/staircase.h). Prints nothing: a budget is spent by asking for many
+/// counts that are not taken.
 [[nodiscard]] std::function<int64_t(const Graph&, const Group&, int64_t)> measured_rounding(Context& context);
 
 [[nodiscard]] Json latency_json(const Latency& latency);
