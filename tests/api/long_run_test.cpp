@@ -3,20 +3,11 @@
 // slow.
 #include <vector>
 
-#include "core/memory/process_memory.h"
 #include "tests/api/c_api.h"
+#include "tests/support/growth.h"
 
 namespace elek::test {
 namespace {
-
-/// Resident bytes gained by `rounds` calls, after as many calls as it takes for buffers and threads to exist.
-template <typename Act>
-int64_t growth(int warm_up, int rounds, const Act& act) {
-  for (int i = 0; i < warm_up; ++i) act();
-  const auto before = static_cast<int64_t>(resident_bytes());
-  for (int i = 0; i < rounds; ++i) act();
-  return static_cast<int64_t>(resident_bytes()) - before;
-}
 
 /// 16 bytes a run, the smallest block of the heap, would be 160,000 bytes in ten thousand runs.
 TEST(CApiLongRun, TenThousandRuns) {

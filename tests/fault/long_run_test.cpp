@@ -5,11 +5,11 @@
 
 #include <filesystem>
 
-#include "core/memory/process_memory.h"
 #include "elek/prune.h"
 #include "elek/session.h"
 #include "models/model_file.h"
 #include "tests/prune/array_source.h"
+#include "tests/support/growth.h"
 #include "tests/support/models.h"
 
 namespace elek {
@@ -26,15 +26,6 @@ Model small_model() {
   return test::tiny_resnet(tiny);
 }
 
-/// Resident bytes gained by `rounds` calls, after as many calls as it takes for buffers and threads to exist.
-template <typename Act>
-int64_t growth(int warm_up, int rounds, const Act& act) {
-  for (int i = 0; i < warm_up; ++i) act();
-  const auto before = static_cast<int64_t>(resident_bytes());
-  for (int i = 0; i < rounds; ++i) act();
-  return static_cast<int64_t>(resident_bytes()) - before;
-}
-
 /// 16 bytes a run, the smallest block of the heap, would be 160,000 bytes in ten thousand runs.
 TEST(LongRun, TenThousandRunsOfASession) {
   const Model model = small_model();
@@ -45,7 +36,7 @@ TEST(LongRun, TenThousandRunsOfASession) {
   Slot& slot = session.slots()[0];
   std::copy(pixels.begin(), pixels.end(), slot.pixels);
   slot.count = kSamples;
-  EXPECT_LT(growth(1000, 10'000, [&] { (void)session.run(slot); }), 100'000);
+  EXPECT_LT(test::growth(1000, 10'000, [&] { (void)session.run(slot); }), 100'000);
 }
 
 /// Sessions and files take and give back many blocks, so the heap may move by a few pages; a session of this network holds
@@ -62,7 +53,7 @@ TEST(LongRun, AThousandSessionsAndFiles) {
     (void)session.run(session.slots()[0]);
     save_model(model, path);
   };
-  EXPECT_LT(growth(100, 1000, load_and_run), 1'000'000);
+  EXPECT_LT(test::growth(100, 1000, load_and_run), 1'000'000);
   std::filesystem::remove(path);
 }
 
@@ -77,7 +68,7 @@ TEST(LongRun, TwoHundredCuts) {
     CutObserver observer;
     (void)cut(model, images, nullptr, options, observer);
   };
-  EXPECT_LT(growth(20, 200, cut_once), 1'000'000);
+  EXPECT_LT(test::growth(20, 200, cut_once), 1'000'000);
 }
 
 }  // namespace
