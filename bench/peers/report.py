@@ -293,8 +293,8 @@ def repeats(rows):
     looked = [row for row in rows if "repeated" in row]
     turns = sum(len(rounds) for row in looked for rounds in row["rounds_us"].values())
     by = {peer: sum(row["repeated"].get(peer, 0) for row in looked) for peer in engines(looked)}
-    return f" Repeated because the machine was slow, beside {turns} turns: " + ", ".join(f"{n} of {p}" for p, n in by.items()) + "." \
-        if looked else ""
+    return f" {turns} turns count. Repeated because the machine was slow: " + \
+        ", ".join(f"{n} of {p}" for p, n in by.items()) + "." if looked else ""
 
 
 def speed_parts(rows, precision):

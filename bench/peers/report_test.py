@@ -53,7 +53,7 @@ class ReportTest(unittest.TestCase):
 
     def test_repeated_turns_are_counted_for_each_engine(self):
         looked = cell(elek=[1], ncnn=[2]) | {"repeated": {"elek": 2, "ncnn": 0}}
-        self.assertIn("Repeated because the machine was slow, beside 12 turns: 4 of elek, 0 of ncnn.",
+        self.assertIn("12 turns count. Repeated because the machine was slow: 4 of elek, 0 of ncnn.",
                       tables(data(looked, looked | {"batch": 3})))
         self.assertNotIn("Repeated", tables(data(cell(elek=[1], ncnn=[2]))))
 
