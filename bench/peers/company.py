@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much of their idle speed elek, ONNX Runtime, OpenVINO and PyTorch keep in company: one table.
+"""How much of their idle speed elek, ONNX Runtime, OpenVINO and PyTorch keep while other processes run: one table.
 
     PYTHON bench/peers/company.py [--build DIR] [--seconds 1.5] [--rounds 3]     PYTHON: the one of bench/peers/run's environment
 Loads, each on all cores of the machine:
