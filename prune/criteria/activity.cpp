@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Criteria that look only at a channel's stored values, not at weights: positions, rms, std, and the four of the seed,
-// unchanged (frequency, normalized_mean, mean_absolute, combined). Each is a function of one watched value's sums.
+// Criteria that use only a channel's stored values, no weights: positions, rms and std; and frequency, normalized_mean,
+// mean_absolute and combined, with the formulas of the Python scripts that elek started from. Each is a function of the sums of
+// one watched value.
 // Tests: tests/prune/score_test.cpp, tests/prune/seed_metrics_test.cpp
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// taylor and fisher: what the loss changes if a channel is removed, by gradients. They differ in what a gradient is of: a
-// batch's mean loss, or one image's. Scores are costs that add up in the order of removal, in one unit for all groups.
+// taylor and fisher: how much the loss changes if a channel is removed, estimated from gradients. taylor uses the gradient of a
+// batch's mean loss, fisher that of each image's loss. Scores are costs that add up in the order of removal, in one unit for
+// all groups.
 // Tests: tests/prune/gradient_importance_test.cpp
 #include <utility>
 

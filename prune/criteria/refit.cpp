@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // refit: the error that remains if a channel is removed and all its readers are refitted (prune/refit_costs.h). The scores are
-// costs in one unit for all groups, so a pool of all groups can share a budget of MACs.
+// costs in one unit for all groups, so all groups can share a budget of MACs.
 // Tests: tests/prune/refit_costs_test.cpp
 #include "prune/criteria/list.h"
 #include "prune/refit_costs.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// wanda-seed: the seed's Wanda for channels: the L2 norm of the weights that make a channel, times the mean of its stored
-// value.
+// wanda-seed: Wanda for channels, as in the Python scripts that elek started from: the L2 norm of the weights that make a
+// channel, times the mean of its stored value.
 // Tests: tests/prune/seed_metrics_test.cpp
 #include "core/at.h"
 #include "prune/criteria/list.h"
