@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Other work on the machine, for as long as an object lives: what a session must share its cores with. Each kind is a child
-// process. Children end with this process, whatever happens to it.
+// Other work on the machine while an object lives, so that a session must share its cores. Each kind is a child process.
+// Children end with this process, whatever happens to it.
 // Run: build/bin/bench_session --benchmark_filter=company. The same beside other engines: bench/peers/company.py
 #pragma once
 

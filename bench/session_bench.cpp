@@ -3,8 +3,8 @@
 // default criterion's sums, and with tap norms. Each network's logits are first compared with PyTorch's stored ones (the
 // fixtures of tests/golden/logits_test.cpp). A wrong network is not timed, and the program fails.
 // Also, checked in the same way: reading a model file, planning, binding (planning and packing the weights), and all of it with
-// the first run. And in company: beside a busy core, a second process that does the same, and under a quota of three quarters
-// of the cores; `of_idle` is the speed as a share of that without company, `cores` is processor time by wall time. The cost of
+// the first run. And with other work: a busy core, a second process that does the same, or a quota of three quarters of the
+// cores; `of_idle` is the speed as a share of that without other work, `cores` is processor time by wall time. The cost of
 // a cut: bench_prune. Comparisons with other engines: bench/peers. Run: build/bin/bench_session --benchmark_repetitions=5
 #include <algorithm>
 #include <chrono>

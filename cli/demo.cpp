@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek demo: the seed's three scenarios on the shipped network (prepare, coverage, Wanda), and one table at the end. Statistics
+// elek demo: prepare, coverage and Wanda on the shipped network, and one table at the end. Statistics
 // are taken once per criterion and used for all its shares. Latency and peak RAM come from a child process `elek bench` per
 // network, because a process has only one peak. Tests: tests/cli/demo_test.cpp
 #include <algorithm>

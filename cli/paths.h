@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The files that a command reads and writes, checked before any work: an output must not be an input or another output, because
-// a slip in a long command line would then destroy a network or an hour of sums. Each command lists its files; this is the only
-// place that compares them.
-// Tests: tests/cli/paths_test.cpp
+// a mistake in a long command line would then destroy a network or an hour of sums. Each command lists its files; this is the
+// only place that compares them. Tests: tests/cli/paths_test.cpp
 #pragma once
 
 #include <string>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Names the three likeliest classes of a JPEG or PNG image: classify MODEL IMAGE
+// Prints the three most probable classes of a JPEG or PNG image: classify MODEL IMAGE
 #include <elek/elek.h>
 
 #include <cstdio>

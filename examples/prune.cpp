@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Prunes a network as `elek coverage` does by default: prune MODEL CALIBRATION EVALUATION OUT. 30 % of the channels go, chosen
-// by what the repair cannot make good; the rest is refitted by least squares. No labels are needed but to measure.
+// Prunes a network as `elek coverage` does by default: prune MODEL CALIBRATION EVALUATION OUT. It removes the channels whose
+// loss the repair can compensate best, then repairs by least squares and a distillation. Labels are only needed to measure.
 
 #include <elek/elek.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the files that are published beside a weights file say about it: config.json (timm, transformers) and
 // preprocessor_config.json (transformers). They hold what tensors cannot show: input size, mean and standard deviation, names
-// of classes, the place of strides. Only files of these two forms are used; others with these names are left alone. Internal to
+// of classes, the place of strides. Only files of these two forms are used; others with these names are ignored. Internal to
 // models/. Tests: tests/models/config_beside_test.cpp
 #pragma once
 

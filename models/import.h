@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A network from a file that has weights only. The file tells the network (models/structure.h). What it does not show is taken
-// from the caller, else from the configuration beside it (models/config_beside.h), else assumed; everything that was assumed is
-// handed back, so that the caller can say it. Nothing is assumed silently: two readings of one file are two different networks
-// under the same names. Tests: tests/models/import_test.cpp, tests/cli/import_test.cpp
+// A network from a file that has weights only. Names and shapes of the tensors show the layers (models/structure.h). What they
+// do not show comes from the caller, else from the configuration beside the file (models/config_beside.h), else it is assumed.
+// All assumptions are returned, so that the caller can print them. Nothing is assumed silently, because two readings of one
+// file are two different networks with the same names. Tests: tests/models/import_test.cpp, tests/cli/import_test.cpp
 #pragma once
 
 #include <cstdint>

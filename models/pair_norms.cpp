@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which batch norm stands behind which convolution: by equal names (conv1 and bn1), by neighbouring places in a list (0 and 1),
-// or, for what is left, by order; if the sizes leave a choice then, that is told. Sizes must agree in every case. A batch norm
-// with the size of the convolution's input instead is the sign of a pre-activation network, which computes something else.
+// Which batch norm belongs to which convolution: by equal names (conv1 and bn1), by neighbouring places in a list (0 and 1),
+// or, for those that are left, by order; if the sizes then leave a choice, a note says so. Sizes must agree in every case. If a
+// batch norm has the size of the convolution's input instead, the network is a pre-activation network, which is refused.
 // Tests: tests/models/import_names_test.cpp
 #include <algorithm>
 #include <cstdlib>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writes the safetensors container. The largest element type comes first and the header is padded, so that every array is
-// aligned to its element. core/file.h sees to it that the file is written whole or not at all.
+// aligned to its element. core/file.h writes the file whole or not at all.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which kind of file it is, by its first bytes and not by its name. The one place that knows this: every reader of model and
-// weights files asks here, so a file that cannot be read is called by its right name, with what to do.
+// Which kind of file it is, by its first bytes and not by its name. This is the only place that knows: every reader of model
+// and weights files asks here. So the error for a file that cannot be read names its kind and says what to do.
 // Tests: tests/models/sniff_test.cpp
 #pragma once
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Climbs from the layer through sums of sums, as long as the layer is the last of each. Tests:
+// Goes from the layer through sums of sums, as long as the layer is the last of each. Tests:
 // tests/prune/block_target_test.cpp
 #include "prune/block_target.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The block target of the refit. A convolution whose output goes into a residual sum, at most through a batch norm, can
-// compensate the errors of the sum's other operands. Its target is then what is left of the dense network's sum:
+// compensate the errors of the sum's other operands. Its target is then the dense network's sum minus these operands:
 //
 //   z = (sum_dense - rest_pruned - shift) / scale     with  sum = scale * z + shift + rest,   scale and shift of the batch norm
 //

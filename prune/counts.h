@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How many channels each group keeps, for a target: a share of each group, a share of the pool of all groups, or a budget
+// How many channels each group keeps, for a target: a share of each group, a share of all groups together, or a budget
 // (prune/spend.h); then rounding. Pure functions of numbers, with the same result on every machine (unless ChannelTarget::round
 // is set).
 // Tests: tests/prune/select_test.cpp, tests/prune/spend_test.cpp

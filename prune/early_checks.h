@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What can be said of a cut before any image is read: whether its target can be meant for the network, whether it would remove
-// nothing, whether its memory is there. Callers ask before work that takes minutes or hours.
+// Checks of a cut before any image is read: whether its target fits the network, whether it would remove nothing, whether there
+// is enough memory. Callers ask before work that takes minutes or hours.
 // Tests: tests/prune/select_test.cpp, tests/cli/early_test.cpp
 #pragma once
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Backward elimination on second moments: which channels can a refit do without? Removing the columns S of a least-squares fit
+// Backward elimination on second moments: which channels does a refit need least? Removing the columns S of a least-squares fit
 // and fitting the others again costs exactly tr(W_S' [H_SS]^-1 W_S), where H is the inverse of the moments with the ridge. The
 // cheapest channel is removed, H and W are updated to the fit without it, and so on. This is the optimal brain surgeon (Hassibi
 // & Stork 1992) on a quadratic that is exact, for channels instead of weights, with costs added over all readers.

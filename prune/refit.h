@@ -11,7 +11,7 @@
 // memory does not depend on their number. The fit is the same.
 //
 // Errors add up along the shortcuts of a residual network. With the block target (prune/block_target.h) the layer that
-// completes a residual sum fits what is left of the dense network's sum, not its own dense output. Tests:
+// completes a residual sum fits the dense sum minus the other operands, not its own dense output. Tests:
 // tests/prune/refit_test.cpp
 #pragma once
 

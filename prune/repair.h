@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Repair without training and without labels: the kinds of repair, and batch-norm re-estimation over the calibration batches
-// (PyTorch's train-mode forward with momentum=None). The default, the least-squares refit, is in prune/refit.h.
+// (PyTorch's train-mode forward with momentum=None). The least-squares refit is in prune/refit.h.
 // Tests: tests/prune/repair_test.cpp
 #pragma once
 

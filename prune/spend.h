@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Spends a budget: chooses how many channels each group keeps, so that the network uses as much of the budget as the rounding
-// of counts allows, and never more. Which channels of a group these are is the selection's business (prune/select.h).
+// of counts allows, and never more. prune/select.h chooses which channels of a group these are.
 // Tests: tests/prune/spend_test.cpp
 #pragma once
 

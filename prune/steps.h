@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Iterative pruning: a target is reached in n rounds, with new statistics between them. Each round scores the network that the
 // last one left and removes its part of the rest. compose() turns all rounds into one plan of the dense network, which is then
-// cut, checked and repaired. So rounds only change *which* channels go. Pure functions of plans and numbers.
+// cut, checked and repaired. So rounds only change *which* channels are removed. Pure functions of plans and numbers.
 // Tests: tests/prune/steps_test.cpp
 #pragma once
 

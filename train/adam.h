@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Adam (Kingma & Ba 2015, arXiv 1412.6980), with a step of its own for each tensor: a share of the tensor's root mean square at
-// the start. So layers whose weights differ in size by orders of magnitude, as folded ones do, all move at the same pace.
+// the start. So all layers change at the same relative speed, although folded weights differ by orders of magnitude.
 // Weights that are zero stay zero: they are masked. Tests: tests/train/adam_test.cpp
 #pragma once
 

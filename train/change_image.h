@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random changes of an image that do not change its class: mirrored, and moved by a few pixels. More images for training than
-// there are. Tests: tests/train/distill_test.cpp
+// Random changes of an image that do not change its class: mirrored, and moved by a few pixels. So training sees more images
+// than there are. Tests: tests/train/distill_test.cpp
 #pragma once
 
 #include <cstdint>

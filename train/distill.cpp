@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loop of distill.h. Tests: tests/train/distill_test.cpp
+// The training loop of elek/train.h. Tests: tests/train/distill_test.cpp
 #include <algorithm>
 #include <array>
 #include <chrono>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The loss of the distillation: how far one network's logits are from another's, relative to their size. The mean of an image's
-// logits is taken off both, because it changes no probability. Tests: tests/train/distill_test.cpp
+// logits is subtracted from both, because it changes no probability. Tests: tests/train/distill_test.cpp
 #pragma once
 
 #include <cstdint>

@@ -3,7 +3,7 @@
 // data, like Program (plan/program.h), and planned by the same planner.
 // Time has 2N+1 points for N steps: step i runs forward at time i, the loss is at time N, step i runs backward at time 2N-i. A
 // value lives until the last backward step that reads it, a gradient from its first reader's backward step to its maker's.
-// Batch norm is folded into its convolution, so it needs no backward step; its statistics do not move.
+// Batch norm is folded into its convolution, so it needs no backward step; its statistics do not change.
 // Tests: tests/train/program_test.cpp
 #pragma once
 

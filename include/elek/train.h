@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Distillation without labels (Hinton et al. 2015, arXiv 1503.02531): trains a cut network on the calibration images until its
 // logits are the dense network's.
-//   loss = sum |s - t|^2 / sum |t|^2 over a batch, each logit less the mean of its image's logits (which no softmax sees)
-// One setting for all networks (docs/criteria.md has the study): Adam, each tensor's step 1e-2 of its root mean square, warm-up
+//   loss = sum |s - t|^2 / sum |t|^2 over a batch, each logit less the mean of its image's logits (it changes no probability)
+// One setting for all networks (docs/criteria.md has results): Adam, each tensor's step 1e-2 of its root mean square, warm-up
 // over a tenth of the steps, then a cosine down to 0; batches of 50; images flipped and shifted at random.
-// A guard keeps it harmless: a tenth of the images is held out, and what is returned is the best network on these, at worst the
-// one that was given. A run that diverges starts again with a third of the step.
+// A tenth of the images is held out. The best network on these is returned, at worst the one that was given, so a distillation
+// does no harm on them. A run that diverges starts again with a third of the step.
 // Memory does not depend on the number of images: the dense logits are computed anew in each pass. The dense network runs on
 // the device of the options, the training on the CPU.
 // Tests: tests/train/distill_test.cpp

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // ONNX in: reads an .onnx file as a model. Everything that elek has an operator for is read, from operator set 3 to the newest;
-// all that it does not have is named in one error. docs/model-files.md lists both.
+// all that it does not have is named in one error. docs/other-tools.md lists both.
 // Tests: tests/models/onnx_import_test.cpp
 #pragma once
 

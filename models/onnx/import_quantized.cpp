@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // QuantizeLinear and DequantizeLinear. elek runs such a network in f32: weights are recovered as scale * (q - zero point), and
-// activations pass. One thing must not be lost. Quantizers drop a ReLU before a QuantizeLinear whose range starts at 0, because
-// the range clips in its place. So such a QuantizeLinear becomes a ReLU.
+// activations are not changed, except in one case. Quantizers drop a ReLU before a QuantizeLinear whose range starts at 0,
+// because the range clips in its place. So such a QuantizeLinear becomes a ReLU.
 // Tests: tests/models/onnx_import_test.cpp
 #include <algorithm>
 #include <cmath>

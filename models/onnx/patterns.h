@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chains of ONNX nodes that are one operator of elek: hard sigmoid and hard swish, as older exporters spell them. They are
+// Chains of ONNX nodes that are one operator of elek: hard sigmoid and hard swish, as older exporters write them. They are
 // replaced before anything is translated, so that the nodes inside the chain disappear if nothing else reads them. Tests:
 // tests/models/onnx_import_test.cpp
 #pragma once

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Which part of a PyTorch file has the weights. Training scripts save dictionaries with weights, optimizer and epoch, under
-// names of their own. A part is a dictionary or module with tensors of two or more dimensions. Where there is one, it is taken.
-// Where there are several (a model and its moving average), only the user can know which is meant.
+// names of their own. A part is a dictionary or module with tensors of two or more dimensions. If there is one, it is used. If
+// there are several (a model and its moving average), only the user can know which is meant.
 #include <algorithm>
 #include <cctype>
 #include <map>
