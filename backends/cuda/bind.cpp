@@ -189,14 +189,28 @@ void CudaExecutable::load_kernel(const Model& model, size_t index, const Buffer&
     c.padded_c = p.channels / p.groups;
   }
   check_weights(w.weight, node, x.shape, y.shape);
+  c.krsc = at(weights_, step.weights);
+  convert(c, w.weight, packing, "'" + node.node.name + ".weight': ", "weights");
+  upload(weights_, step.bias, w.bias.data(), w.bias.bytes());
+  if (step.stored_bias == kNone) return;
+  k::WeightConversion bias;
+  bias.k = y.shape.channels;
+  bias.padded_k = y.channel_pitch;
+  bias.c = bias.padded_c = 1;
+  bias.krsc = at(weights_, step.stored_bias);
+  convert(bias, w.bias, packing, "'" + node.node.name + "': ", "values of the bias (with its batch norm)");
+}
+
+/// Converts f32 values of the host to the storage type on the device. UsageError if f16 does not hold them.
+void CudaExecutable::convert(k::WeightConversion c, const Tensor& from, const Buffer& packing, const std::string& owner,
+                             const char* what) const {
   size_t overflow_offset = 0;
-  (void)reserve(overflow_offset, w.weight.bytes());
+  (void)reserve(overflow_offset, from.bytes());
   overflow_offset = reserve(overflow_offset, 0);
   const int64_t none = 0;
-  upload(packing, 0, w.weight.data(), w.weight.bytes());
+  upload(packing, 0, from.data(), from.bytes());
   upload(packing, overflow_offset, &none, sizeof(none));
   c.kcrs = static_cast<const float*>(packing.data());
-  c.krsc = at(weights_, step.weights);
   c.dtype = storage_of(notes_.options.precision);
   k::launch_convert_weights(c, typed<int64_t>(packing, overflow_offset), stream_->get());
   int64_t overflows = 0;
@@ -204,10 +218,9 @@ void CudaExecutable::load_kernel(const Model& model, size_t index, const Buffer&
       cudaMemcpyAsync(&overflows, at(packing, overflow_offset), sizeof(overflows), cudaMemcpyDeviceToHost, stream_->get()));
   synchronise("converting weights");
   if (overflows > 0) {
-    throw Hinted<UsageError>(Hint::kHoldingPrecision, "'" + node.node.name + ".weight': " + std::to_string(overflows) +
-                                                          " weights lie beyond what f16 holds (65504)");
+    throw Hinted<UsageError>(Hint::kHoldingPrecision,
+                             owner + std::to_string(overflows) + " " + what + " lie beyond what f16 holds (65504)");
   }
-  upload(weights_, step.bias, w.bias.data(), w.bias.bytes());
 }
 
 void CudaExecutable::load_normalisation(const Model& model, const Step& step) {

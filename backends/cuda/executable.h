@@ -15,6 +15,7 @@
 #include "backends/cuda/steps.h"
 #include "elek/memory.h"
 #include "kernels/cuda/channel_totals.h"
+#include "kernels/cuda/layout.h"
 #include "kernels/cuda/pool.h"
 
 namespace elek::backends::cuda {
@@ -42,6 +43,8 @@ class CudaExecutable final : public Executable {
   void lay_out_statistics();
   void load_weights(const Model& model, MemoryResource& memory);
   void load_kernel(const Model& model, size_t step, const Buffer& packing);
+  void convert(kernels::cuda::WeightConversion conversion, const Tensor& from, const Buffer& packing, const std::string& owner,
+               const char* what) const;
   void load_normalisation(const Model& model, const Step& step);
   void tie_fused_sums();
   void warm_up_and_record();

@@ -213,7 +213,9 @@ void CudaExecutable::run_convolution(size_t index, int64_t samples, Pass pass) {
   ConvPointers p;
   p.x = view(step.input, samples).data;
   p.w = at(weights_, step.weights);
-  p.bias = typed<const float>(weights_, step.bias);
+  const bool f32 = plan.problem().bias_dtype() == DType::kF32;
+  const auto* f32_bias = typed<const float>(weights_, step.bias);
+  p.bias = f32 ? at(weights_, step.bias) : at(weights_, step.stored_bias);
   p.residual = step.residual >= 0 ? view(step.residual, samples).data : nullptr;
   p.y = y.data;
   p.threshold = notes_.options.probes.threshold;
@@ -228,7 +230,7 @@ void CudaExecutable::run_convolution(size_t index, int64_t samples, Pass pass) {
   if (step.by_batch_moments()) {
     normalise_by_batch_moments(index, y, y);
   } else {
-    const float* bias = plan.problem().epilogue == ConvEpilogue::kFull ? nullptr : p.bias;  // the plan has already added it
+    const float* bias = plan.problem().epilogue == ConvEpilogue::kFull ? nullptr : f32_bias;  // the plan has already added it
     finish(index, y, y, typed<const float>(weights_, step.scale),
            step.bn_apart ? typed<const float>(weights_, step.shift) : bias);
   }

@@ -14,6 +14,14 @@ namespace {
 
 size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float); }
 
+/// Whether one of the two plans of a convolution adds its bias in the storage type instead of f32.
+bool reads_stored_bias(const Step& step) {
+  const auto reads = [](const ConvPlan& plan) {
+    return plan.problem().epilogue == ConvEpilogue::kFull && plan.problem().bias_dtype() != DType::kF32;
+  };
+  return step.kind == Kind::kConv && (reads(step.plan) || reads(step.partial_plan));
+}
+
 }  // namespace
 
 Staging lay_out_staging(const Program& program, const Notes& notes) {
@@ -54,6 +62,9 @@ void Lowerer::reserve_parameters(size_t i) {
   }
   if (step.weights != kNone) {
     step.bias = reserve(weights, floats(y.channel_pitch));
+    if (reads_stored_bias(step)) {
+      step.stored_bias = reserve(weights, checked_bytes(Shape{y.channel_pitch}, storage_of(notes.options.precision)));
+    }
     program.steps[i].weights_bytes = weights - step.weights;
     size_t packing = 0;
     (void)reserve(packing, as_stored);

@@ -24,6 +24,7 @@ struct Step : CommonStep {
   ConvPlan plan;
   Fusion partial_fusion = Fusion::kAll;
   ConvPlan partial_plan;
+  size_t stored_bias = kNone;                          // weights slab: the bias in the storage type (bias_dtype())
   bool adds_in_place = false;                          // both may write over their residual
   uint32_t fused_sums = 0;                             // FusedSums that `plan` takes itself
   std::array<size_t, kFusedSumKinds> fused_offsets{};  // statistics slab

@@ -148,7 +148,8 @@ TEST_P(ConvValues, OfEveryEngineAreTheDefinitions) {
     return buffer;
   };
   const Buffer dx = upload(encode(x, c.precision)), dw = upload(encode(w, c.precision));
-  const Buffer db = upload(encode(bias, Precision::kF32)), dr = upload(encode(residual, c.precision));
+  const Buffer db = upload(encode(bias, p.bias_dtype() == DType::kF32 ? Precision::kF32 : c.precision)),
+               dr = upload(encode(residual, c.precision));
   auto graph = ConvGraph::make(p, device.value());
   ASSERT_TRUE(graph) << graph.reason();
   int64_t ran = 0;
@@ -164,13 +165,15 @@ TEST_P(ConvValues, OfEveryEngineAreTheDefinitions) {
     ConvPointers pointers;
     pointers.x = dx.data();
     pointers.w = dw.data();
-    pointers.bias = static_cast<const float*>(db.data());
+    pointers.bias = db.data();
     pointers.residual = dr.data();
     pointers.y = dy.data();
     pointers.threshold = threshold;
     for (int64_t kind = 0; kind < kFusedSumKinds; ++kind) {
       pointers.sums[static_cast<size_t>(kind)] = static_cast<float*>(ds.data()) + kind * p.filters;
     }
+    // Fills and copies above are in the null stream, for which a non-blocking stream does not wait.
+    ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
     try {
       plan.value().execute(handle.get(), pointers, workspace.data());
     } catch (const DeviceError& error) {  // sessions do not take one that builds and refuses to run
@@ -193,6 +196,7 @@ TEST_P(ConvValues, OfEveryEngineAreTheDefinitions) {
     if (p.residual && why_not_in_place(plan.value(), target).empty()) {  // then sessions run it so
       const Buffer over = upload(encode(residual, c.precision));
       pointers.residual = pointers.y = over.data();
+      ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);
       plan.value().execute(handle.get(), pointers, workspace.data());
       ASSERT_EQ(cudaStreamSynchronize(stream.get()), cudaSuccess) << plan.value().engine();
       std::vector<std::byte> in_place(over.bytes());
@@ -204,16 +208,19 @@ TEST_P(ConvValues, OfEveryEngineAreTheDefinitions) {
   EXPECT_GE(ran, 1) << "no engine built and ran: " << graph.value().refusals();
 }
 
-INSTANTIATE_TEST_SUITE_P(Forms, ConvValues,
-                         ::testing::Values(Case{Precision::kF16, 3, 1, false, true}, Case{Precision::kF16, 3, 2, true, true},
-                                           Case{Precision::kF16, 1, 1, true, true}, Case{Precision::kBf16, 3, 1, true, true},
-                                           Case{Precision::kTf32, 3, 1, true, true},
-                                           Case{Precision::kF16, 1, 2, false, false, kEveryFusedSum & ~kMaxY},
-                                           Case{Precision::kF16, 3, 1, false, true, 0},
-                                           Case{Precision::kF16, 3, 1, false, false, 0, ConvEpilogue::kNone},
-                                           Case{Precision::kBf16, 3, 1, false, false, 0, ConvEpilogue::kNone},
-                                           Case{Precision::kTf32, 3, 1, false, false, 0, ConvEpilogue::kNone},
-                                           Case{Precision::kF32, 3, 1, false, false, 0, ConvEpilogue::kNone}));
+INSTANTIATE_TEST_SUITE_P(
+    Forms, ConvValues,
+    ::testing::Values(Case{Precision::kF16, 3, 1, false, true}, Case{Precision::kF16, 3, 2, true, true},
+                      Case{Precision::kF16, 1, 1, true, true}, Case{Precision::kBf16, 3, 1, true, true},
+                      Case{Precision::kTf32, 3, 1, true, true},
+                      Case{Precision::kF16, 1, 2, false, false, kEveryFusedSum & ~kMaxY},
+                      Case{Precision::kF16, 3, 1, false, true, 0}, Case{Precision::kF16, 3, 1, true, true, 0},
+                      Case{Precision::kF16, 1, 2, false, false, 0}, Case{Precision::kBf16, 1, 1, true, true, 0},
+                      Case{Precision::kTf32, 3, 1, true, true, 0}, Case{Precision::kF32, 3, 1, true, true, 0},
+                      Case{Precision::kF16, 3, 1, false, false, 0, ConvEpilogue::kNone},
+                      Case{Precision::kBf16, 3, 1, false, false, 0, ConvEpilogue::kNone},
+                      Case{Precision::kTf32, 3, 1, false, false, 0, ConvEpilogue::kNone},
+                      Case{Precision::kF32, 3, 1, false, false, 0, ConvEpilogue::kNone}));
 
 }  // namespace
 }  // namespace elek::backends::cuda

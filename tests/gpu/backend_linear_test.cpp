@@ -43,6 +43,7 @@ TEST(Linear, IsTheDefinition) {
   const auto linear = Linear::make(p);
   ASSERT_TRUE(linear) << linear.reason();
   const Buffer workspace(linear.value()->workspace_bytes() + 1, memory, "workspace");
+  ASSERT_EQ(cudaDeviceSynchronize(), cudaSuccess);  // the copies above are in the null stream
   linear.value()->run(dx.data(), dw.data(), static_cast<const float*>(db.data()), static_cast<float*>(dy.data()),
                       workspace.data(), stream.get());
   ASSERT_EQ(cudaStreamSynchronize(stream.get()), cudaSuccess);

@@ -35,14 +35,14 @@ inline constexpr Device kGpu{DeviceKind::kCuda, 0};
 }
 
 /// Largest difference of a logit from the exact one, as a share of the largest logit, after L = `layers` convolutions and
-/// linear layers. Each layer rounds weights, input and output once. Batch norm and He's initialisation keep the norm, so errors
-/// add up. 16-bit types round to nearest: 3 L independent errors, uniform in +-u, have deviation u sqrt(L); six deviations are
-/// allowed. TF32 operands may be truncated instead (2 u each, all towards zero), which adds up linearly: 3 u L. f32's sums of
-/// up to 10^4 terms: 2e-5 (docs).
+/// linear layers. Each layer rounds weights, bias, input and output once. Batch norm and He's initialisation keep the norm, so
+/// errors add up. 16-bit types round to nearest: 4 L independent errors, uniform in +-u, have deviation u sqrt(4 L / 3); six
+/// deviations are allowed. TF32 operands may be truncated instead (2 u each, all towards zero), which adds up linearly: 3 u L.
+/// f32's sums of up to 10^4 terms: 2e-5 (docs).
 [[nodiscard]] inline double logit_tolerance(Precision precision, double layers) {
   const double u = roundoff(precision);
   if (precision == Precision::kF32 || precision == Precision::kTf32) return std::max(2e-5, 3 * u * layers);
-  return 6 * u * std::sqrt(layers);
+  return 6 * u * std::sqrt(4 * layers / 3);
 }
 
 /// A file of tests/fixtures: in the folder known at build time, or in $ELEK_TEST_DATA on a machine that has only the binaries.

@@ -100,20 +100,29 @@ bool known(cudaStream_t stream) {
   return std::any_of(streams.begin(), streams.end(), [&](const auto& each) { return each.get() == stream; });
 }
 
+CUstream_st* real_stream(cudaStream_t stream) {
+  if (stream != nullptr) return stream;
+  CUstream_st*& null_stream = world().null_streams[current_device];
+  if (null_stream == nullptr) {
+    world().streams.push_back(std::make_unique<CUstream_st>());
+    null_stream = world().streams.back().get();
+    null_stream->device = current_device;
+  }
+  return null_stream;
+}
+
 cudaError_t put(cudaStream_t stream, Operation operation, bool own_device) {
   World& w = world();
   if (w.fault != cudaSuccess) return record(w.fault);
   if (!known(stream)) return record(cudaErrorInvalidResourceHandle);
-  if (stream == nullptr) {
-    if (operation.work) operation.work();
-    return cudaSuccess;
-  }
+  const bool timed = stream != nullptr;  // nothing is timed in the null stream
+  stream = real_stream(stream);
   if (own_device && stream->device != current_device) return record(cudaErrorInvalidResourceHandle);
   if (stream->capturing) {
     stream->captured.push_back(std::move(operation));
     return cudaSuccess;
   }
-  if (operation.kind != Kind::kRecord) {
+  if (operation.kind != Kind::kRecord && timed) {
     if (stream->repetition.enough(operation.name)) operation.work = nullptr;
   }
   stream->queue.push_back(std::move(operation));
@@ -209,6 +218,11 @@ cudaError_t enqueue(cudaStream_t stream, std::function<void()> work, std::string
   operation.name = std::move(name);
   operation.cost_us = cost_us;
   return put(stream, std::move(operation), true);
+}
+
+void finish_null_stream() {
+  const auto lock = one_at_a_time();
+  (void)cudaStreamSynchronize(nullptr);
 }
 
 void enqueue_kernel(cudaStream_t stream, dim3 grid, dim3 block, std::function<void()> body, std::string name) {

@@ -5,7 +5,8 @@
 // filled or read too early, host code that believes the device has finished.
 // Memory starts as NaN. Copies and fills outside live allocations, work on a stream of another device and the use of destroyed
 // handles are errors. Time is computed from the enqueued work, not measured. It cannot find errors that need two kernels at the
-// same time, or that depend on the real driver. The default stream (null) runs at once. Thread-safe: one call at a time.
+// same time, or that depend on the real driver. The default stream (null) has a queue of its own, for which the others, all
+// non-blocking, do not wait: a fill or a pageable copy in it may come late. Thread-safe: one call at a time.
 // Tests: tests/simt/runtime_test.cpp, tests/simt/engine
 #pragma once
 

@@ -125,9 +125,11 @@ cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind 
   const auto lock = one_at_a_time();
   if (world().fault != cudaSuccess) return record(world().fault);
   if (recording()) return break_recording();
-  if (!copies_are_sound(to, from, bytes, kind)) return record(cudaErrorInvalidValue);
-  std::memcpy(to, from, bytes);  // the default stream does not wait for non-blocking ones
-  return cudaSuccess;
+  if (const cudaError_t status = cudaMemcpyAsync(to, from, bytes, kind, nullptr); status != cudaSuccess) return status;
+  // A copy to the device from pageable memory may return before the bytes are there; a copy inside a device always does.
+  const bool to_device = on_device(to, bytes), from_pageable = block_of(from, bytes) == nullptr;
+  if (to_device && (from_pageable || on_device(from, bytes))) return cudaSuccess;
+  return cudaStreamSynchronize(nullptr);
 }
 
 /// From pageable memory the bytes are taken before the call returns; to pageable memory it returns when they are there.
@@ -151,8 +153,9 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
       operation.name.assign(reinterpret_cast<const char*>(which), sizeof(which));
   }
   const cudaError_t status = put(stream, std::move(operation), false);
-  if (status != cudaSuccess || !to_pageable || stream == nullptr || stream->capturing) return status;
-  return work_until([stream] { return stream->queue.empty(); });
+  const CUstream_st* used = real_stream(stream);
+  if (status != cudaSuccess || !to_pageable || used->capturing) return status;
+  return work_until([used] { return used->queue.empty(); });
 }
 
 cudaError_t cudaMemset(void* to, int value, size_t bytes) { return cudaMemsetAsync(to, value, bytes, nullptr); }

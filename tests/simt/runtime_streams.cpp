@@ -38,8 +38,8 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const auto lock = one_at_a_time();
   if (!known(stream)) return record(cudaErrorInvalidResourceHandle);
   if (recording()) return break_recording();
-  if (stream == nullptr) return world().fault == cudaSuccess ? cudaSuccess : record(world().fault);
-  return work_until([stream] { return stream->queue.empty(); });
+  const CUstream_st* waited = real_stream(stream);
+  return work_until([waited] { return waited->queue.empty(); });
 }
 
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
@@ -47,7 +47,7 @@ cudaError_t cudaStreamQuery(cudaStream_t stream) {
   if (!known(stream)) return record(cudaErrorInvalidResourceHandle);
   make_progress();
   if (world().fault != cudaSuccess) return record(world().fault);
-  return stream == nullptr || stream->queue.empty() ? cudaSuccess : record(cudaErrorNotReady);
+  return real_stream(stream)->queue.empty() ? cudaSuccess : record(cudaErrorNotReady);
 }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
@@ -88,7 +88,6 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   operation.cost_us = 0;
   operation.event = event->state;
   operation.version = ++state.recorded;
-  if (stream == nullptr) state.completed = state.recorded, state.at_us = clock_of(state.device);
   return put(stream, std::move(operation), false);
 }
 

@@ -103,6 +103,43 @@ TEST_F(SimtRuntime, PinnedMemoryIsReadWhenTheCopyRunsPageableBefore) {
   EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
 }
 
+/// A stream copies what a fill and a pageable copy in the null stream have written. Returns how often it gets the right bytes.
+int right_after_null_stream(bool wait) {
+  int right = 0;
+  unsigned char *block = new_block(2), *copy = new_block(2);
+  const cudaStream_t stream = new_stream();
+  for (unsigned char round = 1; round <= 20; ++round) {
+    set_pace(Pace::kRandom, round);
+    EXPECT_EQ(cudaMemset(block, round, 1), cudaSuccess);
+    EXPECT_EQ(cudaMemcpy(block + 1, &round, 1, cudaMemcpyHostToDevice), cudaSuccess);
+    if (wait) {
+      EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+    }
+    EXPECT_EQ(cudaMemcpyAsync(copy, block, 2, cudaMemcpyDeviceToDevice, stream), cudaSuccess);
+    EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+    right += copy[0] == round && copy[1] == round ? 1 : 0;
+    EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+    EXPECT_EQ(cudaMemsetAsync(copy, 0, 2, stream), cudaSuccess);  // else the copy would count as repeated
+  }
+  EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
+  for (unsigned char* each : {block, copy}) EXPECT_EQ(cudaFree(each), cudaSuccess);
+  return right;
+}
+
+TEST_F(SimtRuntime, TheNullStreamKeepsItsOrderAndOthersDoNotWaitForIt) {
+  EXPECT_EQ(right_after_null_stream(true), 20);
+  EXPECT_LT(right_after_null_stream(false), 20) << "a missing synchronisation cannot be seen";
+  set_pace(Pace::kLazy, 1);
+  unsigned char* block = new_block(2);
+  unsigned char back[2] = {};
+  ASSERT_EQ(cudaMemset(block, 5, 2), cudaSuccess);
+  EXPECT_EQ(block[0], 0xFF) << "it returned before it was done";
+  ASSERT_EQ(cudaMemset(block, 6, 1), cudaSuccess);
+  ASSERT_EQ(cudaMemcpy(back, block, 2, cudaMemcpyDeviceToHost), cudaSuccess);
+  EXPECT_THAT(back, ::testing::ElementsAre(6, 5)) << "a copy to the host waits";
+  EXPECT_EQ(cudaFree(block), cudaSuccess);
+}
+
 TEST_F(SimtRuntime, WhatIsOutsideMemoryOrOnTheWrongSideIsRefused) {
   unsigned char* block = new_block(16);
   unsigned char host[32] = {};

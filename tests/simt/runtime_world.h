@@ -92,6 +92,7 @@ struct World {
   Machinery machinery;
   std::map<uintptr_t, Allocation> blocks;
   std::vector<std::unique_ptr<CUstream_st>> streams;
+  std::map<int, CUstream_st*> null_streams;  // [device]; among `streams`
   std::set<cudaEvent_t> events;
   std::set<cudaGraphExec_t> executables;
   std::vector<double> clocks_us;  // [device]
@@ -117,6 +118,8 @@ cudaError_t work_until(const std::function<bool()>& done);
 /// Common to all work that is put on a stream. `own_device`: the stream must belong to the current device.
 cudaError_t put(cudaStream_t stream, Operation operation, bool own_device);
 bool known(cudaStream_t stream);
+/// The stream that the current device uses for null; other streams as they are.
+CUstream_st* real_stream(cudaStream_t stream);
 /// Microseconds of a device's time.
 double& clock_of(int device);
 

@@ -27,6 +27,9 @@ namespace fe = cudnn_frontend;
 using Attributes = fe::graph::Tensor_attributes;
 using TensorRef = std::shared_ptr<Attributes>;
 
+/// A recorded graph holds no references to the plans in it, which makes its launch faster. So plans must outlive every
+/// recording: CudaExecutable and time_us() see to it.
+constexpr auto kRetention = fe::CudaGraphRetention_t::NONE;
 constexpr int64_t kOldestCudnn = 91100;  // the oldest that builds plans from a description of the device
 
 /// Tensors have the same ids in every graph, so that a plan read from the cache can be run.
@@ -48,8 +51,8 @@ std::string guard(Work&& work) {
   return reason;
 }
 
-fe::DataType_t type_of(Precision precision) {
-  switch (storage_of(precision)) {
+fe::DataType_t type_of(DType dtype) {
+  switch (dtype) {
     case DType::kF16:
       return fe::DataType_t::HALF;
     case DType::kBF16:
@@ -93,7 +96,7 @@ void add_sums(fe::graph::Graph& graph, const ConvProblem& p, const TensorRef& y,
 }
 
 void describe(fe::graph::Graph& graph, const ConvProblem& p) {
-  graph.set_io_data_type(type_of(p.precision));
+  graph.set_io_data_type(type_of(storage_of(p.precision)));
   graph.set_intermediate_data_type(fe::DataType_t::FLOAT).set_compute_data_type(fe::DataType_t::FLOAT);
   const auto x = tensor(graph, "x", kX, {p.samples, p.channels, p.height, p.width}, p.x_pitch);
   const int64_t depth = p.channels / p.groups;
@@ -104,18 +107,25 @@ void describe(fe::graph::Graph& graph, const ConvProblem& p) {
   TensorRef y = graph.conv_fprop(x, w, conv);
   TensorRef z;
   if (p.epilogue == ConvEpilogue::kFull) {
-    const auto bias = tensor(graph, "bias", kBias, {1, p.filters, 1, 1}, p.filters);
-    bias->set_data_type(fe::DataType_t::FLOAT);
-    y = z = graph.pointwise(y, bias, pointwise(fe::PointwiseMode_t::ADD));
-    if (p.residual) {
+    const auto add_residual = [&] {
+      if (!p.residual) return;
       const std::vector<int64_t> dims{p.samples, p.filters, p.out_height(), p.out_width()};
       const auto residual = tensor(graph, "residual", kResidual, dims, p.y_pitch);
       y = graph.pointwise(y, residual, pointwise(fe::PointwiseMode_t::ADD));
+    };
+    const auto bias = tensor(graph, "bias", kBias, {1, p.filters, 1, 1}, p.filters);
+    bias->set_data_type(type_of(p.bias_dtype()));
+    if (p.sums == 0) add_residual();
+    y = z = graph.pointwise(y, bias, pointwise(fe::PointwiseMode_t::ADD));
+    if (p.sums != 0) add_residual();
+    // z is reduced in f32 and y as stored, so with sums the stored value needs a node of its own even without a ReLU.
+    if (p.relu) {
+      y = graph.pointwise(y, pointwise(fe::PointwiseMode_t::RELU_FWD));
+    } else if (p.sums != 0) {
+      y = graph.pointwise(y, pointwise(fe::PointwiseMode_t::IDENTITY));
     }
-    // z is reduced in f32 and y as stored, so the stored value needs a node of its own even without a ReLU.
-    y = graph.pointwise(y, pointwise(p.relu ? fe::PointwiseMode_t::RELU_FWD : fe::PointwiseMode_t::IDENTITY));
   }
-  y->set_output(true).set_data_type(type_of(p.precision)).set_uid(kY);
+  y->set_output(true).set_data_type(type_of(storage_of(p.precision))).set_uid(kY);
   y->set_dim({p.samples, p.filters, p.out_height(), p.out_width()});
   y->set_stride({p.out_height() * p.out_width() * p.y_pitch, 1, p.out_width() * p.y_pitch, p.y_pitch});
   if (p.sums != 0) add_sums(graph, p, y, z);
@@ -238,7 +248,7 @@ void ConvPlan::execute(cudnnContext* handle, const ConvPointers& pointers, void*
   float threshold = pointers.threshold;
   std::unordered_map<int64_t, void*> bound{
       {kX, const_cast<void*>(pointers.x)}, {kW, const_cast<void*>(pointers.w)}, {kY, pointers.y}};
-  if (problem_.epilogue == ConvEpilogue::kFull) bound[kBias] = const_cast<float*>(pointers.bias);
+  if (problem_.epilogue == ConvEpilogue::kFull) bound[kBias] = const_cast<void*>(pointers.bias);
   if (problem_.residual) bound[kResidual] = const_cast<void*>(pointers.residual);
   if ((problem_.sums & kCountActive) != 0) bound[kThreshold] = &threshold;
   for (int i = 0; i < kFusedSumKinds; ++i) {
@@ -252,18 +262,30 @@ Result<ConvPlan> load_plan(const ConvProblem& problem, const DeviceModel& device
                            const std::string& engine) {
   auto graph = std::make_shared<fe::graph::Graph>();
   graph->set_device_properties(device.properties());
+  graph->set_cuda_graph_retention(kRetention);
   const std::string no = guard([&] { return graph->deserialize({bytes.begin(), bytes.end()}); });
   if (!no.empty()) return No{no};
   return ConvPlan(std::move(graph), 0, problem, engine);
 }
 
 Result<ConvGraph> ConvGraph::make(const ConvProblem& problem, const DeviceModel& device) {
+  // Kernels for 16 bits that do without tensor cores exist, and take as long to compile and to time as the others. Narrow
+  // groups may have no others.
+  if (problem.precision != Precision::kF32 && problem.groups == 1) {
+    auto made = propose(problem, device, Units::kTensorCores);
+    if (made) return made;
+  }
+  return propose(problem, device, Units::kAny);
+}
+
+Result<ConvGraph> ConvGraph::propose(const ConvProblem& problem, const DeviceModel& device, Units units) {
   ELEK_CHECK(problem.sums == 0 || problem.epilogue == ConvEpilogue::kFull, "sums are taken of what the full epilogue stores");
   ConvGraph made;
   made.problem_ = problem;
   made.graph_ = std::make_shared<fe::graph::Graph>();
   fe::graph::Graph& graph = *made.graph_;
   graph.set_device_properties(device.properties());
+  graph.set_cuda_graph_retention(kRetention);
   int64_t engines = 0;
   std::string no = guard([&] {
     describe(graph, problem);
@@ -281,6 +303,11 @@ Result<ConvGraph> ConvGraph::make(const ConvProblem& problem, const DeviceModel&
     if (!no.empty()) made.refusals_ += "engine " + std::to_string(engine) + ": " + no + "; ";
   }
   graph.deselect_numeric_notes(notes);
+  if (units == Units::kTensorCores) {
+    graph.select_numeric_notes({fe::NumericalNote_t::TENSOR_CORE});
+    no = guard([&] { return graph.check_support(); });
+    if (!no.empty()) return No{"no engine with tensor cores takes it: " + no};
+  }
   for (int64_t i = 0; i < graph.get_execution_plan_count(); ++i) {
     std::string name;
     no = guard([&] { return graph.get_plan_name_at_index(i, name); });
@@ -288,6 +315,14 @@ Result<ConvGraph> ConvGraph::make(const ConvProblem& problem, const DeviceModel&
   }
   if (made.names_.empty()) return No{"no engine takes it: " + made.refusals_};
   return made;
+}
+
+bool ConvGraph::precompiled(size_t candidate) const {
+  std::vector<fe::BehaviorNote_t> notes;
+  const auto index = static_cast<int64_t>(candidate);
+  const std::string no = guard([&] { return graph_->get_behavior_notes_for_plan_at_index(index, notes); });
+  const auto compiled = fe::BehaviorNote_t::RUNTIME_COMPILATION;
+  return no.empty() && std::find(notes.begin(), notes.end(), compiled) == notes.end();
 }
 
 Result<ConvPlan> ConvGraph::build(size_t candidate) const {

@@ -65,8 +65,8 @@ class CudnnHandle {
 /// Device addresses for one execution. Those that the problem does not use may be null.
 struct ConvPointers {
   const void* x = nullptr;
-  const void* w = nullptr;      // [filters, kernel, kernel, channels / groups]
-  const float* bias = nullptr;  // [filters]
+  const void* w = nullptr;     // [filters, kernel, kernel, channels / groups]
+  const void* bias = nullptr;  // [filters] of ConvProblem::bias_dtype()
   const void* residual = nullptr;
   void* y = nullptr;
   std::array<float*, kFusedSumKinds> sums{};  // [filters] each, in the order of FusedSums; zero before the launch, which adds
@@ -105,11 +105,15 @@ class ConvGraph {
   [[nodiscard]] static Result<ConvGraph> make(const ConvProblem& problem, const DeviceModel& device);
   [[nodiscard]] size_t candidates() const noexcept { return names_.size(); }
   [[nodiscard]] const std::string& name(size_t candidate) const { return names_.at(candidate); }
+  /// Whether the library holds the kernel ready, so that building it takes no time. Else cuDNN compiles it.
+  [[nodiscard]] bool precompiled(size_t candidate) const;
   [[nodiscard]] const std::string& refusals() const noexcept { return refusals_; }  // of those that are not candidates
   /// Compiles one candidate. Takes 0.4 to 4 s if cuDNN generates the kernel at run time.
   [[nodiscard]] Result<ConvPlan> build(size_t candidate) const;
 
  private:
+  enum class Units : uint8_t { kAny, kTensorCores };
+  [[nodiscard]] static Result<ConvGraph> propose(const ConvProblem& problem, const DeviceModel& device, Units units);
   ConvProblem problem_;
   std::shared_ptr<cudnn_frontend::graph::Graph> graph_;
   std::vector<std::string> names_;

@@ -36,8 +36,13 @@ std::string key(const ConvProblem& p) {
   add("xp", p.x_pitch);
   add("yp", p.y_pitch);
   text += name_of(p.precision);
-  text += p.epilogue == ConvEpilogue::kFull ? " full" : " raw";
-  if (p.residual) text += "+residual";
+  if (p.epilogue == ConvEpilogue::kNone) {
+    text += " raw";
+  } else if (p.sums == 0) {
+    text += p.residual ? " residual+bias" : " bias";
+  } else {
+    text += p.residual ? " f32bias+residual" : " f32bias";
+  }
   if (p.relu) text += "+relu";
   if (p.sums != 0) text += " sums" + std::to_string(p.sums);
   if (p.deterministic) text += " deterministic";

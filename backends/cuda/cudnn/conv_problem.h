@@ -25,10 +25,14 @@ enum FusedSums : uint32_t {
 inline constexpr int kFusedSumKinds = 6;
 inline constexpr uint32_t kEveryFusedSum = 63;
 
-/// The epilogue in the convolution's kernel.
+/// The epilogue in the convolution's kernel. The full epilogue has two forms:
+///   without sums   conv, [+ residual], + bias of x's type, [ReLU], store. This is the only form that cuDNN's precompiled
+///                  kernels take: with an f32 bias, or with the bias first, Hopper gets kernels for Ampere. The cost is one
+///                  more rounding of the bias.
+///   with sums      conv, + f32 bias = z, [+ residual], [ReLU], store, sums of what was stored and of z
 enum class ConvEpilogue : uint8_t {
   kNone,  // the raw convolution is stored
-  kFull,  // + bias, [+ residual], [ReLU], store, [sums]
+  kFull,
 };
 
 /// Always NHWC. Channels and filters are those that are computed, with padding channels (their weights are zero).
@@ -57,12 +61,15 @@ struct ConvProblem {
   }
   [[nodiscard]] int64_t out_height() const noexcept { return out().height; }
   [[nodiscard]] int64_t out_width() const noexcept { return out().width; }
+  /// The type in which the kernel reads the bias, if it adds one.
+  [[nodiscard]] DType bias_dtype() const noexcept { return sums == 0 ? storage_of(precision) : DType::kF32; }
   [[nodiscard]] size_t x_bytes() const;
   [[nodiscard]] size_t w_bytes() const;
   [[nodiscard]] size_t y_bytes() const;
 };
 
-/// "n32 c64 h56 w56 k64 r3 s1 p1 g1 xp64 yp64 f16 full+residual+relu sums63"; with dilation also "d2" after the padding
+/// "n32 c64 h56 w56 k64 r3 s1 p1 g1 xp64 yp64 f16 f32bias+residual+relu sums63". Without sums: "residual+bias+relu". With
+/// dilation also "d2" after the padding.
 [[nodiscard]] std::string key(const ConvProblem& problem);
 
 /// The largest count that an f32 holds exactly.

@@ -29,7 +29,7 @@ struct ProblemScratch {
     ConvPointers p;
     p.x = base + x;
     p.w = base + w;
-    p.bias = reinterpret_cast<float*>(base + bias);
+    p.bias = base + bias;
     p.residual = base + residual;
     p.y = base + y;
     for (size_t i = 0; i < sums.size(); ++i) p.sums[i] = reinterpret_cast<float*>(base + sums[i]);

@@ -52,6 +52,7 @@ class DeviceBuffer {
     std::vector<std::byte> image(total(), kCanary);
     std::fill_n(image.begin() + static_cast<ptrdiff_t>(offset_), bytes_, std::byte{0xFF});
     EXPECT_EQ(cudaMemcpy(raw_, image.data(), total(), cudaMemcpyHostToDevice), cudaSuccess);
+    EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);  // before the guards go up
     guard();
   }
   DeviceBuffer(const DeviceBuffer&) = delete;

@@ -134,7 +134,7 @@ class Trial {
     ELEK_CUDA_CALL(cudaMemsetAsync(const_cast<void*>(pointers_.x), 0, p.x_bytes(), stream_));
     if (p.residual) ELEK_CUDA_CALL(cudaMemsetAsync(const_cast<void*>(pointers_.residual), 0, p.y_bytes(), stream_));
     ELEK_CUDA_CALL(
-        cudaMemcpyAsync(const_cast<float*>(pointers_.bias), bias.data(), filter_bytes(), cudaMemcpyHostToDevice, stream_));
+        cudaMemcpyAsync(const_cast<void*>(pointers_.bias), bias.data(), filter_bytes(), cudaMemcpyHostToDevice, stream_));
     pointers_.threshold = 1.0F;
     clear_sums();
     run();

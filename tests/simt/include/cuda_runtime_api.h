@@ -143,14 +143,20 @@ bool check_grid(dim3 grid, dim3 block);
 /// Puts a kernel on the stream (runtime.h). Launches with the same `name` count as repetitions.
 void enqueue_kernel(cudaStream_t stream, dim3 grid, dim3 block, std::function<void()> body, std::string name);
 
-/// The null stream, used by the tests of single kernels, runs at once. Other streams run when the stand-in device chooses them.
+/// Runs what waits in the null stream.
+void finish_null_stream();
+
+/// A kernel in the null stream, as in the tests of single kernels, runs at once, after what was put there before it. Other
+/// streams run when the stand-in device chooses them.
 template <typename... Parameters, typename... Arguments>
 void launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t, cudaStream_t stream, const Arguments&... arguments) {
   if (!check_grid(grid, block)) return;
   const std::tuple<Parameters...> copies(arguments...);  // as a launch copies its arguments
   const auto call = [kernel, copies] { std::apply(kernel, copies); };
-  if (stream == nullptr)
+  if (stream == nullptr) {
+    finish_null_stream();
     return run_grid(grid, block, {[](const void* data) { (*static_cast<decltype(call)*>(data))(); }, &call});
+  }
   std::string name(reinterpret_cast<const char*>(&kernel), sizeof(kernel));
   std::apply([&name](const auto&... each) { (name.append(reinterpret_cast<const char*>(&each), sizeof(each)), ...); }, copies);
   enqueue_kernel(stream, grid, block, call, std::move(name));

@@ -159,9 +159,10 @@ class Convolution {
 
   void finish(int64_t at, const std::vector<float>& sums) const {
     for (int64_t k = 0; k < p_.filters; ++k) {
-      const float z = sums[static_cast<size_t>(k)] + (p_.epilogue == ConvEpilogue::kFull ? at_.bias[k] : 0.0F);
-      float y = z;
-      if (p_.residual) y += simt::load_element(at_.residual, at + k, dtype_);
+      const float residual = p_.residual ? simt::load_element(at_.residual, at + k, dtype_) : 0.0F;
+      const float bias = p_.epilogue == ConvEpilogue::kFull ? simt::load_element(at_.bias, k, p_.bias_dtype()) : 0.0F;
+      const float z = sums[static_cast<size_t>(k)] + bias;
+      float y = p_.sums != 0 ? z + residual : (sums[static_cast<size_t>(k)] + residual) + bias;
       if (p_.relu) y = engine_.relu_keeps_nan ? (y < 0 ? 0.0F : y) : std::fmax(y, 0.0F);
       simt::store_element(at_.y, at + k, dtype_, y);
       const float stored = simt::load_element(at_.y, at + k, dtype_);
@@ -264,6 +265,8 @@ Result<ConvGraph> ConvGraph::make(const ConvProblem& problem, const DeviceModel&
   if (made.names_.empty()) return No{"no engine takes it: " + made.refusals_};
   return made;
 }
+
+bool ConvGraph::precompiled(size_t candidate) const { return graph_->engines.at(candidate).precompiled; }
 
 Result<ConvPlan> ConvGraph::build(size_t candidate) const {
   const simt::Engine& engine = graph_->engines.at(candidate);
