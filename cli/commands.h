@@ -25,5 +25,6 @@ void add_memory(CLI::App& app, Run& run);
 void add_bench(CLI::App& app, Run& run);
 void add_profile(CLI::App& app, Run& run);
 void add_demo(CLI::App& app, Run& run);
+void add_manual(CLI::App& app, Run& run);
 
 }  // namespace elek::cli

@@ -124,6 +124,7 @@ int run_command(int argc, char** argv) {
   elek::cli::add_bench(app, run);
   elek::cli::add_profile(app, run);
   elek::cli::add_demo(app, run);
+  elek::cli::add_manual(app, run);
   if (const std::string empty = empty_value({argv + 1, static_cast<size_t>(std::max(argc, 1) - 1)}); !empty.empty()) {
     return fail(2, empty);
   }

@@ -9,8 +9,8 @@ namespace {
 
 std::unique_ptr<Backend> not_built_in(const Device& device) {
   throw DeviceError("device " + to_string(device) +
-                    ": the CPU backend is not built in; install oneDNN (libdnnl-dev) and Highway (libhwy-dev), "
-                    "and configure with -DELEK_CPU=ON");
+                    ": the CPU backend is not built in; configure with -DELEK_CPU=ON, which needs Highway (libhwy-dev) and, "
+                    "unless ELEK_ONEDNN=OFF, oneDNN (libdnnl-dev)");
 }
 
 }  // namespace

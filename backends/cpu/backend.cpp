@@ -50,6 +50,11 @@ Support supports(Precision precision) {
     return {Support::Answer::kNever, "the CPU computes in f32 and bf16 only"};
   }
   if (has_bf16()) return {};
+  if (!library_is_built_in()) {
+    return {Support::Answer::kNotHere,
+            "this build has no oneDNN, whose kernels compute in bf16; install it (libdnnl-dev) and configure with "
+            "-DELEK_ONEDNN=ON"};
+  }
   return {Support::Answer::kNotHere,
           "this CPU cannot multiply bf16: oneDNN finds neither AVX512_BF16 nor AMX (ONEDNN_MAX_CPU_ISA may hide them)"};
 }

@@ -10,27 +10,31 @@ namespace elek::backends::cpu {
 
 bool may_run(ConvAlgorithm algorithm, const ConvCase& conv, const LowerOptions& options) {
   const bool apart = options.batch_norm == BatchNorm::kApart || !conv.activation.is_clamp();
-  if (does_epilogue(algorithm) && apart) return false;
+  if (does_epilogue(algorithm) && apart && library_has_kernels()) return false;
   return fits(algorithm, conv.problem, conv.threads);
 }
 
 /// Winograd F(4x4), which needs the fewest multiplications, if it fits and is allowed. Our own kernel for depthwise
 /// convolutions. oneDNN for other grouped convolutions, for the first layer (plain input), for batch norm kept apart, for
 /// activations that do not clamp, and for kernels larger than 1x1 with stride 1 if Winograd is off. Our direct kernel for the
-/// rest. Where oneDNN has only reference code, our kernels run whatever they can.
+/// rest. Where oneDNN is missing or has only reference code, our kernels run whatever they can: everything in f32.
 ConvAlgorithm usual_algorithm(const ConvCase& conv, const LowerOptions& options) {
-  const bool winograd = options.winograd != Winograd::kOff && !options.deterministic;
+  const bool exact = options.deterministic || options.batch_norm == BatchNorm::kApart;
+  const bool winograd = options.winograd != Winograd::kOff && !exact;
   if (winograd && may_run(ConvAlgorithm::kWinograd4, conv, options))
     return options.winograd == Winograd::k2x2 ? ConvAlgorithm::kWinograd2 : ConvAlgorithm::kWinograd4;
-  const bool dense = conv.problem.groups == 1;
-  const bool library = library_has_kernels() && dense && conv.problem.kernel != Extent(1) && conv.problem.stride == Extent(1);
-  if (library) return ConvAlgorithm::kLibrary;
+  const ConvProblem& p = conv.problem;
+  const bool depthwise = p.groups > 1 && p.groups == p.src.channels && p.groups == p.dst.channels && p.dilation == Extent(1);
+  const bool ours =
+      p.src_layout == p.dst_layout && (depthwise || (p.groups == 1 && (p.kernel == Extent(1) || p.stride != Extent(1))));
+  if (library_has_kernels() && !ours) return ConvAlgorithm::kLibrary;
   return may_run(ConvAlgorithm::kDirect, conv, options) ? ConvAlgorithm::kDirect : ConvAlgorithm::kLibrary;
 }
 
 bool times_may_decide(const ConvCase& conv, const LowerOptions& options) {
   return options.kernels != KernelChoice::kRule && !options.deterministic && options.winograd == Winograd::kAuto &&
-         !options.keep_values && !options.batch_moments && may_run(ConvAlgorithm::kDirect, conv, options);
+         !options.keep_values && !options.batch_moments && options.batch_norm != BatchNorm::kApart &&
+         may_run(ConvAlgorithm::kDirect, conv, options);
 }
 
 std::string times_key(const std::string& machine, const ConvCase& conv) {

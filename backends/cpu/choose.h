@@ -23,7 +23,7 @@ struct ConvCase {
 };
 
 /// Whether the algorithm may compute the convolution: it must fit. If batch norm is kept apart or the activation does not
-/// clamp, our pass after oneDNN does it, so only oneDNN may.
+/// clamp, our pass after the convolution does it. Where oneDNN has kernels, only these run before that pass.
 [[nodiscard]] bool may_run(ConvAlgorithm algorithm, const ConvCase& conv, const LowerOptions& options);
 /// The rule. It looks only at the shape, so a network runs the same kernels every time it is loaded.
 [[nodiscard]] ConvAlgorithm usual_algorithm(const ConvCase& conv, const LowerOptions& options);

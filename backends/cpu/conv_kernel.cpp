@@ -14,6 +14,7 @@ namespace {
 
 using kernels::cpu::DepthwisePlan;
 using kernels::cpu::GemmConvPlan;
+using kernels::cpu::LinearPlan;
 using kernels::cpu::WinogradPlan;
 
 /// For std::visit: one function per kind of plan.
@@ -24,15 +25,17 @@ struct Overloaded : F... {
 template <typename... F>
 Overloaded(F...) -> Overloaded<F...>;
 
-/// Our kernels multiply f32, without convolution groups, between values of one layout.
-bool is_plain(const ConvProblem& p) {
-  return p.src_type == DType::kF32 && p.dst_type == DType::kF32 && p.groups == 1 && p.src_layout == p.dst_layout;
-}
+bool is_f32(const ConvProblem& p) { return p.src_type == DType::kF32 && p.dst_type == DType::kF32; }
+
+/// Winograd multiplies f32, without convolution groups, between values of one layout.
+bool is_plain(const ConvProblem& p) { return is_f32(p) && p.groups == 1 && p.src_layout == p.dst_layout; }
 
 Result<GemmConvPlan> plan_direct(const ConvProblem& p, int threads) {
-  if (!is_plain(p)) return No{"the direct kernel needs f32, one convolution group and equal layouts"};
+  const bool plain = p.src_layout == Layout::kNchw;
+  if (!is_f32(p) || (p.src_layout != p.dst_layout && !plain))
+    return No{"the direct kernel needs f32, and a plain or the same layout"};
   return kernels::cpu::plan_gemm_conv({p.samples, p.src.channels, p.dst.channels, p.src.height, p.src.width, p.kernel, p.stride,
-                                       p.padding, p.src_layout, threads, p.dilation});
+                                       p.padding, p.dst_layout, threads, p.dilation, p.groups, plain});
 }
 
 /// Each channel has its own filter. kDirect then means the depthwise kernel.
@@ -103,7 +106,7 @@ bool fits(ConvAlgorithm algorithm, const ConvProblem& problem, int threads) {
     case ConvAlgorithm::kDirect:
       return plan_direct(problem, threads) || plan_depthwise(problem, threads);
     case ConvAlgorithm::kLibrary:
-      return true;
+      return library_is_built_in();
   }
   return false;
 }
@@ -128,12 +131,14 @@ ConvKernel::Plan ConvKernel::plan(ConvAlgorithm algorithm, const ConvProblem& pr
   return Primitive::make(problem, threads);
 }
 
+ConvKernel::Plan ConvKernel::plan(const LinearProblem& p, int threads) {
+  if (library_has_kernels() || p.src_type != DType::kF32 || p.dst_type != DType::kF32) return Primitive::make(p, threads);
+  return kernels::cpu::plan_linear({p.samples, p.in_features, p.out_features, p.src_pitch, p.dst_pitch, threads});
+}
+
 ConvKernel::ConvKernel(ConvAlgorithm algorithm, const ConvProblem& problem, int threads)
-    : problem_(problem),
-      slice_(elek::backends::cpu::does_epilogue(algorithm) ? 1 : problem.samples),
-      plan_(plan(algorithm, problem, threads)) {}
-ConvKernel::ConvKernel(const LinearProblem& problem, int threads)
-    : slice_(problem.samples), plan_(Primitive::make(problem, threads)) {}
+    : problem_(problem), samples_(problem.samples), plan_(plan(algorithm, problem, threads)) {}
+ConvKernel::ConvKernel(const LinearProblem& problem, int threads) : samples_(problem.samples), plan_(plan(problem, threads)) {}
 
 size_t ConvKernel::packed_bytes() const {
   return std::visit(
@@ -165,7 +170,8 @@ std::string ConvKernel::name() const {
                                  return "winograd F(" + tile + "x" + tile + ") " + kernels::cpu::instruction_set();
                                },
                                [](const DepthwisePlan&) { return std::string("depthwise ") + kernels::cpu::instruction_set(); },
-                               [](const GemmConvPlan&) { return std::string("direct ") + kernels::cpu::instruction_set(); }},
+                               [](const GemmConvPlan&) { return std::string("direct ") + kernels::cpu::instruction_set(); },
+                               [](const LinearPlan&) { return std::string("linear ") + kernels::cpu::instruction_set(); }},
                     plan_);
 }
 
@@ -174,7 +180,8 @@ void ConvKernel::pack(const float* weights, float* staged, void* packed) const {
   std::visit(Overloaded{[&](const Library& p) { p->pack(weights, staged, packed); },
                         [&](const WinogradPlan& p) { kernels::cpu::pack_winograd_weights(p, weights, floats); },
                         [&](const DepthwisePlan& p) { kernels::cpu::pack_depthwise_weights(p, weights, floats); },
-                        [&](const GemmConvPlan& p) { kernels::cpu::pack_gemm_conv_weights(p, weights, floats); }},
+                        [&](const GemmConvPlan& p) { kernels::cpu::pack_gemm_conv_weights(p, weights, floats); },
+                        [&](const LinearPlan& p) { kernels::cpu::pack_linear_weights(p, weights, floats); }},
              plan_);
 }
 
@@ -183,7 +190,11 @@ void ConvKernel::run(const ConvCall& call) const {
       Overloaded{[&](const Library& p) { p->run(call.samples, call.src, call.packed, call.bias, call.dst, call.scratch); },
                  [&](const WinogradPlan& p) { kernels::cpu::winograd_conv(p, args_of(problem_, call)); },
                  [&](const DepthwisePlan& p) { kernels::cpu::depthwise_conv(p, args_of(problem_, call)); },
-                 [&](const GemmConvPlan& p) { kernels::cpu::gemm_conv(p, args_of(problem_, call)); }},
+                 [&](const GemmConvPlan& p) { kernels::cpu::gemm_conv(p, args_of(problem_, call)); },
+                 [&](const LinearPlan& p) {
+                   kernels::cpu::linear(p, call.samples, static_cast<const float*>(call.src),
+                                        static_cast<const float*>(call.packed), call.bias, static_cast<float*>(call.dst));
+                 }},
       plan_);
 }
 

@@ -16,6 +16,7 @@
 #include "backends/cpu/onednn.h"
 #include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/gemm_conv.h"
+#include "kernels/cpu/linear.h"
 #include "kernels/cpu/winograd.h"
 
 namespace elek::backends::cpu {
@@ -26,10 +27,10 @@ inline constexpr std::array<ConvAlgorithm, 4> kConvAlgorithms{ConvAlgorithm::kWi
                                                               ConvAlgorithm::kDirect, ConvAlgorithm::kLibrary};
 [[nodiscard]] std::string_view name_of(ConvAlgorithm algorithm);  // "winograd F(4x4)", …, "oneDNN"
 
-/// Whether its kernels do the epilogue (bias, residual, a clamp as activation, and sums) while they write the result. oneDNN's
-/// do not: our pass after it does what its post-ops cannot.
+/// Whether its kernels can do the epilogue (bias, residual, a clamp as activation, and sums) while they write the result.
+/// oneDNN's cannot: our pass after it does what its post-ops cannot.
 [[nodiscard]] constexpr bool does_epilogue(ConvAlgorithm algorithm) { return algorithm != ConvAlgorithm::kLibrary; }
-/// Whether the algorithm can compute the problem on this machine. oneDNN can compute every one.
+/// Whether the algorithm can compute the problem on this machine. oneDNN, if it is built in, can compute every one.
 [[nodiscard]] bool fits(ConvAlgorithm algorithm, const ConvProblem& problem, int threads);
 
 /// What one call reads and writes. Sources and results have the problem's types and layouts.
@@ -40,13 +41,14 @@ struct ConvCall {
   const float* bias = nullptr;  // padded with zeros to the result's layout
   void* dst = nullptr;
   void* scratch = nullptr;
-  // Only for kernels that do the epilogue; for the others the problem says what to do.
+  // Only for our kernels; for oneDNN's the problem says what to do.
   const float* residual = nullptr;
   Activation activation{};
   const kernels::cpu::ChannelSums* sums = nullptr;
 };
 
-/// A convolution or linear layer, ready to run. A linear layer always uses oneDNN. Holds some state: one run at a time.
+/// A convolution or linear layer, ready to run. A linear layer uses oneDNN where that has kernels, else our own. Holds some
+/// state: one run at a time.
 class ConvKernel {
  public:
   /// A call may hold at most the problem's samples. ContractError if the algorithm does not fit, DeviceError if oneDNN refuses.
@@ -58,10 +60,10 @@ class ConvKernel {
   [[nodiscard]] size_t scratch_bytes() const;  // run()'s workspace
   /// The share of the definition's multiply-adds that it does. Winograd with tile m: (m + 2)^2 / (9 m^2), more at the edges.
   [[nodiscard]] double arithmetic() const;
-  [[nodiscard]] std::string name() const;  // "winograd F(4x4) AVX3", "direct AVX3", "depthwise AVX3", "oneDNN jit:avx512_core"
-  [[nodiscard]] bool does_epilogue() const noexcept { return !std::holds_alternative<Library>(plan_); }
-  /// Most samples of a call to oneDNN. Kernels that do the epilogue run the whole micro-batch in one call; for them it is 1.
-  [[nodiscard]] int64_t slice() const noexcept { return slice_; }
+  /// "winograd F(4x4) AVX3", "direct AVX3", "depthwise AVX3", "linear AVX3", "oneDNN jit:avx512_core"
+  [[nodiscard]] std::string name() const;
+  /// Most samples of a call.
+  [[nodiscard]] int64_t samples() const noexcept { return samples_; }
   /// From [K, C/groups, R, S] (linear: [out, in]) to the kernel's own order. `staged` has room for staged_bytes().
   void pack(const float* weights, float* staged, void* packed) const;
   /// Allocates from no memory resource.
@@ -69,10 +71,12 @@ class ConvKernel {
 
  private:
   using Library = std::unique_ptr<Primitive>;
-  using Plan = std::variant<Library, kernels::cpu::WinogradPlan, kernels::cpu::GemmConvPlan, kernels::cpu::DepthwisePlan>;
+  using Plan = std::variant<Library, kernels::cpu::WinogradPlan, kernels::cpu::GemmConvPlan, kernels::cpu::DepthwisePlan,
+                            kernels::cpu::LinearPlan>;
   static Plan plan(ConvAlgorithm algorithm, const ConvProblem& problem, int threads);
-  ConvProblem problem_;
-  int64_t slice_ = 1;
+  static Plan plan(const LinearProblem& problem, int threads);
+  ConvProblem problem_;  // of a convolution
+  int64_t samples_ = 1;
   Plan plan_;
 };
 

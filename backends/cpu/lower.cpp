@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lowering, first part: layouts, micro-batch and epilogues (the rest: graph_lowerer.h, lower_kernels.cpp, slabs.cpp).
 // Values have one layout from the first convolution to the pooled features. Only feature vectors are plain (kNchw), and the
-// network's input if it has few channels and that layout is blocked: oneDNN's first-layer kernels want it so.
+// network's input if it has few channels and that layout is blocked: first-layer kernels read it so, and blocks would waste
+// memory.
 // Tests: tests/golden/session_test.cpp, tests/golden/memory_test.cpp
 #include "backends/cpu/lower.h"
 
@@ -98,9 +99,11 @@ Layout Lowerer::output_layout(const FusedNode& f) const {
 }
 
 Layout Lowerer::input_layout() const {
-  bool plain = library_has_kernels() && channel_block(notes.layout) > 1 && notes.input_shape.channels <= kFirstLayerChannels;
+  bool plain = channel_block(notes.layout) > 1 && notes.input_shape.channels <= kFirstLayerChannels;
   for (const FusedNode& step : fused_.steps) {
     const bool reads = step.input == fused_.input;
+    // Our kernels read groups from blocks only.
+    if (reads && step.node.is<Conv2dAttrs>() && step.node.as<Conv2dAttrs>().groups > 1 && !library_has_kernels()) plain = false;
     const bool also = (step.residual && *step.residual == fused_.input) ||
                       std::find(step.more.begin(), step.more.end(), fused_.input) != step.more.end();
     if (also || (reads && op_class(step.node) != OpClass::kConv && op_class(step.node) != OpClass::kReshape)) plain = false;
@@ -108,8 +111,8 @@ Layout Lowerer::input_layout() const {
   return plain ? Layout::kNchw : notes.layout;
 }
 
-/// Who does the epilogue of a convolution or linear layer: its kernel, oneDNN's post-ops, or our pass after it. oneDNN can only
-/// add to what is already in the destination; elsewhere our pass adds.
+/// Who does the epilogue of a convolution or linear layer: its kernel, oneDNN's post-ops, or our pass after it. Before our pass
+/// a kernel can only add to what is already in the destination; elsewhere our pass adds.
 /// If our pass follows, the raw result z lies in the output's memory if that can hold it: the type is f32, or only ReLU is left
 /// to do, which gives the same before and after rounding. Otherwise z is f32 in the workspace.
 void Lowerer::decide_epilogues() {
@@ -119,11 +122,14 @@ void Lowerer::decide_epilogues() {
       step.epilogue = step.watched >= 0 || !step.activation.is_none() || step.residual >= 0;
       step.z_in_workspace = step.epilogue && narrow;
     }
-    if (step.kind != Kind::kConv || does_epilogue(step.algorithm)) continue;
+    if (step.kind != Kind::kConv) continue;
+    step.kernel_finishes = does_epilogue(step.algorithm) && !step.bn_apart && !step.watch_raw && step.activation.is_clamp();
+    if (step.kernel_finishes) continue;
     const bool in_place = step.place == Place::kResidual;
     const bool z_is_wanted = step.bn_apart || step.watch_raw || (sums_of(step) & kMoments) != 0;  // z before the sum
     const bool other = !step.activation.is_plain();  // no post-op for it, and not the same before and after rounding
-    step.epilogue = step.bn_apart || step.watched >= 0 || other || (step.residual >= 0 && !in_place);
+    step.epilogue = step.bn_apart || step.watched >= 0 || other || (step.residual >= 0 && !in_place) ||
+                    does_epilogue(step.algorithm);  // our kernels have no post-ops
     const bool rounds_twice = step.epilogue && narrow && (z_is_wanted || other || (step.residual >= 0 && !in_place));
     step.z_in_workspace = (in_place && z_is_wanted) || rounds_twice;
     step.sum_in_place = in_place && !step.z_in_workspace;

@@ -74,7 +74,7 @@ void Lowerer::choose_convolution(size_t i) {
   if (const ConvTimes* times = choosing_.times->find(step.times_key)) {
     step.timed = true;
     const ConvAlgorithm winner = times->winner(step.algorithm);
-    step.algorithm = may_run(i, winner) ? winner : ConvAlgorithm::kLibrary;  // a file may say anything; the library always fits
+    if (may_run(i, winner)) step.algorithm = winner;  // a file may say anything
     program.steps[i].choice = "timed: " + times->text();
   } else if (choosing_.tried && may_run(i, *choosing_.tried)) {
     step.algorithm = *choosing_.tried;
@@ -90,7 +90,7 @@ void Lowerer::choose_convolutions() {
 void Lowerer::build_convolution(size_t i) {
   Step& step = notes.steps[i];
   ConvProblem p = case_of(i).problem;
-  if (!does_epilogue(step.algorithm)) {
+  if (!step.kernel_finishes) {
     if (step.z_in_workspace) p.dst_type = DType::kF32;
     p.sum = step.sum_in_place;
     p.relu = step.activation.is_relu() && !step.epilogue;
@@ -135,7 +135,7 @@ void Lowerer::reserve_workspace(size_t i) {
   size_t bytes = step.kernel ? step.kernel->scratch_bytes() : 0;
   if (step.z_in_workspace) {
     // Moments are those of the whole batch, so all of z must be there.
-    const int64_t samples = step.by_batch_moments() ? program.micro_batch : step.kernel->slice();
+    const int64_t samples = step.by_batch_moments() ? program.micro_batch : step.kernel->samples();
     step.z_offset = reserve(bytes, z_bytes(y) * static_cast<size_t>(samples));
   }
   if (step.by_batch_moments()) {
@@ -147,8 +147,9 @@ void Lowerer::reserve_workspace(size_t i) {
 std::string describe_kernels(const Program& program, const Notes& notes) {
   uint64_t names = kHashSeed;
   for (size_t i = 0; i < program.steps.size(); ++i) {
-    const std::optional<ConvKernel>& kernel = notes.steps[i].kernel;
-    const std::string line = program.steps[i].kernel + "/" + std::to_string(kernel ? kernel->slice() : 1) + "\n";
+    const Step& step = notes.steps[i];
+    const int64_t slice = step.kernel && !step.kernel_finishes ? step.kernel->samples() : 1;
+    const std::string line = program.steps[i].kernel + "/" + std::to_string(slice) + "\n";
     names = hash_bytes(line.data(), line.size(), names);
   }
   return library_name() + " " + std::string(elek::name_of(notes.layout)) + " " + to_hex(names);

@@ -523,6 +523,8 @@ bool has(dnnl::cpu_isa isa) noexcept {
 
 }  // namespace
 
+bool library_is_built_in() noexcept { return true; }
+
 bool has_tiles() noexcept { return has(dnnl::cpu_isa::avx512_core_amx); }
 
 /// On ARM, oneDNN's number for processors without SVE is that of SSE4.1.

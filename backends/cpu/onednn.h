@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The two oneDNN primitives that elek uses, convolution and matrix product, behind a small interface. Only onednn.cpp includes
 // oneDNN's headers, and only it knows the difference between 2.x (descriptor + primitive descriptor) and 3.x (primitive
-// descriptor alone).
+// descriptor alone). In a build without oneDNN (ELEK_ONEDNN=OFF) onednn_absent.cpp stands in its place.
 //
 // oneDNN gets padded channel counts (multiples of the layout's block) and zero weights in the padding. Otherwise it would clear
 // the padding itself, one more pass over every tensor of a pruned network.
@@ -17,13 +17,15 @@
 
 namespace elek::backends::cpu {
 
+/// Whether oneDNN is part of this build. Without it our own kernels compute everything, in f32 only.
+[[nodiscard]] bool library_is_built_in() noexcept;
 /// Whether oneDNN multiplies bf16 in tiles (AMX) here. Its kernels for tiles read only nhwc.
 [[nodiscard]] bool has_tiles() noexcept;
-/// False where oneDNN has only reference code, many times slower than any kernel: on ARM without SVE.
+/// False where oneDNN has only reference code, many times slower than any kernel (on ARM without SVE), and where there is none.
 [[nodiscard]] bool library_has_kernels() noexcept;
 /// Whether oneDNN multiplies bf16 in hardware here. (On AVX-512 without it, oneDNN would emulate it, slower than f32.)
 [[nodiscard]] bool has_bf16() noexcept;
-/// "oneDNN 2.6.3"
+/// "oneDNN 2.6.3", "no oneDNN"
 [[nodiscard]] std::string library_name();
 
 /// A convolution or linear layer by oneDNN, built once. Holds some state: one run at a time.

@@ -161,9 +161,9 @@ void CpuExecutable::run_step(size_t index, int64_t samples) {
 /// If the kernel does the epilogue: the whole micro-batch at once. Otherwise a few samples at a time.
 void CpuExecutable::run_kernel(size_t index, int64_t samples) {
   const Step& step = notes_.steps[index];
-  if (step.kernel->does_epilogue()) return run_with_epilogue(index, samples);
+  if (step.kernel_finishes) return run_with_epilogue(index, samples);
   for (int64_t first = 0; first < samples;) {
-    const int64_t count = std::min(samples - first, step.kernel->slice());
+    const int64_t count = std::min(samples - first, step.kernel->samples());
     run_slice(index, first, count);
     first += count;
   }
@@ -222,6 +222,7 @@ void CpuExecutable::run_slice(size_t index, int64_t first, int64_t samples) {
   call.bias = floats_at(weights_, step.bias);
   call.dst = z_data;
   call.scratch = workspace(index);
+  if (step.sum_in_place) call.residual = reinterpret_cast<const float*>(z_data);
   step.kernel->run(call);
   if (!step.epilogue) return;
   const auto epilogue = [&](auto z_type, auto y_type) {

@@ -20,9 +20,10 @@ struct Step : CommonStep {
   std::optional<ConvKernel> kernel;  // made after everything below is decided
   std::string times_key;             // of a convolution for which times may decide; else empty
   bool timed = false;                // there are times under that key, and they decided
-  // If the kernel does not do the epilogue:
+  bool kernel_finishes = false;      // the kernel does the whole epilogue
+  // If it does not:
   bool epilogue = false;        // our pass does it; else oneDNN's post-ops do residual and ReLU
-  bool sum_in_place = false;    // oneDNN adds to the residual, which has the output's storage
+  bool sum_in_place = false;    // the kernel adds to the residual, which has the output's storage
   bool z_in_workspace = false;  // z must not overwrite the residual, or must not be rounded before the epilogue
   size_t z_offset = 0;          // in the workspace, after the kernel's own scratch
   size_t moments_offset = 0;    // likewise, for batch_moments

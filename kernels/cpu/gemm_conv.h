@@ -19,6 +19,8 @@
 namespace elek::kernels::cpu {
 
 /// x [samples, channels, height, width] -> y [samples, out_channels, window().slide()].
+/// With convolution groups, a vector of output channels reads the whole channel blocks that hold its groups' inputs; the
+/// weights of other groups are zero there. So groups of fewer channels than a vector cost more products than they need.
 struct GemmConvProblem {
   int64_t samples = 0;  // largest number; a run may have fewer
   int64_t channels = 0;
@@ -31,6 +33,8 @@ struct GemmConvProblem {
   Layout layout = Layout::kNChw16c;
   int threads = 1;
   Extent dilation = 1;
+  int64_t groups = 1;
+  bool plain = false;  // x has no blocks (kNchw): an input of few channels, or pooled features
   [[nodiscard]] Window window() const noexcept { return {kernel, stride, padding, dilation}; }
 };
 
@@ -42,21 +46,26 @@ struct GemmConvPlan {
   int64_t sample_panels = 0;   // panels of pixels per sample
   int64_t block_panels = 0;    // panels that are multiplied by a group of weights while it is in the cache
   bool gathers = false;        // pixels are copied to the scratch first
+  bool compact = false;        // without room for channels that x does not have: [tap and channel][pixel], in blocks
+  int64_t span = 0;            // most input channels that two vectors of output channels read
   bool split_outputs = false;  // threads divide the output channels, so each weight is read by one thread; else the pixels
   size_t packed_bytes = 0;
   size_t scratch_bytes = 0;  // of all threads; 0 if it does not gather
 };
 
-/// Returns No with a reason if the layout is not blocked or the image is smaller than the kernel.
+/// Returns No with a reason if the layout is not blocked, the image is smaller than the kernel, or x is plain, has groups and
+/// more than one pixel.
 [[nodiscard]] Result<GemmConvPlan> plan_gemm_conv(const GemmConvProblem& problem);
 
-/// Shapes    weights: [K, C, R, S] dense f32 · packed: plan.packed_bytes, aligned to 64
+/// Shapes    weights: [K, C / groups, R, S] dense f32 · packed: plan.packed_bytes, aligned to 64
 /// Memory    writes all of packed; padding outputs are zero
 void pack_gemm_conv_weights(const GemmConvPlan& plan, const float* weights, float* packed);
 
 /// y = act(conv(x, w) + bias [+ residual]) and the sums (conv_args.h).
-/// Numerics  products added in the order tap, channel, in f32: |error| <= (C * R * S + 2) * 2^-24 * (sum |w x| + |b| + |r|);
-///           same input, same bits, for every number of threads and samples (sums: only for the same number of threads)
+/// Numerics  products added in the order tap, channel, in f32: |error| <= (C / groups * R * S + 2) * 2^-24 * (sum |w x| + |b| +
+/// |r|);
+///           same input, same bits, for every number of threads and samples (sums: only for the same number of threads);
+///           with groups, a NaN or infinity also reaches the neighbouring groups whose channels share its blocks
 void gemm_conv(const GemmConvPlan& plan, const ConvArgs& args);
 
 }  // namespace elek::kernels::cpu

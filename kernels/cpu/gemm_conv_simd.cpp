@@ -70,8 +70,8 @@ HWY_INLINE void finish_panel(const ConvArgs& args, const Results& out, const flo
   }
   if constexpr (kObserve != Observe::kNothing) {
     const auto count = static_cast<int>(out.rows);
-    add_all_to(d, sums0, out.totals[0], {y + at0, count, 1, 0, kBlock});
-    if constexpr (kVectors == 2) add_all_to(d, sums1, out.totals[1], {y + at1, count, 1, 0, kBlock});
+    add_all_to(d, sums0, out.totals[0], {y + at0, 1, count, 0, kBlock});
+    if constexpr (kVectors == 2) add_all_to(d, sums1, out.totals[1], {y + at1, 1, count, 0, kBlock});
   }
 }
 
@@ -104,13 +104,14 @@ void gather(const GemmConvPlan& plan, const ActivationView<const float>& x, int6
             float* HWY_RESTRICT to) {
   const hn::CappedTag<float, kBlock> d;
   const GemmConvProblem& p = plan.problem;
-  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), blocks = x.channel_pitch / kBlock;
-  const int64_t plane = p.height * p.width * kBlock;
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(d)), blocks = (p.channels + kBlock - 1) / kBlock;
+  const int64_t plane = p.height * p.width * kBlock, sample_floats = x.channel_pitch * p.height * p.width;
+  const bool whole_blocks = x.layout == p.layout;
   const Extent reach = p.window().reach();
   int64_t pixel = 0;
   for (int64_t i = first; i < last; ++i) {
     const detail::PixelRange range = detail::panel_pixels(plan, i % plan.sample_panels);
-    const float* sample = x.data + i / plan.sample_panels * blocks * plane;
+    const float* sample = x.data + i / plan.sample_panels * sample_floats;
     int64_t top = range.first / plan.out_width * p.stride.height - p.padding.top;
     int64_t left = range.first % plan.out_width * p.stride.width - p.padding.left;
     for (int64_t q = range.first; q < range.last; ++q, ++pixel) {
@@ -119,11 +120,45 @@ void gather(const GemmConvPlan& plan, const ActivationView<const float>& x, int6
         for (int64_t column = left; column < left + reach.width; column += p.dilation.width) {
           const bool inside = row >= 0 && row < p.height && column >= 0 && column < p.width;
           const float* from = sample + (row * p.width + column) * kBlock;
-          for (int64_t block = 0; block < blocks; ++block, out += block_pixels * kBlock, from += plane)
-            for (int64_t c = 0; c < kBlock; c += lanes) hn::Store(inside ? hn::Load(d, from + c) : hn::Zero(d), d, out + c);
+          for (int64_t block = 0; block < blocks; ++block, out += block_pixels * kBlock, from += plane) {
+            if (whole_blocks || !inside) {
+              for (int64_t c = 0; c < kBlock; c += lanes) hn::Store(inside ? hn::Load(d, from + c) : hn::Zero(d), d, out + c);
+            } else {  // plain values are not aligned, and end with the last channel; lanes after it are not read
+              std::copy_n(from, std::min<int64_t>(kBlock, p.channels - block * kBlock), out);
+            }
+          }
         }
       left += p.stride.width;
       if (left + p.padding.left >= plan.out_width * p.stride.width) left = -p.padding.left, top += p.stride.height;
+    }
+  }
+}
+
+/// The same from plain x: [block of taps and channels][pixel of the block][kBlock], with channels innermost. What fills the
+/// last block is not read.
+template <int kBlock>
+void gather_compact(const GemmConvPlan& plan, const ActivationView<const float>& x, int64_t first, int64_t last,
+                    int64_t block_pixels, float* HWY_RESTRICT to) {
+  const GemmConvProblem& p = plan.problem;
+  const int64_t plane = p.height * p.width;
+  const Extent reach = p.window().reach();
+  for (int64_t i = first; i < last; ++i) {
+    const detail::PixelRange range = detail::panel_pixels(plan, i % plan.sample_panels);
+    const float* sample = x.data + i / plan.sample_panels * x.channel_pitch * plane;
+    for (int64_t q = range.first; q < range.last; ++q, to += kBlock) {
+      const int64_t top = q / plan.out_width * p.stride.height - p.padding.top;
+      const int64_t left = q % plan.out_width * p.stride.width - p.padding.left;
+      float* out = to;
+      int64_t lane = 0;
+      for (int64_t row = top; row < top + reach.height; row += p.dilation.height)
+        for (int64_t column = left; column < left + reach.width; column += p.dilation.width) {
+          const bool inside = row >= 0 && row < p.height && column >= 0 && column < p.width;
+          const float* from = sample + row * p.width + column;
+          for (int64_t c = 0; c < p.channels; ++c, from += plane) {
+            out[lane] = inside ? *from : 0.0F;
+            if (++lane == kBlock) lane = 0, out += block_pixels * kBlock;
+          }
+        }
     }
   }
 }
@@ -147,8 +182,9 @@ struct Worker {
   const hn::CappedTag<float, kBlock> d{};
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(d));
   const int64_t taps = plan.problem.kernel.area();
-  const int64_t blocks = args.x.channel_pitch / kBlock, out_blocks = args.y.channel_pitch / kBlock;
-  const int64_t group_floats = taps * plan.problem.channels * 2 * lanes;
+  const int64_t blocks = (plan.problem.channels + kBlock - 1) / kBlock, out_blocks = args.y.channel_pitch / kBlock;
+  const int64_t sample_floats = args.x.channel_pitch * plan.problem.height * plan.problem.width;
+  const int64_t group_floats = taps * plan.span * 2 * lanes;
   const int64_t in_plane = plan.problem.height * plan.problem.width * kBlock;
   const int64_t out_plane = plan.out_height * plan.out_width * kBlock;
 
@@ -158,15 +194,30 @@ struct Worker {
     for (int64_t i = from; i < to; ++i) {
       const int64_t sample = i / plan.sample_panels;
       const detail::PixelRange range = detail::panel_pixels(plan, i % plan.sample_panels);
-      const float* x =
-          plan.gathers ? scratch + pixels * kBlock : args.x.data + sample * blocks * in_plane + range.first * kBlock;
+      const float* x = plan.gathers ? scratch + pixels * kBlock : args.x.data + sample * sample_floats + range.first * kBlock;
       panels[i - from] = {x, sample * out_blocks, range.first, range.last - range.first};
       pixels += range.last - range.first;
     }
     const int64_t last = plan.problem.channels - (blocks - 1) * kBlock;
     if (!plan.gathers) return {nullptr, in_plane, blocks, blocks, last};
+    if (plan.compact) {
+      gather_compact<kBlock>(plan, args.x, from, to, pixels, scratch);
+      const int64_t lanes_used = taps * plan.problem.channels, count = (lanes_used + kBlock - 1) / kBlock;
+      return {nullptr, pixels * kBlock, count, count, lanes_used - (count - 1) * kBlock};
+    }
     gather<kBlock>(plan, args.x, from, to, pixels, scratch);
     return {nullptr, pixels * kBlock, taps * blocks, blocks, last};
+  }
+
+  /// Leaves only the planes that the outputs from `channel` on read. Returns how far the first of them is from plane 0.
+  int64_t narrow(Planes& planes, int64_t channel) const {
+    const detail::ChannelRange read = detail::channels_read(plan.problem, channel, 2 * lanes);
+    const int64_t first = read.first / kBlock;
+    planes.blocks = (read.count + kBlock - 1) / kBlock;
+    planes.count = taps * planes.blocks;
+    planes.last = read.count - (planes.blocks - 1) * kBlock;
+    planes.skip = (blocks - planes.blocks) * planes.stride;
+    return first * planes.stride;
   }
 
   void run_panel(Operands& o, const Panel& panel, int64_t channel, const SumArrays* totals) const {
@@ -192,11 +243,13 @@ struct Worker {
     Panel panels[detail::kMaxBlockPanels];
     for (int64_t from = first; from < last; from += plan.block_panels) {
       const int64_t count = std::min(last - from, plan.block_panels);
-      const Planes planes = lay_out(from, from + count, panels);
-      const int64_t pieces = count * planes.count * kLineFloats, lines = (group_floats + pieces - 1) / pieces;
+      const Planes all = lay_out(from, from + count, panels);
       for (int64_t group = first_group; group < last_group; ++group) {
         const float* u = args.packed + group * group_floats;
         const int64_t channel = group * 2 * lanes;
+        Planes planes = all;
+        const int64_t distance = plan.problem.groups > 1 ? narrow(planes, channel) : 0;
+        const int64_t pieces = count * planes.count * kLineFloats, lines = (group_floats + pieces - 1) / pieces;
         SumArrays totals[2];
         if constexpr (kObserve != Observe::kNothing) {
           totals[0] = at_channel(args.sums->of_thread(part), channel);
@@ -205,11 +258,11 @@ struct Worker {
         for (int64_t i = 0; i < count; ++i) {
           Operands o{planes,
                      u,
-                     panels[std::min(i + 1, count - 1)].x,
+                     panels[std::min(i + 1, count - 1)].x + distance,
                      u + group_floats + i * planes.count * lines * kLineFloats,
                      group + 1 < last_group ? lines : 0,
                      {}};
-          o.x.first = panels[i].x;
+          o.x.first = panels[i].x + distance;
           run_panel(o, panels[i], channel, totals);
         }
       }
@@ -266,7 +319,7 @@ void gemm_conv(const GemmConvPlan& plan, const ConvArgs& args) {
   const ImageShape in{p.channels, p.height, p.width}, out{p.out_channels, plan.out_height, plan.out_width};
   ELEK_CHECK(args.x.samples > 0 && args.x.samples <= p.samples && args.x.samples == args.y.samples,
              "gemm_conv: planned for up to " + std::to_string(p.samples) + " samples, got " + std::to_string(args.x.samples));
-  ELEK_CHECK(args.x.shape == in && args.x.layout == p.layout && args.y.layout == p.layout,
+  ELEK_CHECK(args.x.shape == in && args.x.layout == (p.plain ? Layout::kNchw : p.layout) && args.y.layout == p.layout,
              "gemm_conv: input is " + to_string(args.x.shape) + ", planned for " + to_string(in));
   ELEK_CHECK(args.y.shape == out, "gemm_conv: output is " + to_string(args.y.shape) + ", planned for " + to_string(out));
   ELEK_CHECK(!plan.gathers || args.scratch != nullptr, "gemm_conv: no scratch");

@@ -121,6 +121,7 @@ TEST_F(KernelTimesTest, PlantedTimesDecideAndEveryChoiceComputesTheSame) {
         for (const std::string& name : test::stored_names(model)) options.probes.values[name] = kActivity;
       }
       for (const ConvAlgorithm fastest : kConvAlgorithms) {
+        if (fastest == ConvAlgorithm::kLibrary && !library_is_built_in()) continue;
         std::filesystem::remove_all(folder_);
         const std::set<std::string> keys = keys_of(model, options);
         ASSERT_GT(keys.size(), 3U);
@@ -161,7 +162,7 @@ TEST_F(KernelTimesTest, WhatIsMissingIsTimedOnceAndCorruptFilesAreWrittenAnew) {
     const ConvTimes* found = times.find(key);
     ASSERT_NE(found, nullptr) << key;
     EXPECT_GT(found->of(ConvAlgorithm::kDirect), 0) << key;
-    EXPECT_GT(found->of(ConvAlgorithm::kLibrary), 0) << key;
+    EXPECT_EQ(found->of(ConvAlgorithm::kLibrary) > 0, library_is_built_in()) << key;
   }
 }
 
@@ -175,7 +176,7 @@ TEST_F(KernelTimesTest, NothingIsTimedWhereResultsMustRepeatOrOnlyBytesAreAsked)
   EXPECT_EQ(kernels_of(Session(model, options)), by_rule);
   EXPECT_TRUE(files().empty());
   KernelTimes planted(plans());
-  for (const std::string& key : keys_of(model, options)) planted.add(key, times_with(ConvAlgorithm::kLibrary));
+  for (const std::string& key : keys_of(model, options)) planted.add(key, times_with(ConvAlgorithm::kDirect));
   EXPECT_NE(kernels_of(Session(model, options)), by_rule) << "what was timed before is remembered";
   for (SessionOptions strict : {options, options, options}) {
     static int turn = 0;
@@ -210,6 +211,7 @@ TEST_F(KernelTimesTest, TimesOfOtherSourcesNeverChoose) {
 }
 
 TEST_F(KernelTimesTest, TimingGivesItsMemoryBackAndLeavesOutWhatFindsNoRoom) {
+  if (!library_has_kernels()) GTEST_SKIP() << "our direct kernel needs as much room as Winograd; oneDNN's needs less";
   const Model model = test::tiny_resnet({});
   SessionOptions options = options_of(KernelChoice::kRule);
   options.winograd = Winograd::kOff;

@@ -27,6 +27,7 @@ struct Shape {
   int threads;
   bool residual, relu;
   Extent dilation = 1;
+  int64_t groups = 1;
   [[nodiscard]] Window window() const { return {kernel, stride, padding, dilation}; }
   [[nodiscard]] ImageShape input() const { return {channels, height, width}; }
 };
@@ -35,7 +36,7 @@ inline std::string print(const Shape& c) {
   return "n" + std::to_string(c.samples) + " c" + std::to_string(c.channels) + " k" + std::to_string(c.out_channels) + " h" +
          std::to_string(c.height) + " w" + std::to_string(c.width) + " " + to_string(c.window()) + " " +
          std::string(name_of(c.layout)) + " threads" + std::to_string(c.threads) + (c.residual ? " residual" : "") +
-         (c.relu ? " relu" : "");
+         (c.relu ? " relu" : "") + (c.groups > 1 ? " groups" + std::to_string(c.groups) : "");
 }
 
 /// Aligned floats, prefilled.
@@ -64,7 +65,7 @@ struct Problem {
         y(static_cast<size_t>(c.samples * pk * oh * ow), kNan),
         residual(static_cast<size_t>(c.samples * pk * oh * ow), 0.0F),
         bias(static_cast<size_t>(pk), 0.0F),
-        w(static_cast<size_t>(c.out_channels * c.channels * c.kernel.area())) {
+        w(static_cast<size_t>(c.out_channels * c.channels / c.groups * c.kernel.area())) {
     Random random(seed);
     const auto draw = [&] {
       return integers ? static_cast<float>(random.below(7)) - 3.0F : static_cast<float>(random.normal());
@@ -117,14 +118,14 @@ struct DirectValue {
 };
 inline DirectValue direct_at(const Problem& p, int64_t n, int64_t k, int64_t row, int64_t column) {
   const Shape& c = p.spec;
-  const int64_t taps = c.kernel.area();
+  const int64_t taps = c.kernel.area(), inputs = c.channels / c.groups, first = k / (c.out_channels / c.groups) * inputs;
   double z = p.bias.data[k], sum = std::fabs(z);
-  for (int64_t ch = 0; ch < c.channels; ++ch)
+  for (int64_t ch = 0; ch < inputs; ++ch)
     for (int64_t q = 0; q < taps; ++q) {
       const int64_t h = row * c.stride.height - c.padding.top + q / c.kernel.width * c.dilation.height;
       const int64_t w = column * c.stride.width - c.padding.left + q % c.kernel.width * c.dilation.width;
       const double term =
-          static_cast<double>(p.w[static_cast<size_t>((k * c.channels + ch) * taps + q)]) * p.input(n, ch, h, w);
+          static_cast<double>(p.w[static_cast<size_t>((k * inputs + ch) * taps + q)]) * p.input(n, first + ch, h, w);
       z += term, sum += std::fabs(term);
     }
   const double r = c.residual ? p.residual.data[index_of(p.y_view(), n, k, row, column)] : 0.0;

@@ -26,8 +26,8 @@ using conv_case::Shape;
 using test::for_each_target;
 
 GemmConvProblem problem_of(const Shape& c) {
-  return {c.samples, c.channels, c.out_channels, c.height,  c.width,   c.kernel,
-          c.stride,  c.padding,  c.layout,       c.threads, c.dilation};
+  return {c.samples, c.channels, c.out_channels, c.height,  c.width,    c.kernel,
+          c.stride,  c.padding,  c.layout,       c.threads, c.dilation, c.groups};
 }
 
 /// `planned` samples at most, of which the problem's are run.
@@ -66,6 +66,14 @@ std::vector<Shape> shapes() {
       all.push_back({1, 7, 21, 12, 9, {3, 2}, {1, 2}, {0, 1, 2, 0}, layout, threads, false, false, {2, 3}});  // dilated
       all.push_back({2, 5, 9, 14, 13, 3, 2, 3, layout, threads, false, true, 3});
       all.push_back({1, 6, 8, 5, 5, 1, 1, {0, 0, 1, 0}, layout, threads, false, false});  // 1x1, padded at one side
+      // Groups: of one block, of a few channels, of odd ones as after a cut, with more or fewer outputs, depthwise with
+      // dilation.
+      all.push_back({2, 64, 64, 9, 7, 3, 1, 1, layout, threads, true, true, 1, 4});
+      all.push_back({2, 128, 128, 6, 6, 3, 2, 1, layout, threads, false, true, 1, 32});
+      all.push_back({1, 99, 66, 7, 5, 1, 1, 0, layout, threads, true, false, 1, 33});
+      all.push_back({1, 51, 119, 8, 9, {1, 3}, {2, 1}, {0, 1, 1, 0}, layout, threads, false, false, 1, 17});
+      all.push_back({2, 21, 42, 9, 9, 3, 1, 2, layout, threads, false, true, 2, 21});
+      all.push_back({1, 140, 7, 3, 3, 1, 1, 0, layout, threads, false, true, 1, 7});
     }
   return all;
 }
@@ -76,7 +84,7 @@ TEST(GemmConvTest, EqualsTheDirectConvolutionWithinTheDerivedBound) {
       Problem p(c, /*integers=*/false, 7);
       run(p);
       const Direct direct(p);
-      const double factor = static_cast<double>(c.channels * c.kernel.area() + 2) * std::ldexp(1.0, -24);
+      const double factor = static_cast<double>(c.channels / c.groups * c.kernel.area() + 2) * std::ldexp(1.0, -24);
       int64_t bad = 0;
       p.each_output([&](int64_t n, int64_t k, int64_t row, int64_t column, size_t o) {
         const double got = p.y.data[index_of(p.y_view(), n, k, row, column)];
@@ -120,6 +128,22 @@ TEST(GemmConvTest, NanAndInfinityAreKeptAndCounted) {
   });
 }
 
+/// One pixel of many is not finite: it is counted once, and all others keep their maximum.
+TEST(GemmConvTest, OneNanIsCountedOnce) {
+  for_each_target([] {
+    for (const Layout layout : {Layout::kNChw16c, Layout::kNChw8c}) {
+      const Shape c{1, 16, 37, 9, 9, 1, 1, 0, layout, 2, false, false};
+      Problem p(c, false, 17);
+      p.x.data[index_of(p.x_view(), 0, 3, 4, 5)] = conv_case::kNan;
+      const conv_case::SumsBlock block(p, kActivity | kRange, 0.0F);
+      run(p, &block.sums);
+      std::vector<int64_t> nonfinite(37);
+      block.sums.reduce({.nonfinite = nonfinite.data()});
+      EXPECT_EQ(nonfinite, std::vector<int64_t>(37, 1)) << instruction_set();
+    }
+  });
+}
+
 TEST(GemmConvTest, ThreadsSamplesAndStatisticsDoNotChangeABit) {
   // Shapes whose panels are cut differently by two threads, and by a plan for more samples than are run.
   for (Shape c : {Shape{2, 37, 70, 14, 14, 1, 1, 0, Layout::kNChw16c, 1, true, true},
@@ -150,6 +174,77 @@ TEST(GemmConvTest, TheResidualMayBeTheOutput) {
                    .activation = elek::Activation::kRelu,
                    .y = in_place.output()});
   for (int64_t i = 0; i < c.samples * apart.pk * apart.oh * apart.ow; ++i) ASSERT_EQ(apart.y.data[i], both[i]) << "at " << i;
+}
+
+/// Pooled features have no blocks. Their rows neither begin on a vector's boundary nor end with padding.
+TEST(GemmConvTest, OnePixelMayBePlain) {
+  for_each_target([] {
+    for (const int64_t kernel : {1, 3})
+      for (const int64_t groups : {1, 3})
+        for (const Layout layout : {Layout::kNChw16c, Layout::kNChw8c}) {
+          const Shape c{3, 21, 39, 1, 1, kernel, 1, kernel / 2, layout, 2, false, true, 1, groups};
+          Problem blocked(c, false, 9), plain(c, false, 9);
+          run(blocked);
+          std::vector<float> rows(static_cast<size_t>(c.samples * c.channels));
+          for (int64_t n = 0; n < c.samples; ++n)
+            for (int64_t ch = 0; ch < c.channels; ++ch) {
+              rows[static_cast<size_t>(n * c.channels + ch)] = blocked.x.data[index_of(blocked.x_view(), n, ch, 0, 0)];
+            }
+          GemmConvProblem problem = problem_of(c);
+          problem.plain = true;
+          const auto plan = plan_gemm_conv(problem).value();
+          Floats packed(plan.packed_bytes / sizeof(float), conv_case::kNan);
+          Floats scratch(plan.scratch_bytes / sizeof(float), conv_case::kNan);
+          pack_gemm_conv_weights(plan, plain.w.data(), packed.data);
+          gemm_conv(plan, {.x = {rows.data(), c.samples, c.input(), Layout::kNchw, c.channels},
+                           .packed = packed.data,
+                           .bias = plain.bias.data,
+                           .residual = {},
+                           .activation = elek::Activation::kRelu,
+                           .y = plain.output(),
+                           .scratch = scratch.data});
+          for (int64_t i = 0; i < c.samples * plain.pk; ++i) {
+            ASSERT_EQ(plain.y.data[i], blocked.y.data[i]) << conv_case::print(c) << " at " << i;
+          }
+        }
+  });
+}
+
+/// The first layer reads an image of few channels as it is.
+TEST(GemmConvTest, ThePlainInputOfAFirstLayerGivesTheSameBits) {
+  for_each_target([] {
+    for (const Layout layout : {Layout::kNChw16c, Layout::kNChw8c})
+      for (Shape c :
+           {Shape{2, 3, 20, 15, 14, 7, 2, 3, layout, 2, false, true}, Shape{1, 1, 9, 6, 7, 3, 1, 1, layout, 1, true, true},
+            Shape{2, 3, 33, 9, 8, 1, 1, 0, layout, 3, false, false},
+            Shape{2, 2, 8, 9, 9, {3, 2}, {1, 2}, {0, 1, 2, 0}, layout, 2, false, true, {2, 3}}}) {
+        Problem blocked(c, false, 13), plain(c, false, 13);
+        run(blocked);
+        std::vector<float> image(static_cast<size_t>(c.samples * c.channels * c.height * c.width));
+        for (int64_t n = 0; n < c.samples; ++n)
+          for (int64_t ch = 0; ch < c.channels; ++ch)
+            for (int64_t i = 0; i < c.height * c.width; ++i) {
+              image[static_cast<size_t>((n * c.channels + ch) * c.height * c.width + i)] =
+                  blocked.x.data[index_of(blocked.x_view(), n, ch, i / c.width, i % c.width)];
+            }
+        GemmConvProblem problem = problem_of(c);
+        problem.plain = true;
+        const auto plan = plan_gemm_conv(problem).value();
+        Floats packed(plan.packed_bytes / sizeof(float), conv_case::kNan);
+        Floats scratch(plan.scratch_bytes / sizeof(float), conv_case::kNan);
+        pack_gemm_conv_weights(plan, plain.w.data(), packed.data);
+        gemm_conv(plan, {.x = {image.data(), c.samples, c.input(), Layout::kNchw, c.channels},
+                         .packed = packed.data,
+                         .bias = plain.bias.data,
+                         .residual = plain.residual_view(),
+                         .activation = c.relu ? elek::Activation::kRelu : elek::Activation::kNone,
+                         .y = plain.output(),
+                         .scratch = scratch.data});
+        for (int64_t i = 0; i < c.samples * plain.pk * plain.oh * plain.ow; ++i) {
+          ASSERT_EQ(plain.y.data[i], blocked.y.data[i]) << conv_case::print(c) << " at " << i;
+        }
+      }
+  });
 }
 
 TEST(GemmConvTest, SaysNoToWhatItCannotDo) {

@@ -48,8 +48,9 @@ struct Planes {
   const float* first;  // the panel's first row in plane 0
   int64_t stride;      // floats from one plane to the next
   int64_t count;
-  int64_t blocks;  // planes per tap
-  int64_t last;    // channels in a tap's last plane
+  int64_t blocks;    // planes per tap
+  int64_t last;      // channels in a tap's last plane
+  int64_t skip = 0;  // floats between a tap's last plane and the next tap's first, besides the stride
 };
 
 /// Where the results of a panel go, and the residuals to add: one stream per vector, `rows` rows each. They are prefetched
@@ -125,8 +126,9 @@ HWY_INLINE void accumulate(const Operands& o, V (&acc)[kVectors][kRows]) {
       add_channel<kRows, kVectors, kBlock>(plane + c, u, next + c * kBlock, acc);
       u += 2 * lanes;
     }
-    plane += x.stride;
-    next += x.stride;
+    const int64_t step = tail ? x.stride + x.skip : x.stride;
+    plane += step;
+    next += step;
   }
 }
 
