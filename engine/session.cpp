@@ -118,18 +118,24 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
   const bool may_divide = i.options.micro_batch == 0 && !i.options.batch_moments && !i.options.keep_values;
   const size_t parameters = i.model.parameters.size();
   for (SessionOptions tried = i.options;;) {
-    Lowered lowered = lower_and_plan(i.model, tried);
-    MemoryResource& memory = tried.memory != nullptr ? *tried.memory : lowered.backend->default_memory();
-    i.program = lowered.lowering->program();
-    if (tried.on_plan) tried.on_plan(lowered.plan);
-    (void)memory.trim();  // so all attempts start from the same memory; --max-batch relies on it
+    Lowered lowered;
     try {
+      lowered = lower_and_plan(i.model, tried);
+      MemoryResource& memory = tried.memory != nullptr ? *tried.memory : lowered.backend->default_memory();
+      i.program = lowered.lowering->program();
+      if (tried.on_plan) tried.on_plan(lowered.plan);
+      (void)memory.trim();  // so all attempts start from the same memory; --max-batch relies on it
       i.executable = lowered.lowering->bind(i.model, lowered.plan, memory);
     } catch (const OutOfMemory& error) {
-      if (i.model.parameters.size() != parameters) throw refused(error, lowered);
-      if (!may_divide || i.program.micro_batch == 1) throw refused(error, lowered);
-      tried.micro_batch = i.program.micro_batch / 2;  // smaller micro-batches need a smaller arena
-      continue;
+      // Smaller micro-batches need a smaller arena, and less memory in which kernels are timed before there is a plan.
+      const bool planned = lowered.lowering != nullptr;
+      const int64_t slice = planned ? i.program.micro_batch : tried.micro_batch != 0 ? tried.micro_batch : tried.batch;
+      if (may_divide && slice > 1 && i.model.parameters.size() == parameters) {
+        tried.micro_batch = slice / 2;
+        continue;
+      }
+      if (planned) throw refused(error, lowered);
+      throw;
     }
     i.model.parameters.clear();  // packed; the caller may still hold some
     i.plan = std::move(lowered.plan);

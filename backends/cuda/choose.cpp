@@ -2,6 +2,7 @@
 // Tests: tests/deviceless/choose_test.cpp
 #include "backends/cuda/choose.h"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace elek::backends::cuda {
@@ -35,17 +36,28 @@ std::string_view name_of(Fusion fusion) {
   return "?";
 }
 
-Result<FusionChoice> choose(const FusionOption& first, const FusionOption& second) {
-  const auto absent = [](const FusionOption& o) { return std::string(name_of(o.fusion)) + ": " + o.no; };
-  if (!first.no.empty() && !second.no.empty()) return No{absent(first) + "; " + absent(second)};
-  if (!first.no.empty()) return FusionChoice{false, describe(second) + "; " + absent(first)};
-  if (!second.no.empty()) return FusionChoice{true, describe(first) + "; " + absent(second)};
-  if (!first.timed() || !second.timed())
-    return FusionChoice{true, describe(first) + ", " + describe(second) + ": not compared"};
-  const bool faster = first.total_us() <= second.total_us();
-  const FusionOption& best = faster ? first : second;
-  const FusionOption& other = faster ? second : first;
-  return FusionChoice{faster, describe(best) + " <= " + describe(other)};
+Result<FusionChoice> choose(std::span<const FusionOption> options) {
+  std::string absent;
+  const FusionOption* best = nullptr;
+  bool timed = true;
+  for (const FusionOption& option : options) {
+    if (!option.no.empty()) {
+      absent += (absent.empty() ? "" : "; ") + std::string(name_of(option.fusion)) + ": " + option.no;
+      continue;
+    }
+    timed = timed && option.timed();
+    if (best == nullptr || (timed && option.total_us() < best->total_us())) best = &option;
+  }
+  if (best == nullptr) return No{absent};
+  if (!timed) best = &*std::find_if(options.begin(), options.end(), [](const FusionOption& o) { return o.no.empty(); });
+  std::string others;
+  for (const FusionOption& option : options) {
+    if (option.no.empty() && &option != best) others += (others.empty() ? "" : ", ") + describe(option);
+  }
+  std::string reason = describe(*best);
+  if (!others.empty()) reason += timed ? " <= " + others : ", " + others + ": not compared";
+  if (!absent.empty()) reason += "; " + absent;
+  return FusionChoice{static_cast<size_t>(best - options.data()), reason};
 }
 
 }  // namespace elek::backends::cuda

@@ -3,6 +3,7 @@
 // functions: the times come from the device. Tests: tests/deviceless/choose_test.cpp
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "core/result.h"
@@ -29,11 +30,11 @@ struct FusionOption {
 };
 
 struct FusionChoice {
-  bool first = true;
-  std::string reason;  // "fused 12.1 us < observe 14.9 us (9.8 + 5.1)"
+  size_t index = 0;    // among the options
+  std::string reason;  // "fused 12.1 us <= split, observe 14.9 us (9.8 us + 5.1 us)"
 };
-/// Returns the faster of two fusions. If one is not available, the other; if one is not timed, the first. No{both reasons} if
-/// neither is available.
-[[nodiscard]] Result<FusionChoice> choose(const FusionOption& first, const FusionOption& second);
+/// Returns the fastest of the available options, the first of equals. If one of them is not timed, the first that is available.
+/// No{all reasons} if none is.
+[[nodiscard]] Result<FusionChoice> choose(std::span<const FusionOption> options);
 
 }  // namespace elek::backends::cuda

@@ -21,23 +21,26 @@ class Lowerer final : public GraphLowerer<Notes> {
   void lower();
 
  private:
-  /// The problems as which a convolution step may run.
-  struct Wanted {
-    std::optional<ConvProblem> fused;     // sums inside
-    std::string no_fused;                 // the reason, if sums were asked for and there is none
-    std::optional<ConvProblem> epilogue;  // everything but the sums
-    ConvProblem raw;
+  /// One way to run a convolution step.
+  struct Way {
+    Fusion fusion = Fusion::kAll;
+    ConvProblem problem;
+    bool extra = false;  // asked for only where it can be timed, or where nothing else has a kernel
+  };
+  struct Ways {
+    std::vector<Way> all;
+    std::string no_sums;  // the reason why none takes sums inside, although sums were asked for
   };
   // lower.cpp
   void lay_out(ProgramTensor& tensor, const FusedNode* node, Kind kind) const override;
   [[nodiscard]] bool lies_flat(const ProgramTensor& tensor) const override { return tensor.shape.positions() == 1; }
   void decide_epilogues();
   // lower_kernels.cpp
-  [[nodiscard]] Wanted wanted_of(size_t step) const;
+  [[nodiscard]] Ways ways_of(size_t step) const;
   void build_convolutions();
-  void choose_fusion(size_t step, const Wanted& wanted);
+  void choose_way(size_t step, const Ways& ways);
   void choose_place(size_t step);
-  [[nodiscard]] FusionOption split_option(size_t step, const Wanted& wanted, const Planned** plan);
+  [[nodiscard]] FusionOption option_of(size_t step, const Way& way);
   [[nodiscard]] double pass_us(size_t step, Fusion fusion);
   void build_linear(size_t step);
   void build_rest();

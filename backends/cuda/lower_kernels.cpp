@@ -13,6 +13,7 @@
 #include "elek/memory.h"
 #include "kernels/cuda/batch_moments.h"
 #include "kernels/cuda/epilogue.h"
+#include "kernels/cuda/random_fill.h"
 #include "kernels/cuda/tap_norms.h"
 
 namespace elek::backends::cuda {
@@ -22,122 +23,136 @@ size_t floats(int64_t count) { return static_cast<size_t>(count) * sizeof(float)
 
 }  // namespace
 
-Lowerer::Wanted Lowerer::wanted_of(size_t i) const {
+Lowerer::Ways Lowerer::ways_of(size_t i) const {
   const Step& step = notes.steps[i];
   const FusedNode& f = program.steps[i].node;
   const LowerOptions& o = notes.options;
   const uint32_t sums = sums_of(step);
   const ProgramTensor& y = tensor(step.output);
-  Wanted wanted;
-  wanted.raw = problem_of(graph_, f, program.micro_batch, o.precision);
-  wanted.raw.deterministic = o.deterministic;
+  Ways ways;
+  ConvProblem raw = problem_of(graph_, f, program.micro_batch, o.precision);
+  raw.deterministic = o.deterministic;
   // A grouped convolution computes no padding channels, so our epilogue has to write their zeros.
-  const bool pads = wanted.raw.groups > 1 && y.channel_pitch != y.shape.channels;
+  const bool pads = raw.groups > 1 && y.channel_pitch != y.shape.channels;
   const bool other = !step.activation.is_plain();
   if (step.bn_apart || step.watch_raw || pads || other) {
     // What is watched and normalised includes the convolution's own bias, so the raw convolution adds it then.
     const bool bias = f.node.as<Conv2dAttrs>().bias && (step.bn_apart || step.watch_raw);
-    if (bias) wanted.raw.epilogue = ConvEpilogue::kFull;
-    wanted.no_fused = "the raw convolution is needed";
-    if (pads) wanted.no_fused = "a grouped convolution with padding channels";
-    if (other) wanted.no_fused = std::string(elek::name_of(step.activation.kind)) + " is not in the convolution's kernel";
-    return wanted;
+    if (bias) raw.epilogue = ConvEpilogue::kFull;
+    ways.no_sums = "the raw convolution is needed";
+    if (pads) ways.no_sums = "a grouped convolution with padding channels";
+    if (other) ways.no_sums = std::string(elek::name_of(step.activation.kind)) + " is not in the convolution's kernel";
+    ways.all.push_back({Fusion::kNone, raw});
+    return ways;
+  }
+  if (step.watched >= 0) {
+    const auto fused = fused_sums_for(sums, step.activation.is_relu(), program.micro_batch * y.shape.positions());
+    if (o.deterministic) {
+      ways.no_sums = "sums inside the convolution are added in no fixed order, and a deterministic run was asked for";
+    } else if (o.precision == Precision::kF32) {
+      ways.no_sums = "sums fuse with TF32 or 16 bits only";
+    } else if (!fused) {
+      ways.no_sums = fused.reason();
+    } else {
+      ways.all.push_back({Fusion::kAll, with_epilogue(raw, f, fused.value())});
+    }
   }
   // Sums of z need z, so the split step then starts from the raw convolution.
-  if ((sums & kMoments) == 0) wanted.epilogue = with_epilogue(wanted.raw, f, 0);
-  if (step.watched < 0) return wanted;
-  const auto fused = fused_sums_for(sums, step.activation.is_relu(), program.micro_batch * y.shape.positions());
-  if (o.deterministic) {
-    wanted.no_fused = "sums inside the convolution are added in no fixed order, and a deterministic run was asked for";
-  } else if (o.precision == Precision::kF32) {
-    wanted.no_fused = "sums fuse with TF32 or 16 bits only";
-  } else if (!fused) {
-    wanted.no_fused = fused.reason();
-  } else {
-    wanted.fused = with_epilogue(wanted.raw, f, fused.value());
+  const bool needs_z = (sums & kMoments) != 0;
+  if (!needs_z) {
+    ways.all.push_back({step.watched >= 0 ? Fusion::kAllButSums : Fusion::kAll, with_epilogue(raw, f, 0)});
   }
-  return wanted;
+  ways.all.push_back({Fusion::kNone, raw, !needs_z});
+  return ways;
 }
 
+/// Asks for all ways at once, so that their kernels are built in parallel. The raw convolution is an extra where the epilogue
+/// could be in the kernel: it is rarely faster, so no kernel is compiled for it. Where it would keep a residual from being
+/// added in place, it is not asked for at all. If nothing else has a kernel, it is asked for in earnest.
 void Lowerer::build_convolutions() {
-  std::vector<Wanted> wanted(notes.steps.size());
-  std::vector<ConvProblem> problems;
+  std::vector<Ways> ways(notes.steps.size());
+  std::vector<ConvProblem> problems, extras;
   for (size_t i = 0; i < notes.steps.size(); ++i) {
     if (notes.steps[i].kind != Kind::kConv) continue;
-    wanted[i] = wanted_of(i);
-    if (wanted[i].fused) problems.push_back(*wanted[i].fused);
-    problems.push_back(wanted[i].epilogue ? *wanted[i].epilogue : wanted[i].raw);
+    ways[i] = ways_of(i);
+    for (const Way& way : ways[i].all) {
+      if (!way.extra) problems.push_back(way.problem);
+      if (way.extra && target_.handle != nullptr && notes.steps[i].residual < 0) extras.push_back(way.problem);
+    }
   }
   plans_.build(problems);
   problems.clear();
-  for (size_t i = 0; i < notes.steps.size(); ++i) {
-    const bool conv = notes.steps[i].kind == Kind::kConv;
-    if (conv && wanted[i].epilogue && !plans_.at(*wanted[i].epilogue).plan.valid()) problems.push_back(wanted[i].raw);
+  for (const Ways& each : ways) {
+    for (const Way& way : each.all) {
+      if (way.fusion == Fusion::kNone || way.problem.sums != 0) continue;
+      if (!plans_.at(way.problem).plan.valid()) problems.push_back(each.all.back().problem);
+    }
   }
   plans_.build(problems);
+  plans_.build(extras, Effort::kPrecompiled);
   for (size_t i = 0; i < notes.steps.size(); ++i) {
     if (notes.steps[i].kind != Kind::kConv) continue;
-    choose_fusion(i, wanted[i]);
+    choose_way(i, ways[i]);
     choose_place(i);
     const Step& step = notes.steps[i];
     reserve_workspace(i, std::max(step.plan.workspace_bytes(), step.partial_plan.workspace_bytes()));
   }
 }
 
-/// The best fusion without sums inside: the epilogue in the convolution's kernel; if there is none, the raw convolution and our
-/// epilogue.
-FusionOption Lowerer::split_option(size_t i, const Wanted& wanted, const Planned** plan) {
-  const Step& step = notes.steps[i];
+FusionOption Lowerer::option_of(size_t i, const Way& way) {
   FusionOption option;
-  if (wanted.epilogue) {
-    *plan = &plans_.at(*wanted.epilogue);
-    option.fusion = step.watched >= 0 ? Fusion::kAllButSums : Fusion::kAll;
-    option.no = (*plan)->no;
-  }
-  if (!wanted.epilogue || !option.no.empty()) {
-    const std::string no_epilogue = option.no;
-    *plan = &plans_.at(wanted.raw);
-    option.fusion = Fusion::kNone;
-    option.no = (*plan)->no.empty() ? "" : (*plan)->no + (no_epilogue.empty() ? "" : "; with its epilogue: " + no_epilogue);
-  }
-  option.engine = (*plan)->plan.engine();
-  option.kernel_us = (*plan)->time_us;
-  if (option.no.empty() && option.fusion != Fusion::kAll) option.pass_us = pass_us(i, option.fusion);
+  option.fusion = way.fusion;
+  const Planned* planned = plans_.find(way.problem);
+  option.no = planned != nullptr ? planned->no : "not asked for";
+  if (!option.no.empty()) return option;
+  option.engine = planned->plan.engine();
+  option.kernel_us = planned->time_us;
+  if (way.fusion != Fusion::kAll) option.pass_us = pass_us(i, way.fusion);
   return option;
 }
 
-void Lowerer::choose_fusion(size_t i, const Wanted& wanted) {
+void Lowerer::choose_way(size_t i, const Ways& ways) {
   Step& step = notes.steps[i];
   ProgramStep& made = program.steps[i];
-  const Planned* split_plan = nullptr;
-  const FusionOption split = split_option(i, wanted, &split_plan);
-  FusionOption fused;
-  const Planned* fused_plan = wanted.fused ? &plans_.at(*wanted.fused) : nullptr;
-  fused.no = fused_plan != nullptr ? fused_plan->no : wanted.no_fused;
-  if (step.watched < 0 && fused.no.empty()) fused.no = "nothing is watched";
-  if (fused_plan != nullptr && fused_plan->plan.valid()) {
-    fused.engine = fused_plan->plan.engine();
-    fused.kernel_us = fused_plan->time_us;
+  std::vector<FusionOption> options,
+      partial_options;  // a partial batch runs no sums inside: they would count beyond its samples
+  std::vector<const ConvProblem*> problems, partial_problems;
+  if (step.watched >= 0 && !ways.no_sums.empty()) {
+    options.push_back({Fusion::kAll, "", 0, 0, ways.no_sums});
+    problems.push_back(nullptr);
   }
-  const auto choice = choose(fused, split);
-  // Partial batches need the split step, even if sums are fused.
-  if (!choice || !split_plan->plan.valid()) {
+  for (const Way& way : ways.all) {
+    FusionOption option = option_of(i, way);
+    const auto there = [](const FusionOption& o) { return o.no.empty(); };
+    // If there is another way, an extra that has no kernel needs no mention, and one that costs the residual's place is not
+    // taken (it may have been asked for by another layer of this shape).
+    const bool wanted = option.no.empty() && step.residual < 0;
+    if (way.extra && !wanted && std::any_of(partial_options.begin(), partial_options.end(), there)) continue;
+    options.push_back(option);
+    problems.push_back(&way.problem);
+    if (way.problem.sums != 0) continue;
+    partial_options.push_back(std::move(option));
+    partial_problems.push_back(&way.problem);
+  }
+  const auto choice = choose(options);
+  const auto partial = choose(partial_options);
+  if (!choice || !partial) {
     throw Hinted<DeviceError>(Hint::kOtherPrecision,
-                              "convolution '" + made.node.node.name + "' (" + key(wanted.raw) + "): cuDNN " +
+                              "convolution '" + made.node.node.name + "' (" + key(ways.all.back().problem) + "): cuDNN " +
                                   version_name(target_.cudnn_version) +
-                                  " has no kernel for it on this device: " + (choice ? split.no : choice.reason()));
+                                  " has no kernel for it on this device: " + (choice ? partial.reason() : choice.reason()));
   }
-  const bool take_fused = choice.value().first;
-  step.partial_fusion = split.fusion;
-  step.partial_plan = split_plan->plan;
-  step.fusion = take_fused ? Fusion::kAll : split.fusion;
-  step.plan = take_fused ? fused_plan->plan : split_plan->plan;
-  step.fused_sums = take_fused ? step.plan.problem().sums : 0;
+  const FusionOption& taken = options[choice.value().index];
+  const Planned& planned = plans_.at(*problems[choice.value().index]);
+  step.partial_fusion = partial_options[partial.value().index].fusion;
+  step.partial_plan = plans_.at(*partial_problems[partial.value().index]).plan;
+  step.fusion = taken.fusion;
+  step.plan = planned.plan;
+  step.fused_sums = step.plan.problem().sums;
   made.kernel = "cuDNN " + step.plan.engine();
   if (step.watched >= 0 || step.fusion != Fusion::kAll) made.kernel += ", " + std::string(cuda::name_of(step.fusion));
-  made.choice = step.watched >= 0 ? choice.value().reason : "";
-  const Planned& kept = take_fused ? *fused_plan : *split_plan;
-  if (!kept.rivals.empty()) made.choice += (made.choice.empty() ? "timed: " : "; timed: ") + kept.rivals;
+  made.choice = options.size() > 1 ? choice.value().reason : "";
+  if (!planned.rivals.empty()) made.choice += (made.choice.empty() ? "timed: " : "; timed: ") + planned.rivals;
 }
 
 /// After a raw convolution the residual must still be there for the epilogue. For other plans it is tried.
@@ -173,7 +188,7 @@ double Lowerer::pass_us(size_t i, Fusion fusion) {
   const size_t shift_at = reserve(bytes, floats(t.channel_pitch));
   const size_t workspace_at = reserve(bytes, workspace_bytes);
   const Buffer scratch(bytes, *target_.scratch, "timing kernels", {target_.stream});
-  ELEK_CUDA_CALL(cudaMemsetAsync(scratch.data(), 0x3c, bytes, target_.stream));
+  k::launch_random_fill(scratch.data(), bytes, 1, target_.stream);
   auto* base = static_cast<std::byte*>(scratch.data());
   const auto totals =
       k::ChannelTotals::lay_out(base + totals_at, t.shape.channels, std::max(sums, 1U), notes.options.probes.threshold);

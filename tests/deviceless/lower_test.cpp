@@ -198,13 +198,13 @@ TEST_F(LowerTest, KeepsTheRawConvolutionWhereItIsWatchedOrNormalisedApart) {
   EXPECT_THROW((void)lower(), ContractError);
 }
 
-TEST_F(LowerTest, RefusesANumberOfCandidatesThatIsNone) {
+TEST_F(LowerTest, RefusesATimeForBuildingThatIsNone) {
   options_.batch = 5;  // in no cache
-  for (const char* none : {"0", "9", "two", "2 "}) {
-    setenv("ELEK_CUDNN_CANDIDATES", none, 1);
+  for (const char* none : {"-1", "3601", "two", "2 ", "nan"}) {
+    setenv("ELEK_CUDNN_BUILD_SECONDS", none, 1);
     EXPECT_THROW((void)lower(), UsageError) << none;
   }
-  unsetenv("ELEK_CUDNN_CANDIDATES");
+  unsetenv("ELEK_CUDNN_BUILD_SECONDS");
 }
 
 TEST_F(LowerTest, ReadsPlansFromTheCacheAndBuildsAgainWhatIsCorrupt) {

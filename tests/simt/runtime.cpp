@@ -44,7 +44,7 @@ bool step() {
     return true;
   }
   double& now = clock_of(stream.device);
-  now += operation.cost_us;
+  now = std::max(now, operation.ready_us) + operation.cost_us;
   if (operation.kind == Kind::kRecord) {
     operation.event->completed = std::max(operation.event->completed, operation.version);
     operation.event->at_us = now;
@@ -91,6 +91,7 @@ cudaError_t work_until(const std::function<bool()>& done) {
   while (w.fault == cudaSuccess && !done()) {
     if (!step()) fault(cudaErrorLaunchTimeout, "every stream waits for an event that nothing will record");
   }
+  for (const double clock : w.clocks_us) w.host_us = std::max(w.host_us, clock);
   return w.fault == cudaSuccess ? cudaSuccess : record(w.fault);
 }
 
@@ -111,7 +112,7 @@ CUstream_st* real_stream(cudaStream_t stream) {
   return null_stream;
 }
 
-cudaError_t put(cudaStream_t stream, Operation operation, bool own_device) {
+cudaError_t put(cudaStream_t stream, Operation operation, bool own_device, bool call) {
   World& w = world();
   if (w.fault != cudaSuccess) return record(w.fault);
   if (!known(stream)) return record(cudaErrorInvalidResourceHandle);
@@ -122,6 +123,8 @@ cudaError_t put(cudaStream_t stream, Operation operation, bool own_device) {
     stream->captured.push_back(std::move(operation));
     return cudaSuccess;
   }
+  if (call) w.host_us += w.call_us;
+  operation.ready_us = w.host_us;
   if (operation.kind != Kind::kRecord && timed) {
     if (stream->repetition.enough(operation.name)) operation.work = nullptr;
   }
@@ -168,6 +171,7 @@ void reboot(const Machinery& machinery) {
   w.fault = cudaSuccess;
   w.until_fault = w.until_refusal = -1;
   w.no_waits = false;
+  w.call_us = 0;
   w.counts.allocations = w.counts.graph_launches = w.counts.operations = 0;
   last_error = cudaSuccess;
   current_device = 0;
@@ -177,6 +181,10 @@ void set_pace(Pace pace, uint64_t seed) {
   const auto lock = one_at_a_time();
   world().pace = pace;
   world().random = Random(seed);
+}
+void set_call_us(double us) {
+  const auto lock = one_at_a_time();
+  world().call_us = us;
 }
 void ignore_waits(bool ignore) {
   const auto lock = one_at_a_time();

@@ -37,6 +37,9 @@ enum class Pace : uint8_t {
   kRandom,  // a part of it, at random times
 };
 void set_pace(Pace pace, uint64_t seed);
+/// The host's time for every call that puts work on a stream, graph launches included. Usually none. A device that is faster
+/// than the host waits for it.
+void set_call_us(double us);
 /// A defect on purpose: streams no longer wait for events.
 void ignore_waits(bool ignore);
 /// The n-th operation from now fails while it runs, like an illegal address: all later calls return this error.

@@ -35,6 +35,7 @@ struct Operation {
   Kind kind = Kind::kKernel;
   std::function<void()> work;
   double cost_us = 1;
+  double ready_us = 0;                // the device's time before which it cannot start, because the host had not put it there
   std::shared_ptr<EventState> event;  // kRecord, kWait
   uint64_t version = 0;
   std::string name;  // of work that may be repeated
@@ -96,6 +97,7 @@ struct World {
   std::set<cudaEvent_t> events;
   std::set<cudaGraphExec_t> executables;
   std::vector<double> clocks_us;  // [device]
+  double host_us = 0, call_us = 0;
   cudaError_t fault = cudaSuccess;
   std::string fault_text;
   int64_t until_fault = -1, until_refusal = -1;
@@ -115,8 +117,9 @@ extern thread_local int current_device;
 void make_progress();
 /// Runs work until `done` returns true. A fault if no work is left before that.
 cudaError_t work_until(const std::function<bool()>& done);
-/// Common to all work that is put on a stream. `own_device`: the stream must belong to the current device.
-cudaError_t put(cudaStream_t stream, Operation operation, bool own_device);
+/// Common to all work that is put on a stream. `own_device`: the stream must belong to the current device. `call`: it takes the
+/// host a call of its own.
+cudaError_t put(cudaStream_t stream, Operation operation, bool own_device, bool call = true);
 bool known(cudaStream_t stream);
 /// The stream that the current device uses for null; other streams as they are.
 CUstream_st* real_stream(cudaStream_t stream);

@@ -9,6 +9,7 @@
 #include "core/error.h"
 #include "elek/memory.h"
 #include "kernels/cuda/epilogue.h"
+#include "kernels/cuda/random_fill.h"
 
 namespace elek::backends::cuda {
 namespace {
@@ -32,14 +33,14 @@ std::vector<std::byte> sums_of_result(const ConvPlan& plan, const Target& target
   const size_t workspace_at = reserve(bytes, workspace_bytes);
   const Buffer scratch(bytes, *target.scratch, "trying kernels in place", {target.stream});
   auto* base = static_cast<std::byte*>(scratch.data());
-  ELEK_CUDA_CALL(cudaMemsetAsync(base, kScratchFill, bytes, target.stream));
+  k::launch_random_fill(base, bytes, 1, target.stream);
   ELEK_CUDA_CALL(cudaMemsetAsync(base + totals_at, 0, totals_bytes, target.stream));
   const auto totals = k::ChannelTotals::lay_out(base + totals_at, p.filters, kActivity, 0.0F);
   ConvPointers pointers = at.pointers(base);
   if (where == Where::kInPlace) pointers.y = base + at.residual;
   const k::CudaActivation y{pointers.y, storage_of(p.precision), p.samples, shape, p.y_pitch};
   for (int round = 0; round < kRounds; ++round) {
-    ELEK_CUDA_CALL(cudaMemsetAsync(base + at.residual, kScratchFill, p.y_bytes(), target.stream));
+    k::launch_random_fill(base + at.residual, p.y_bytes(), 2, target.stream);
     plan.execute(target.handle, pointers, base + at.workspace);
     k::launch_observe(y, totals, base + workspace_at, workspace_bytes, target.stream);
   }

@@ -8,9 +8,6 @@
 
 namespace elek::backends::cuda {
 
-/// Scratch memory is filled with this byte: small positive numbers in every type. Zeros would draw less power; no NaN.
-inline constexpr int kScratchFill = 0x3c;
-
 struct ProblemScratch {
   size_t x = 0, w = 0, bias = 0, residual = 0, y = 0, workspace = 0, bytes = 0;
   std::array<size_t, kFusedSumKinds> sums{};

@@ -18,6 +18,7 @@
 #include "core/error.h"
 #include "elek/memory.h"
 #include "elek/model.h"
+#include "kernels/cuda/random_fill.h"
 #include "tests/gpu/questions/questions.h"
 
 namespace elek {
@@ -99,7 +100,7 @@ class Trial {
         handle_(handle),
         stream_(stream) {
     pointers_ = at_.pointers(static_cast<std::byte*>(memory_.data()));
-    ELEK_CUDA_CALL(cudaMemsetAsync(memory_.data(), backends::cuda::kScratchFill, memory_.bytes(), stream_));
+    kernels::cuda::launch_random_fill(memory_.data(), memory_.bytes(), 1, stream_);
     clear_sums();
   }
   void run() const { plan_.execute(handle_, pointers_, static_cast<std::byte*>(memory_.data()) + at_.workspace); }

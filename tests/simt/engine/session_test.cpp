@@ -20,6 +20,7 @@
 #include "plan/program.h"
 #include "tests/golden/session_support.h"
 #include "tests/gpu/gpu.h"
+#include "tests/simt/engine/simt_session.h"
 #include "tests/simt/libraries/libraries.h"
 #include "tests/simt/runtime.h"
 #include "tests/support/compare.h"
@@ -36,53 +37,6 @@ class NoCache : public ::testing::Environment {
   void SetUp() override { setenv("ELEK_CACHE_DIR", "off", 1); }
 };
 [[maybe_unused]] const auto* const no_cache = ::testing::AddGlobalTestEnvironment(new NoCache);
-
-class SimtSession : public ::testing::Test {
- protected:
-  void SetUp() override {
-    simt::reboot();
-    simt::set_pace(simt::Pace::kRandom, 20261123);
-    tiny_.widths = {13};
-    tiny_.blocks = 1;
-    tiny_.input = {3, 8, 6};
-    model_ = tiny_resnet(tiny_);
-    pixels_ = tiny_pixels(tiny_.input, 11, 3);
-    options_.device = kGpu;
-    options_.precision = Precision::kF16;
-    options_.batch = 4;
-    for (const FusedNode& step : fuse(model_.graph).steps) {
-      if (step.node.is<Conv2dAttrs>()) options_.probes.values[model_.graph.node(step.output).name] = kActivity;
-    }
-  }
-  void TearDown() override {
-    simt::set_engines(simt::usual_engines());
-    simt::lose_cudnn("");
-    simt::reboot();
-  }
-
-  /// The choices of all convolutions whose kernel's name contains `of`, one per line.
-  static std::string choices(const Session& session) {
-    std::string text;
-    for (const ProgramStep& step : session.program().steps) {
-      if (step.node.node.is<Conv2dAttrs>()) text += step.kernel + " | " + step.choice + "\n";
-    }
-    return text;
-  }
-  [[nodiscard]] std::string error_of_session() const { return error_and_hint().first; }
-  [[nodiscard]] std::pair<std::string, std::optional<Hint>> error_and_hint() const {
-    try {
-      const Session session(model_, options_);
-      return {"none", std::nullopt};
-    } catch (const Error& error) {
-      return {error.what(), hint_of(error)};
-    }
-  }
-
-  TinyOptions tiny_;
-  Model model_;
-  std::vector<uint8_t> pixels_;
-  SessionOptions options_;
-};
 
 TEST_F(SimtSession, KeepsTheFastestEngineThatBuildsRunsAndFits) {
   const Session session(model_, options_);

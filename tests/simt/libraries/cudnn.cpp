@@ -24,6 +24,7 @@ namespace graph {
 class Graph {
  public:
   std::vector<elek::simt::Engine> engines;
+  bool reloaded = false;
 };
 }  // namespace graph
 }  // namespace cudnn_frontend
@@ -222,6 +223,7 @@ Result<std::vector<uint8_t>> ConvPlan::serialise() const {
 void ConvPlan::execute(cudnnContext* handle, const ConvPointers& pointers, void* workspace) const {
   const simt::Engine& engine = graph_->engines.at(static_cast<size_t>(index_));
   if (!engine.no_run.empty()) throw DeviceError("cuDNN refused to run " + engine.name + ": " + engine.no_run);
+  if (engine.runs_only_reloaded && !graph_->reloaded) throw DeviceError("cuDNN refused to run " + engine.name + " as built");
   ELEK_CHECK(workspace_bytes_ == 0 || workspace != nullptr, "no workspace");
   const Convolution convolution(problem_, engine, pointers);
   const auto work = [convolution, workspace, bytes = workspace_bytes_] {
@@ -243,6 +245,7 @@ Result<ConvPlan> load_plan(const ConvProblem& problem, const DeviceModel&, std::
     const simt::Engine* found = named(simt::table(), engine);
     if (found == nullptr) return No{"no such engine"};
     graph->engines = {*found};
+    graph->reloaded = true;
   }
   if (std::string(bytes.begin(), bytes.end()) != plan_text(graph->engines[0], problem)) return No{"another problem's plan"};
   return ConvPlan(std::move(graph), 0, problem, engine);
@@ -255,6 +258,10 @@ Result<ConvGraph> ConvGraph::make(const ConvProblem& problem, const DeviceModel&
   made.graph_ = std::make_shared<cudnn_frontend::graph::Graph>();
   const std::lock_guard lock(simt::table_mutex());
   for (const simt::Engine& engine : simt::table()) {
+    if (problem.epilogue == ConvEpilogue::kFull && !engine.takes_epilogue) {
+      made.refusals_ += engine.name + ": no epilogue; ";
+      continue;
+    }
     if (problem.sums != 0 && !engine.takes_sums) {
       made.refusals_ += engine.name + ": no sums; ";
       continue;

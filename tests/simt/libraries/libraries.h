@@ -21,6 +21,8 @@ struct Engine {
   std::string no_build;  // why it does not build; empty = it builds
   std::string no_run;    // why it refuses to run after it was built; empty = it runs
   bool precompiled = false;
+  bool runs_only_reloaded = false;  // refuses to run as it was built
+  bool takes_epilogue = true;
   bool takes_sums = true;
   bool safe_in_place = true;  // reads an element of the residual before it writes that one
   bool relu_keeps_nan = true;
