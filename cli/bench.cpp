@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek bench: steady throughput and latency of one model on random pixels in memory, without decoding and without disk. Latency
 // is the time of one session.run() of a whole batch. For another precision than f32 it also shows how far the logits are from
-// f32's on the same pixels. Comparisons with other programs are in bench/. Tests: tests/cli/flow_test.cpp
+// f32's on the same pixels. Comparisons with other programs are in bench/. Tests: tests/cli/bench_test.cpp,
+// tests/cli/flow_test.cpp
+#include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -15,6 +19,7 @@
 #include "cli/timing.h"
 #include "core/error.h"
 #include "core/memory/process_memory.h"
+#include "core/percentile.h"
 #include "engine/run_times.h"
 #include "models/model_file.h"
 
@@ -63,6 +68,26 @@ std::optional<Agreement> against_f32(std::span<const float> logits, const BenchO
   }
 }
 
+/// The slow end of the measured runs, which the median hides.
+struct Tail {
+  double mean = 0, p99 = 0, max = 0;  // milliseconds
+};
+
+Tail tail_of(std::vector<double> ms) {
+  std::sort(ms.begin(), ms.end());
+  return {std::accumulate(ms.begin(), ms.end(), 0.0) / static_cast<double>(ms.size()), percentile(ms, 0.99), ms.back()};
+}
+
+/// A sentence if mean and median differ by more than a tenth: then the rate (from the mean) and the median seem to contradict
+/// each other.
+std::string mean_text(const Tail& tail, double median) {
+  constexpr double kMuch = 0.1;
+  if (!(std::abs(tail.mean - median) > kMuch * median)) return "";
+  return "Mean " + decimal(tail.mean, 3) + " ms and median " + decimal(median, 3) +
+         " ms disagree: " + (tail.mean > median ? "a few runs were much slower" : "a few runs were much faster") +
+         ". images/s counts all runs, so it follows the mean.\n";
+}
+
 /// ", 2 threads"; nothing for a GPU.
 std::string threads_text(int threads, const Device& device) {
   if (!is_host(device)) return "";
@@ -97,11 +122,13 @@ void bench(const BenchOptions& options) {
   const double total_ms = std::accumulate(samples.begin(), samples.end(), 0.0);
   const double rate = 1e3 * static_cast<double>(options.batch) * static_cast<double>(samples.size()) / total_ms;
   const Latency latency = latency_of(samples);
+  const Tail tail = tail_of(samples);
   const SessionMemory memory = session.memory();
   Table table({options.model, ""});
   table.add({"images/s", decimal(rate, 1)});
   table.add({"latency of a batch of " + std::to_string(options.batch) + ": median", decimal(latency.p50, 3) + " ms"});
   table.add({"  10 to 90 % of the runs", decimal(latency.p10, 3) + " to " + decimal(latency.p90, 3) + " ms"});
+  table.add({"  99 % of the runs, and the slowest", "up to " + decimal(tail.p99, 3) + " and " + decimal(tail.max, 3) + " ms"});
   table.add({"runs, after " + std::to_string(options.warm_up) + " warm-up runs",
              with_commas(static_cast<int64_t>(samples.size())) + " in " + decimal(total_ms / 1e3, 1) + " s"});
   table.add({"device", to_string(session.options().device) + " in " + std::string(name_of(session.options().precision)) +
@@ -127,8 +154,12 @@ void bench(const BenchOptions& options) {
                {"tensors_peak_bytes", context.tracker().figures().peak_bytes},
                {"session_peak_bytes", context.session_tracker().figures().peak_bytes},
                {"memory", memory_json(memory)}};
+  json["latency_ms"]["p99"] = tail.p99;
+  json["latency_ms"]["max"] = tail.max;
+  json["latency_ms"]["mean"] = tail.mean;
   if (session_options.precision != Precision::kF32) add_agreement(std::move(session), options, context, table, json);
-  context.output().result(table.text() + other_work_text(measured.other_cores, options.common.threads, session_options.device));
+  context.output().result(table.text() + mean_text(tail, latency.p50) +
+                          other_work_text(measured.other_cores, options.common.threads, session_options.device));
   context.output().json(json);
 }
 

@@ -7,9 +7,9 @@ include(CMakePackageConfigHelpers)
 
 set(elek_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/elek)
 
-# Headers, the package file and the shipped data are the same for both kinds. Only include/elek is installed.
+# Headers and the package file are the same for both kinds. Only include/elek is installed.
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/elek DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT elek_common)
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/fashion-mnist DESTINATION ${CMAKE_INSTALL_DATADIR}/elek COMPONENT elek_common)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/fashion-mnist DESTINATION ${CMAKE_INSTALL_DATADIR}/elek COMPONENT elek_data)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT elek_common)
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/elekConfig.cmake.in ${PROJECT_BINARY_DIR}/elekConfig.cmake
                               INSTALL_DESTINATION ${elek_package_dir})

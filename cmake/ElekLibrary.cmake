@@ -30,7 +30,7 @@ endfunction()
 
 elek_library(elek_static STATIC)
 elek_library(elek_shared SHARED)
-# The ABI may change between 0.x releases, but not between 0.1.0 and 0.1.1: the file name shows which.
+# The ABI may change between 0.x releases, but not between 0.2.0 and 0.2.1: the file name shows which.
 set_target_properties(elek_shared PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
                       LINK_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/exports.map)
 # Hidden symbols stay hidden. The map also hides the instances of the standard library's templates.

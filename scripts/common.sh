@@ -76,3 +76,19 @@ compile() {
   say "building"
   cmake --build "$directory" --parallel "$cores" "${targets[@]}" >&2
 }
+
+# arm64_packages DIRECTORY packages: unpacks Debian packages for 64-bit ARM into DIRECTORY/sysroot. The system is not changed.
+arm64_packages() {
+  local directory=$1 package
+  shift
+  [[ -f $directory/sysroot/complete ]] && return 0
+  command -v apt-get >/dev/null || { say "this needs Debian's or Ubuntu's apt-get"; return 2; }
+  say "fetching ARM's libraries into $directory/sysroot"
+  rm -rf "$directory/sysroot"
+  mkdir -p "$directory/sysroot" "$directory/lists/partial" "$directory/packages"
+  local apt=(apt-get -qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o "Dir::State::Lists=$directory/lists" -o APT::Sandbox::User=root)
+  "${apt[@]}" update
+  (cd "$directory/packages" && "${apt[@]}" download "$@")
+  for package in "$directory"/packages/*.deb; do dpkg -x "$package" "$directory/sysroot"; done
+  touch "$directory/sysroot/complete"
+}

@@ -30,7 +30,7 @@
 extern "C" {
 #endif
 
-/* The library's version, "0.1.0". The string lives as long as the process. */
+/* The library's version, "0.2.0". The string lives as long as the process. */
 ELEK_API const char* elek_version(void);
 
 /* ---- Errors ---------------------------------------------------------------------------------------------------------- */

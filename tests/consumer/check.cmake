@@ -19,7 +19,7 @@ function(expect regex)
   endif()
 endfunction()
 
-foreach(component elek_common elek_${KIND} elek_command)
+foreach(component elek_common elek_data elek_${KIND} elek_command)
   step(${CMAKE_COMMAND} --install ${BUILD} --prefix ${WORK}/prefix --component ${component})
 endforeach()
 file(GLOB_RECURSE libraries RELATIVE ${WORK}/prefix ${WORK}/prefix/*/libelek*)

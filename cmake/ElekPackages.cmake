@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+# Debian packages: elek (the command, the shipped data, man page, completions) and elek-dev (library, headers, CMake package).
+# `cpack -G DEB` in the build folder makes both; scripts/release does it for a release.
+set(CPACK_PACKAGE_NAME elek)
+set(CPACK_PACKAGE_VENDOR elek)
+set(CPACK_PACKAGE_CONTACT "the elek developers <elek@localhost>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "${PROJECT_DESCRIPTION}")
+set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
+set(CPACK_RESOURCE_FILE_LICENSE ${PROJECT_SOURCE_DIR}/LICENSE)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_GENERATOR DEB)
+if(BUILD_SHARED_LIBS)
+  set(elek_library_component elek_shared)
+else()
+  set(elek_library_component elek_static)
+endif()
+set(CPACK_COMPONENTS_ALL elek_command elek_data elek_common ${elek_library_component})
+
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION science)
+set(CPACK_DEBIAN_COMMAND_PACKAGE_NAME elek)
+set(CPACK_DEBIAN_COMMAND_PACKAGE_SHLIBDEPS ON)  # dpkg-shlibdeps finds what the command is linked with
+set(CPACK_DEBIAN_DEV_PACKAGE_NAME elek-dev)
+set(CPACK_DEBIAN_DEV_PACKAGE_SECTION libdevel)
+# What a program that links the library needs besides; the same that elekConfig.cmake and elek.pc look for.
+set(elek_dev_depends libhwy-dev zlib1g-dev)
+if(ELEK_HAS_JPEG)
+  list(APPEND elek_dev_depends libjpeg-dev)
+endif()
+if(ELEK_HAS_ONEDNN)
+  list(APPEND elek_dev_depends libdnnl-dev ocl-icd-opencl-dev)  # Debian's libdnnl-dev does not name OpenCL, and needs it
+endif()
+if(BUILD_SHARED_LIBS)
+  set(CPACK_DEBIAN_DEV_PACKAGE_SHLIBDEPS ON)
+  set(elek_dev_depends "")
+endif()
+list(JOIN elek_dev_depends ", " CPACK_DEBIAN_DEV_PACKAGE_DEPENDS)
+
+include(CPack)
+cpack_add_component(elek_command GROUP command)
+cpack_add_component(elek_data GROUP command)
+cpack_add_component(elek_common GROUP dev)
+cpack_add_component(${elek_library_component} GROUP dev)
+cpack_add_component_group(command DESCRIPTION "elek: the command that runs and prunes convolutional networks")
+cpack_add_component_group(dev DESCRIPTION "elek: library and headers")
