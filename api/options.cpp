@@ -17,8 +17,8 @@ namespace {
 constexpr size_t kFirstOptionsBytes = offsetof(elek_options, memory_context) + sizeof(void*);
 constexpr size_t kFirstMemoryBytes = offsetof(elek_memory, peak_bytes) + sizeof(size_t);
 
-constexpr std::array kPrecisions = {Precision::kF32, Precision::kTf32, Precision::kBf16,
-                                    Precision::kF16};  // index: ELEK_PRECISION_
+constexpr std::array kPrecisions = {Precision::kF32, Precision::kTf32, Precision::kBf16, Precision::kF16,
+                                    Precision::kInt8};  // index: ELEK_PRECISION_
 
 constexpr int64_t kMostBatch = 65536;
 constexpr int32_t kMostThreads = 1024;

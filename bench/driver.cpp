@@ -107,12 +107,19 @@ json obey(const std::string& line, elek::Session& session, const elek::Tracker& 
   throw elek::UsageError("'" + line + "': expected pixels FILE, logits FILE, run N, collect N SEED or memory");
 }
 
+elek::Precision precision_of(const std::string& name) {
+  for (const elek::Precision each : {elek::Precision::kBf16, elek::Precision::kInt8}) {
+    if (name == elek::name_of(each)) return each;
+  }
+  return elek::Precision::kF32;
+}
+
 void drive(const Options& options) {
   elek::Tracker tracker(elek::host_resource());
   elek::SessionOptions session_options;
   session_options.batch = options.batch;
   session_options.threads = options.threads;
-  session_options.precision = options.precision == "bf16" ? elek::Precision::kBf16 : elek::Precision::kF32;
+  session_options.precision = precision_of(options.precision);
   elek::check_precision(session_options.device, session_options.precision);
   session_options.memory = &tracker;
   elek::Model model = elek::load_model(options.model, tracker);
@@ -138,7 +145,8 @@ int main(int argc, char** argv) {
   app.add_option("--batch", options.batch, "Samples a run")->check(CLI::Range(1, 65536));
   app.add_option("--threads", options.threads, "0 = all");
   app.add_option("--statistics", options.statistics, "none, or the criterion whose sums are taken (std-consumer, wanda, …)");
-  app.add_option("--precision", options.precision, "f32, or bf16 where the CPU has it")->check(CLI::IsMember({"f32", "bf16"}));
+  app.add_option("--precision", options.precision, "f32, bf16 where the CPU has it, or int8 for a quantised model")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
   CLI11_PARSE(app, argc, argv);
   try {
     drive(options);

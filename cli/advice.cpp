@@ -36,6 +36,8 @@ const char* advice_for(Hint hint) {
       return "name one layer with --head NAME, or take the network without it with --head none";
     case Hint::kRepairBatchNorm:
       return "use --repair bn, which solves no equations";
+    case Hint::kQuantize:
+      return "make a quantised network with: elek quantize --model MODEL --calibrate DATA --out QUANTISED";
   }
   return "";
 }

@@ -16,6 +16,7 @@ void add_run(CLI::App& app, Run& run);
 void add_coverage(CLI::App& app, Run& run);
 void add_wanda(CLI::App& app, Run& run);
 void add_tune(CLI::App& app, Run& run);
+void add_quantize(CLI::App& app, Run& run);
 void add_merge(CLI::App& app, Run& run);
 void add_sweep(CLI::App& app, Run& run);
 void add_compare(CLI::App& app, Run& run);

@@ -28,7 +28,8 @@ void add_common(CLI::App& command, Common& common) {
       ->default_str("auto")
       ->group(group);
   command
-      .add_option("--precision", common.precision, "Precision: f32, or bf16 if the CPU supports it; on a GPU also tf32 and f16")
+      .add_option("--precision", common.precision,
+                  "Precision: f32, bf16 if the CPU supports it, or int8 for a quantised model; on a GPU f32, tf32, bf16 or f16")
       ->capture_default_str()
       ->group(group);
   command.add_option("--threads", common.threads, "CPU threads; 0 = all")
@@ -93,10 +94,10 @@ std::optional<Device> parse_device(const std::string& text) {
 }
 
 Precision parse_precision(const std::string& text) {
-  for (const Precision precision : {Precision::kF32, Precision::kTf32, Precision::kBf16, Precision::kF16}) {
+  for (const Precision precision : {Precision::kF32, Precision::kTf32, Precision::kBf16, Precision::kF16, Precision::kInt8}) {
     if (text == name_of(precision)) return precision;
   }
-  throw UsageError("--precision '" + text + "': expected f32, tf32, bf16 or f16");
+  throw UsageError("--precision '" + text + "': expected f32, tf32, bf16, f16 or int8");
 }
 
 PoolOptions command_pool(size_t limit_bytes) {

@@ -5,9 +5,11 @@
 #include <utility>
 
 #include "cli/labelled.h"
+#include "cli/quantized_text.h"
 #include "core/error.h"
 #include "core/runtime.h"
 #include "data/sample.h"
+#include "elek/quantize.h"
 #include "models/model_file.h"
 
 namespace elek::cli {
@@ -70,7 +72,32 @@ UsageError removes_nothing_error(const std::string& target, const std::string& p
                     (weights ? ": a share of all weights, zeros included" : ", or --round-to 1"));
 }
 
-CutResult cut_to_file(const Dense& dense, const Evidence& evidence, CutOptions options, const std::string& out,
+namespace {
+
+/// The last step: the cut network in int8, on the calibration images of the cut.
+void quantize_result(const Dense& dense, const CutOptions& options, CutResult& result, Context& context) {
+  QuantizeReport report;
+  QuantizeOptions how;
+  how.keep_activations_bytes = options.keep_activations;
+  Model made = context.phase("quantize", [&] {
+    ProgressBar bar(context.output(), "quantize");
+    return quantize(result.report.model, *dense.calibration, options.session, how, bar.callback(), report);
+  });
+  context.output().note(quantized_text(report));
+  result.quantized = context.phase("inference", [&] {
+    SessionOptions in_int8 = options.session;
+    in_int8.precision = Precision::kInt8;
+    Session session(made, in_int8);
+    result.quantized_arena_bytes = session.memory().arena_bytes;
+    ProgressBar bar(context.output(), "evaluate in int8");
+    return evaluate(session, *dense.evaluation_source, bar.callback());
+  });
+  result.report.model = std::move(made);
+}
+
+}  // namespace
+
+CutResult cut_to_file(const Dense& dense, const Evidence& evidence, CutOptions options, Storage storage, const std::string& out,
                       Context& context) {
   options.evaluation_hash = to_hex(content_hash(*dense.evaluation));
   CutNotes notes(context);
@@ -80,6 +107,8 @@ CutResult cut_to_file(const Dense& dense, const Evidence& evidence, CutOptions o
   } catch (const RemovesNothing& error) {
     throw removes_nothing_error(error.target(), dense.path, options.weights);
   }
+  throw_if_interrupted();
+  if (storage == Storage::kInt8) quantize_result(dense, options, result, context);
   throw_if_interrupted();
   save_model(result.report.model, out);
   result.dense_file_bytes = dense.file_bytes;

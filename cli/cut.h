@@ -76,13 +76,17 @@ class CutNotes : public CutObserver {
 [[nodiscard]] UsageError removes_nothing_error(const std::string& target, const std::string& path, bool weights);
 
 struct CutResult {
-  CutReport report;
+  CutReport report;  // its model is the quantised one, if that was asked for
+  std::optional<Accuracy> quantized;
+  size_t quantized_arena_bytes = 0;
   size_t dense_file_bytes = 0;
   size_t pruned_file_bytes = 0;
 };
-/// Cuts, measures on the evaluation data, which must exist, and saves to `out`. UsageError if nothing would be removed. The
-/// file is written last, completely or not at all.
-[[nodiscard]] CutResult cut_to_file(const Dense& dense, const Evidence& evidence, CutOptions options, const std::string& out,
-                                    Context& context);
+/// What becomes of the cut network in the end.
+enum class Storage : uint8_t { kF32, kInt8 };
+/// Cuts, quantises if asked to, measures on the evaluation data, which must exist, and saves to `out`. UsageError if nothing
+/// would be removed. The file is written last, completely or not at all.
+[[nodiscard]] CutResult cut_to_file(const Dense& dense, const Evidence& evidence, CutOptions options, Storage storage,
+                                    const std::string& out, Context& context);
 
 }  // namespace elek::cli

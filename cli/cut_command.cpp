@@ -65,6 +65,9 @@ void check_what_is_wanted(const CutCommand& options) {
   if (!options.out.empty() && options.input.evaluate.empty()) {
     throw UsageError("--evaluate is required: DATA with labels, to measure the accuracy of the cut network");
   }
+  if (!options.quantize.empty() && options.out.empty()) {
+    throw UsageError("--quantize needs --out: the model file to write");
+  }
   if (options.what.steps > 1 && options.what.sparsity.m > 0) {
     throw UsageError("--steps cannot be used with --pattern; use it with --sparsity or --channels");
   }
@@ -141,8 +144,10 @@ void report_collected(const std::string& name, const Dense& dense, const Evidenc
 }
 
 void cut_and_report(const std::string& name, const Dense& dense, const Evidence& evidence, const CutOptions& what,
-                    const std::string& out, const Json& why, Context& context) {
-  const CutResult result = cut_to_file(dense, evidence, what, out, context);
+                    const CutCommand& options, const Json& why, Context& context) {
+  const std::string& out = options.out;
+  const Storage storage = options.quantize.empty() ? Storage::kF32 : Storage::kInt8;
+  const CutResult result = cut_to_file(dense, evidence, what, storage, out, context);
   print_report(dense, result, context);
   const CutReport& report = result.report;
   const std::optional<Budget>& budget = what.channels.budget;
@@ -223,7 +228,7 @@ void run_cut(const std::string& name, CutCommand options) {
   const Evidence evidence = evidence_for(options, run_of(dense, what, notes), dense.model);
   const Json why = explain(options.why, dense.model, evidence, what, context.output());
   if (options.out.empty()) return report_collected(name, dense, evidence, options, why, context);
-  cut_and_report(name, dense, evidence, what, options.out, why, context);
+  cut_and_report(name, dense, evidence, what, options, why, context);
 }
 
 }  // namespace elek::cli

@@ -47,6 +47,7 @@ struct CutCommand {
   std::string statistics;
   std::vector<std::string> why;  // groups (or layers) to explain
   std::string replay;            // a cut network's file: its choice is repeated instead of scoring
+  std::string quantize;          // "int8", or empty
   std::string out;
   std::string metric_note;  // the chosen metric and the reason, if the user named none
 };

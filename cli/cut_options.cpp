@@ -97,6 +97,8 @@ void add_cut_options(CLI::App& command, CutCommand& options) {
   auto* save = command.add_option("--save-statistics", options.save_statistics, "Write the sums to this file");
   command.add_option("--statistics", options.statistics, "Read the sums from this file instead of watching")->excludes(save);
   command.add_option("--out", options.out, "Model file to write; without it nothing is cut, only watched");
+  command.add_option("--quantize", options.quantize, "int8: quantise the repaired network, as elek quantize does")
+      ->check(CLI::IsMember({"int8"}));
   command
       .add_option("--why", options.why,
                   "Group (or layer, for weights) to explain: sums, score, rank and what is kept; may be repeated")

@@ -112,7 +112,7 @@ void Demo::cut_rows(const Dense& dense, CutOptions what, const std::string& name
     what.channels.share = share;
     what.sparsity.sparsity = share;
     const std::string out = file(stem + "-" + percent_text);
-    const CutResult result = cut_to_file(dense, evidence, what, out, context_);
+    const CutResult result = cut_to_file(dense, evidence, what, Storage::kF32, out, context_);
     const CutReport& report = result.report;
     Row row;
     row.name = name + " " + percent_text + " %";

@@ -115,6 +115,7 @@ int run_command(int argc, char** argv) {
   elek::cli::add_coverage(app, run);
   elek::cli::add_wanda(app, run);
   elek::cli::add_tune(app, run);
+  elek::cli::add_quantize(app, run);
   elek::cli::add_merge(app, run);
   elek::cli::add_sweep(app, run);
   elek::cli::add_compare(app, run);

@@ -25,7 +25,8 @@ enum class Hint : uint8_t {
   kTakeStatistics,    // the file contains no statistics: take them first
   kInputSize,         // the file leaves the size of its input open
   kChooseHead,        // the classifier is unclear or has several layers: name one layer, or take the features
-  kRepairBatchNorm    // the least squares problem cannot be solved; batch norm can still be re-estimated
+  kRepairBatchNorm,   // the least squares problem cannot be solved; batch norm can still be re-estimated
+  kQuantize           // the network is not quantised: quantise it first
 };
 
 /// The part of an error that has a hint.

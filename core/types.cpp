@@ -22,6 +22,7 @@ size_t size_of(DType dtype) {
     case DType::kBF16:
       return 2;
     case DType::kU8:
+    case DType::kI8:
       return 1;
   }
   ELEK_CHECK(false, "unknown dtype " + std::to_string(static_cast<int>(dtype)));
@@ -44,6 +45,8 @@ std::string_view name_of(DType dtype) {
       return "I32";
     case DType::kU8:
       return "U8";
+    case DType::kI8:
+      return "I8";
   }
   ELEK_CHECK(false, "unknown dtype " + std::to_string(static_cast<int>(dtype)));
   return {};
@@ -59,6 +62,8 @@ std::string_view name_of(Precision precision) {
       return "bf16";
     case Precision::kF16:
       return "f16";
+    case Precision::kInt8:
+      return "int8";
   }
   ELEK_CHECK(false, "unknown precision " + std::to_string(static_cast<int>(precision)));
   return {};

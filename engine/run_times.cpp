@@ -65,7 +65,9 @@ std::vector<double> time_runs(Session& session, double seconds) {
 
 std::optional<Latencies> time_in_turns(const Model& dense, const Model& pruned, const SessionOptions& options, uint64_t seed) {
   try {
-    Session first(dense, options), second(pruned, options);
+    SessionOptions own = options;
+    if (!pruned.quantization.empty()) own.precision = Precision::kInt8;  // as it is meant to run
+    Session first(dense, options), second(pruned, own);
     for (Session* session : {&first, &second}) {
       fill_with_random_pixels(session->slots()[0], seed);
       (void)turn_ms(*session);

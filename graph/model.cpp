@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/runtime.h"
 #include "elek/graph.h"
+#include "graph/integer_values.h"
 
 namespace elek {
 namespace {
@@ -154,6 +155,7 @@ void validate(const Model& model, const std::string& where) {
                        "' has no such parameter; is the file of another architecture?");
     }
   }
+  validate_quantization(model, where);
 }
 
 namespace {
@@ -213,6 +215,15 @@ uint64_t hash(const Model& model) {
       hasher.number(dim);
     }
     hasher.floats(tensor->f32());
+  }
+  for (const auto& [name, scales] : model.quantization.layers) {
+    hasher.text(name);
+    hasher.floats(scales);
+  }
+  for (const auto& [name, grid] : model.quantization.values) {
+    hasher.text(name);
+    hasher.floats(std::span(&grid.scale, 1));
+    hasher.number(int64_t{grid.is_signed});
   }
   return hasher.value();
 }

@@ -44,8 +44,24 @@ void read(const WeightsFile& file, const Source& source, std::span<float> to) {
   for (size_t i = 0; i < to.size(); ++i) to[i] *= mask[i];
 }
 
+/// Integers times the scale of their row.
+void read_quantised(const WeightsFile& file, const Values& values, int64_t rows, std::span<float> to) {
+  const std::string& name = values.from.tensor;
+  const WeightsFile::Entry& entry = entry_of(file, name, to.size());
+  if (entry.dtype != "I8") {
+    throw InputError(file.where() + ": tensor " + in_quotes(name) + ": expected I8, because the layer is quantised, found " +
+                     entry.dtype + "; the file is damaged");
+  }
+  file.read(entry, to);
+  std::vector<float> scales(static_cast<size_t>(rows));
+  read_floating(file, values.scales, scales);
+  const size_t row = to.size() / scales.size();
+  for (size_t i = 0; i < to.size(); ++i) to[i] *= scales[i / row];
+}
+
 void fill_one(const WeightsFile& file, const Filling& one) {
   const std::span<float> to = one.tensor->f32();
+  if (!one.values->scales.empty()) return read_quantised(file, *one.values, one.tensor->shape()[0], to);
   if (!one.values->from.given()) {
     std::fill(to.begin(), to.end(), one.values->fill);
   } else {

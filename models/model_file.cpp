@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/hint.h"
+#include "graph/integer_values.h"
 #include "models/load_values.h"
 #include "models/sniff.h"
 #include "models/text.h"
@@ -20,11 +21,39 @@ using detail::shape_text;
 namespace {
 
 constexpr const char* kKey = "elek";
+constexpr const char* kScaleSuffix = ".weight_scale";
+
+/// Reads the scales of the quantised layers. Returns the name of each layer's tensor.
+std::map<std::string, std::string> read_scales(const WeightsFile& file, const Graph& graph, Quantization& quantization) {
+  std::map<std::string, std::string> names;
+  for (auto& [layer, scales] : quantization.layers) {
+    const ValueId node = graph.find(layer);
+    if (node < 0 || !graph.node(node).is<Conv2dAttrs>()) {
+      throw InputError(file.where() + ": quantised layer " + in_quotes(layer) +
+                       ": the network has no convolution of this name; the file is damaged");
+    }
+    const std::string name = layer + kScaleSuffix;
+    const WeightsFile::Entry* const entry = file.find(name);
+    const int64_t rows = graph.node(node).shape.channels;
+    if (entry == nullptr || entry->elements() != rows || !entry->is_floating()) {
+      throw InputError(file.where() + ": tensor " + in_quotes(name) + ": expected " + std::to_string(rows) +
+                       " floating-point scales, found " +
+                       (entry == nullptr ? "nothing" : entry->dtype + " " + shape_text(entry->shape)) +
+                       "; the file is damaged");
+    }
+    scales.resize(static_cast<size_t>(rows));
+    file.read(*entry, scales);
+    names.emplace(layer, name);
+  }
+  return names;
+}
 
 }  // namespace
 
-Parameters load_weights(const WeightsFile& file, const Graph& graph, MemoryResource& resource) {
+Parameters load_weights(const WeightsFile& file, const Graph& graph, MemoryResource& resource, Quantization* quantization) {
   std::map<std::string, detail::Values> values;
+  std::map<std::string, std::string> scales;  // of each quantised layer: the tensor with them
+  if (quantization != nullptr) scales = read_scales(file, graph, *quantization);
   for (const ParameterSpec& spec : required_parameters(graph)) {
     const WeightsFile::Entry* const entry = file.find(spec.name);
     if (entry == nullptr) {
@@ -38,10 +67,13 @@ Parameters load_weights(const WeightsFile& file, const Graph& graph, MemoryResou
     }
     values[spec.name] = {{spec.name, ""}, {}, 0};
   }
+  for (const auto& [layer, tensor] : scales) values.at(layer + ".weight").scales = tensor;
   for (const WeightsFile::Entry& entry : file.entries()) {
     if (values.contains(entry.name)) continue;
+    const bool known = std::any_of(scales.begin(), scales.end(), [&](const auto& each) { return each.second == entry.name; });
+    if (known) continue;
     throw InputError(file.where() + ": tensor " + in_quotes(entry.name) + " " + shape_text(entry.shape) +
-                     " has no place in the network (" + std::to_string(file.entries().size() - values.size()) +
+                     " has no place in the network (" + std::to_string(file.entries().size() - values.size() - scales.size()) +
                      " such); the file is damaged");
   }
   return detail::load_values(file, graph, values, resource);
@@ -69,7 +101,7 @@ Model load_model(const SafetensorsFile& file, MemoryResource& resource) {
                                  " (no \"elek\" in its metadata)");
   }
   Model model = model_from_json(json->second, file.where());
-  model.parameters = load_weights(WeightsFile(file), model.graph, resource);
+  model.parameters = load_weights(WeightsFile(file), model.graph, resource, &model.quantization);
   validate(model, file.where());
   return model;
 }
@@ -80,8 +112,22 @@ void save_model(const Model& model, const std::string& path) {
   static_cast<void>(model_from_json(json, path));  // do not write a model that load_model would refuse
   std::vector<SafetensorsEntry> entries;
   entries.reserve(model.parameters.size());
+  std::map<std::string, std::vector<int8_t>> quantised;  // by the weight's name
+  for (const auto& [layer, scales] : model.quantization.layers) {
+    const std::span<const float> weights = model.parameter(layer + ".weight").f32();
+    std::vector<int8_t>& integers = quantised[layer + ".weight"];
+    integers.resize(weights.size());
+    to_integers(layer, weights, scales, integers);
+    entries.push_back({layer + kScaleSuffix, DType::kF32, {std::ssize(scales)}, std::as_bytes(std::span(scales))});
+  }
   for (const auto& [name, tensor] : model.parameters) {
     const std::span<const int64_t> dims = tensor->shape().dims();
+    const auto integers = quantised.find(name);
+    if (integers != quantised.end()) {
+      entries.push_back(
+          {name, DType::kI8, {dims.begin(), dims.end()}, std::as_bytes(std::span<const int8_t>(integers->second))});
+      continue;
+    }
     entries.push_back(
         {name, tensor->dtype(), {dims.begin(), dims.end()}, {static_cast<const std::byte*>(tensor->data()), tensor->bytes()}});
   }

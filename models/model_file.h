@@ -21,6 +21,7 @@ namespace elek {
 [[nodiscard]] std::string history_to_json(const History& history);
 
 /// The parameters of a model file, under the graph's names. Every required tensor must exist, and none may be left over.
-[[nodiscard]] Parameters load_weights(const WeightsFile& file, const Graph& graph, MemoryResource& resource);
+[[nodiscard]] Parameters load_weights(const WeightsFile& file, const Graph& graph, MemoryResource& resource,
+                                      Quantization* quantization = nullptr);
 
 }  // namespace elek

@@ -250,16 +250,38 @@ HistoryEntry read_history_entry(detail::JsonObject& json) {
   return entry;
 }
 
+/// The scales of the weights are tensors of the file; here are the names of their layers.
+ordered_json quantization_to_json(const Quantization& quantization) {
+  ordered_json layers = ordered_json::array(), values = ordered_json::array();
+  for (const auto& [name, scales] : quantization.layers) layers.push_back(name);
+  for (const auto& [name, grid] : quantization.values) {
+    values.push_back({{"name", name}, {"scale", grid.scale}, {"signed", grid.is_signed}});
+  }
+  return {{"layers", std::move(layers)}, {"values", std::move(values)}};
+}
+
+Quantization read_quantization(detail::JsonObject json) {
+  Quantization quantization;
+  for (const std::string& name : json.texts("layers")) quantization.layers[name];
+  json.objects("values", [&](detail::JsonObject& each) {
+    quantization.values[each.text("name")] = {static_cast<float>(each.number("scale")), each.boolean("signed")};
+  });
+  json.done();
+  return quantization;
+}
+
 }  // namespace
 
 std::string model_to_json(const Model& model) {
-  return detail::to_text({{"format", "elek model"},
-                          {"version", kVersion},
-                          {"architecture", model.architecture},
-                          {"graph", graph_to_json(model.graph)},
-                          {"preprocessing", {{"mean", model.preprocessing.mean}, {"std", model.preprocessing.stddev}}},
-                          {"labels", model.labels},
-                          {"history", list_of(model.history)}});
+  ordered_json document = {{"format", "elek model"},
+                           {"version", kVersion},
+                           {"architecture", model.architecture},
+                           {"graph", graph_to_json(model.graph)},
+                           {"preprocessing", {{"mean", model.preprocessing.mean}, {"std", model.preprocessing.stddev}}},
+                           {"labels", model.labels},
+                           {"history", list_of(model.history)}};
+  if (!model.quantization.empty()) document["quantization"] = quantization_to_json(model.quantization);
+  return detail::to_text(document);
 }
 
 std::string history_to_json(const History& history) { return detail::to_text(list_of(history)); }
@@ -284,6 +306,7 @@ Model model_from_json(const std::string& json, const std::string& where) {
     root.fail("labels", "none, or one for each of the " + std::to_string(classes) + " outputs");
   }
   root.objects("history", [&](detail::JsonObject& entry) { model.history.push_back(read_history_entry(entry)); });
+  if (root.has("quantization")) model.quantization = read_quantization(root.object("quantization"));
   root.done();
   return model;
 }

@@ -30,6 +30,7 @@ struct Values {
   Source from;
   Source minus;  // a convolution's bias, which moves the mean of the batch norm behind it
   float fill = 0;
+  std::string scales{};  // the tensor of a quantised weight's scales, one a row; `from` then holds 8-bit integers
 };
 
 struct Network {

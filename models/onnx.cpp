@@ -3,12 +3,11 @@
 // file directly from their tensors. Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 #include <algorithm>
 #include <array>
-#include <bit>
+#include <cmath>
 #include <cstddef>
-#include <deque>
-#include <initializer_list>
 #include <iomanip>
 #include <limits>
+#include <map>
 #include <set>
 #include <span>
 #include <sstream>
@@ -21,16 +20,20 @@
 #include "core/file.h"
 #include "core/runtime.h"
 #include "elek/model.h"
-#include "models/protobuf.h"
-#include "models/safetensors.h"
-#include "models/text.h"
+#include "graph/integer_values.h"
+#include "models/onnx/graph_writer.h"
 
 namespace elek {
 namespace {
 
-using detail::Message;
+using onnx::attribute;
+using onnx::ElementType;
+using onnx::GraphWriter;
+using onnx::Message;
+namespace graph_field = onnx::graph_field;
 
 constexpr int64_t kAxesAreAnInput = 13;                             // operator set from which Unsqueeze reads its axes
+constexpr int64_t kScalePerChannel = 13;                            // from which DequantizeLinear has an axis
 constexpr size_t kMostBytes = std::numeric_limits<int32_t>::max();  // of a protobuf message
 
 /// The file's layout has versions too. 6 is that of operator set 11, 7 that of 12 to 14; later layouts add nothing that is used
@@ -40,36 +43,6 @@ int64_t ir_version(int64_t operator_set) { return operator_set < 12 ? 6 : 7; }
 namespace model_field {
 constexpr int kIrVersion = 1, kProducer = 2, kGraph = 7, kOperatorSet = 8, kMetadata = 14;
 }
-namespace graph_field {
-constexpr int kNode = 1, kName = 2, kInitializer = 5, kInput = 11, kOutput = 12;
-}
-namespace node_field {
-constexpr int kInput = 1, kOutput = 2, kName = 3, kOperator = 4, kAttribute = 5;
-}
-namespace attribute_field {
-constexpr int kName = 1, kFloat = 2, kInt = 3, kInts = 8, kType = 20;
-}
-namespace tensor_field {
-constexpr int kDim = 1, kType = 2, kName = 8, kRawData = 9;
-}
-enum class AttributeType : uint8_t { kFloat = 1, kInt = 2, kInts = 7 };
-enum class ElementType : uint8_t { kFloat = 1, kInt64 = 7 };
-
-Message attribute(std::string_view name, AttributeType type) {
-  return Message().text(attribute_field::kName, name).integer(attribute_field::kType, static_cast<int64_t>(type));
-}
-Message attribute(std::string_view name, int64_t value) {
-  return attribute(name, AttributeType::kInt).integer(attribute_field::kInt, value);
-}
-Message attribute(std::string_view name, float value) {
-  return attribute(name, AttributeType::kFloat).real(attribute_field::kFloat, value);
-}
-Message attribute(std::string_view name, std::initializer_list<int64_t> values) {
-  Message message = attribute(name, AttributeType::kInts);
-  for (const int64_t value : values) message.integer(attribute_field::kInts, value);
-  return message;
-}
-
 /// The attributes of a window, as convolutions and pools have them.
 std::vector<Message> attributes_of(const Window& w) {
   std::vector<Message> made{attribute("kernel_shape", {w.kernel.height, w.kernel.width}),
@@ -84,25 +57,19 @@ std::vector<Message> attributes_of(const PoolAttrs& pool) {
   return made;
 }
 
-/// A tensor in the file: its message up to the bytes of the last field, and these bytes.
-struct Constant {
-  Message begun;
-  std::span<const std::byte> bytes;
-};
-
 /// Translates a graph's nodes and constants to ONNX's operators. Values keep their names. An intermediate value has the name of
 /// the value it leads to, a slash and a word.
 class Translation {
  public:
   Translation(const Model& model, const std::string& path, int64_t operator_set)
-      : model_(model), path_(path), operator_set_(operator_set) {
+      : model_(model), operator_set_(operator_set), writer_(path) {
+    if (!model.quantization.empty()) rounded_ = integer_values(model.graph, fuse(model.graph), model.quantization);
     for (const Node& node : model.graph.nodes()) {
       claim(node.name);
       ranks_.push_back(std::visit([&](const auto& attrs) { return add(node, attrs); }, node.attrs));
     }
   }
-  [[nodiscard]] const Message& nodes() const noexcept { return nodes_; }
-  [[nodiscard]] const std::vector<Constant>& constants() const noexcept { return constants_; }
+  [[nodiscard]] const GraphWriter& writer() const noexcept { return writer_; }
   /// The value's name and shape; a batch of 0 means any batch size.
   [[nodiscard]] Message value_info(ValueId value, int64_t batch) const {
     const ImageShape& shape = model_.graph.node(value).shape;
@@ -120,45 +87,18 @@ class Translation {
 
   [[nodiscard]] int rank(ValueId value) const { return ranks_[static_cast<size_t>(value)]; }
 
-  const std::string& claim(const std::string& name) {
-    if (!names_.insert(name).second) {
-      throw InputError(path_ + ": cannot be written: two values would be called " + detail::in_quotes(name) +
-                       ", and ONNX tells them by name; rename one in the model");
-    }
-    return name;
-  }
-
+  const std::string& claim(const std::string& name) { return writer_.claim(name); }
   void emit(std::string_view op, const std::vector<std::string>& inputs, const std::string& output,
             const std::vector<Message>& attributes = {}) {
-    Message node;
-    for (const std::string& input : inputs) node.text(node_field::kInput, input);
-    node.text(node_field::kOutput, output).text(node_field::kName, output).text(node_field::kOperator, op);
-    for (const Message& each : attributes) node.message(node_field::kAttribute, each);
-    nodes_.message(graph_field::kNode, node);
+    writer_.emit(op, inputs, output, attributes);
   }
-
-  std::string constant(const std::string& name, std::span<const int64_t> dims, ElementType type,
-                       std::span<const std::byte> bytes) {
-    Message tensor;
-    for (const int64_t dim : dims) tensor.integer(tensor_field::kDim, dim);
-    tensor.integer(tensor_field::kType, static_cast<int64_t>(type)).text(tensor_field::kName, claim(name));
-    tensor.announce(tensor_field::kRawData, bytes.size());
-    constants_.push_back({Message().announce(graph_field::kInitializer, tensor.size() + bytes.size()).append(tensor), bytes});
-    return name;
-  }
-  std::string integers(const std::string& name, std::vector<int64_t> values) {
-    const std::vector<int64_t>& kept = integers_.emplace_back(std::move(values));
-    return constant(name, std::array{std::ssize(kept)}, ElementType::kInt64, std::as_bytes(std::span(kept)));
-  }
-  std::string scalar(const std::string& name, float value) {
-    const float& kept = floats_.emplace_back(value);
-    return constant(name, {}, ElementType::kFloat, std::as_bytes(std::span(&kept, 1)));
-  }
+  std::string integers(const std::string& name, const std::vector<int64_t>& values) { return writer_.integers(name, values); }
+  std::string scalar(const std::string& name, float value) { return writer_.scalar(name, value); }
   std::string parameter(const std::string& name) {
     const Tensor& tensor = model_.parameter(name);
     std::vector<int64_t> dims(static_cast<size_t>(tensor.shape().rank()));
     for (int axis = 0; axis < tensor.shape().rank(); ++axis) dims[static_cast<size_t>(axis)] = tensor.shape()[axis];
-    return constant(name, dims, ElementType::kFloat, std::as_bytes(tensor.f32()));
+    return writer_.constant(name, dims, ElementType::kFloat, std::as_bytes(tensor.f32()));
   }
   std::vector<std::string> with_weights(std::string input, const Node& node, bool bias) {
     std::vector<std::string> inputs{std::move(input), parameter(node.name + ".weight")};
@@ -166,10 +106,62 @@ class Translation {
     return inputs;
   }
 
+  /// The value rounded to its grid: through QuantizeLinear and DequantizeLinear, written once.
+  std::string rounded(ValueId value) {
+    const std::string& name = model_.graph.node(value).name;
+    std::string made = name + "/dequantized";
+    if (!dequantized_.insert(value).second) return made;
+    const IntegerGrid& grid = model_.quantization.values.at(name);
+    const std::string scale = scalar(name + "/scale", grid.scale);
+    const ElementType type = grid.is_signed ? ElementType::kInt8 : ElementType::kUint8;
+    const std::string zero = writer_.kept(name + "/zero", {}, type, std::span<const uint8_t>(&kZero, 1));
+    const std::string integers = claim(name + "/quantized");
+    emit("QuantizeLinear", {name, scale, zero}, integers);
+    emit("DequantizeLinear", {integers, scale, zero}, claim(made));
+    return made;
+  }
+  /// Integers times the scales of output channels, as a tensor of floats.
+  template <typename T>
+  std::string dequantized(const std::string& name, std::span<const int64_t> dims, ElementType type, std::span<const T> integers,
+                          std::span<const float> scales) {
+    const std::array channels{std::ssize(scales)};
+    const std::vector<T> zeros(scales.size(), T{0});
+    const std::string stored = writer_.kept(name + "/quantized", dims, type, integers);
+    const std::string scale = writer_.kept(name + "/scale", channels, ElementType::kFloat, scales);
+    const std::string zero = writer_.kept(name + "/zero", channels, type, std::span<const T>(zeros));
+    emit("DequantizeLinear", {stored, scale, zero}, claim(name), {attribute("axis", int64_t{0})});
+    return name;
+  }
+  /// The inputs of a quantised convolution, as TensorRT, ONNX Runtime and OpenVINO know them: weights of 8 bits with a scale
+  /// per output channel, and a bias of 32 bits whose scale is that of the sums. It rounds the bias by half a unit of the sums
+  /// at most.
+  std::vector<std::string> quantised_inputs(const Node& node, const std::vector<float>& scales) {
+    const ValueId read = node.inputs.at(0);
+    std::vector<std::string> inputs{rounded(read)};
+    const Tensor& weight = model_.parameter(node.name + ".weight");
+    std::vector<int8_t> weights(weight.f32().size());
+    to_integers(node.name, weight.f32(), scales, weights);
+    inputs.push_back(dequantized(node.name + ".weight", weight.shape().dims(), ElementType::kInt8,
+                                 std::span<const int8_t>(weights), scales));
+    if (!node.as<Conv2dAttrs>().bias) return inputs;
+    const float x_scale = model_.quantization.values.at(model_.graph.node(read).name).scale;
+    const std::span<const float> bias = model_.parameter(node.name + ".bias").f32();
+    std::vector<float> sum_scales;
+    std::vector<int32_t> sums;
+    for (size_t k = 0; k < bias.size(); ++k) {
+      sum_scales.push_back(x_scale * scales[k]);
+      constexpr double kMost = 0x7fffffff;
+      sums.push_back(static_cast<int32_t>(std::clamp(std::nearbyint(double{bias[k]} / double{sum_scales[k]}), -kMost, kMost)));
+    }
+    inputs.push_back(dequantized(node.name + ".bias", std::array{std::ssize(sums)}, ElementType::kInt32,
+                                 std::span<const int32_t>(sums), std::span<const float>(sum_scales)));
+    return inputs;
+  }
+
   /// Name of the node's input as a tensor of rank `wanted`. If it has the other rank, it is reshaped for this reader.
   std::string read(const Node& node, size_t input, int wanted) {
     const ValueId value = node.inputs.at(input);
-    const std::string& name = model_.graph.node(value).name;
+    std::string name = rounded_.contains(value) ? rounded(value) : model_.graph.node(value).name;
     if (rank(value) == wanted) return name;
     std::string made = claim(node.name + "/input" + std::to_string(input));
     if (wanted == kFeatures) {
@@ -188,6 +180,11 @@ class Translation {
   int add(const Node& node, const Conv2dAttrs& conv) {
     std::vector<Message> attributes = attributes_of(conv.window());
     attributes.push_back(attribute("group", conv.groups));
+    const auto scales = model_.quantization.layers.find(node.name);
+    if (scales != model_.quantization.layers.end()) {
+      emit("Conv", quantised_inputs(node, scales->second), node.name, attributes);
+      return kImage;
+    }
     emit("Conv", with_weights(read(node, 0, kImage), node, conv.bias), node.name, attributes);
     return kImage;
   }
@@ -290,19 +287,17 @@ class Translation {
       std::replace(source.begin(), source.end(), int64_t{-1}, model_.graph.node(node.inputs.at(0)).shape.channels);
       value = made;
     }
-    emit("Gather", {value, integers(node.name + "/source", std::move(source))}, node.name, {attribute("axis", int64_t{1})});
+    emit("Gather", {value, integers(node.name + "/source", source)}, node.name, {attribute("axis", int64_t{1})});
     return kImage;
   }
 
+  static constexpr uint8_t kZero = 0;
   const Model& model_;
-  const std::string& path_;
   const int64_t operator_set_;
-  std::vector<int> ranks_;  // of the values so far
-  Message nodes_;
-  std::vector<Constant> constants_;
-  std::deque<std::vector<int64_t>> integers_;  // constants_ points into it; a deque does not move its elements
-  std::deque<float> floats_;                   // the same
-  std::set<std::string> names_;
+  GraphWriter writer_;
+  std::vector<int> ranks_;                  // of the values so far
+  std::map<ValueId, IntegerGrid> rounded_;  // where they are made
+  std::set<ValueId> dequantized_;           // written so far
 };
 
 template <typename T>
@@ -335,23 +330,27 @@ void save_onnx(const Model& model, const std::string& path, int64_t batch, int64
   ELEK_CHECK(batch >= 0, "save_onnx: a batch of " + std::to_string(batch) + ", expected at least 0");
   ELEK_CHECK(operator_set >= kOldestOnnxSet && operator_set <= kNewestOnnxSet,
              "save_onnx: operator set " + std::to_string(operator_set));
+  if (!model.quantization.empty() && operator_set < kScalePerChannel) {
+    throw UsageError("operator set " + std::to_string(operator_set) + ": a quantised network needs " +
+                     std::to_string(kScalePerChannel) + " or newer, which has a scale per channel");
+  }
   const Translation translation(model, path, operator_set);
   Message graph;
   graph.text(graph_field::kName, model.architecture);
   graph.message(graph_field::kInput, translation.value_info(0, batch));
   graph.message(graph_field::kOutput, translation.value_info(model.graph.output(), batch));
-  graph.append(translation.nodes());
+  graph.append(translation.writer().nodes());
 
   // The graph is last in the file, and its constants last in it. So the parameters' bytes are never copied into one buffer.
   size_t constants_bytes = 0;
-  for (const auto& [begun, bytes] : translation.constants()) constants_bytes += begun.size() + bytes.size();
+  for (const auto& [begun, bytes] : translation.writer().constants()) constants_bytes += begun.size() + bytes.size();
   const Message start = about(model, operator_set).announce(model_field::kGraph, graph.size() + constants_bytes).append(graph);
   if (start.size() + constants_bytes > kMostBytes) {
     throw InputError(path + ": cannot be written: as ONNX the network takes " + std::to_string(start.size() + constants_bytes) +
                      " bytes, the format (protobuf) allows " + std::to_string(kMostBytes) + "; cut channels first");
   }
   std::vector<std::span<const std::byte>> parts{start.bytes()};
-  for (const auto& [begun, bytes] : translation.constants()) {
+  for (const auto& [begun, bytes] : translation.writer().constants()) {
     parts.push_back(begun.bytes());
     parts.push_back(bytes);
   }

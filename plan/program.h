@@ -20,6 +20,7 @@ struct ProgramTensor {
   ValueId value = -1;
   ImageShape shape;
   DType dtype = DType::kF32;
+  float scale = 1;  // of 8-bit integers: value = scale * q
   Layout layout = Layout::kNchw;
   int64_t channel_pitch = 0;
   size_t bytes = 0;      // padded, for Program::micro_batch samples

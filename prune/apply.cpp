@@ -8,6 +8,7 @@
 
 #include "core/at.h"
 #include "core/error.h"
+#include "graph/integer_values.h"
 #include "prune/groups.h"
 #include "prune/resolve.h"
 
@@ -29,7 +30,8 @@ class Surgeon {
       cut_parameters(node, id);
     }
     graph.set_output(dense_.graph.output());
-    return {dense_.architecture, std::move(graph), std::move(parameters_), dense_.preprocessing, dense_.labels, dense_.history};
+    return {
+        dense_.architecture, std::move(graph), std::move(parameters_), dense_.preprocessing, dense_.labels, dense_.history, {}};
   }
 
  private:
@@ -119,6 +121,7 @@ ChannelMapAttrs mask_of(const std::vector<int64_t>& keep, int64_t channels) {
 }  // namespace
 
 Model apply(const Model& model, const PrunePlan& plan, MemoryResource& resource) {
+  require_f32_weights(model, "prune");
   const ResolvedPlan resolved = resolve(model, plan);
   return Surgeon(model, resolved, resource).cut();
 }

@@ -71,6 +71,10 @@ std::span<const double> FitMoments::second_moments(int64_t group) const {
   return {a(group), at(shape_.unknowns() * shape_.unknowns())};
 }
 
+std::span<double> FitMoments::second_moments(int64_t group) { return {a(group), at(shape_.unknowns() * shape_.unknowns())}; }
+
+std::span<const double> FitMoments::cross_moments(int64_t output) const { return {b(output), at(shape_.unknowns())}; }
+
 void FitMoments::fail(const std::string& what) const {
   throw Hinted<InputError>(Hint::kRepairBatchNorm, "refit of '" + shape_.name + "': " + what);
 }

@@ -73,6 +73,10 @@ class FitMoments {
 
   /// A of one convolution group, as summed so far: [unknowns, unknowns], only j >= i.
   [[nodiscard]] std::span<const double> second_moments(int64_t group) const;
+  /// The same, to be overwritten by who needs no solve().
+  [[nodiscard]] std::span<double> second_moments(int64_t group);
+  /// B of one output, as summed so far: [unknowns].
+  [[nodiscard]] std::span<const double> cross_moments(int64_t output) const;
 
  private:
   void fill_columns(const float* x, int64_t first_row, int64_t rows);

@@ -8,6 +8,7 @@
 
 #include "core/runtime.h"
 #include "elek/prune.h"
+#include "graph/integer_values.h"
 #include "prune/phase.h"
 #include "prune/recipe_steps.h"
 #include "prune/replay.h"
@@ -186,6 +187,7 @@ CutReport cut_by(const Model& dense, const Evidence& evidence, const std::option
 
 CutReport cut(const Model& dense, BatchSource& calibrate, BatchSource* evaluate, const CutOptions& options,
               CutObserver& observer) {
+  require_f32_weights(dense, "prune");
   CutRun run{options, calibrate, evaluate, observer};
   std::optional<Measured> measured;
   if (evaluate != nullptr) {

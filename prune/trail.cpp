@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -73,6 +74,11 @@ Model part_of(const Model& model, ValueId from, ValueId to) {
   }
   part.graph.set_output(moved[elek::at(to)]);
   for (const ParameterSpec& spec : required_parameters(part.graph)) part.parameters[spec.name] = model.parameters.at(spec.name);
+  const auto is_there = [&](const auto& entry) { return part.graph.find(entry.first) >= 0; };
+  std::ranges::copy_if(model.quantization.layers, std::inserter(part.quantization.layers, part.quantization.layers.end()),
+                       is_there);
+  std::ranges::copy_if(model.quantization.values, std::inserter(part.quantization.values, part.quantization.values.end()),
+                       is_there);
   return part;
 }
 
@@ -155,7 +161,9 @@ void Trail::each_batch(int64_t size, Session* first, bool backwards, const std::
 std::unique_ptr<Session> Trail::session(const Model& model, ValueId from, ValueId to, int64_t batch) const {
   SessionOptions options = options_;
   options.batch = batch;
-  return std::make_unique<Session>(part_of(model, from, to), options);
+  Model part = part_of(model, from, to);
+  if (!part.quantization.layers.empty()) options.precision = Precision::kInt8;
+  return std::make_unique<Session>(std::move(part), options);
 }
 
 /// By network, without sessions yet: the batch must be known first.

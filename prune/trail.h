@@ -26,7 +26,8 @@ namespace elek {
 [[nodiscard]] std::vector<ValueId> narrow_values(const Graph& graph);
 
 /// The part of a network between two values. Its input has `from`'s shape and name (-1: the model's own input, images); `to`
-/// becomes its output. Tensors are shared; those of other layers are left out. ContractError if `from` is not narrow.
+/// becomes its output. Tensors are shared; those of other layers are left out, and so are scales. ContractError if `from` is not
+/// narrow.
 [[nodiscard]] Model part_of(const Model& model, ValueId from, ValueId to);
 
 /// [node]: whether `to` is computed from it, after `from`.
@@ -52,6 +53,7 @@ struct PassOutput {
 /// No value that a pass computes is larger than this per batch (unless a single sample is), whatever the images' size.
 inline constexpr int64_t kTrailBatchBytes = int64_t{32} << 20;
 
+/// A part with quantised layers runs in int8, others in the precision of the options.
 class Trail {
  public:
   /// `capacity[i]`: floats per image that network i may keep; empty or 0: nothing is kept. All of it is allocated here, for

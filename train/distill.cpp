@@ -15,6 +15,7 @@
 #include "core/runtime.h"
 #include "core/threads.h"
 #include "elek/train.h"
+#include "graph/integer_values.h"
 #include "train/adam.h"
 #include "train/batch_part.h"
 #include "train/change_image.h"
@@ -310,6 +311,7 @@ class Reordered {
 Model distill(const Model& dense, const Model& student, BatchSource& images, const SessionOptions& session,
               const DistillOptions& options, const Progress& progress, DistillReport& report) {
   report = {};
+  require_f32_weights(student, "distillation");
   ELEK_CHECK(options.passes >= 0 && options.batch >= 1 && options.step > 0 && options.labels >= 0 && options.labels <= 1,
              "distillation: passes, batch, step or share of labels out of range");
   const Clock::time_point start = Clock::now();

@@ -109,9 +109,9 @@ class Gradients {
 GradientMemory gradient_memory(const Graph& graph, const GradientOptions& options) {
   const int64_t part = part_that_fits(graph, images_a_gradient(options), threads_of(options), options.arena_bytes);
   const TrainProgram program = make_train_program(graph, part, threads_of(options));
-  size_t largest = 0;  // a layer's folded weights, while the trainer is made
+  size_t largest = 0;  // a layer's folded weights and bias, without padding, while the trainer is made
   for (const TrainLayer& layer : program.layers) {
-    largest = std::max(largest, (at(layer.weight.elements()) + layer.bias_floats) * sizeof(float));
+    largest = std::max(largest, at(layer.weight.elements() + layer.weight[0]) * sizeof(float));
   }
   const size_t pixels = 2 * at(options.batch * graph.input_shape().elements());
   const size_t trainer = 2 * program.parameter_floats * sizeof(float) + plan(program.memory).arena_bytes;

@@ -45,9 +45,9 @@ class CpuBackend final : public Backend {
 };
 
 Support supports(Precision precision) {
-  if (precision == Precision::kF32) return {};
+  if (precision == Precision::kF32 || precision == Precision::kInt8) return {};
   if (precision != Precision::kBf16) {
-    return {Support::Answer::kNever, "the CPU computes in f32 and bf16 only"};
+    return {Support::Answer::kNever, "the CPU computes in f32, bf16 and int8 only"};
   }
   if (has_bf16()) return {};
   if (!library_is_built_in()) {

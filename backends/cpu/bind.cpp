@@ -8,6 +8,7 @@
 #include "backends/cpu/executable.h"
 #include "backends/parameters.h"
 #include "core/error.h"
+#include "graph/integer_values.h"
 #include "kernels/cpu/preprocess.h"
 
 namespace elek::backends::cpu {
@@ -91,7 +92,14 @@ void CpuExecutable::load_kernel(const Model& model, const Step& step, const Fuse
   const ProgramTensor& y = program_.tensors[static_cast<size_t>(step.output)];
   check_weights(w.weight, node, x.shape, y.shape);
   const Buffer staged(step.kernel->staged_bytes(), memory, {"packing", Use::kWorkspace});
-  step.kernel->pack(w.weight.f32().data(), static_cast<float*>(staged.data()), at(weights_, step.weights));
+  if (step.algorithm == ConvAlgorithm::kInt8) {
+    const std::vector<float>& scales = model.quantization.layers.at(node.node.name);
+    const std::span<int8_t> integers(static_cast<int8_t*>(staged.data()), staged.bytes());
+    to_integers(node.node.name, w.weight.f32(), scales, integers);
+    step.kernel->pack(integers, scales, at(weights_, step.weights));
+  } else {
+    step.kernel->pack(w.weight.f32().data(), static_cast<float*>(staged.data()), at(weights_, step.weights));
+  }
   float* bias = floats_at(weights_, step.bias);
   std::fill_n(bias, lanes_of(y), 0.0F);
   std::copy(w.bias.f32().begin(), w.bias.f32().end(), bias);

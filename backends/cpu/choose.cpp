@@ -10,15 +10,18 @@ namespace elek::backends::cpu {
 
 bool may_run(ConvAlgorithm algorithm, const ConvCase& conv, const LowerOptions& options) {
   const bool apart = options.batch_norm == BatchNorm::kApart || !conv.activation.is_clamp();
-  if (does_epilogue(algorithm) && apart && library_has_kernels()) return false;
+  if (does_epilogue(algorithm) && apart && library_has_kernels() && algorithm != ConvAlgorithm::kInt8) return false;
   return fits(algorithm, conv.problem, conv.threads);
 }
 
 /// Winograd F(4x4), which needs the fewest multiplications, if it fits and is allowed. Our own kernel for depthwise
 /// convolutions. oneDNN for other grouped convolutions, for the first layer (plain input), for batch norm kept apart, for
 /// activations that do not clamp, and for kernels larger than 1x1 with stride 1 if Winograd is off. Our direct kernel for the
-/// rest. Where oneDNN is missing or has only reference code, our kernels run whatever they can: everything in f32.
+/// rest. In bf16 our direct kernel for all that it can: its
+/// epilogue takes the sums, and oneDNN's needs a pass of its own for them. Where oneDNN is missing or has only reference code,
+/// our kernels run whatever they can: everything in f32.
 ConvAlgorithm usual_algorithm(const ConvCase& conv, const LowerOptions& options) {
+  if (conv.problem.int8) return ConvAlgorithm::kInt8;
   const bool exact = options.deterministic || options.batch_norm == BatchNorm::kApart;
   const bool winograd = options.winograd != Winograd::kOff && !exact;
   if (winograd && may_run(ConvAlgorithm::kWinograd4, conv, options))
@@ -27,7 +30,8 @@ ConvAlgorithm usual_algorithm(const ConvCase& conv, const LowerOptions& options)
   const bool depthwise = p.groups > 1 && p.groups == p.src.channels && p.groups == p.dst.channels && p.dilation == Extent(1);
   const bool ours =
       p.src_layout == p.dst_layout && (depthwise || (p.groups == 1 && (p.kernel == Extent(1) || p.stride != Extent(1))));
-  if (library_has_kernels() && !ours) return ConvAlgorithm::kLibrary;
+  const bool narrow = p.src_type == DType::kBF16;
+  if (library_has_kernels() && !ours && !narrow) return ConvAlgorithm::kLibrary;
   return may_run(ConvAlgorithm::kDirect, conv, options) ? ConvAlgorithm::kDirect : ConvAlgorithm::kLibrary;
 }
 

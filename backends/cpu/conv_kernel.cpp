@@ -15,6 +15,7 @@ namespace {
 using kernels::cpu::DepthwisePlan;
 using kernels::cpu::GemmConvPlan;
 using kernels::cpu::LinearPlan;
+using kernels::cpu::NarrowConvPlan;
 using kernels::cpu::WinogradPlan;
 
 /// For std::visit: one function per kind of plan.
@@ -25,7 +26,7 @@ struct Overloaded : F... {
 template <typename... F>
 Overloaded(F...) -> Overloaded<F...>;
 
-bool is_f32(const ConvProblem& p) { return p.src_type == DType::kF32 && p.dst_type == DType::kF32; }
+bool is_f32(const ConvProblem& p) { return !p.int8 && p.src_type == DType::kF32 && p.dst_type == DType::kF32; }
 
 /// Winograd multiplies f32, without convolution groups, between values of one layout.
 bool is_plain(const ConvProblem& p) { return is_f32(p) && p.groups == 1 && p.src_layout == p.dst_layout; }
@@ -40,7 +41,7 @@ Result<GemmConvPlan> plan_direct(const ConvProblem& p, int threads) {
 
 /// Each channel has its own filter. kDirect then means the depthwise kernel.
 bool is_depthwise(const ConvProblem& p) {
-  return p.src_type == DType::kF32 && p.dst_type == DType::kF32 && p.groups > 1 && p.groups == p.src.channels &&
+  return !p.int8 && p.src_type == DType::kF32 && p.dst_type == DType::kF32 && p.groups > 1 && p.groups == p.src.channels &&
          p.groups == p.dst.channels && p.src_layout == p.dst_layout;
 }
 
@@ -64,6 +65,64 @@ Result<WinogradPlan> plan_winograd(ConvAlgorithm algorithm, const ConvProblem& p
   return plan_winograd(p, algorithm == ConvAlgorithm::kWinograd4 ? Tile::k4x4 : Tile::k2x2, threads);
 }
 
+kernels::cpu::NarrowConvProblem narrow_problem(const ConvProblem& p, int threads) {
+  kernels::cpu::NarrowConvProblem made;
+  made.samples = p.samples;
+  made.channels = p.src.channels;
+  made.out_channels = p.dst.channels;
+  made.height = p.src.height;
+  made.width = p.src.width;
+  made.kernel = p.kernel;
+  made.stride = p.stride;
+  made.padding = p.padding;
+  made.layout = p.dst_layout;
+  made.plain_input = p.src_layout == Layout::kNchw;
+  made.threads = threads;
+  made.dilation = p.dilation;
+  made.x.type = p.src_type;
+  return made;
+}
+
+using kernels::cpu::Multiply;
+
+bool is_readable(const ConvProblem& p) {
+  const bool integers = p.src_type == DType::kU8 || p.src_type == DType::kI8;
+  return p.src_layout == p.dst_layout || (p.src_layout == Layout::kNchw && !integers);
+}
+
+Result<NarrowConvPlan> plan_int8(const ConvProblem& p, int threads) {
+  if (!p.int8 || p.groups != 1 || !is_readable(p)) {
+    return No{"the kernel for integers needs a quantised convolution of one group, and a plain or the same layout"};
+  }
+  kernels::cpu::NarrowConvProblem made = narrow_problem(p, threads);
+  made.x.scale = made.x_scale = p.int8->scale;
+  made.x_signed = p.int8->is_signed;
+  made.multiply = kernels::cpu::can_multiply(Multiply::kVnni) ? Multiply::kVnni : Multiply::kPairs;
+  return kernels::cpu::plan_narrow_conv(made);
+}
+
+Result<NarrowConvPlan> plan_bf16(const ConvProblem& p, int threads) {
+  if (p.src_type != DType::kBF16 || p.groups != 1 || !is_readable(p) || !kernels::cpu::can_multiply(Multiply::kBf16)) {
+    return No{"the kernel for bf16 needs AVX512_BF16, one group, and a plain or the same layout"};
+  }
+  kernels::cpu::NarrowConvProblem made = narrow_problem(p, threads);
+  made.multiply = Multiply::kBf16;
+  return kernels::cpu::plan_narrow_conv(made);
+}
+
+/// What the kernel multiplies with, for people.
+std::string narrow_name(const NarrowConvPlan& plan) {
+  switch (plan.problem.multiply) {
+    case Multiply::kVnni:
+      return "int8 direct VNNI";
+    case Multiply::kBf16:
+      return "direct AVX512_BF16";
+    case Multiply::kPairs:
+      break;
+  }
+  return std::string("int8 direct ") + kernels::cpu::instruction_set();
+}
+
 template <typename T>
 ActivationView<T> view(T* data, int64_t samples, const ImageShape& shape, Layout layout) {
   return {data, samples, shape, layout, padded_channels(layout, shape.channels)};
@@ -74,10 +133,31 @@ kernels::cpu::ConvArgs args_of(const ConvProblem& p, const ConvCall& call) {
   args.x = view(static_cast<const float*>(call.src), call.samples, p.src, p.src_layout);
   args.packed = static_cast<const float*>(call.packed);
   args.bias = call.bias;
-  if (call.residual != nullptr) args.residual = view(call.residual, call.samples, p.dst, p.dst_layout);
+  if (call.residual != nullptr)
+    args.residual = view(static_cast<const float*>(call.residual), call.samples, p.dst, p.dst_layout);
   args.activation = call.activation;
   args.y = view(static_cast<float*>(call.dst), call.samples, p.dst, p.dst_layout);
   args.scratch = static_cast<float*>(call.scratch);
+  args.sums = call.sums;
+  return args;
+}
+
+kernels::cpu::NarrowConvArgs narrow_args_of(const ConvProblem& p, const ConvCall& call) {
+  kernels::cpu::NarrowConvArgs args;
+  args.samples = call.samples;
+  args.x = call.src;
+  args.packed = call.packed;
+  args.bias = call.bias;
+  args.residual = call.residual;
+  args.residual_stored = call.residual_stored;
+  args.activation = call.activation;
+  args.y = call.dst;
+  args.y_stored = {p.dst_type, call.dst_scale};
+  if (call.dst_grid) {
+    args.y_scale = call.dst_grid->scale;
+    args.y_signed = call.dst_grid->is_signed;
+  }
+  args.scratch = call.scratch;
   args.sums = call.sums;
   return args;
 }
@@ -94,6 +174,8 @@ std::string_view name_of(ConvAlgorithm algorithm) {
       return "direct";
     case ConvAlgorithm::kLibrary:
       return "oneDNN";
+    case ConvAlgorithm::kInt8:
+      return "int8";
   }
   return "?";
 }
@@ -104,9 +186,11 @@ bool fits(ConvAlgorithm algorithm, const ConvProblem& problem, int threads) {
     case ConvAlgorithm::kWinograd2:
       return static_cast<bool>(plan_winograd(algorithm, problem, threads));
     case ConvAlgorithm::kDirect:
-      return plan_direct(problem, threads) || plan_depthwise(problem, threads);
+      return plan_direct(problem, threads) || plan_depthwise(problem, threads) || plan_bf16(problem, threads);
     case ConvAlgorithm::kLibrary:
-      return library_is_built_in();
+      return !problem.int8 && library_is_built_in();
+    case ConvAlgorithm::kInt8:
+      return static_cast<bool>(plan_int8(problem, threads));
   }
   return false;
 }
@@ -121,7 +205,13 @@ ConvKernel::Plan ConvKernel::plan(ConvAlgorithm algorithm, const ConvProblem& pr
     }
     case ConvAlgorithm::kDirect: {
       if (auto depthwise = plan_depthwise(problem, threads)) return std::move(depthwise).value();
+      if (auto bf16 = plan_bf16(problem, threads)) return std::move(bf16).value();
       auto made = plan_direct(problem, threads);
+      ELEK_CHECK(made, std::string(name_of(algorithm)) + ": " + made.reason());
+      return std::move(made).value();
+    }
+    case ConvAlgorithm::kInt8: {
+      auto made = plan_int8(problem, threads);
       ELEK_CHECK(made, std::string(name_of(algorithm)) + ": " + made.reason());
       return std::move(made).value();
     }
@@ -147,6 +237,10 @@ size_t ConvKernel::packed_bytes() const {
 }
 
 size_t ConvKernel::staged_bytes() const {
+  if (const auto* narrow = std::get_if<NarrowConvPlan>(&plan_)) {
+    const kernels::cpu::NarrowConvProblem& p = narrow->problem;
+    return p.multiply == Multiply::kBf16 ? 0 : static_cast<size_t>(p.out_channels * p.channels * p.kernel.area());
+  }
   const auto* library = std::get_if<Library>(&plan_);
   return library != nullptr ? (*library)->staged_bytes() : 0;
 }
@@ -170,6 +264,7 @@ std::string ConvKernel::name() const {
                                  return "winograd F(" + tile + "x" + tile + ") " + kernels::cpu::instruction_set();
                                },
                                [](const DepthwisePlan&) { return std::string("depthwise ") + kernels::cpu::instruction_set(); },
+                               [](const NarrowConvPlan& p) { return narrow_name(p); },
                                [](const GemmConvPlan&) { return std::string("direct ") + kernels::cpu::instruction_set(); },
                                [](const LinearPlan&) { return std::string("linear ") + kernels::cpu::instruction_set(); }},
                     plan_);
@@ -180,9 +275,14 @@ void ConvKernel::pack(const float* weights, float* staged, void* packed) const {
   std::visit(Overloaded{[&](const Library& p) { p->pack(weights, staged, packed); },
                         [&](const WinogradPlan& p) { kernels::cpu::pack_winograd_weights(p, weights, floats); },
                         [&](const DepthwisePlan& p) { kernels::cpu::pack_depthwise_weights(p, weights, floats); },
+                        [&](const NarrowConvPlan& p) { kernels::cpu::pack_narrow_conv_weights(p, weights, packed); },
                         [&](const GemmConvPlan& p) { kernels::cpu::pack_gemm_conv_weights(p, weights, floats); },
                         [&](const LinearPlan& p) { kernels::cpu::pack_linear_weights(p, weights, floats); }},
              plan_);
+}
+
+void ConvKernel::pack(std::span<const int8_t> weights, std::span<const float> scales, void* packed) const {
+  kernels::cpu::pack_narrow_conv_weights(std::get<NarrowConvPlan>(plan_), weights, scales, packed);
 }
 
 void ConvKernel::run(const ConvCall& call) const {
@@ -190,6 +290,7 @@ void ConvKernel::run(const ConvCall& call) const {
       Overloaded{[&](const Library& p) { p->run(call.samples, call.src, call.packed, call.bias, call.dst, call.scratch); },
                  [&](const WinogradPlan& p) { kernels::cpu::winograd_conv(p, args_of(problem_, call)); },
                  [&](const DepthwisePlan& p) { kernels::cpu::depthwise_conv(p, args_of(problem_, call)); },
+                 [&](const NarrowConvPlan& p) { kernels::cpu::narrow_conv(p, narrow_args_of(problem_, call)); },
                  [&](const GemmConvPlan& p) { kernels::cpu::gemm_conv(p, args_of(problem_, call)); },
                  [&](const LinearPlan& p) {
                    kernels::cpu::linear(p, call.samples, static_cast<const float*>(call.src),

@@ -8,21 +8,26 @@
 #include <array>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
 
 #include "backends/cpu/conv_problem.h"
 #include "backends/cpu/onednn.h"
+#include "elek/graph.h"
 #include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/gemm_conv.h"
 #include "kernels/cpu/linear.h"
+#include "kernels/cpu/narrow_conv.h"
 #include "kernels/cpu/winograd.h"
 
 namespace elek::backends::cpu {
 
 /// kDirect computes the sums of the definition: over all channels (gemm_conv), or in each channel alone (depthwise).
-enum class ConvAlgorithm : uint8_t { kWinograd4, kWinograd2, kDirect, kLibrary };
+/// kInt8 alone computes quantised convolutions, and nothing else.
+enum class ConvAlgorithm : uint8_t { kWinograd4, kWinograd2, kDirect, kLibrary, kInt8 };
+/// Those among which times may decide.
 inline constexpr std::array<ConvAlgorithm, 4> kConvAlgorithms{ConvAlgorithm::kWinograd4, ConvAlgorithm::kWinograd2,
                                                               ConvAlgorithm::kDirect, ConvAlgorithm::kLibrary};
 [[nodiscard]] std::string_view name_of(ConvAlgorithm algorithm);  // "winograd F(4x4)", …, "oneDNN"
@@ -30,7 +35,8 @@ inline constexpr std::array<ConvAlgorithm, 4> kConvAlgorithms{ConvAlgorithm::kWi
 /// Whether its kernels can do the epilogue (bias, residual, a clamp as activation, and sums) while they write the result.
 /// oneDNN's cannot: our pass after it does what its post-ops cannot.
 [[nodiscard]] constexpr bool does_epilogue(ConvAlgorithm algorithm) { return algorithm != ConvAlgorithm::kLibrary; }
-/// Whether the algorithm can compute the problem on this machine. oneDNN, if it is built in, can compute every one.
+/// Whether the algorithm can compute the problem on this machine. oneDNN, if it is built in, can compute every one that is not
+/// quantised.
 [[nodiscard]] bool fits(ConvAlgorithm algorithm, const ConvProblem& problem, int threads);
 
 /// What one call reads and writes. Sources and results have the problem's types and layouts.
@@ -42,8 +48,12 @@ struct ConvCall {
   void* dst = nullptr;
   void* scratch = nullptr;
   // Only for our kernels; for oneDNN's the problem says what to do.
-  const float* residual = nullptr;
+  const void* residual = nullptr;
   Activation activation{};
+  kernels::cpu::StoredAs residual_stored;
+  // Only for kInt8.
+  float dst_scale = 1;
+  std::optional<IntegerGrid> dst_grid;
   const kernels::cpu::ChannelSums* sums = nullptr;
 };
 
@@ -66,13 +76,16 @@ class ConvKernel {
   [[nodiscard]] int64_t samples() const noexcept { return samples_; }
   /// From [K, C/groups, R, S] (linear: [out, in]) to the kernel's own order. `staged` has room for staged_bytes().
   void pack(const float* weights, float* staged, void* packed) const;
+  /// The same for a quantised convolution: integers and their scales, one per output channel. `staged` is where the caller
+  /// keeps the integers.
+  void pack(std::span<const int8_t> weights, std::span<const float> scales, void* packed) const;
   /// Allocates from no memory resource.
   void run(const ConvCall& call) const;
 
  private:
   using Library = std::unique_ptr<Primitive>;
   using Plan = std::variant<Library, kernels::cpu::WinogradPlan, kernels::cpu::GemmConvPlan, kernels::cpu::DepthwisePlan,
-                            kernels::cpu::LinearPlan>;
+                            kernels::cpu::LinearPlan, kernels::cpu::NarrowConvPlan>;
   static Plan plan(ConvAlgorithm algorithm, const ConvProblem& problem, int threads);
   static Plan plan(const LinearProblem& problem, int threads);
   ConvProblem problem_;  // of a convolution

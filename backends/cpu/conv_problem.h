@@ -5,11 +5,18 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "elek/types.h"
 #include "elek/window.h"
 
 namespace elek::backends::cpu {
+
+/// The grid to which a quantised convolution's input is rounded.
+struct Int8Input {
+  float scale = 1;
+  bool is_signed = false;
+};
 
 /// A convolution over `samples` samples. Channel counts are the network's; the layouts give the padding. Weights have the
 /// source's type (kF32, kBF16), sums and bias are f32. The destination has the source's type or f32, and is rounded once.
@@ -25,8 +32,9 @@ struct ConvProblem {
   Layout dst_layout = Layout::kNchw;
   DType src_type = DType::kF32;
   DType dst_type = DType::kF32;
-  bool sum = false;   // dst = conv + dst, before ReLU
-  bool relu = false;  // turns NaN into 0
+  bool sum = false;               // dst = conv + dst, before ReLU
+  bool relu = false;              // turns NaN into 0
+  std::optional<Int8Input> int8{};  // quantised: weights are integers; src is f32, or integers of this grid
 };
 
 /// y = x W^T + bias: x [samples, in] with `src_pitch` elements between rows, y likewise. Types as ConvProblem's.

@@ -49,6 +49,8 @@ class CpuExecutable final : public Executable {
   void normalise_by_batch_moments(size_t index, const ActivationView<Z>& z, const ActivationView<Y>& y, const Y* residual);
   template <typename T>
   void run_simple(size_t index, int64_t samples);
+  template <typename T>
+  void run_on_integers(size_t index, int64_t samples);
   void read_out(int32_t tensor, int64_t samples, float* to) const;
   void copy_out(int64_t first, int64_t samples);
   void lap(double& us);

@@ -25,7 +25,10 @@ constexpr int64_t kFirstLayerChannels = 3;
 }  // namespace
 
 Lowerer::Lowerer(const Model& model, const FusedGraph& fused, const LowerOptions& options, const Choosing& choosing)
-    : GraphLowerer(model, fused, options), choosing_(choosing) {
+    : GraphLowerer(model, fused, options),
+      choosing_(choosing),
+      quantised_(quantised_values(model, fused, options)),
+      quantization_(model.quantization) {
   for (const ParameterSpec& spec : required_parameters(graph_)) parameters_ += static_cast<uint64_t>(spec.shape.elements());
 }
 
@@ -69,10 +72,15 @@ void Lowerer::choose_micro_batch() {
   }
 }
 
-/// The logits stay in f32, as the classifier sums them. All other values have the type of the precision.
+/// The logits stay in f32, as the classifier sums them. All other values have the type of the precision; in int8, values that
+/// all readers take as integers are stored so.
 void Lowerer::lay_out(ProgramTensor& t, const FusedNode* node, Kind kind) const {
   const bool answer = kind == Kind::kLinear && node->output == fused_.output && !node->residual;
   t.dtype = answer ? DType::kF32 : storage_of(notes.options.precision);
+  if (const auto grid = quantised_.stored.find(t.value); grid != quantised_.stored.end()) {
+    t.dtype = type_of(grid->second);
+    t.scale = grid->second.scale;
+  }
   t.layout = node == nullptr ? input_layout() : output_layout(*node);
   t.channel_pitch = padded_channels(t.layout, t.shape.channels);
   t.bytes = checked_bytes(Shape{program.micro_batch, t.channel_pitch, t.shape.height, t.shape.width}, t.dtype);

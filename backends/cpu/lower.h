@@ -5,6 +5,7 @@
 
 #include "backends/cpu/choose.h"
 #include "backends/cpu/kernel_times.h"
+#include "backends/cpu/quantised.h"
 #include "backends/cpu/steps.h"
 #include "backends/graph_lowerer.h"
 
@@ -46,6 +47,8 @@ class Lowerer final : public GraphLowerer<Notes> {
   [[nodiscard]] size_t packing_bytes(size_t step) const;
 
   Choosing choosing_;
+  QuantisedValues quantised_;
+  const Quantization& quantization_;
   uint64_t parameters_ = 0;  // of the whole network
 };
 

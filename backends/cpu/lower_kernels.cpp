@@ -52,6 +52,10 @@ ConvCase Lowerer::case_of(size_t i) const {
   p.dst_layout = y.layout;
   p.src_type = x.dtype;
   p.dst_type = y.dtype;
+  if (notes.options.precision == Precision::kInt8 && quantization_.layers.contains(program.steps[i].node.node.name)) {
+    const IntegerGrid& grid = quantization_.values.at(x.name);
+    p.int8 = Int8Input{grid.scale, grid.is_signed};
+  }
   conv.threads = notes.threads;
   conv.residual = step.residual >= 0;
   conv.activation = step.activation;
@@ -97,6 +101,9 @@ void Lowerer::build_convolution(size_t i) {
     p.samples = slice_of(step);
   }
   step.kernel.emplace(step.algorithm, p, notes.threads);
+  if (const auto grid = quantised_.rounded.find(program.steps[i].node.output); grid != quantised_.rounded.end()) {
+    step.grid = grid->second;
+  }
 }
 
 void Lowerer::build_linear(size_t i) {

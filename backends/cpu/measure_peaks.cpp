@@ -7,9 +7,12 @@
 #include <chrono>
 #include <cstring>
 #include <optional>
+#include <span>
 
+#include "backends/cpu/conv_kernel.h"
 #include "backends/cpu/onednn.h"
 #include "backends/cpu/pinned_cores.h"
+#include "backends/cpu/preferred_layout.h"
 #include "core/runtime.h"
 #include "core/threads.h"
 #include "elek/memory.h"
@@ -84,16 +87,56 @@ double bf16_flops(MemoryResource& memory, int threads) {
   });
 }
 
+/// Operations a second of narrow_conv, counted as products and additions: a 1x1 convolution of 512 to 512 channels.
+double int8_flops(MemoryResource& memory, int threads) {
+  constexpr int64_t kSide = 512;
+  ConvProblem p;
+  p.src = p.dst = {kSide, 1, kSide};
+  p.src_layout = p.dst_layout = preferred_layout(DType::kF32);
+  p.src_type = p.dst_type = DType::kU8;
+  p.int8 = Int8Input{};
+  const ConvKernel product(ConvAlgorithm::kInt8, p, threads);
+  const auto block = [&memory](size_t bytes) { return Buffer(std::max<size_t>(bytes, 1), memory, "measuring the peak"); };
+  const Buffer x = block(checked_bytes(Shape{kSide, kSide}, DType::kU8));
+  const Buffer y = block(checked_bytes(Shape{kSide, kSide}, DType::kU8));
+  const Buffer weights = block(checked_bytes(Shape{kSide, kSide}, DType::kI8));
+  const Buffer floats = block(checked_bytes(Shape{kSide}, DType::kF32));
+  const Buffer packed = block(product.packed_bytes());
+  const Buffer scratch = block(product.scratch_bytes());
+  std::memset(x.data(), 3, x.bytes());
+  std::memset(weights.data(), 5, weights.bytes());
+  std::fill_n(static_cast<float*>(floats.data()), kSide, 1e-3F);
+  const std::span<const float> scales(static_cast<const float*>(floats.data()), kSide);
+  product.pack({static_cast<const int8_t*>(weights.data()), weights.bytes()}, scales, packed.data());
+  ConvCall call;
+  call.samples = 1;
+  call.src = x.data();
+  call.packed = packed.data();
+  call.bias = scales.data();
+  call.dst = y.data();
+  call.scratch = scratch.data();
+  call.dst_grid = IntegerGrid{};
+  constexpr double kOperations = 2.0 * kSide * kSide * kSide;
+  return best_rate([&](int64_t rounds) {
+    for (int64_t i = 0; i < rounds; ++i) product.run(call);
+    return kOperations * static_cast<double>(rounds);
+  });
+}
+
+double flops(const LowerOptions& options, int threads) {
+  constexpr int64_t kSteps = 10000;
+  if (options.precision == Precision::kBf16) return bf16_flops(*options.memory, threads);
+  if (options.precision == Precision::kInt8) return int8_flops(*options.memory, threads);
+  return best_rate([&](int64_t rounds) { return kernels::cpu::run_multiply_adds(rounds * kSteps, threads); });
+}
+
 }  // namespace
 
 Peaks measure_peaks(const LowerOptions& options) {
   const int threads = options.threads > 0 ? options.threads : default_threads();
   const PinnedCores cores(threads);
   Peaks peaks;
-  constexpr int64_t kSteps = 10000;
-  peaks.flops = options.precision == Precision::kBf16
-                    ? bf16_flops(*options.memory, threads)
-                    : best_rate([&](int64_t rounds) { return kernels::cpu::run_multiply_adds(rounds * kSteps, threads); });
+  peaks.flops = flops(options, threads);
   if (threads > 1 && kernels::cpu::pass_line(1) > 0) {  // the system may give one thread only
     peaks.passes = best_rate([](int64_t rounds) { return static_cast<double>(kernels::cpu::pass_line(rounds)); });
   }

@@ -151,8 +151,11 @@ void CpuExecutable::run_batch(int64_t count, const FillInput& fill_input) {
 }
 
 void CpuExecutable::run_step(size_t index, int64_t samples) {
+  const DType made = tensor(notes_.steps[index].output).dtype;
   if (notes_.steps[index].kernel) {
     run_kernel(index, samples);
+  } else if (kernels::cpu::is_integer(made)) {
+    kernels::cpu::with_integers(made, [&](auto type) { run_on_integers<decltype(type)>(index, samples); });
   } else {
     with_stored(tensor(notes_.steps[index].output).dtype, [&](auto type) { run_simple<decltype(type)>(index, samples); });
   }
@@ -196,13 +199,20 @@ void CpuExecutable::run_with_epilogue(size_t index, int64_t samples) {
   call.bias = floats_at(weights_, step.bias);
   call.dst = data_of(step.output);
   call.scratch = workspace(index);
-  if (step.residual >= 0) call.residual = reinterpret_cast<const float*>(data_of(step.residual));
+  if (step.residual >= 0) {
+    call.residual = data_of(step.residual);
+    call.residual_stored = {tensor(step.residual).dtype, tensor(step.residual).scale};
+  }
+  call.dst_scale = tensor(step.output).scale;
+  call.dst_grid = step.grid;
   call.activation = step.activation;
   const kernels::cpu::ChannelSums* sums = sums_of(step);
   call.sums = sums;
   step.kernel->run(call);
   if (sums != nullptr && (sums->sums & kPerSample) != 0) {
-    kernels::cpu::observe(view<float>(step.output, samples), *sums, notes_.threads, kPerSample);
+    with_stored(tensor(step.output).dtype, [&](auto type) {
+      kernels::cpu::observe(view<decltype(type)>(step.output, samples), *sums, notes_.threads, kPerSample);
+    });
   }
 }
 
@@ -263,6 +273,22 @@ void CpuExecutable::normalise_by_batch_moments(size_t index, const ActivationVie
                               notes_.threads);
   kernels::cpu::normalise_by_moments(n);
   finish(step, z, y, n.scale, n.shift, residual);
+}
+
+/// Steps that only pass values on. Lowering stores a result as integers only if the input is too (quantised.h).
+template <typename T>
+void CpuExecutable::run_on_integers(size_t index, int64_t samples) {
+  const Step& step = notes_.steps[index];
+  const Attrs& attrs = program_.steps[index].node.node.attrs;
+  const auto x = view<T>(step.input, samples);
+  const auto y = view<T>(step.output, samples);
+  if (const auto* pool = std::get_if<MaxPoolAttrs>(&attrs)) {
+    kernels::cpu::max_pool(x, y, {pool->kernel, pool->stride, pool->padding, pool->rounding(), true}, nullptr, notes_.threads);
+    return;
+  }
+  const auto* map = std::get_if<ChannelMapAttrs>(&attrs);
+  ELEK_CHECK(map != nullptr, "step '" + program_.steps[index].node.node.name + "' does not run on integers");
+  kernels::cpu::channel_map(x, map->source, map->stride, y, nullptr, notes_.threads);
 }
 
 template <typename T>

@@ -21,7 +21,8 @@ struct Step : CommonStep {
   std::string times_key;             // of a convolution for which times may decide; else empty
   bool timed = false;                // there are times under that key, and they decided
   bool kernel_finishes = false;      // the kernel does the whole epilogue
-  // If it does not:
+  std::optional<IntegerGrid> grid;   // of a quantised convolution, if its result is rounded
+  // If the kernel does not do the epilogue:
   bool epilogue = false;        // our pass does it; else oneDNN's post-ops do residual and ReLU
   bool sum_in_place = false;    // the kernel adds to the residual, which has the output's storage
   bool z_in_workspace = false;  // z must not overwrite the residual, or must not be rounded before the epilogue

@@ -125,7 +125,9 @@ BackendEntry entry() noexcept {
   BackendEntry made;
   made.kind = DeviceKind::kCuda;
   made.built_in = true;
-  made.supports = [](Precision) { return Support{}; };
+  made.supports = [](Precision precision) {
+    return precision == Precision::kInt8 ? Support{Support::Answer::kNever, "int8 runs on the CPU only"} : Support{};
+  };
   made.make = [](const Device& device) -> std::unique_ptr<Backend> { return std::make_unique<CudaBackend>(device); };
   made.memory = device_memory;
   made.stream_order = device_stream_order;

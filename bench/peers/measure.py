@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures elek in turns with ONNX Runtime, OpenVINO, ncnn and PyTorch: the same networks (dense and channel-pruned), weights,
-pixels, threads and precision (f32, or bf16 where the CPU multiplies it). Outputs are compared before anything is timed. There are
+pixels, threads and precision (f32, bf16 where the CPU multiplies it, or int8). Outputs are compared before anything is timed. There are
 four kinds of jobs, all in one JSON:
   speed    per network, variant and batch: every engine stays alive and they take turns, in another order each round; peak RSS.
            If the machine multiplies slower than it can before or after a turn (meter.py), the turn is repeated for any engine
@@ -30,8 +30,11 @@ import report  # noqa: E402
 # Bounds for the difference between any engine and ONNX Runtime in f32 (in f32 without it: the first engine), as a share of the
 # largest logit. bf16 rounds by up to 2^-9. In ResNet-101 the weights and outputs of 104 convolutions have independent errors that
 # add up: sqrt(2 * 104) 2^-9 = 0.028. An engine that differs by less than f32's bound has not computed in bf16.
-TOLERANCE = {"f32": 1e-4, "bf16": 0.03}
-NO_BF16 = {"onnxruntime": "no bf16 on the CPU"}
+# In int8 all engines compute the same quantised network (the QDQ form that elek writes), and elek's logits are the base: a value
+# near the middle of two steps may be rounded to either, and the layers behind it see one step more or less.
+TOLERANCE = {"f32": 1e-4, "bf16": 0.03, "int8": 0.05}
+NO_KERNELS = {"bf16": {"onnxruntime": "no bf16 on the CPU"},
+              "int8": {peer: "does not read QDQ" for peer in ("ncnn", "pytorch", "pytorch-channels-last")}}
 PAUSE_S = 0.1  # before a turn, and before the meter: lets the threads of the one before stop spinning
 METER_S = 0.03  # two readings
 FULL_SPEED = 0.85  # of the fastest that the meter has seen: in the worst phases it reads half
@@ -95,7 +98,7 @@ def turn_of(one, runs, meter):
 
 def start(args, files, peer, name, variant, batch, precision="f32"):
     engine, _, what = peer.partition("+")
-    model = files.model(name, variant)
+    model = files.quantised(name, variant) if precision == "int8" else files.model(name, variant)
     if engine == "elek":
         command = [args.driver, "--model", model, "--batch", batch, "--threads", args.threads, "--statistics", what or "none",
                    "--precision", precision]
@@ -132,7 +135,7 @@ def compare(logits, precision="f32", base=None):
         differences[name] = off = float(np.abs(values - base).max()) / scale
         if not off <= TOLERANCE[precision]:
             raise SystemExit(f"{name}: logits differ by {off:.2g} of the largest, allowed {TOLERANCE[precision]}; not measured")
-        if precision != "f32" and not off > TOLERANCE["f32"]:
+        if precision == "bf16" and not off > TOLERANCE["f32"]:
             raise SystemExit(f"{name}: logits differ by {off:.2g} of the largest from f32's: it does not compute in {precision}")
     return differences
 
@@ -147,15 +150,18 @@ def logits_in_f32(args, files, name, variant, batch):
 
 
 def speed(args, files, name, variant, batch):
-    args.onnx = files.onnx_of_batch(name, variant, batch)
+    if args.precision == "int8":
+        files.quantised(name, variant)
+    args.onnx = files.onnx_of_batch(name, variant, batch, "int8.onnx" if args.precision == "int8" else "onnx")
     write_pixels(args, files, name, variant, batch)
-    base = None if args.precision == "f32" else logits_in_f32(args, files, name, variant, batch)
-    left_out = {} if args.precision == "f32" else {peer: why for peer, why in NO_BF16.items() if peer in args.peers}
+    base = logits_in_f32(args, files, name, variant, batch) if args.precision == "bf16" else None
+    left_out = {peer: why for peer, why in NO_KERNELS.get(args.precision, {}).items() if peer in args.peers}
     peers = [peer for peer in args.peers if peer not in left_out]
     children = [start(args, files, peer, name, variant, batch, args.precision) for peer in peers]
     for one in children:
         one.ask(f"pixels {args.pixels}")
-    differences = compare({one.name: logits_of(args, one) for one in children}, args.precision, base)
+    logits = {one.name: logits_of(args, one) for one in children}
+    differences = compare(logits, args.precision, logits.get("elek") if args.precision == "int8" else base)
     runs = {}
     for one in children:
         one.ask("run 1")
@@ -309,8 +315,8 @@ def options():
     parser.add_argument("--networks", help="only these, of " + ", ".join(networks.NETWORKS))
     parser.add_argument("--variants", help="only these, of " + ", ".join(networks.VARIANTS))
     parser.add_argument("--batches", help="only these, of 1, 16, 64")
-    parser.add_argument("--only", help="kinds of jobs, of " + ", ".join(KINDS) + " (default: all; in bf16 speed)")
-    parser.add_argument("--precision", choices=list(TOLERANCE), default="f32", help="bf16: where the CPU and the peer have it")
+    parser.add_argument("--only", help="kinds of jobs, of " + ", ".join(KINDS) + " (default: all; in bf16 and int8 speed)")
+    parser.add_argument("--precision", choices=list(TOLERANCE), default="f32", help="bf16 and int8: the peers that have it")
     parser.add_argument("--peers", default=PEERS, help="of " + PEERS + ", elek+CRITERION")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int)
@@ -333,7 +339,7 @@ def options():
         args.only = ",".join(KINDS) if args.precision == "f32" else "speed"
     args.peers, kinds = args.peers.split(","), args.only.split(",")
     if not set(kinds) <= set(KINDS) or (args.precision != "f32" and kinds != ["speed"]):
-        parser.error(f"--only {args.only}: expected some of {', '.join(KINDS)}; with --precision bf16 only speed")
+        parser.error(f"--only {args.only}: expected some of {', '.join(KINDS)}; with --precision bf16 or int8 only speed")
 
     def wanted(cell):
         chosen = zip((args.networks, args.variants, args.batches), map(str, cell))
@@ -373,7 +379,7 @@ def main():
         pairs[(networks.CIFAR, "dense")] = None
     for name, variant in pairs:
         print(f"preparing {name}, {variant}", file=sys.stderr)
-        files.exports(name, variant)
+        (files.quantised if args.precision == "int8" else files.exports)(name, variant)
     jobs = jobs_of(args, files)
     print(f"{len(jobs)} jobs, about {sum(seconds for _, seconds, _ in jobs) / 60:.0f} minutes", file=sys.stderr)
     if args.prepare:

@@ -69,6 +69,16 @@ class Files:
             weights.unlink()
         return out
 
+    def quantised(self, name, variant):
+        """The same network in int8, and its ONNX, which ONNX Runtime and OpenVINO run. Rounded to nearest: speed does not depend
+        on the weights."""
+        out, onnx = self.path(name, variant, "int8.safetensors"), self.path(name, variant, "int8.onnx")
+        if self._stale(out, onnx):
+            self._elek("quantize", "--model", self.model(name, variant), "--calibrate", "synthetic:8:1", "--rounding", "nearest",
+                       "--batch", 8, "--out", out)
+            self._elek("convert", "--model", out, "--out", onnx)
+        return out
+
     def exports(self, name, variant):
         """ONNX with batch 1, and ncnn's two files (made by pnnx, f32)."""
         onnx, param, binary = (self.path(name, variant, kind) for kind in ("onnx", "ncnn.param", "ncnn.bin"))
@@ -93,11 +103,11 @@ class Files:
         for left in [script, *self.work.glob("*pnnx*"), *self.work.glob("*_ncnn.py")]:
             left.unlink()
 
-    def onnx_of_batch(self, name, variant, batch):
+    def onnx_of_batch(self, name, variant, batch, kind="onnx"):
         """ONNX with a fixed batch, so that a runtime can plan its memory. One file; the next call overwrites it."""
         import onnx
 
-        model = onnx.load(self.path(name, variant, "onnx"))
+        model = onnx.load(self.path(name, variant, kind))
         for value in [*model.graph.input, *model.graph.output]:
             value.type.tensor_type.shape.dim[0].dim_value = batch
         del model.graph.value_info[:]

@@ -305,7 +305,8 @@ def speed_parts(rows, precision):
         parts += [f"### Peak memory, {precision}", f"{origin(weighed)}; of the same processes.", memory_table(weighed)]
     compared = [r for r in rows if "differences" in r]
     if precision != "f32" and compared:
-        parts += [f"### What {precision} costs", f"{origin(compared)}; a logit's largest difference from ONNX Runtime's in f32, as a "
+        base = "elek's, which computes the same quantised network" if precision == "int8" else "ONNX Runtime's in f32"
+        parts += [f"### What {precision} costs", f"{origin(compared)}; a logit's largest difference from {base}, as a "
                   "share of the largest logit.", difference_table(compared)]
     return parts
 

@@ -108,8 +108,14 @@ ELEK_API elek_status elek_model_top_k(const elek_model* model, const float* logi
 
 /* ---- Sessions -------------------------------------------------------------------------------------------------------- */
 
-enum { ELEK_DEVICE_CPU = 0, ELEK_DEVICE_CUDA = 1 };                                                        /* device */
-enum { ELEK_PRECISION_F32 = 0, ELEK_PRECISION_TF32 = 1, ELEK_PRECISION_BF16 = 2, ELEK_PRECISION_F16 = 3 }; /* precision */
+enum { ELEK_DEVICE_CPU = 0, ELEK_DEVICE_CUDA = 1 }; /* device */
+enum {
+  ELEK_PRECISION_F32 = 0,
+  ELEK_PRECISION_TF32 = 1,
+  ELEK_PRECISION_BF16 = 2,
+  ELEK_PRECISION_F16 = 3,
+  ELEK_PRECISION_INT8 = 4
+}; /* precision */
 
 /* Whether sessions can be opened on a device: ELEK_OK, or DEVICE with the reason in elek_last_error(NULL). */
 ELEK_API elek_status elek_device_available(int32_t device, int32_t device_index);
@@ -122,13 +128,14 @@ typedef void* (*elek_allocate)(void* context, size_t bytes, size_t alignment, co
 typedef void (*elek_deallocate)(void* context, void* block, size_t bytes);
 
 typedef struct elek_options {
-  size_t struct_size;        /* sizeof(elek_options) */
-  int32_t device;            /* ELEK_DEVICE_ */
-  int32_t device_index;      /* which GPU */
-  int32_t precision;         /* ELEK_PRECISION_ : how the session computes. The CPU has F32, and BF16 if it can multiply that */
-  int32_t threads;           /* CPU threads; 0 = all */
-  int64_t batch;             /* images computed together; 0 = 1. More are faster and need more memory */
-  int32_t watch;             /* not 0: takes sums of every channel, for elek_session_statistics() */
+  size_t struct_size;   /* sizeof(elek_options) */
+  int32_t device;       /* ELEK_DEVICE_ */
+  int32_t device_index; /* which GPU */
+  int32_t precision; /* ELEK_PRECISION_ : how the session computes. The CPU has F32, BF16 if it can multiply that, and INT8 for
+                        quantised models */
+  int32_t threads;   /* CPU threads; 0 = all */
+  int64_t batch;     /* images computed together; 0 = 1. More are faster and need more memory */
+  int32_t watch;     /* not 0: takes sums of every channel, for elek_session_statistics() */
   int32_t deterministic;     /* not 0: no Winograd, and sums in a fixed order; slower */
   size_t memory_limit_bytes; /* the session refuses to hold more than this; 0 = no limit */
   /* The session's memory. CPU only; USAGE on other devices. There are two ways; with neither, elek asks the system.

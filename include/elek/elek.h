@@ -10,6 +10,7 @@
 #include "elek/model.h"
 #include "elek/options.h"
 #include "elek/prune.h"
+#include "elek/quantize.h"
 #include "elek/session.h"
 #include "elek/statistics.h"
 #include "elek/train.h"

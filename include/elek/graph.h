@@ -189,6 +189,28 @@ using History = std::vector<HistoryEntry>;
 /// S], linear weights [out, in], all others [C].
 using Parameters = std::map<std::string, std::shared_ptr<const Tensor>>;
 
+/// How a value is stored in 8 bits: value = scale * q. Without sign q is 0 … 255, with sign -128 … 127. Zero is exact, so
+/// padding is.
+struct IntegerGrid {
+  float scale = 1;  // finite, > 0
+  bool is_signed = false;
+  [[nodiscard]] int lowest() const noexcept { return is_signed ? -128 : 0; }
+  [[nodiscard]] int highest() const noexcept { return is_signed ? 127 : 255; }
+  friend bool operator==(const IntegerGrid&, const IntegerGrid&) = default;
+};
+
+/// What Precision::kInt8 computes with. Only `quantize()` (elek/quantize.h) makes it. A session of another precision ignores
+/// it, and multiplies the same rounded weights.
+struct Quantization {
+  /// Per quantised convolution, one scale per output channel: weight[k] = scale[k] * q, q in -127 … 127, batch norm folded in.
+  std::map<std::string, std::vector<float>> layers;
+  /// Values that quantised convolutions read. A value that a quantised convolution makes is rounded there, for all its readers;
+  /// any other is rounded where a quantised convolution reads it.
+  std::map<std::string, IntegerGrid> values;
+  [[nodiscard]] bool empty() const noexcept { return layers.empty() && values.empty(); }
+  friend bool operator==(const Quantization&, const Quantization&) = default;
+};
+
 struct ELEK_API Model {
   std::string architecture;  // "resnet50", "cifar_resnet20", …: for people only; code uses the graph
   Graph graph;
@@ -196,6 +218,7 @@ struct ELEK_API Model {
   Preprocessing preprocessing;
   std::vector<std::string> labels;  // one per class, or empty
   History history;
+  Quantization quantization{};  // empty unless the model is quantised
 
   /// The named parameter; ContractError naming it if there is none.
   [[nodiscard]] const Tensor& parameter(const std::string& name) const;
@@ -210,14 +233,15 @@ struct ParameterSpec {
 [[nodiscard]] ELEK_API std::vector<ParameterSpec> required_parameters(const Graph& graph);
 
 /// Checks that every required parameter is there, with the right shape, f32 and finite (running_var >= 0), and that there are
-/// no others. Otherwise InputError names tensor, expected and found. `where` names the file in the message.
+/// no others; and that the quantisation fits graph and weights. Otherwise InputError names tensor, expected and found. `where`
+/// names the file in the message.
 ELEK_API void validate(const Model& model, const std::string& where);
 
 [[nodiscard]] ELEK_API int64_t
 parameter_count(const Model& model);  // elements that training would change: no running statistics
 [[nodiscard]] ELEK_API int64_t nonzero_parameter_count(const Model& model);
 [[nodiscard]] ELEK_API size_t parameter_bytes(const Model& model);  // of all tensors
-/// Identifies the contents: graph and parameters, not history, labels or file. The same on every machine.
+/// Identifies the contents: graph, parameters and quantisation, not history, labels or file. The same on every machine.
 [[nodiscard]] ELEK_API uint64_t hash(const Model& model);
 
 enum class BatchNorm : uint8_t {

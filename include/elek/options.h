@@ -25,7 +25,7 @@ enum class KernelChoice : uint8_t {
 };
 
 struct LowerOptions {
-  Precision precision = Precision::kF32;  // the CPU has f32, and bf16 if it can multiply that
+  Precision precision = Precision::kF32;  // the CPU has f32, int8 for quantised models, and bf16 if it can multiply that
   int64_t batch = 50;                     // largest number of samples in a run
   int64_t micro_batch = 0;                // samples that pass through the steps together; 0 = the backend's choice
   int threads = 0;                        // CPU threads; 0 = all

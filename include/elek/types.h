@@ -18,15 +18,17 @@
 
 namespace elek {
 
-enum class DType : uint8_t { kF32, kF16, kBF16, kF64, kI64, kI32, kU8 };
+enum class DType : uint8_t { kF32, kF16, kBF16, kF64, kI64, kI32, kU8, kI8 };
 [[nodiscard]] ELEK_API size_t size_of(DType dtype);
 [[nodiscard]] ELEK_API std::string_view name_of(DType dtype);  // "F32", … as safetensors spells them
 
-/// How a session computes and stores activations. kTf32 stores f32; convolutions may round their operands to TF32. Sums are
-/// always accumulated in f32 or better.
-enum class Precision : uint8_t { kF32, kTf32, kBf16, kF16 };
-[[nodiscard]] ELEK_API std::string_view name_of(Precision precision);  // "f32", "tf32", "bf16", "f16"
-[[nodiscard]] ELEK_API DType storage_of(Precision precision);          // of activations
+/// How a session computes and stores activations. kTf32 stores f32; convolutions may round their operands to TF32. kInt8
+/// multiplies 8-bit integers and adds in 32-bit integers; the model must be quantised (Model::quantization). Otherwise sums are
+/// accumulated in f32 or better.
+enum class Precision : uint8_t { kF32, kTf32, kBf16, kF16, kInt8 };
+[[nodiscard]] ELEK_API std::string_view name_of(Precision precision);  // "f32", "tf32", "bf16", "f16", "int8"
+/// Of activations. kInt8: of those that are not quantised.
+[[nodiscard]] ELEK_API DType storage_of(Precision precision);
 
 enum class DeviceKind : uint8_t { kCpu, kCuda };
 struct Device {

@@ -4,6 +4,7 @@
 #include "kernels/cpu/channel_map.h"
 
 #include <string>
+#include <type_traits>
 
 #include "core/error.h"
 #include "kernels/cpu/detail/parallel.h"
@@ -59,13 +60,18 @@ void channel_map(const ActivationView<T>& x, std::span<const int32_t> source, in
       map_channel(x, gx, d < y.shape.channels ? source[static_cast<size_t>(d)] : -1, stride, y, gy, n, d);
     }
   });
-  if (sums != nullptr) observe(y, *sums, threads);
+  if constexpr (std::is_integral_v<T>) {
+    ELEK_CHECK(sums == nullptr, "channel_map: integers are not summed");
+  } else {
+    if (sums != nullptr) observe(y, *sums, threads);
+  }
 }
 
 #define ELEK_INSTANTIATE(T, suffix, dtype)                                                                         \
   template void channel_map(const ActivationView<T>&, std::span<const int32_t>, int64_t, const ActivationView<T>&, \
                             const ChannelSums*, int);
 ELEK_STORED_TYPES(ELEK_INSTANTIATE)
+ELEK_INTEGER_TYPES(ELEK_INSTANTIATE)
 #undef ELEK_INSTANTIATE
 
 }  // namespace elek::kernels::cpu

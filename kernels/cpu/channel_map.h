@@ -14,6 +14,7 @@ namespace elek::kernels::cpu {
 
 /// y[n,d,p,q] = source[d] < 0 ? 0 : x[n, source[d], p * stride, q * stride]
 /// Shapes    source: [y's channels]; y's height = ceil(x's height / stride), width too; x and y each in any layout
+/// Types     T: each stored type, and 8-bit integers (without sums)
 /// Sums      of y, added if `sums` is given (kMoments unchanged) · Padding lanes of y become zero
 /// Aliasing  none · Threads: as run_epilogue
 /// Errors    ContractError: shapes that do not match, a source >= x's channels, null data

@@ -103,6 +103,7 @@ HWY_INLINE void pool_row(const PoolJob<T>& j) {
 #define ELEK_POOL(T, suffix, dtype) \
   void pool_##suffix(const PoolJob<T>& j) { j.maximum ? pool_row<true>(j) : pool_row<false>(j); }
 ELEK_STORED_TYPES(ELEK_POOL)
+ELEK_INTEGER_TYPES(ELEK_POOL)
 #undef ELEK_POOL
 
 /// out[0 … width) += sums over rows, in double.
@@ -146,12 +147,16 @@ HWY_AFTER_NAMESPACE();
 namespace elek::kernels::cpu {
 namespace {
 
-#define ELEK_RUN(T, suffix, dtype)                                                   \
-  HWY_EXPORT(pool_##suffix);                                                         \
-  HWY_EXPORT(sum_rows_##suffix);                                                     \
-  void run_pool(const PoolJob<T>& job) { HWY_DYNAMIC_DISPATCH(pool_##suffix)(job); } \
-  void sum_rows(const T* x, int64_t rows, int64_t stride, int width, double* out) {  \
-    HWY_DYNAMIC_DISPATCH(sum_rows_##suffix)(x, rows, stride, width, out);            \
+#define ELEK_RUN(T, suffix, dtype) \
+  HWY_EXPORT(pool_##suffix);       \
+  void run_pool(const PoolJob<T>& job) { HWY_DYNAMIC_DISPATCH(pool_##suffix)(job); }
+ELEK_STORED_TYPES(ELEK_RUN)
+ELEK_INTEGER_TYPES(ELEK_RUN)
+#undef ELEK_RUN
+#define ELEK_RUN(T, suffix, dtype)                                                  \
+  HWY_EXPORT(sum_rows_##suffix);                                                    \
+  void sum_rows(const T* x, int64_t rows, int64_t stride, int width, double* out) { \
+    HWY_DYNAMIC_DISPATCH(sum_rows_##suffix)(x, rows, stride, width, out);           \
   }
 ELEK_STORED_TYPES(ELEK_RUN)
 #undef ELEK_RUN
@@ -206,7 +211,11 @@ void pool(const ActivationView<T>& x, const ActivationView<T>& y, const PoolWind
       }
     }
   });
-  if (sums != nullptr) observe(y, *sums, threads);
+  if constexpr (std::is_integral_v<T>) {
+    ELEK_CHECK(sums == nullptr, std::string(op) + ": integers are not summed");
+  } else {
+    if (sums != nullptr) observe(y, *sums, threads);
+  }
 }
 
 }  // namespace
@@ -259,6 +268,10 @@ void global_avg_pool(const ActivationView<T>& x, const ActivationView<T>& y, con
   template void avg_pool(const ActivationView<T>&, const ActivationView<T>&, const PoolWindow&, const ChannelSums*, int); \
   template void global_avg_pool(const ActivationView<T>&, const ActivationView<T>&, const ChannelSums*, int);
 ELEK_STORED_TYPES(ELEK_INSTANTIATE)
+#undef ELEK_INSTANTIATE
+#define ELEK_INSTANTIATE(T, suffix, dtype) \
+  template void max_pool(const ActivationView<T>&, const ActivationView<T>&, const PoolWindow&, const ChannelSums*, int);
+ELEK_INTEGER_TYPES(ELEK_INSTANTIATE)
 #undef ELEK_INSTANTIATE
 
 }  // namespace elek::kernels::cpu

@@ -14,6 +14,7 @@ namespace elek::kernels::cpu {
 
 /// y = maximum over the window, padding = -infinity; a NaN in the window wins (as in PyTorch).
 /// Shapes    x, y: same samples, channels, layout (pitches may differ only for NHWC); padding lanes of y become zero
+/// Types     T: each stored type, and 8-bit integers (without sums)
 /// Sums      of y, added if `sums` is given (rules of run_epilogue; kMoments unchanged)
 /// Aliasing  none · Threads: as run_epilogue
 /// Errors    ContractError: y's size does not follow from x's size and the window; padding >= kernel; null data

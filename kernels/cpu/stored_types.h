@@ -5,6 +5,7 @@
 // Tests: tests/kernels/stored_types_test.cpp, tests/kernels/bf16_test.cpp
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "core/bfloat16.h"
@@ -16,6 +17,8 @@ namespace elek::kernels::cpu {
 /// X(type, suffix of its functions, DType). ELEK_NARROW_TYPES: the types to which f32 is rounded. ELEK_STORED_TYPES: all types.
 #define ELEK_NARROW_TYPES(X) X(BFloat16, bf16, kBF16)
 #define ELEK_STORED_TYPES(X) X(float, f32, kF32) ELEK_NARROW_TYPES(X)
+/// Integers of a grid, for kernels that only pass values on: the scale is the same before and after.
+#define ELEK_INTEGER_TYPES(X) X(uint8_t, u8, kU8) X(int8_t, i8, kI8)
 
 #define ELEK_CHECK_SIZE(T, suffix, dtype) static_assert(sizeof(T) <= sizeof(float));
 ELEK_STORED_TYPES(ELEK_CHECK_SIZE)
@@ -34,6 +37,15 @@ void with_stored(DType dtype, const F& f) {
   }
 #undef ELEK_CASE
   ELEK_CHECK(false, "activations stored as " + std::string(name_of(dtype)) + ": the CPU kernels have no such type");
+}
+
+[[nodiscard]] constexpr bool is_integer(DType dtype) noexcept { return dtype == DType::kU8 || dtype == DType::kI8; }
+
+/// The same for integers. ContractError if the type is not of ELEK_INTEGER_TYPES.
+template <typename F>
+void with_integers(DType dtype, const F& f) {
+  ELEK_CHECK(is_integer(dtype), "activations stored as " + std::string(name_of(dtype)) + ", expected 8-bit integers");
+  dtype == DType::kU8 ? f(uint8_t()) : f(int8_t());
 }
 
 }  // namespace elek::kernels::cpu

@@ -46,7 +46,7 @@ TEST(BackendTable, TheCpuSaysWhatItCanDo) {
   EXPECT_EQ(&cpu.make({})->default_memory(), &host_resource());
   for (const Precision precision : {Precision::kTf32, Precision::kF16}) {
     EXPECT_EQ(cpu.supports(precision).answer, Answer::kNever);
-    EXPECT_THAT(cpu.supports(precision).why_not, HasSubstr("f32 and bf16 only"));
+    EXPECT_THAT(cpu.supports(precision).why_not, HasSubstr("f32, bf16 and int8 only"));
   }
   const Support bf16 = cpu.supports(Precision::kBf16);  // by the processor
   EXPECT_NE(bf16.answer, Answer::kNever);

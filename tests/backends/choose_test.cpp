@@ -80,7 +80,7 @@ TEST_F(ChooseTest, ActivationsThatAreNoClampsAreLeftToThePassAfterTheLibrary) {
   EXPECT_EQ(usual_algorithm(sigmoid, options_), other_);
 }
 
-/// Two layouts and 16 bits: our kernels support neither.
+/// Two layouts: our kernels do not support them. 16 bits: only our direct kernel does, with AVX512_BF16.
 TEST_F(ChooseTest, WhatOurKernelsCannotDoIsTheLibrarys) {
   if (!library_is_built_in()) GTEST_SKIP() << "this build has no oneDNN; our kernels meet none of these in f32";
   for (const int64_t kernel : {1, 3}) {
@@ -89,8 +89,9 @@ TEST_F(ChooseTest, WhatOurKernelsCannotDoIsTheLibrarys) {
     narrow.problem.src_type = narrow.problem.dst_type = DType::kBF16;
     for (const ConvAlgorithm algorithm : kConvAlgorithms) {
       for (const ConvCase& c : {plain, narrow}) {
-        EXPECT_EQ(fits(algorithm, c.problem, 1), algorithm == kLibrary) << name_of(algorithm);
-        EXPECT_EQ(usual_algorithm(c, options_), kLibrary);
+        const bool bf16 = c.problem.src_type == DType::kBF16 && kernels::cpu::can_multiply(kernels::cpu::Multiply::kBf16);
+        EXPECT_EQ(fits(algorithm, c.problem, 1), algorithm == kLibrary || (bf16 && algorithm == kDirect)) << name_of(algorithm);
+        EXPECT_EQ(usual_algorithm(c, options_), bf16 ? kDirect : kLibrary);
       }
     }
   }
@@ -136,7 +137,8 @@ TEST_F(ChooseTest, TimesDecideOnlyWhereNothingElseWasAskedFor) {
   EXPECT_TRUE(refused([](LowerOptions& o) { o.batch_moments = true; }));
   ConvCase narrow = conv(3, 1);
   narrow.problem.src_type = narrow.problem.dst_type = DType::kBF16;
-  EXPECT_FALSE(times_may_decide(narrow, free)) << "nothing to choose from";
+  EXPECT_EQ(times_may_decide(narrow, free), kernels::cpu::can_multiply(kernels::cpu::Multiply::kBf16))
+      << "else there is nothing to choose from";
 }
 
 /// A time belongs to everything that it depends on: if one thing changes, the key changes.

@@ -3,6 +3,10 @@
 // it must be in the output. A block may show a part of the output. A shown line that ends in " \" goes on in the next one.
 // Times are skipped, because they depend on the machine; so is what malloc keeps. Sizes in the text must be printed by some
 // command, or follow from a shape beside them.
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <cmath>
 #include <regex>
 #include <sstream>
@@ -81,7 +85,16 @@ std::vector<std::string> comparable(const std::vector<std::string>& lines) {
   return made;
 }
 
-bool machine_of_the_lesson() { return __builtin_cpu_supports("avx512f") != 0; }
+/// AVX-512 with AMX: the kernels, their workspaces and the order of packed weights depend on both.
+bool machine_of_the_lesson() {
+#if defined(__x86_64__)
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kAmxTile = 1U << 24U;  // of leaf 7
+  return __builtin_cpu_supports("avx512f") != 0 && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kAmxTile) != 0;
+#else
+  return false;
+#endif
+}
 
 TEST(Lesson, ItsCommandsPrintWhatItShows) {
   const Lesson lesson = read_lesson();

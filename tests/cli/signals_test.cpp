@@ -38,7 +38,7 @@ std::vector<std::pair<std::string, std::vector<std::string>>> long_commands(cons
       {"refit", of({"coverage", "--metric", "magnitude", "--repair", "refit", "--out", out}, data)},
       {"metric refit", of({"coverage", "--metric", "refit", "--repair", "none", "--out", out}, data)},
       {"sweep", of({"sweep", "--metric", "refit", "--csv", folder / "out.csv"}, data)},
-      {"collection", of({"coverage", "--calibrate", "synthetic:10000000:1", "--save-statistics", out})},
+      {"collection", of({"coverage", "--calibrate", "synthetic:10000000:1", "--max-batches", "0", "--save-statistics", out})},
       {"evaluation", of({"eval", "--data", "synthetic:10000000"})},
       {"run", of({"run", "--data", "synthetic:10000000", "--out", out})},
       {"bench", of({"bench", "--batch", "512", "--seconds", "600"})},

@@ -100,7 +100,7 @@ TEST(Distill, ASmallArenaTakesTheBatchInParts) {
   const Case c;
   std::vector<double> losses;
   std::vector<size_t> bytes;
-  for (const size_t arena : {size_t{1}, size_t{300'000}, size_t{1} << 30}) {
+  for (const size_t arena : {size_t{1}, size_t{1'000'000}, size_t{1} << 30}) {
     test::ArraySource source(c.pixels, 200);
     DistillReport report;
     (void)distill(c.dense, c.student, source, session(), {.passes = 2, .batch = 20, .arena_bytes = arena}, {}, report);

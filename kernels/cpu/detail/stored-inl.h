@@ -30,10 +30,19 @@ HWY_INLINE hn::Vec<D> load_stored(D d, const BFloat16* p) {
   return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(wide, hn::LoadU(narrow, &p->bits))));
 }
 
+template <class D>
+HWY_INLINE hn::Vec<D> load_stored(D d, const uint8_t* p) {
+  return hn::ConvertTo(d, hn::PromoteTo(hn::RebindToSigned<D>(), hn::LoadU(hn::Rebind<uint8_t, D>(), p)));
+}
+template <class D>
+HWY_INLINE hn::Vec<D> load_stored(D d, const int8_t* p) {
+  return hn::ConvertTo(d, hn::PromoteTo(hn::RebindToSigned<D>(), hn::LoadU(hn::Rebind<int8_t, D>(), p)));
+}
+
 /// v rounded to T, still as f32: the value that store_rounded() stores and load_stored() loads.
 template <class T, class D>
 HWY_INLINE hn::Vec<D> rounded_to([[maybe_unused]] D d, hn::Vec<D> v) {
-  if constexpr (std::is_same_v<T, float>) {
+  if constexpr (std::is_same_v<T, float> || std::is_integral_v<T>) {  // integers: those that were loaded
     return v;
   } else {
     static_assert(std::is_same_v<T, BFloat16>, "say here how this type rounds");
@@ -47,7 +56,12 @@ HWY_INLINE hn::Vec<D> rounded_to([[maybe_unused]] D d, hn::Vec<D> v) {
   }
 }
 
-/// Stores a result of rounded_to().
+/// Stores a result of rounded_to(). Integers must be in the type's range.
+template <class D, typename T, std::enable_if_t<std::is_integral_v<T>, int> = 0>
+HWY_INLINE void store_rounded(hn::Vec<D> v, D, T* p) {
+  const hn::Rebind<T, D> narrow;
+  hn::StoreU(hn::DemoteTo(narrow, hn::NearestInt(v)), narrow, p);
+}
 template <class D>
 HWY_INLINE void store_rounded(hn::Vec<D> v, D d, float* p) {
   hn::StoreU(v, d, p);
