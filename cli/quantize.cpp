@@ -27,7 +27,7 @@ namespace {
 struct QuantizeCommand {
   Common common;
   std::string model, calibrate, evaluate, out;
-  std::string rounding = "moments", keep_activations = "0";
+  std::string rounding = "nearest", keep_activations = "0";
   std::vector<std::string> keep;
   int64_t limit = 1000;
   int64_t batch = 50;
@@ -155,7 +155,7 @@ void add_quantize(CLI::App& app, Run& run) {
   command->add_option("--out", options->out, "Model file to write")->required();
   command
       ->add_option("--rounding", options->rounding,
-                   "moments: round each layer's weights so that its output changes least; nearest: one by one")
+                   "nearest: each weight by itself; moments: all weights of a layer so that its output changes least")
       ->capture_default_str();
   command->add_option("--keep", options->keep, "A layer that stays f32; may be given several times");
   command

@@ -17,9 +17,9 @@ bool may_run(ConvAlgorithm algorithm, const ConvCase& conv, const LowerOptions& 
 /// Winograd F(4x4), which needs the fewest multiplications, if it fits and is allowed. Our own kernel for depthwise
 /// convolutions. oneDNN for other grouped convolutions, for the first layer (plain input), for batch norm kept apart, for
 /// activations that do not clamp, and for kernels larger than 1x1 with stride 1 if Winograd is off. Our direct kernel for the
-/// rest. In bf16 our direct kernel for all that it can: its
-/// epilogue takes the sums, and oneDNN's needs a pass of its own for them. Where oneDNN is missing or has only reference code,
-/// our kernels run whatever they can: everything in f32.
+/// rest. In bf16 our direct kernel only where sums are watched: its epilogue takes them, and oneDNN's, which is a little faster
+/// without them, needs a pass of its own. Where oneDNN is missing or has only reference code, our kernels run whatever they
+/// can: everything in f32.
 ConvAlgorithm usual_algorithm(const ConvCase& conv, const LowerOptions& options) {
   if (conv.problem.int8) return ConvAlgorithm::kInt8;
   const bool exact = options.deterministic || options.batch_norm == BatchNorm::kApart;
@@ -28,10 +28,10 @@ ConvAlgorithm usual_algorithm(const ConvCase& conv, const LowerOptions& options)
     return options.winograd == Winograd::k2x2 ? ConvAlgorithm::kWinograd2 : ConvAlgorithm::kWinograd4;
   const ConvProblem& p = conv.problem;
   const bool depthwise = p.groups > 1 && p.groups == p.src.channels && p.groups == p.dst.channels && p.dilation == Extent(1);
-  const bool ours =
-      p.src_layout == p.dst_layout && (depthwise || (p.groups == 1 && (p.kernel == Extent(1) || p.stride != Extent(1))));
-  const bool narrow = p.src_type == DType::kBF16;
-  if (library_has_kernels() && !ours && !narrow) return ConvAlgorithm::kLibrary;
+  const bool bf16 = p.src_type == DType::kBF16;
+  const bool direct = depthwise || (p.groups == 1 && (p.kernel == Extent(1) || p.stride != Extent(1)));
+  const bool ours = p.src_layout == p.dst_layout && (bf16 ? conv.sums != 0 : direct);
+  if (library_has_kernels() && !ours) return ConvAlgorithm::kLibrary;
   return may_run(ConvAlgorithm::kDirect, conv, options) ? ConvAlgorithm::kDirect : ConvAlgorithm::kLibrary;
 }
 

@@ -34,8 +34,8 @@ enum class WeightRounding : uint8_t {
 [[nodiscard]] ELEK_API WeightRounding weight_rounding_from_name(const std::string& name);  // UsageError listing the names
 
 struct QuantizeOptions {
-  WeightRounding rounding = WeightRounding::kMoments;
-  std::set<std::string> keep;  // layers that stay f32
+  WeightRounding rounding = WeightRounding::kNearest;  // docs/quantization.md has the comparison
+  std::set<std::string> keep;                          // layers that stay f32
   /// Largest size of the activations that are kept for all images, so that a layer's pass need not start from the images. The
   /// result is the same.
   size_t keep_activations_bytes = 0;

@@ -91,7 +91,10 @@ TEST_F(ChooseTest, WhatOurKernelsCannotDoIsTheLibrarys) {
       for (const ConvCase& c : {plain, narrow}) {
         const bool bf16 = c.problem.src_type == DType::kBF16 && kernels::cpu::can_multiply(kernels::cpu::Multiply::kBf16);
         EXPECT_EQ(fits(algorithm, c.problem, 1), algorithm == kLibrary || (bf16 && algorithm == kDirect)) << name_of(algorithm);
-        EXPECT_EQ(usual_algorithm(c, options_), bf16 ? kDirect : kLibrary);
+        EXPECT_EQ(usual_algorithm(c, options_), kLibrary);
+        ConvCase watched = c;
+        watched.sums = kActivity;
+        EXPECT_EQ(usual_algorithm(watched, options_), bf16 ? kDirect : kLibrary) << "our epilogue takes the sums";
       }
     }
   }

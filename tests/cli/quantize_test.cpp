@@ -20,7 +20,7 @@ Outcome quantize(const std::string& model, const std::string& out, const Words& 
 TEST(Quantize, TellsTheAccuracyOfEachStep) {
   const Folder folder;
   const std::string dense = tiny_model(folder), out = folder / "q.safetensors";
-  const Outcome outcome = quantize(dense, out, {"--evaluate", "synthetic:40:2", "--json"});
+  const Outcome outcome = quantize(dense, out, {"--rounding", "moments", "--evaluate", "synthetic:40:2", "--json"});
   ASSERT_EQ(outcome.exit_code, 0) << outcome.err;
   const nlohmann::json json = outcome.json();
   EXPECT_EQ(json.at("rounding"), "moments");

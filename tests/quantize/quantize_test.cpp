@@ -96,6 +96,7 @@ TEST(QuantizeTest, KeptActivationsChangeNothing) {
   const Model model = test::tiny_resnet();
   QuantizeReport report;
   QuantizeOptions how;
+  how.rounding = WeightRounding::kMoments;
   const Model without = quantised(model, how, report);
   how.keep_activations_bytes = size_t{64} << 20;
   const Model with = quantised(model, how, report);
@@ -169,7 +170,9 @@ TEST(QuantizeTest, AnInterruptEndsIt) {
     most = done, all = total;
     if (done > total / 2) request_interrupt();
   };
-  EXPECT_THROW((void)quantize(model, images, options_in(Precision::kF32), {}, progress, report), Interrupted);
+  QuantizeOptions how;
+  how.rounding = WeightRounding::kMoments;
+  EXPECT_THROW((void)quantize(model, images, options_in(Precision::kF32), how, progress, report), Interrupted);
   clear_interrupt();
   EXPECT_GT(most, all / 2);
   EXPECT_LT(most, all);
