@@ -38,11 +38,13 @@ struct Job {
   std::vector<Built> built;
 };
 
-/// The stem, both kinds of 3x3, a wide 3x3 on a small map, and the first and the last 1x1 that add a residual.
-std::vector<Job> jobs_of(int64_t batch) {
+/// The stem, both kinds of 3x3, a wide 3x3 on a small map, and the first and the last 1x1 that add a residual. `only`: one of
+/// them; empty = all.
+std::vector<Job> jobs_of(int64_t batch, const std::string& only) {
   const Graph graph = build_resnet(resnet_spec("resnet50"));
-  const std::vector<std::string> layers{"conv1",          "layer1.0.conv2", "layer1.1.conv3",
-                                        "layer2.0.conv2", "layer4.1.conv2", "layer4.2.conv3"};
+  std::vector<std::string> layers{"conv1",          "layer1.0.conv2", "layer1.1.conv3",
+                                  "layer2.0.conv2", "layer4.1.conv2", "layer4.2.conv3"};
+  if (!only.empty()) layers = {only};
   const uint32_t activity = backends::cuda::kSumY | backends::cuda::kSumYSquared | backends::cuda::kCountActive;
   std::vector<Job> jobs;
   for (const FusedNode& step : fuse(graph).steps) {
@@ -180,13 +182,13 @@ void ask(const Job& job, const Built& built, cudnnContext* handle, cudaStream_t 
 
 }  // namespace
 
-void ask_engines(int64_t batch) {
+void ask_engines(int64_t batch, const std::string& only) {
   if (const auto version = backends::cuda::load_cudnn(); !version) throw DeviceError(version.reason());
   const auto device = backends::cuda::DeviceModel::of_device(0);
   if (!device) throw DeviceError(device.reason());
   const backends::cuda::CudaStream stream;
   const backends::cuda::CudnnHandle handle(stream.get());
-  std::vector<Job> jobs = jobs_of(batch);
+  std::vector<Job> jobs = jobs_of(batch, only);
   build_in_parallel(jobs, device.value());
   for (const Job& job : jobs) {
     if (!job.no.empty()) print({{"layer", job.layer}, {"problem", backends::cuda::key(job.problem)}, {"no", job.no}});

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Measurements that need a real GPU, run by scripts/gpu-session. Prints JSON on standard output, one object per line.
 //   gpu_questions facts                       device, driver, cuDNN; the device's description for the deviceless tests
-//   gpu_questions engines [BATCH]             the cost of the fused sums, engine by engine, and undocumented facts about them
-//   gpu_questions table ARCH BATCH PRECISION  a session with and without statistics: times, and the choice table
+//   gpu_questions engines [BATCH [LAYER]]             the cost of the fused sums, engine by engine, and undocumented facts
+//   about them gpu_questions table ARCH BATCH PRECISION  a session with and without statistics: times, and the choice table
 #include <cstdio>
 #include <cstdlib>
 
@@ -42,9 +42,9 @@ void facts() {
 int run(int argc, char** argv) {
   const std::string what = argc > 1 ? argv[1] : "";
   if (what == "facts") return facts(), 0;
-  if (what == "engines") return ask_engines(argc > 2 ? std::atoll(argv[2]) : 256), 0;
+  if (what == "engines") return ask_engines(argc > 2 ? std::atoll(argv[2]) : 256, argc > 3 ? argv[3] : ""), 0;
   if (what == "table" && argc == 5) return ask_table(argv[2], std::atoll(argv[3]), argv[4]), 0;
-  std::fprintf(stderr, "usage: gpu_questions facts | engines [BATCH] | table ARCH BATCH PRECISION\n");
+  std::fprintf(stderr, "usage: gpu_questions facts | engines [BATCH [LAYER]] | table ARCH BATCH PRECISION\n");
   return 2;
 }
 
