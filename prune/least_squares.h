@@ -35,8 +35,8 @@ struct Products {
 void add_products(std::span<const Products> jobs, int threads, float* scratch);
 
 /// Solves a x = b in place for symmetric positive definite `a` [n, n]. Only a[i*n + j], j >= i, is read; all of `a` is
-/// overwritten; afterwards a[i*n + j], j >= i, is the factor U of a = U' U. `b` [columns, n] holds one right-hand side per row; the solutions replace them. False if `a` is not positive
-/// definite; then `b` is unchanged.
+/// overwritten; afterwards a[i*n + j], j >= i, is the factor U of a = U' U. `b` [columns, n] holds one right-hand side per row;
+/// the solutions replace them. False if `a` is not positive definite; then `b` is unchanged.
 [[nodiscard]] bool solve_in_place(double* a, int64_t n, double* b, int64_t columns, int threads);
 
 /// Inverts symmetric positive definite `a` [n, n] in place. Only a[i*n + j], j >= i, is read, and holds the inverse; the rest

@@ -26,8 +26,8 @@ namespace elek {
 [[nodiscard]] std::vector<ValueId> narrow_values(const Graph& graph);
 
 /// The part of a network between two values. Its input has `from`'s shape and name (-1: the model's own input, images); `to`
-/// becomes its output. Tensors are shared; those of other layers are left out, and so are scales. ContractError if `from` is not
-/// narrow.
+/// becomes its output. Tensors are shared; those of other layers are left out, and so are scales. ContractError if `from` is
+/// not narrow.
 [[nodiscard]] Model part_of(const Model& model, ValueId from, ValueId to);
 
 /// [node]: whether `to` is computed from it, after `from`.

@@ -32,8 +32,8 @@ struct ConvProblem {
   Layout dst_layout = Layout::kNchw;
   DType src_type = DType::kF32;
   DType dst_type = DType::kF32;
-  bool sum = false;               // dst = conv + dst, before ReLU
-  bool relu = false;              // turns NaN into 0
+  bool sum = false;                 // dst = conv + dst, before ReLU
+  bool relu = false;                // turns NaN into 0
   std::optional<Int8Input> int8{};  // quantised: weights are integers; src is f32, or integers of this grid
 };
 

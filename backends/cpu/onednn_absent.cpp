@@ -2,11 +2,10 @@
 // Replaces onednn.cpp in a build without oneDNN. The choice of kernels never asks for a primitive then (choose.cpp,
 // conv_kernel.cpp), so make() is reached only by a fault of ours; its message still says what to do.
 // Tests: tests/backends/choose_test.cpp, tests/golden/session_test.cpp
-#include "backends/cpu/onednn.h"
-
 #include <string>
 #include <utility>
 
+#include "backends/cpu/onednn.h"
 #include "core/error.h"
 
 namespace elek::backends::cpu {
