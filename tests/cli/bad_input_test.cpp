@@ -166,13 +166,14 @@ TEST(Interrupt, WhileWorkingLeavesNothing) {
 TEST(Interrupt, TheSecondEndsAtOnce) {
   const Folder folder;
   const std::string model = tiny_model(folder);
+  // A batch takes long enough that the second signal comes before the first one is looked at.
   const auto bench = [&model](bool again) {
     How how;
     how.interrupt_again = again;
     how.interrupt_when = [start = std::chrono::steady_clock::now()] {
       return std::chrono::steady_clock::now() - start > std::chrono::milliseconds(300);
     };
-    return elek_command({"bench", "--model", model, "--batch", "512", "--seconds", "60", "--quiet"}, how);
+    return elek_command({"bench", "--model", model, "--batch", "16384", "--seconds", "60", "--quiet"}, how);
   };
   const Outcome once = bench(false);
   EXPECT_EQ(once.exit_code, 130);
