@@ -41,8 +41,7 @@ Result<GemmConvPlan> plan_direct(const ConvProblem& p, int threads) {
 
 /// Each channel has its own filter. kDirect then means the depthwise kernel.
 bool is_depthwise(const ConvProblem& p) {
-  return !p.int8 && p.src_type == DType::kF32 && p.dst_type == DType::kF32 && p.groups > 1 && p.groups == p.src.channels &&
-         p.groups == p.dst.channels && p.src_layout == p.dst_layout;
+  return is_f32(p) && p.groups > 1 && p.groups == p.src.channels && p.groups == p.dst.channels && p.src_layout == p.dst_layout;
 }
 
 Result<DepthwisePlan> plan_depthwise(const ConvProblem& p, int threads) {
@@ -79,7 +78,7 @@ kernels::cpu::NarrowConvProblem narrow_problem(const ConvProblem& p, int threads
   made.plain_input = p.src_layout == Layout::kNchw;
   made.threads = threads;
   made.dilation = p.dilation;
-  made.x.type = p.src_type;
+  made.x_type = p.src_type;
   return made;
 }
 
@@ -95,7 +94,7 @@ Result<NarrowConvPlan> plan_int8(const ConvProblem& p, int threads) {
     return No{"the kernel for integers needs a quantised convolution of one group, and a plain or the same layout"};
   }
   kernels::cpu::NarrowConvProblem made = narrow_problem(p, threads);
-  made.x.scale = made.x_scale = p.int8->scale;
+  made.x_scale = p.int8->scale;
   made.x_signed = p.int8->is_signed;
   made.multiply = kernels::cpu::can_multiply(Multiply::kVnni) ? Multiply::kVnni : Multiply::kPairs;
   return kernels::cpu::plan_narrow_conv(made);

@@ -76,8 +76,8 @@ class ConvKernel {
   [[nodiscard]] int64_t samples() const noexcept { return samples_; }
   /// From [K, C/groups, R, S] (linear: [out, in]) to the kernel's own order. `staged` has room for staged_bytes().
   void pack(const float* weights, float* staged, void* packed) const;
-  /// The same for a quantised convolution: integers and their scales, one per output channel. `staged` is where the caller
-  /// keeps the integers.
+  /// The same for a quantised convolution: integers and their scales, one per output channel. The caller may keep the integers
+  /// in the staged_bytes().
   void pack(std::span<const int8_t> weights, std::span<const float> scales, void* packed) const;
   /// Allocates from no memory resource.
   void run(const ConvCall& call) const;

@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a kernel of this backend computes, as plain numbers: a convolution or a linear layer. Independent of libraries and
-// graphs. A kernel that cannot compute a problem says so when it is made (conv_kernel.h).
+// What a kernel of this backend computes, as plain numbers: a convolution or a linear layer. Independent of libraries. A kernel
+// that cannot compute a problem says so when it is made (conv_kernel.h).
 // Tests: tests/backends/choose_test.cpp
 #pragma once
 
 #include <cstdint>
 #include <optional>
 
+#include "elek/graph.h"
 #include "elek/types.h"
 #include "elek/window.h"
 
 namespace elek::backends::cpu {
-
-/// The grid to which a quantised convolution's input is rounded.
-struct Int8Input {
-  float scale = 1;
-  bool is_signed = false;
-};
 
 /// A convolution over `samples` samples. Channel counts are the network's; the layouts give the padding. Weights have the
 /// source's type (kF32, kBF16), sums and bias are f32. The destination has the source's type or f32, and is rounded once.
@@ -32,9 +27,9 @@ struct ConvProblem {
   Layout dst_layout = Layout::kNchw;
   DType src_type = DType::kF32;
   DType dst_type = DType::kF32;
-  bool sum = false;                 // dst = conv + dst, before ReLU
-  bool relu = false;                // turns NaN into 0
-  std::optional<Int8Input> int8{};  // quantised: weights are integers; src is f32, or integers of this grid
+  bool sum = false;                   // dst = conv + dst, before ReLU
+  bool relu = false;                  // turns NaN into 0
+  std::optional<IntegerGrid> int8{};  // of the input, if quantised: weights are integers; src is f32, or integers of this grid
 };
 
 /// y = x W^T + bias: x [samples, in] with `src_pitch` elements between rows, y likewise. Types as ConvProblem's.

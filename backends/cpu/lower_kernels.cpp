@@ -53,8 +53,7 @@ ConvCase Lowerer::case_of(size_t i) const {
   p.src_type = x.dtype;
   p.dst_type = y.dtype;
   if (notes.options.precision == Precision::kInt8 && quantization_.layers.contains(program.steps[i].node.node.name)) {
-    const IntegerGrid& grid = quantization_.values.at(x.name);
-    p.int8 = Int8Input{grid.scale, grid.is_signed};
+    p.int8 = quantization_.values.at(x.name);
   }
   conv.threads = notes.threads;
   conv.residual = step.residual >= 0;

@@ -94,7 +94,7 @@ double int8_flops(MemoryResource& memory, int threads) {
   p.src = p.dst = {kSide, 1, kSide};
   p.src_layout = p.dst_layout = preferred_layout(DType::kF32);
   p.src_type = p.dst_type = DType::kU8;
-  p.int8 = Int8Input{};
+  p.int8 = IntegerGrid{};
   const ConvKernel product(ConvAlgorithm::kInt8, p, threads);
   const auto block = [&memory](size_t bytes) { return Buffer(std::max<size_t>(bytes, 1), memory, "measuring the peak"); };
   const Buffer x = block(checked_bytes(Shape{kSide, kSide}, DType::kU8));

@@ -17,25 +17,6 @@ namespace {
 // covers all pixels and the weights do not fit in the cache: then each weight is read only once.
 constexpr int64_t kBlockBytes = int64_t{512} << 10;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-/// The share of the threads' time that is used if `units` equal pieces are divided among `threads`.
-double balance(int64_t units, int64_t threads) {
-  return static_cast<double>(units) / static_cast<double>(ceil_div(units, threads) * threads);
-}
-
-/// Whether the threads divide the output channels. If they divide the pixels, each thread reads all weights and its own pixels.
-/// If they divide the outputs, each reads all pixels and its own weights. The one that reads less wins. If one of them gives
-/// uneven pieces, the more even one wins.
-bool split_outputs(const GemmConvPlan& plan, int64_t groups, int64_t pixel_bytes) {
-  const GemmConvProblem& p = plan.problem;
-  const int64_t panels = p.samples * plan.sample_panels;
-  const double by_pixels = balance(panels, p.threads), by_outputs = balance(groups, p.threads);
-  constexpr double kUneven = 0.9;
-  if (by_pixels < kUneven || by_outputs < kUneven) return by_outputs > by_pixels;
-  return static_cast<int64_t>(plan.packed_bytes) > pixel_bytes;
-}
-
 }  // namespace
 
 Result<GemmConvPlan> plan_gemm_conv(const GemmConvProblem& p) {
@@ -71,7 +52,7 @@ Result<GemmConvPlan> plan_gemm_conv(const GemmConvProblem& p) {
   const bool once = static_cast<int64_t>(plan.packed_bytes) > 2 * kBlockBytes && panels * panel_bytes <= 2 * kBlockBytes;
   plan.block_panels =
       std::min(std::clamp<int64_t>(once ? panels : kBlockBytes / panel_bytes, 1, detail::kMaxBlockPanels), panels);
-  plan.split_outputs = split_outputs(plan, groups, panels * panel_bytes);
+  plan.split_outputs = divides_outputs(panels, groups, p.threads, panels * panel_bytes, plan.packed_bytes);
   if (plan.gathers) plan.scratch_bytes = static_cast<size_t>(p.threads * plan.block_panels * panel_bytes);
   return plan;
 }

@@ -20,26 +20,10 @@ constexpr int64_t kUnitBytes = int64_t{256} << 10;
 constexpr int64_t kLinePanels = 16;
 constexpr int64_t kWordBytes = 4;
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-/// The share of the threads' time that is used if `pieces` equal pieces are divided among `threads`.
-double balance(int64_t pieces, int64_t threads) {
-  return static_cast<double>(pieces) / static_cast<double>(ceil_div(pieces, threads) * threads);
-}
-
-/// Whether the threads divide the output channels: as in gemm_conv, what reads less, unless one of them is uneven.
-bool split_outputs(const NarrowConvPlan& plan, int64_t groups, int64_t sample_bytes) {
-  const NarrowConvProblem& p = plan.problem;
-  const double by_units = balance(plan.units(p.samples), p.threads), by_outputs = balance(groups, p.threads);
-  constexpr double kUneven = 0.9;
-  if (by_units < kUneven || by_outputs < kUneven) return by_outputs > by_units;
-  return static_cast<int64_t>(plan.packed_bytes) > p.samples * sample_bytes;
-}
-
 /// Whether the kernel can read x where it lies: the pixels of a panel side by side, in the type that it multiplies.
 bool reads_in_place(const NarrowConvPlan& plan) {
   const NarrowConvProblem& p = plan.problem;
-  const bool as_it_is = (p.multiply == Multiply::kVnni && p.x.type == DType::kU8) || p.multiply == Multiply::kBf16;
+  const bool as_it_is = (p.multiply == Multiply::kVnni && p.x_type == DType::kU8) || p.multiply == Multiply::kBf16;
   return p.window() == Window{} && as_it_is && !p.plain_input;
 }
 
@@ -74,7 +58,7 @@ Result<NarrowConvPlan> plan_narrow_conv(const NarrowConvProblem& p) {
   plan.out_height = out.height;
   plan.out_width = out.width;
   ELEK_CHECK(can_multiply(p.multiply), "narrow_conv: this CPU does not have the instruction");
-  ELEK_CHECK((p.multiply == Multiply::kBf16) == (p.x.type == DType::kBF16), "narrow_conv: bf16 is multiplied by bf16");
+  ELEK_CHECK((p.multiply == Multiply::kBf16) == (p.x_type == DType::kBF16), "narrow_conv: bf16 is multiplied by bf16");
   const int64_t lanes = vector_lanes(block), rows = panel_rows();
   plan.word_values = p.multiply == Multiply::kVnni ? 4 : 2;
   plan.pixel_words = block / plan.word_values;
@@ -94,11 +78,11 @@ Result<NarrowConvPlan> plan_narrow_conv(const NarrowConvProblem& p) {
     plan.lines = ceil_div(pixels, plan.line_pixels);
     sample_words = pixels * plan.pixel_words * blocks;
   }
-  plan.line_panels = ceil_div(plan.line_pixels, rows);
   divide(plan, sample_words * kWordBytes);
   const int64_t groups = ceil_div(padded_channels(p.layout, p.out_channels), 2 * lanes);
   plan.packed_bytes = static_cast<size_t>(groups * detail::narrow_group_words(plan, lanes) * kWordBytes);
-  plan.split_outputs = split_outputs(plan, groups, sample_words * kWordBytes);
+  plan.split_outputs =
+      divides_outputs(plan.units(p.samples), groups, p.threads, p.samples * sample_words * kWordBytes, plan.packed_bytes);
   if (plan.staged) {
     plan.staged_rows = detail::staged_rows(plan, plan.bands == 1 ? plan.lines : ceil_div(plan.lines, plan.bands));
     const int64_t row_words = p.stride.width * plan.staged_columns * plan.pixel_words;

@@ -50,10 +50,10 @@ struct NarrowConvProblem {
   Layout layout = Layout::kNChw16c;
   int threads = 1;
   Extent dilation = 1;
-  bool plain_input = false;  // x is NCHW, of at most a block of channels: a first layer's few channels then need no padding
-  StoredAs x;                // if it is f32, values are rounded to the grid when they are staged
-  float x_scale = 1;         // of the grid; that of `x` if it is integers
-  bool x_signed = false;     // the grid is -128 … 127, else 0 … 255
+  bool plain_input = false;    // x is NCHW, of at most a block of channels: a first layer's few channels then need no padding
+  DType x_type = DType::kF32;  // f32 is rounded to the grid when it is staged; kU8, kI8 are of the grid
+  float x_scale = 1;           // of the grid
+  bool x_signed = false;       // the grid is -128 … 127, else 0 … 255
   Multiply multiply = Multiply::kPairs;  // can_multiply() must be true; kBf16 wants x in bf16
   [[nodiscard]] Window window() const noexcept { return {kernel, stride, padding, dilation}; }
 };
@@ -69,7 +69,6 @@ struct NarrowConvPlan {
   bool staged = false;      // units are copied to the scratch first; else a sample is one line of pixels
   int64_t lines = 1;        // lines of output pixels per sample
   int64_t line_pixels = 0;
-  int64_t line_panels = 0;     // panels per line
   int64_t unit_samples = 1;    // samples per unit
   int64_t bands = 1;           // units per sample, if unit_samples is 1
   int64_t staged_columns = 0;  // columns of one phase of a staged row
@@ -94,7 +93,7 @@ void pack_narrow_conv_weights(const NarrowConvPlan& plan, std::span<const int8_t
 /// Shapes    weights: [K, C, R, S], rounded to bf16 · the rest as above
 void pack_narrow_conv_weights(const NarrowConvPlan& plan, const float* weights, void* packed);
 
-/// Shapes    x: the plan's input, stored as problem.x · residual, y: the plan's output · bias: [padded K], padding zero
+/// Shapes    x: the plan's input, stored as problem.x_type · residual, y: the plan's output · bias: [padded K], padding zero
 /// Layout    all in problem.layout, x as the problem says; padding lanes of y become zero
 /// Aliasing  y may be the residual's memory if both are stored alike; x overlaps nothing
 /// Threads   work is cut into problem.threads parts; part i adds to the i-th accumulators of `sums`

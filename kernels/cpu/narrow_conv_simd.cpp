@@ -244,7 +244,7 @@ class Stager {
   explicit Stager(const NarrowConvProblem& p) : p_(p), grid_(d_, p.x_scale, p.x_signed) {}
   /// `count` pixels from `from` on, one after the other, to places `step` words apart.
   HWY_INLINE void copy(int64_t from, int64_t count, int32_t* to, int64_t step) const {
-    if (kMultiply == Multiply::kBf16 || (kBytes && p_.x.type == DType::kU8)) {  // as it is
+    if (kMultiply == Multiply::kBf16 || (kBytes && p_.x_type == DType::kU8)) {  // as it is
       const std::byte* const x = static_cast<const std::byte*>(x_) + from / kBlock * kPixelBytes;
       for (int64_t i = 0; i < count; ++i) std::memcpy(to + i * step, x + i * kPixelBytes, kPixelBytes);
       return;
@@ -276,7 +276,7 @@ class Stager {
   using D = hn::CappedTag<float, kBlock>;
   using DI = hn::RebindToSigned<D>;
   [[nodiscard]] HWY_INLINE hn::Vec<DI> integers(int64_t index) const {
-    switch (p_.x.type) {
+    switch (p_.x_type) {
       case DType::kU8: {
         const hn::Rebind<uint8_t, D> du8;
         return hn::PromoteTo(DI(), hn::LoadU(du8, static_cast<const uint8_t*>(x_) + index));

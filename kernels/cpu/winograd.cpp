@@ -36,7 +36,6 @@ constexpr int64_t kBlocksWithoutU = 2;
 constexpr int64_t kMostOwnV = 2'000'000 / 4;
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// The size of a block, in points: as many whole tiles as fit in the cache. Then balanced, so that the last block is not nearly
 /// empty.

@@ -131,8 +131,8 @@ struct Quantised {
     NarrowConvProblem p;
     p.samples = c.samples, p.channels = c.channels, p.out_channels = c.out_channels, p.height = c.height, p.width = c.width;
     p.kernel = c.kernel, p.stride = c.stride, p.padding = c.padding, p.layout = c.layout, p.threads = c.threads;
-    p.dilation = c.dilation, p.x = {form.x, kXScale}, p.x_scale = kXScale, p.x_signed = form.x_signed,
-    p.multiply = form.multiply, p.plain_input = form.plain;
+    p.dilation = c.dilation, p.x_type = form.x, p.x_scale = kXScale, p.x_signed = form.x_signed, p.multiply = form.multiply,
+    p.plain_input = form.plain;
     return p;
   }
 

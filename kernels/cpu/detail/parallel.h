@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 
 #include "core/threads.h"
@@ -25,6 +26,23 @@ inline int64_t part_begin(int64_t total, int parts, int part, int64_t grain) noe
   if (part >= parts) return total;
   const int64_t begin = total / parts * part + total % parts * part / parts;
   return begin - begin % grain;
+}
+
+[[nodiscard]] inline int64_t ceil_div(int64_t a, int64_t b) noexcept { return (a + b - 1) / b; }
+
+/// Whether the threads of a convolution divide its output channels (`groups` pieces) instead of its pixels (`pieces`). If they
+/// divide the pixels, each thread reads all weights and its own pixels. If they divide the outputs, each reads all pixels and
+/// its own weights. The one that reads less wins. If one of them gives uneven pieces, the more even one wins.
+[[nodiscard]] inline bool divides_outputs(int64_t pieces, int64_t groups, int64_t threads, int64_t pixel_bytes,
+                                          size_t weight_bytes) noexcept {
+  // The share of the threads' time that is used if `count` equal pieces are divided among them.
+  const auto balance = [threads](int64_t count) {
+    return static_cast<double>(count) / static_cast<double>(ceil_div(count, threads) * threads);
+  };
+  const double by_pixels = balance(pieces), by_outputs = balance(groups);
+  constexpr double kUneven = 0.9;
+  if (by_pixels < kUneven || by_outputs < kUneven) return by_outputs > by_pixels;
+  return static_cast<int64_t>(weight_bytes) > pixel_bytes;
 }
 
 /// Calls f(0) … f(count - 1): neighbouring ones in one of `threads` parts. `f` must not throw.
