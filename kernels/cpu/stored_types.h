@@ -15,7 +15,12 @@
 namespace elek::kernels::cpu {
 
 /// X(type, suffix of its functions, DType). ELEK_NARROW_TYPES: the types to which f32 is rounded. ELEK_STORED_TYPES: all types.
+/// The static command has no oneDNN and refuses bf16; without kernels for it the file is 1 MB smaller (kernels/CMakeLists.txt).
+#ifdef ELEK_STORES_F32_ONLY
+#define ELEK_NARROW_TYPES(X)
+#else
 #define ELEK_NARROW_TYPES(X) X(BFloat16, bf16, kBF16)
+#endif
 #define ELEK_STORED_TYPES(X) X(float, f32, kF32) ELEK_NARROW_TYPES(X)
 /// Integers of a grid, for kernels that only pass values on: the scale is the same before and after.
 #define ELEK_INTEGER_TYPES(X) X(uint8_t, u8, kU8) X(int8_t, i8, kI8)
