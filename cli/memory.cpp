@@ -8,15 +8,14 @@
 #include <optional>
 
 #include "cli/commands.h"
+#include "cli/memory_pictures.h"
 #include "cli/paths.h"
 #include "core/error.h"
-#include "core/file.h"
 #include "core/runtime.h"
 #include "elek/model.h"
 #include "engine/estimate.h"
 #include "engine/largest_batch.h"
 #include "graph/passes.h"
-#include "lab/memory_map.h"
 #include "models/model_file.h"
 
 namespace elek::cli {
@@ -26,8 +25,8 @@ struct MemoryOptions {
   Common common;
   std::string model;
   std::string arch;
-  std::string map;
   std::string show;
+  PictureOptions pictures;
   int64_t batch = 1;
   int64_t micro_batch = 0;
   bool watch = false;
@@ -55,17 +54,9 @@ SessionOptions session_options(const MemoryOptions& options, Context& context, c
   return made;
 }
 
-void write_map(const std::string& path, const std::string& name, const SessionEstimate& session) {
-  const bool html = path.ends_with(".html");
-  const Trace trace = trace_of(session.program);
-  std::vector<Replay> replays;
-  for (const Strategy s : {Strategy::kSeparate, Strategy::kCaching, Strategy::kPool, Strategy::kArena}) {
-    replays.push_back(replay(trace, s));
-  }
-  const MapOptions map{std::filesystem::path(name).stem().string() + ", " + std::to_string(session.program.micro_batch) +
-                           (session.program.micro_batch == 1 ? " image" : " images") + " per micro-batch, f32",
-                       session.memory.lower_bound_bytes, session.plan.peak_step};
-  write_whole_file(path, html ? memory_map_html(trace, replays, map) : memory_map_svg(trace, replays, map));
+std::string title_of(const std::string& name, const MemoryOptions& options, const Program& program) {
+  return std::filesystem::path(name).stem().string() + ", batch " + std::to_string(program.batch) + " in micro-batches of " +
+         std::to_string(program.micro_batch) + ", " + options.common.precision;
 }
 
 std::string orders_text(double orders) {  // beyond 2^53 a double cannot count in ones
@@ -184,19 +175,19 @@ void check(const MemoryOptions& options) {
   if (options.max_batch && options.common.memory_limit.empty()) {
     throw UsageError("--max-batch needs a limit; add --memory-limit, for example --memory-limit 200MB");
   }
-  if (options.max_batch && (options.measure || options.lab || !options.map.empty())) {
-    throw UsageError("--max-batch only looks for a batch; use --map, --measure and --lab in a second command, with --batch");
+  if (options.max_batch && (options.measure || options.lab || options.pictures.any())) {
+    throw UsageError("--max-batch only looks for a batch; use pictures, --measure and --lab in a second command, with --batch");
   }
-  if (options.map.empty()) return;
-  if (!options.map.ends_with(".html") && !options.map.ends_with(".svg")) {
-    throw UsageError("--map " + options.map + ": expected a name that ends in .svg or .html");
-  }
-  Paths().reads("--model", options.model).writes("--map", options.map).check();
+  check(options.pictures);
+  Paths().reads("--model", options.model).writes("--map", options.pictures.map).writes("--html", options.pictures.html).check();
 }
 
 void memory(const MemoryOptions& options) {
   Context context(options.common);
   if (!options.show.empty()) {
+    if (options.pictures.any() || options.lab || options.measure || options.max_batch) {
+      throw UsageError("--show is a lesson of its own; use the other options in a second command, without --show");
+    }
     context.output().json(show(context.output(), options.show));
     return;
   }
@@ -211,12 +202,16 @@ void memory(const MemoryOptions& options) {
     return;
   }
   const SessionEstimate session = estimate_memory(model, session_options(options, context, model));
-  if (!options.map.empty()) write_map(options.map, name, session);
   json.update(report(context.output(), name, session));
-  if (!options.map.empty()) {
-    context.output().result("map: " + options.map + "\n");
-    json["map"] = options.map;
-  }
+  const auto estimate = [&](const Planned& planned) {
+    SessionOptions made = session_options(options, context, model);
+    made.batch = planned.batch;
+    made.micro_batch = planned.micro_batch;
+    if (planned.threads > 0) made.threads = static_cast<int>(planned.threads);
+    return estimate_memory(model, made);
+  };
+  draw(context.output(), options.pictures, title_of(name, options, session.program), session,
+       {options.batch, options.micro_batch, 0}, estimate, json);
   if (options.measure) json["measured"] = measure(context, options, model);
   if (options.lab) {
     Json labs = Json::array();
@@ -245,7 +240,7 @@ void add_memory(CLI::App& app, Run& run) {
       ->check(CLI::Range(int64_t{0}, kMostBatch))
       ->capture_default_str();
   command->add_flag("--watch", options->watch, "Include the sums of every convolution's output, as coverage takes them");
-  command->add_option("--map", options->map, "Draw the memory map into this .svg or .html file");
+  add_pictures(*command, options->pictures);
   command->add_flag("--max-batch", options->max_batch, "Find the largest batch that fits under --memory-limit");
   command->add_flag("--measure", options->measure, "Run one batch, and compare the bytes with the system's figure");
   command->add_flag("--lab", options->lab,
@@ -255,7 +250,7 @@ void add_memory(CLI::App& app, Run& run) {
   add_common(*command, options->common);
   command->footer(
       "Examples:\n"
-      "  elek memory --arch resnet50 --map map.html\n"
+      "  elek memory --arch resnet50 --html map.html\n"
       "  elek memory --model net.safetensors --batch 16 --json\n"
       "  elek memory --model net.safetensors --memory-limit 200MB --max-batch");
   command->callback([&run, options] { run = [options] { memory(*options); }; });

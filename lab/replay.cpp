@@ -215,27 +215,38 @@ void replay_arena(const Trace& trace, Replay& result) {
 
 }  // namespace
 
-Trace trace_of(const Program& program) {
+Trace trace_of(const Program& program, bool workspace) {
   Trace trace;
   const size_t steps = program.steps.size();
+  // A tensor has the name of the step that writes it, as `profile` and `info` call that step; the value's name is a detail.
+  std::vector<std::string> writer(program.tensors.size());
+  for (size_t step = 0; step < steps; ++step) {
+    const ProgramStep& s = program.steps[step];
+    const std::string value = s.output >= 0 ? program.tensors[static_cast<size_t>(s.output)].name : std::string();
+    trace.steps.push_back(s.node.node.name.empty() ? value : s.node.node.name);
+    if (s.output >= 0) writer[static_cast<size_t>(s.output)] = trace.steps.back();
+  }
   for (size_t i = 0; i < program.storages.size(); ++i) {
     const Storage& s = program.storages[i];
     Trace::Block block{s.name, "", s.bytes, s.first_step, s.last_step, false};
-    std::string last;
-    for (const ProgramTensor& t : program.tensors) {
+    std::string first, last;
+    for (size_t k = 0; k < program.tensors.size(); ++k) {
+      const ProgramTensor& t = program.tensors[k];
       if (t.storage != static_cast<int32_t>(i)) continue;
       block.detail += (block.detail.empty() ? "" : ", ") + t.name;
-      last = t.name;
+      last = writer[k].empty() ? t.name : writer[k];
+      if (first.empty()) first = last;
     }
-    if (!last.empty() && last != s.name) block.label += " .. " + last;
+    if (!first.empty()) block.label = first;
+    if (last != first) block.label += " .. " + last;
     trace.blocks.push_back(std::move(block));
   }
-  for (size_t step = 0; step < steps; ++step) {
-    const ProgramStep& s = program.steps[step];
-    trace.steps.push_back(s.output >= 0 ? program.tensors[static_cast<size_t>(s.output)].name : s.node.node.name);
-    if (s.workspace_bytes == 0) continue;
+  for (size_t step = 0; workspace && step < steps; ++step) {
+    const size_t bytes = program.steps[step].workspace_bytes;
+    if (bytes == 0) continue;
     const auto now = static_cast<int32_t>(step);
-    trace.blocks.push_back({"workspace", "workspace of " + trace.steps.back(), s.workspace_bytes, now, now, true});
+    const std::string name = "workspace of " + trace.steps[step];
+    trace.blocks.push_back({name, name, bytes, now, now, true});
   }
   for (int32_t step = 0; step < static_cast<int32_t>(steps); ++step) {
     for (const bool allocation : {true, false}) {
@@ -304,6 +315,22 @@ std::string_view name_of(Strategy strategy) {
       return "pool";
     case Strategy::kArena:
       return "arena";
+  }
+  return "?";
+}
+
+std::string_view title_of(Strategy strategy) {
+  switch (strategy) {
+    case Strategy::kSeparate:
+      return "Naive, no reuse";
+    case Strategy::kCaching:
+      return "Caching, by PyTorch's rules";
+    case Strategy::kPool:
+      return "Pool";
+    case Strategy::kArena:
+      return "Arena, planned before the run";
+    case Strategy::kMalloc:
+      return "malloc";
   }
   return "?";
 }

@@ -36,8 +36,8 @@ struct Trace {
 };
 
 /// The trace of a program if each of its storages and workspaces were allocated when it is first written and freed after it was
-/// last read.
-[[nodiscard]] Trace trace_of(const Program& program);
+/// last read. Without workspace: the activations alone.
+[[nodiscard]] Trace trace_of(const Program& program, bool workspace = true);
 /// The trace that a Tracker recorded. Blocks that were never given back live to the end. A step is an event.
 [[nodiscard]] Trace trace_of(std::span<const Tracker::Event> events);
 /// `events` allocations and frees of 1 byte to 8 MB (small ones more often), up to `live` blocks alive; seeded.
@@ -50,7 +50,8 @@ enum class Strategy : uint8_t {
   kPool,      // our Pool
   kArena,     // our plan: all lifetimes known beforehand
 };
-[[nodiscard]] std::string_view name_of(Strategy strategy);
+[[nodiscard]] std::string_view name_of(Strategy strategy);   // one word
+[[nodiscard]] std::string_view title_of(Strategy strategy);  // for people
 
 struct Replay {
   Strategy strategy = Strategy::kSeparate;

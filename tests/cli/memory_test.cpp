@@ -282,12 +282,38 @@ TEST(MemoryCommand, ALimitBelowOneSampleIsRefusedWithThePlan) {
 
 TEST(MemoryCommand, DrawsTheMap) {
   const Folder folder;
-  for (const char* name : {"map.svg", "map.html"}) {
-    ASSERT_EQ(elek_command({"memory", "--arch", "resnet18", "--map", folder / name}).exit_code, 0);
-    EXPECT_THAT(read_text(folder / name), ::testing::HasSubstr("layer1.0"));
-  }
+  ASSERT_EQ(
+      elek_command({"memory", "--arch", "resnet18", "--map", folder / "map.svg", "--html", folder / "map.html"}).exit_code, 0);
+  for (const char* name : {"map.svg", "map.html"})
+    EXPECT_THAT(read_text(folder / name), ::testing::HasSubstr("layer1.0.conv1"));
+  EXPECT_EQ(elek_command({"memory", "--arch", "resnet18", "--map", folder / "map.html"}).exit_code, 2) << "that is --html";
+  EXPECT_EQ(elek_command({"memory", "--arch", "resnet18", "--html", folder / "map.svg"}).exit_code, 2);
+  EXPECT_EQ(elek_command({"memory", "--arch", "resnet18", "--panel", "pool"}).exit_code, 2) << "without --map";
+  EXPECT_EQ(elek_command({"memory", "--show", "fragmentation", "--html", folder / "x.html"}).exit_code, 2);
   EXPECT_EQ(elek_command({"memory", "--arch", "resnet18", "--map", folder / "map.png"}).exit_code, 2);
   EXPECT_EQ(elek_command({"memory", "--arch", "resnet18", "--map", folder / "none/map.svg"}).exit_code, 3);
+}
+
+/// Activations do not depend on threads, and grow in proportion to the images that pass through together.
+TEST(MemoryCommand, ListsStepsAndSweeps) {
+  const auto json = elek_command({"memory", "--arch", "resnet18", "--threads", "2", "--steps", "--batches", "1,4",
+                                  "--threads-list", "1,2", "--json"})
+                        .json();
+  const auto& batches = json.at("batch_sweep");
+  ASSERT_EQ(batches.size(), 2U);
+  EXPECT_EQ(batches.at(0).at("arena, whole"), json.at("arena_bytes"));
+  EXPECT_GT(batches.at(1).at("arena, whole").get<double>(), 3.5 * json.at("activations_bytes").get<double>());
+  EXPECT_EQ(json.at("threads_sweep").at(0).at("activations alone"), json.at("threads_sweep").at(1).at("activations alone"));
+  std::vector<int64_t> alive(json.at("steps").size(), 0);
+  for (const auto& block : json.at("blocks")) {
+    const auto last = block.at("last_step").get<size_t>();
+    for (auto step = block.at("first_step").get<size_t>(); step <= last; ++step) {
+      alive.at(step - 1) += (block.at("bytes").get<int64_t>() + 255) / 256 * 256;
+    }
+  }
+  for (size_t i = 0; i < alive.size(); ++i) EXPECT_EQ(alive[i], json.at("steps").at(i).at("alive_bytes")) << i;
+  EXPECT_EQ(*std::max_element(alive.begin(), alive.end()), json.at("lower_bound_bytes"));
+  EXPECT_EQ(json.at("steps").at(1).at("name"), "conv1");
 }
 
 TEST(MemoryCommand, TheLabComparesTheStrategies) {

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "lab/map_page.h"
 #include "lab/memory_map.h"
 
 namespace elek {
@@ -50,7 +51,7 @@ bool overlap(const Trace& trace, const Replay& replay) {
 TEST(Replay, AProgramBecomesATrace) {
   const Trace trace = trace_of(two_blocks());
   ASSERT_EQ(trace.blocks.size(), 4U);
-  EXPECT_EQ(trace.blocks[1].label, "layer1.1<&> .. layer1.3<&>") << "the last value computed in place";
+  EXPECT_EQ(trace.blocks[1].label, "layer1.1<&> .. layer1.3<&>") << "the last step that computes in place";
   EXPECT_TRUE(trace.blocks[3].workspace);
   EXPECT_EQ(trace.events.size(), 8U);
   EXPECT_EQ(replay(trace, Strategy::kArena).peak_live_bytes, 5120U + 3072U + 768U);
@@ -139,9 +140,23 @@ TEST(MemoryMap, DrawsEveryBlockInEveryPanelAndEscapesNames) {
   EXPECT_THAT(svg, ::testing::HasSubstr("a &lt;b&gt; &amp; c"));
   EXPECT_THAT(svg, ::testing::Not(::testing::HasSubstr("<&>")));
   EXPECT_THAT(svg, ::testing::HasSubstr("layer1.1&lt;&amp;&gt;, layer1.3"));
-  const std::string html = memory_map_html(trace, replays, {"t", 1});
+  EXPECT_THAT(memory_map_svg(trace, {replays.begin(), 1}, {"t", 1, 2}), ::testing::HasSubstr("Bytes alive at each step"));
+}
+
+TEST(MapPage, NoNameEndsTheScriptElementAndNothingIsLoaded) {
+  Trace trace = trace_of(two_blocks());
+  trace.blocks[0].label = "</script><b>\xff";
+  MapPage page;
+  page.title = "a <b> & c";
+  page.sets.push_back({"all", trace, {replay(trace, Strategy::kArena), replay(trace, Strategy::kMalloc)}});
+  const std::string html = map_page_html(page);
   EXPECT_THAT(html, ::testing::StartsWith("<!doctype html>"));
-  EXPECT_EQ(count(html, "<svg"), count(html, "</svg>"));
+  EXPECT_THAT(html, ::testing::HasSubstr("<title>a &lt;b&gt; &amp; c</title>"));
+  EXPECT_EQ(count(html, "<script"), 2U);
+  EXPECT_EQ(count(html, "</script>"), 2U);
+  EXPECT_EQ(count(html, "src="), 0U);
+  EXPECT_EQ(count(html, "\"reserved\":"), 1U) << "malloc has no offsets and no panel";
+  EXPECT_THROW((void)map_page_html({}), ContractError);
 }
 
 }  // namespace
