@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# Writes a C++ source that holds text files as constants: cmake -DOUT=FILE -DNAMESPACE=NAME -DFILES="a.js|b.css" -P EmbedText.cmake
-# makes `extern const char* const a_js` and `b_css`. The files stay apart in the source, where tools for their languages read them.
+# Writes a C++ source that holds text files as constants: cmake -DOUT=FILE -DNAMESPACE=NAME -DFILES="kA=a.js|kB=b.css" -P EmbedText.cmake
+# makes `extern const char* const kA` and `kB`. The files stay apart in the source, where tools for their languages read them.
 string(REPLACE "|" ";" files "${FILES}")
 set(made "// Made by cmake/EmbedText.cmake.\nnamespace ${NAMESPACE} {\n")
 foreach(file IN LISTS files)
-  get_filename_component(name ${file} NAME)
-  string(MAKE_C_IDENTIFIER ${name} name)
+  string(REGEX MATCH "^[^=]+" name ${file})
+  string(REGEX REPLACE "^[^=]+=" "" file ${file})
   file(READ ${file} text)
   if(text MATCHES "\\)embedded\"")
     message(FATAL_ERROR "${file}: contains )embedded\", which ends the text in the C++ source; write it in another way")

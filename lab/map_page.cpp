@@ -9,9 +9,9 @@
 namespace elek {
 
 namespace page {  // made from lab/page/ by cmake/EmbedText.cmake
-extern const char* const map_html;
-extern const char* const map_css;
-extern const char* const map_js;
+extern const char* const kMapHtml;
+extern const char* const kMapCss;
+extern const char* const kMapJs;
 }  // namespace page
 
 namespace {
@@ -84,10 +84,10 @@ std::string map_page_html(const MapPage& page) {
   // Names come from files: a text that is no UTF-8 is mended, and "<" is escaped, so no name can end the script element.
   std::string json = data.dump(-1, ' ', false, Json::error_handler_t::replace);
   put(json, "<", "\\u003c");
-  std::string html = page::map_html;
+  std::string html = page::kMapHtml;
   put(html, "@TITLE@", svg::escaped(page.title));
-  put(html, "@CSS@", page::map_css);
-  put(html, "@JS@", page::map_js);
+  put(html, "@CSS@", page::kMapCss);
+  put(html, "@JS@", page::kMapJs);
   put(html, "@DATA@", json);
   return html;
 }

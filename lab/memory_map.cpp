@@ -30,7 +30,10 @@ std::string megabytes(size_t bytes) {
   return number(mb, mb < 1 ? 3 : mb < 100 ? 2 : 1) + " MB";
 }
 
-double aligned(size_t bytes) { return static_cast<double>((bytes + kAlignment - 1) / kAlignment * kAlignment); }
+double aligned(size_t bytes) {
+  const size_t units = (bytes + kAlignment - 1) / kAlignment;
+  return static_cast<double>(units * kAlignment);
+}
 
 /// The stage of a network that a name belongs to: "layer1" of "layer1.0.relu1".
 std::string stage_of(const std::string& step) { return step.substr(0, step.find('.')); }
