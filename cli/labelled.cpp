@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/labelled.h"
 
+#include <optional>
 #include <utility>
 
 #include "core/runtime.h"
@@ -25,6 +26,13 @@ std::shared_ptr<const Dataset> labelled_data(const std::string& word, const Mode
   std::shared_ptr<const Dataset> labelled = labelled_for(data, classes, model.labels, word);
   if (labelled != data) output.note("note: " + word + ": its classes are matched to the network's by their names");
   labelled = first_samples(std::move(labelled), limit);
+  const ImageShape input = model.graph.input_shape();
+  const std::optional<ImageShape> images = data->shape();
+  if (images && (images->height != input.height || images->width != input.width)) {
+    const auto size = [](const ImageShape& shape) { return std::to_string(shape.height) + "x" + std::to_string(shape.width); };
+    output.note("note: " + word + ": its images of " + size(*images) + " are resized to the network's input, " + size(input) +
+                "; prepare --input gives the network another input size");
+  }
   detail::warn_of_few_classes(*labelled, labelled->classes(), word);
   return labelled;
 }

@@ -60,6 +60,13 @@ Json assumptions_json(const std::vector<Taken>& taken) {
   return list;
 }
 
+/// The size of the images to measure on. A folder has no one size, and reading it here would give its warnings twice.
+std::optional<ImageShape> size_of_images(const PrepareOptions& options) {
+  const bool wanted = !options.what.weights.empty() && options.what.input.empty() && !options.evaluate.empty();
+  if (!wanted || options.evaluate.starts_with("images:")) return std::nullopt;
+  return parse_data(options.evaluate, {})->shape();
+}
+
 void prepare(const PrepareOptions& options) {
   Context context(options.common);
   Paths()
@@ -69,6 +76,7 @@ void prepare(const PrepareOptions& options) {
       .writes("--out", options.out)
       .check();
   Preparation what = options.what;
+  what.images = size_of_images(options);
   if (!options.labels_file.empty()) what.labels = read_labels(options.labels_file);
   Import prepared = context.phase("load", [&] {
     if (!options.try_readings) return prepare_model(what, context);

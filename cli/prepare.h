@@ -16,9 +16,10 @@
 namespace elek::cli {
 
 struct Preparation {
-  std::string arch;            // with weights: expected; empty: whatever the file holds
-  std::string stem;            // "", "imagenet", "cifar"
-  std::vector<int64_t> input;  // C, H, W or empty
+  std::string arch;                  // with weights: expected; empty: whatever the file holds
+  std::string stem;                  // "", "imagenet", "cifar"
+  std::vector<int64_t> input;        // C, H, W or empty
+  std::optional<ImageShape> images;  // of the data to measure on, if all have one size
   std::optional<int64_t> classes;
   std::optional<int64_t> width;
   std::string shortcut;   // "", "A", "A-middle", "A-end", "B"

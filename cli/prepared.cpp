@@ -122,6 +122,7 @@ WeightsOptions import_options(const Preparation& what) {
   WeightsOptions options;
   if (!what.arch.empty()) options.family = resnet_spec(what.arch);
   if (!what.input.empty()) options.input = ImageShape{what.input[0], what.input[1], what.input[2]};
+  options.images = what.images;
   if (!what.stem.empty()) options.stem = what.stem == "cifar" ? Stem::kCifar : Stem::kImageNet;
   if (!what.shortcut.empty()) options.shortcut = what.shortcut == "B" ? Shortcut::kB : Shortcut::kA;
   if (what.shortcut == "A-middle" || what.shortcut == "A-end") options.zeros_behind = what.shortcut == "A-end";

@@ -4,6 +4,7 @@
 #include "data/packed.h"
 
 #include <array>
+#include <optional>
 #include <utility>
 
 #include "core/error.h"
@@ -42,6 +43,7 @@ class PackedDataset final : public Dataset {
       fit_image(image, shape, pixels, name(index));
     }
   }
+  std::optional<ImageShape> shape() const override { return samples_.shape; }
   uint64_t content_hash(int64_t index) const override {
     const std::array<int64_t, 3> dims{samples_.shape.height, samples_.shape.width, samples_.shape.channels};
     const uint64_t seed = hash_bytes(dims.data(), sizeof(dims));

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -25,6 +26,7 @@ class DatasetView : public Dataset {
   void decode(int64_t index, const ImageShape& shape, std::span<uint8_t> pixels) const override {
     data_->decode(at(index), shape, pixels);
   }
+  [[nodiscard]] std::optional<ImageShape> shape() const override { return data_->shape(); }
   [[nodiscard]] uint64_t content_hash(int64_t index) const override { return data_->content_hash(at(index)); }
 
  private:

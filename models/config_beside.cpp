@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "models/config_beside.h"
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -133,7 +134,55 @@ void read_pixels(const Json& config, Beside& made) {
   if (made.height && made.width) made.input_from = made.pixels_name;
 }
 
+/// "0.5,0.5", "[0.5, 0.5]" and "0.5" as a JSON array; null for anything else.
+Json numbers_in(const std::string& text) {
+  const bool list = text.find_first_of("[(") != std::string::npos;
+  std::string inside = text;
+  if (list) {
+    std::replace(inside.begin(), inside.end(), '(', '[');
+    std::replace(inside.begin(), inside.end(), ')', ']');
+  } else {
+    inside = "[" + inside + "]";
+  }
+  Json json = Json::parse(inside, nullptr, false);
+  return json.is_array() && !json.empty() ? json : Json();
+}
+
 }  // namespace
+
+void read_metadata(const std::map<std::string, std::string>& metadata, Beside& made) {
+  constexpr const char* kSource = "the file's metadata";
+  constexpr size_t kLongest = 1000;  // a few numbers; more is something else
+  const auto numbers = [&](const char* name) {
+    const auto found = metadata.find(name);
+    return found == metadata.end() || found->second.size() > kLongest ? Json() : numbers_in(found->second);
+  };
+  const Json mean = numbers("mean");
+  const Json stddev = numbers("std");
+  const std::vector<float> means = floats_of(&mean, false);
+  const std::vector<float> deviations = floats_of(&stddev, true);
+  if (!means.empty() && means.size() == deviations.size()) {
+    made.preprocessing = Preprocessing{means, deviations};
+    made.preprocessing_from = kSource;
+  } else if (metadata.contains("mean") || metadata.contains("std")) {
+    made.notes.emplace_back("its metadata has a mean or std, but not one number a channel for each; not used");
+  }
+  const char* const name = metadata.contains("input") ? "input" : "input_size";
+  if (!metadata.contains(name)) return;
+  const Json size = numbers(name);
+  const bool three = size.is_array() && size.size() == 3;
+  const std::optional<int64_t> channels = three ? side_of(&size[0]) : std::nullopt;
+  const std::optional<int64_t> height = three ? side_of(&size[1]) : std::nullopt;
+  const std::optional<int64_t> width = three ? side_of(&size[2]) : std::nullopt;
+  if (channels && height && width) {
+    made.channels = channels;
+    made.height = height;
+    made.width = width;
+    made.input_from = kSource;
+  } else {
+    made.notes.push_back(std::string("its metadata has \"") + name + "\", but not as channels,height,width; not used");
+  }
+}
 
 Beside read_beside(const std::string& weights) {
   const std::filesystem::path folder = std::filesystem::path(weights).parent_path();

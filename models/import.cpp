@@ -171,7 +171,8 @@ Import import_weights(const WeightsFile& file, const WeightsOptions& options, Me
   const Structure structure = detail::find_structure(layers, options.head, where);
   check_expectations(options, structure, where);
   check_stem_and_shortcut(options, structure, where);
-  const Beside beside = detail::read_beside(where);
+  Beside beside = detail::read_beside(where);
+  detail::read_metadata(file.metadata(), beside);
 
   detail::Answers answers = detail::answer(structure, options, beside);
   detail::Network network = detail::build_network(structure, answers.reading, where);

@@ -47,6 +47,7 @@ struct Taken {
 struct WeightsOptions {
   std::optional<ResNetSpec> family;  // what depth and convolution groups are expected; the file is refused if it has others
   std::optional<ImageShape> input;
+  std::optional<ImageShape> images;  // of the images that the caller has: instead of an assumed 32x32
   std::optional<Preprocessing> preprocessing;
   std::optional<Stem> stem;          // expected
   std::optional<Shortcut> shortcut;  // expected

@@ -138,6 +138,11 @@ class Decisions {
     const int64_t side = stem_stride > 1 ? kImageNetSide : kCifarSide;
     ImageShape made{channels, known ? *beside_.height : side, known ? *beside_.width : side};
     std::string source = known ? beside_.input_from : Taken::kAssumed;
+    if (!known && options_.images && side == kCifarSide) {  // small images are usually learnt as they are
+      made.height = options_.images->height;
+      made.width = options_.images->width;
+      source = "the images";
+    }
     if (options_.input) {
       made = *options_.input;
       source = Taken::kGiven;

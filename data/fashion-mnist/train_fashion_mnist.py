@@ -97,4 +97,4 @@ for e in range(a.epochs):
     acc = evaluate(); print(f"epoch {e} test top-1 {acc:.4f} {time.time()-t0:.0f}s", flush=True)
     save_safetensors(a.out, {k: v for k, v in net.state_dict().items() if "num_batches" not in k},
                      {"arch": f"cifar-resnet{depth} block={a.block} shortcut={a.shortcut} blocks={a.blocks} width={a.width}",
-                      "dataset": "Fashion-MNIST", "mean": str(mean), "std": str(std), "epoch": str(e), "top1": f"{acc:.4f}"}, a.half)
+                      "dataset": "Fashion-MNIST", "mean": str(mean), "std": str(std), "input": "1,28,28", "epoch": str(e), "top1": f"{acc:.4f}"}, a.half)

@@ -32,6 +32,8 @@ class ELEK_API Dataset {
   /// becomes three equal channels, colour becomes Pillow's luma, alpha is dropped. InputError names the sample if it cannot
   /// be read or its channels do not fit. Thread-safe.
   virtual void decode(int64_t index, const ImageShape& shape, std::span<uint8_t> pixels) const = 0;
+  /// The size of every sample, if all have one and it is known without reading them.
+  [[nodiscard]] virtual std::optional<ImageShape> shape() const { return std::nullopt; }
   /// A hash of the sample's content, to find calibration images among evaluation images. Thread-safe.
   [[nodiscard]] virtual uint64_t content_hash(int64_t index) const = 0;
 };
