@@ -7,6 +7,7 @@
 
 #include "api/error.h"
 #include "api/growing.h"
+#include "engine/estimate.h"
 #include "graph/passes.h"
 #include "plan/program.h"
 
@@ -38,8 +39,6 @@ Probes relu_probes(const Graph& graph) {
   }
   return probes;
 }
-
-size_t rounded_up(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 }  // namespace
 
@@ -80,10 +79,7 @@ elek_memory memory_figures(const SessionMemory& memory, size_t packing_bytes, co
   made.arena_bytes = memory.arena_bytes;
   made.statistics_bytes = memory.statistics_bytes;
   made.staging_bytes = memory.staging_bytes;
-  // Weights are packed in the arena's memory before the arena is needed.
-  made.needed_bytes = kAlignment - 1 + rounded_up(memory.weights_bytes) +
-                      rounded_up(std::max(memory.arena_bytes, packing_bytes)) + rounded_up(memory.statistics_bytes) +
-                      rounded_up(memory.staging_bytes);
+  made.needed_bytes = block_bytes(memory, packing_bytes);
   made.micro_batch = program.micro_batch;
   return made;
 }

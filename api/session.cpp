@@ -13,39 +13,35 @@
 #include "api/error.h"
 #include "api/handles.h"
 #include "api/options.h"
+#include "engine/batch_loop.h"
 #include "models/model_file.h"
 
 namespace elek::api {
 namespace {
 
-/// The caller's pixels as a source of batches. They are copied into the session's slots, where the device reads them.
-class PixelArray final : public BatchSource {
- public:
-  PixelArray(const uint8_t* pixels, int64_t samples) : pixels_(pixels), left_(samples), samples_(samples) {}
-  [[nodiscard]] int64_t samples() const override { return samples_; }
-  [[nodiscard]] int64_t classes() const override { return 0; }
-  [[nodiscard]] std::string description() const override { return "pixels"; }
-  void start(std::span<Slot> slots) override { slots_ = slots; }
-  [[nodiscard]] const Slot* next() override {
-    if (left_ == 0) return nullptr;
-    Slot& slot = slots_[turn_++ % slots_.size()];
-    slot.count = std::min(slot.capacity, left_);
+/// Runs the caller's pixels, batch by batch, through the session's slots, where the device reads them. Asks the heap for
+/// nothing, so it does not use for_each_batch(), whose visitor and labels may.
+void run_pixels(Session& session, const uint8_t* pixels, size_t samples, float* logits) {
+  BatchesUnderWay<Session> under_way(session);
+  const auto end_oldest = [&] {
+    under_way.end(
+        [&](const Slot& /*slot*/, std::span<const float> made) { logits = std::copy(made.begin(), made.end(), logits); });
+  };
+  const std::span<const Slot> slots = session.slots();
+  auto left = static_cast<int64_t>(samples);
+  for (size_t turn = 0; left > 0; ++turn) {
+    Slot slot = slots[turn % slots.size()];
+    slot.labels = nullptr;
+    slot.count = std::min(slot.capacity, left);
     const auto bytes = static_cast<size_t>(slot.count * slot.shape.elements());
-    std::memcpy(slot.pixels, pixels_, bytes);
-    std::fill_n(slot.labels, slot.count, -1);
-    pixels_ += bytes;
-    left_ -= slot.count;
-    return &slot;
+    std::memcpy(slot.pixels, pixels, bytes);
+    pixels += bytes;
+    left -= slot.count;
+    under_way.begin(slot);
+    if (under_way.full()) end_oldest();
   }
-  void stop() noexcept override {}
-
- private:
-  const uint8_t* pixels_;
-  int64_t left_;
-  const int64_t samples_;
-  std::span<Slot> slots_;
-  size_t turn_ = 0;
-};
+  while (!under_way.empty()) end_oldest();
+}
 
 void give(elek_session** to, Model model, const elek_options* options) {
   require(to != nullptr, "elek_session_open: the pointer for the session is null");
@@ -110,6 +106,14 @@ elek_status elek_session_open_file(const char* path, const elek_options* options
   });
 }
 
+elek_status elek_session_open_memory(const void* bytes, size_t size, const elek_options* options, elek_session** session) {
+  return guarded(nullptr, [&] {
+    require(bytes != nullptr, "elek_session_open_memory: the pointer to the file is null");
+    const auto file = elek::SafetensorsFile::parse({static_cast<const std::byte*>(bytes), size}, "model in memory");
+    elek::api::give(session, elek::model_in_place(file, elek::host_resource()), options);
+  });
+}
+
 void elek_session_close(elek_session* session) { delete session; }
 
 const elek_model* elek_session_model(const elek_session* session) { return session == nullptr ? nullptr : &session->model; }
@@ -121,10 +125,7 @@ const char* elek_last_error(const elek_session* session) {
 elek_status elek_session_run_pixels(elek_session* session, const uint8_t* pixels, size_t samples, float* logits) {
   return guarded(text_of(session), [&] {
     require(session != nullptr && pixels != nullptr && logits != nullptr, "elek_session_run_pixels: an argument is null");
-    elek::api::PixelArray source(pixels, static_cast<int64_t>(samples));
-    elek::for_each_batch(*session->session, source, 0, {}, [&](const elek::Slot&, std::span<const float> made) {
-      logits = std::copy(made.begin(), made.end(), logits);
-    });
+    elek::api::run_pixels(*session->session, pixels, samples, logits);
   });
 }
 

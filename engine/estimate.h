@@ -19,6 +19,10 @@ struct SessionEstimate {
 /// Lowers and plans. Packs nothing, runs nothing, needs no parameters. Errors as Session's, except OutOfMemory.
 [[nodiscard]] SessionEstimate estimate_memory(const Model& model, SessionOptions options);
 
+/// The size of one block that a session fits into, wherever the block begins. Weights are packed in the arena's memory before
+/// the arena is needed.
+[[nodiscard]] size_t block_bytes(const SessionMemory& memory, size_t packing_bytes);
+
 /// The most that options.device can do in options.precision with options.threads. Measured now; takes a few tenths of a second.
 /// Memory, up to 128 MiB, comes from options.memory. DeviceError if the device is missing.
 [[nodiscard]] Peaks measure_peaks(const SessionOptions& options);

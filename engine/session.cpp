@@ -157,6 +157,12 @@ SessionEstimate estimate_memory(const Model& model, SessionOptions options) {
   return made;
 }
 
+size_t block_bytes(const SessionMemory& m, size_t packing_bytes) {
+  const auto rounded_up = [](size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; };
+  return kAlignment - 1 + rounded_up(m.weights_bytes) + rounded_up(std::max(m.arena_bytes, packing_bytes)) +
+         rounded_up(m.statistics_bytes) + rounded_up(m.staging_bytes);
+}
+
 Peaks measure_peaks(const SessionOptions& options) {
   check_precision(options.device, options.precision);
   const std::unique_ptr<Backend> backend = backend_of(options.device.kind).make(options.device);

@@ -20,6 +20,38 @@ struct Filling {
   Tensor* tensor;
 };
 
+/// Bytes of somebody else as a resource: its only allocation is these bytes. Parameters are never written, so neither are they.
+class Lent final : public MemoryResource {
+ public:
+  explicit Lent(std::span<const float> values) : values_(values) {}
+  [[nodiscard]] Device device() const noexcept override { return {}; }
+
+ private:
+  void* do_allocate(size_t bytes, const BlockLabel& /*label*/, Stream /*stream*/) override {
+    ELEK_CHECK(bytes == values_.size_bytes(), "lent bytes do not fit the tensor");
+    return const_cast<float*>(values_.data());
+  }
+  void do_deallocate(void* /*block*/, size_t /*bytes*/, Stream /*stream*/) noexcept override {}
+  std::span<const float> values_;
+};
+
+/// A tensor in the file's own bytes; null if its values must be converted, computed or unpacked.
+std::shared_ptr<const Tensor> lent_tensor(const WeightsFile& file, const ParameterSpec& spec, const Values& values) {
+  if (!values.from.given() || !values.from.mask.empty() || values.minus.given() || !values.scales.empty()) return nullptr;
+  const WeightsFile::Entry* const entry = file.find(values.from.tensor);
+  const std::span<const float> found = entry == nullptr ? std::span<const float>() : file.in_place(*entry);
+  if (found.empty() || static_cast<int64_t>(found.size()) != spec.shape.elements()) return nullptr;
+  struct Holder {
+    Holder(const ParameterSpec& of, std::span<const float> bytes)
+        : lent(bytes), tensor(of.shape, DType::kF32, lent, BlockLabel(of.name, Use::kModel)) {}
+    Lent lent;
+    Tensor tensor;
+  };
+  auto holder = std::make_shared<Holder>(spec, found);
+  const Tensor* const tensor = &holder->tensor;
+  return {std::move(holder), tensor};
+}
+
 const WeightsFile::Entry& entry_of(const WeightsFile& file, const std::string& name, size_t elements) {
   const WeightsFile::Entry* const entry = file.find(name);
   ELEK_CHECK(entry != nullptr && entry->elements() == static_cast<int64_t>(elements),
@@ -102,7 +134,7 @@ void fill(const WeightsFile& file, const std::vector<Filling>& all) {
 }  // namespace
 
 Parameters load_values(const WeightsFile& file, const Graph& graph, const std::map<std::string, Values>& values,
-                       MemoryResource& resource) {
+                       MemoryResource& resource, Loading loading) {
   ELEK_CHECK(is_host(resource.device()),
              "parameters are loaded to the host, the resource is of " + to_string(resource.device()));
   Parameters parameters;
@@ -110,6 +142,10 @@ Parameters load_values(const WeightsFile& file, const Graph& graph, const std::m
   for (const ParameterSpec& spec : required_parameters(graph)) {
     const auto found = values.find(spec.name);
     ELEK_CHECK(found != values.end(), "no values were chosen for " + spec.name);
+    if (std::shared_ptr<const Tensor> lent; loading == Loading::kInPlace && (lent = lent_tensor(file, spec, found->second))) {
+      parameters.emplace(spec.name, std::move(lent));
+      continue;
+    }
     auto tensor = std::make_shared<Tensor>(spec.shape, DType::kF32, resource, BlockLabel(spec.name, Use::kModel));
     fillings.push_back({&found->second, tensor.get()});
     parameters.emplace(spec.name, std::move(tensor));

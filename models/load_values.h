@@ -4,6 +4,7 @@
 // tests/models/weights_test.cpp, tests/models/import_test.cpp
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <string>
 
@@ -12,9 +13,13 @@
 
 namespace elek::detail {
 
+/// Whether parameters are copied, or read where they lie in the file if that is possible. The file's bytes must then outlive
+/// them.
+enum class Loading : uint8_t { kCopy, kInPlace };
+
 /// All required parameters of the graph, as f32. `values` has an entry for each, with tensors of as many elements.
 /// Errors    InputError: a type that holds no weights (counters, 8-bit floats), a value that does not fit f32
 [[nodiscard]] Parameters load_values(const WeightsFile& file, const Graph& graph, const std::map<std::string, Values>& values,
-                                     MemoryResource& resource);
+                                     MemoryResource& resource, Loading loading = Loading::kCopy);
 
 }  // namespace elek::detail

@@ -48,9 +48,8 @@ std::map<std::string, std::string> read_scales(const WeightsFile& file, const Gr
   return names;
 }
 
-}  // namespace
-
-Parameters load_weights(const WeightsFile& file, const Graph& graph, MemoryResource& resource, Quantization* quantization) {
+Parameters weights_of(const WeightsFile& file, const Graph& graph, MemoryResource& resource, Quantization* quantization,
+                      detail::Loading loading) {
   std::map<std::string, detail::Values> values;
   std::map<std::string, std::string> scales;  // of each quantised layer: the tensor with them
   if (quantization != nullptr) scales = read_scales(file, graph, *quantization);
@@ -76,7 +75,27 @@ Parameters load_weights(const WeightsFile& file, const Graph& graph, MemoryResou
                      " has no place in the network (" + std::to_string(file.entries().size() - values.size() - scales.size()) +
                      " such); the file is damaged");
   }
-  return detail::load_values(file, graph, values, resource);
+  return detail::load_values(file, graph, values, resource, loading);
+}
+
+Model model_of(const SafetensorsFile& file, MemoryResource& resource, detail::Loading loading) {
+  const auto json = file.metadata().find(kKey);
+  if (json == file.metadata().end()) {
+    throw Hinted<InputError>(Hint::kImportWeights,
+                             file.where() + ": expected a model file of elek, found plain " +
+                                 (file.metadata().contains("elek.statistics") ? "statistics" : "weights") +
+                                 " (no \"elek\" in its metadata)");
+  }
+  Model model = model_from_json(json->second, file.where());
+  model.parameters = weights_of(WeightsFile(file), model.graph, resource, &model.quantization, loading);
+  validate(model, file.where());
+  return model;
+}
+
+}  // namespace
+
+Parameters load_weights(const WeightsFile& file, const Graph& graph, MemoryResource& resource, Quantization* quantization) {
+  return weights_of(file, graph, resource, quantization, detail::Loading::kCopy);
 }
 
 Model load_model(const std::string& path, MemoryResource& resource) {
@@ -93,17 +112,11 @@ Model load_model(const std::string& path, MemoryResource& resource) {
 }
 
 Model load_model(const SafetensorsFile& file, MemoryResource& resource) {
-  const auto json = file.metadata().find(kKey);
-  if (json == file.metadata().end()) {
-    throw Hinted<InputError>(Hint::kImportWeights,
-                             file.where() + ": expected a model file of elek, found plain " +
-                                 (file.metadata().contains("elek.statistics") ? "statistics" : "weights") +
-                                 " (no \"elek\" in its metadata)");
-  }
-  Model model = model_from_json(json->second, file.where());
-  model.parameters = load_weights(WeightsFile(file), model.graph, resource, &model.quantization);
-  validate(model, file.where());
-  return model;
+  return model_of(file, resource, detail::Loading::kCopy);
+}
+
+Model model_in_place(const SafetensorsFile& file, MemoryResource& resource) {
+  return model_of(file, resource, detail::Loading::kInPlace);
 }
 
 void save_model(const Model& model, const std::string& path) {

@@ -13,6 +13,8 @@ namespace elek {
 
 /// The model in an opened file, or from a file's bytes in memory (SafetensorsFile::parse), which are copied.
 [[nodiscard]] Model load_model(const SafetensorsFile& file, MemoryResource& resource);
+/// The same, but f32 parameters stay where they lie in the file's bytes, which must outlive the model.
+[[nodiscard]] Model model_in_place(const SafetensorsFile& file, MemoryResource& resource);
 
 /// The graph, preprocessing, labels and history as the JSON in model files, and back (InputError naming the field).
 [[nodiscard]] std::string model_to_json(const Model& model);

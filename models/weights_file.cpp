@@ -192,6 +192,14 @@ const WeightsFile::Entry* WeightsFile::find(std::string_view name) const noexcep
   return found == impl_->by_name.end() ? nullptr : found->second;
 }
 
+std::span<const float> WeightsFile::in_place(const Entry& entry) const noexcept {
+  const Record& record = impl_->content.records[entry.record];
+  if (entry.dtype != "F32" || record.zip || !detail::is_row_major(entry.shape, entry.strides)) return {};
+  const std::byte* const begin = record.bytes.data() + entry.offset;
+  if (reinterpret_cast<uintptr_t>(begin) % alignof(float) != 0) return {};
+  return {reinterpret_cast<const float*>(begin), static_cast<size_t>(entry.elements())};
+}
+
 void WeightsFile::read(const Entry& entry, std::span<float> to) const {
   ELEK_CHECK(static_cast<int64_t>(to.size()) == entry.elements(), "tensor " + entry.name + " has " +
                                                                       std::to_string(entry.elements()) +

@@ -72,6 +72,9 @@ class WeightsFile {
   /// of f32 Contract  to.size() == entry.elements()
   void read(const Entry& entry, std::span<float> to) const;
 
+  /// The values of an entry where they lie: dense f32 that needs no unpacking and is aligned. Empty if they must be read().
+  [[nodiscard]] std::span<const float> in_place(const Entry& entry) const noexcept;
+
   /// The file's own texts: safetensors' metadata.
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const noexcept;
   /// What the reader chose, in sentences for the user ("weights taken from state_dict; …"). Usually empty.

@@ -192,6 +192,11 @@ ELEK_API elek_status elek_session_open(const elek_model* model, const elek_optio
  * network is not in memory twice. */
 ELEK_API elek_status elek_session_open_file(const char* path, const elek_options* options, elek_session** session);
 
+/* The same for a file in memory, `size` bytes, of which nothing is copied: f32 weights are packed from where they lie. The
+ * bytes are needed only during the call. For programs that contain their network: elek convert --c-array, docs/edge.md. */
+ELEK_API elek_status elek_session_open_memory(const void* bytes, size_t size, const elek_options* options,
+                                              elek_session** session);
+
 /* Frees all memory of the session. NULL is ignored. */
 ELEK_API void elek_session_close(elek_session* session);
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <thread>
 
+#include "core/file.h"
 #include "tests/api/c_api.h"
 
 namespace elek::test {
@@ -44,6 +45,38 @@ TEST(CApiSession, RunsPixelsInBatches) {
     EXPECT_EQ(logits, expected(file.model(), batch)) << "batch " << batch;
     EXPECT_EQ(elek_session_run_pixels(session.get(), pixels().data(), 0, logits.data()), ELEK_OK);
   }
+}
+
+/// Also from an address at which floats may not be read: their values are then copied. The bytes are not needed afterwards.
+TEST(CApiSession, OpensFromBytesInMemory) {
+  const ModelFile file;
+  const std::vector<uint8_t> bytes = read_whole_file(file.path());
+  for (const size_t shift : {0, 1}) {
+    std::vector<uint8_t> moved(bytes.size() + shift);
+    std::copy(bytes.begin(), bytes.end(), moved.begin() + static_cast<std::ptrdiff_t>(shift));
+    elek_options options = elek_default_options();
+    options.batch = 3;
+    elek_session* opened = nullptr;
+    ASSERT_EQ(elek_session_open_memory(moved.data() + shift, bytes.size(), &options, &opened), ELEK_OK)
+        << elek_last_error(nullptr);
+    EXPECT_TRUE(std::equal(bytes.begin(), bytes.end(), moved.begin() + static_cast<std::ptrdiff_t>(shift)));
+    std::fill(moved.begin(), moved.end(), uint8_t{0xFF});
+    const SessionHandle session(opened);
+    std::vector<float> logits(kSamples * 10);
+    ASSERT_EQ(elek_session_run_pixels(session.get(), pixels().data(), kSamples, logits.data()), ELEK_OK);
+    EXPECT_EQ(logits, expected(file.model(), 3)) << "shift " << shift;
+  }
+}
+
+TEST(CApiSession, SaysWhatIsWrongWithBytesInMemory) {
+  const ModelFile file;
+  const std::vector<uint8_t> bytes = read_whole_file(file.path());
+  elek_session* session = nullptr;
+  EXPECT_EQ(elek_session_open_memory(nullptr, 1, nullptr, &session), ELEK_ERROR_USAGE);
+  EXPECT_EQ(elek_session_open_memory(bytes.data(), bytes.size(), nullptr, nullptr), ELEK_ERROR_USAGE);
+  EXPECT_EQ(elek_session_open_memory(bytes.data(), bytes.size() / 2, nullptr, &session), ELEK_ERROR_INPUT);
+  EXPECT_THAT(elek_last_error(nullptr), ::testing::HasSubstr("model in memory: truncated"));
+  EXPECT_EQ(session, nullptr);
 }
 
 TEST(CApiSession, RunsValuesInPlaceOfPreprocessedPixels) {

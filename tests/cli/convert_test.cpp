@@ -170,6 +170,25 @@ TEST(Convert, WritesTheOperatorSetThatIsAskedFor) {
   }
 }
 
+/// That C compilers read the header, and that a session fits the block: tests/api. Here: the options reach it.
+TEST(Convert, WritesACHeaderForOneSession) {
+  const Folder folder;
+  const std::string model = tiny_model(folder), out = folder / "net.h";
+  const Outcome one = elek_command({"convert", "--model", model, "--out", out, "--json"});
+  ASSERT_EQ(one.exit_code, 0) << one.err;
+  EXPECT_EQ(one.json().at("batch"), 1);
+  EXPECT_EQ(one.json().at("threads"), 1);
+  const auto block = one.json().at("block_bytes").get<int64_t>();
+  EXPECT_THAT(read_text(out), AllOf(HasSubstr("#define NET_BLOCK_BYTES " + std::to_string(block) + " "),
+                                    HasSubstr("options.threads = 1;"), HasSubstr("#define NET_CHANNELS 3 ")));
+  const Outcome four =
+      elek_command({"convert", "--model", model, "--out", out, "--batch", "4", "--threads", "2", "--deterministic", "--json"});
+  ASSERT_EQ(four.exit_code, 0) << four.err;
+  EXPECT_GT(four.json().at("block_bytes").get<int64_t>(), block);
+  EXPECT_THAT(read_text(out), AllOf(HasSubstr("#define NET_BATCH 4 "), HasSubstr("options.threads = 2;"),
+                                    HasSubstr("options.deterministic = 1;")));
+}
+
 TEST(Convert, RefusesWithoutLeavingAnything) {
   const Folder folder;
   const std::string model = tiny_model(folder);
@@ -177,6 +196,12 @@ TEST(Convert, RefusesWithoutLeavingAnything) {
   EXPECT_EQ(elek_command({"convert", "--model", model, "--out", folder / "a.pb"}).exit_code, 2);
   EXPECT_EQ(elek_command({"convert", "--model", model, "--out", folder / "a.onnx", "--batch", "-1"}).exit_code, 2);
   EXPECT_EQ(elek_command({"convert", "--model", folder / "absent", "--out", folder / "a.onnx"}).exit_code, 3);
+  const Outcome no_name = elek_command({"convert", "--model", model, "--out", folder / "2nd-net.h"});
+  EXPECT_EQ(no_name.exit_code, 2);
+  EXPECT_THAT(no_name.err, AllOf(HasSubstr("'2nd-net'"), HasSubstr("which C does not allow")));
+  const Outcome on_gpu = elek_command({"convert", "--model", model, "--out", folder / "a.h", "--device", "cuda"});
+  EXPECT_EQ(on_gpu.exit_code, 2);
+  EXPECT_EQ(elek_command({"convert", "--model", model, "--out", folder / "a.h", "--opset", "13"}).exit_code, 2);
   How full;
   full.file_bytes_limit = 100'000;
   const Outcome outcome = elek_command({"convert", "--model", model, "--out", folder / "a.onnx"}, full);

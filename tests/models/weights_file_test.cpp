@@ -4,6 +4,9 @@
 
 #include <gmock/gmock.h>
 
+#include <array>
+#include <cstring>
+
 #include "models/stored_dtype.h"
 #include "tests/models/files.h"
 
@@ -49,6 +52,28 @@ TEST(WeightsFile, ListsTheTensorsOfASafetensorsFileByName) {
               AllOf(HasSubstr("w.safetensors"), HasSubstr("\"e\""), HasSubstr("F8_E4M3")));
   std::vector<float> wrong_size(3);
   EXPECT_THROW(file.read(file.entries()[0], wrong_size), ContractError);
+}
+
+/// Of f32 only, and only where a float may be read.
+TEST(WeightsFile, ShowsValuesWhereTheyLie) {
+  const std::string header = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+                             R"("b":{"dtype":"BF16","shape":[2],"data_offsets":[8,12]}})";
+  const std::string bytes = container(header, std::string("\x00\x00\x80\x3f\x00\x00\x20\xc0\x80\x3f\x20\xc0", 12));
+  const size_t data = bytes.size() - 12;
+  for (const size_t shift : {0, 1, 2, 3}) {
+    alignas(8) std::array<std::byte, 512> room{};
+    std::memcpy(room.data() + shift, bytes.data(), bytes.size());
+    const WeightsFile file(SafetensorsFile::parse({room.data() + shift, bytes.size()}, "memory"));
+    const std::span<const float> a = file.in_place(*file.find("a"));
+    if ((shift + data) % alignof(float) == 0) {
+      EXPECT_THAT(a, ElementsAre(1.0F, -2.5F));
+      EXPECT_EQ(static_cast<const void*>(a.data()), room.data() + shift + data);
+    } else {
+      EXPECT_TRUE(a.empty());
+    }
+    EXPECT_TRUE(file.in_place(*file.find("b")).empty());
+    EXPECT_THAT(values_of(file, "a"), ElementsAre(1.0F, -2.5F));
+  }
 }
 
 TEST(StoredDtype, StridesAreFollowedInRowMajorOrder) {
