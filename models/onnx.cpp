@@ -22,6 +22,7 @@
 #include "elek/model.h"
 #include "graph/integer_values.h"
 #include "models/onnx/graph_writer.h"
+#include "models/onnx/import.h"
 
 namespace elek {
 namespace {
@@ -268,26 +269,21 @@ class Translation {
     emit("Flatten", {read(node, 0, rank(node.inputs.at(0)))}, node.name, {attribute("axis", int64_t{1})});
     return kFeatures;
   }
-  /// Takes every stride-th pixel. If an output has no source, appends a channel of zeros. Then gathers the channels.
+  /// As a 1x1 convolution whose weights are 1 at the source of an output and 0 elsewhere. Slice, Pad and Gather would say the
+  /// same with less arithmetic, but ncnn has no strided Slice and no Gather, and OpenVINO 2026.4.1 computes a wrong convolution
+  /// behind a Gather that shuffles channels. The importer knows such a convolution by the name of its weights.
   int add(const Node& node, const ChannelMapAttrs& map) {
-    std::string value = read(node, 0, kImage);
-    std::vector<int64_t> source(map.source.begin(), map.source.end());
-    if (map.stride > 1) {
-      const std::string made = claim(node.name + "/strided");
-      constexpr int64_t kEnd = std::numeric_limits<int64_t>::max();
-      emit("Slice",
-           {value, integers(made + "/starts", {0, 0}), integers(made + "/ends", {kEnd, kEnd}), integers(made + "/axes", {2, 3}),
-            integers(made + "/steps", {map.stride, map.stride})},
-           made);
-      value = made;
+    const int64_t channels = model_.graph.node(node.inputs.at(0)).shape.channels;
+    const std::array<int64_t, 4> dims{std::ssize(map.source), channels, 1, 1};
+    std::vector<float> weights(map.source.size() * static_cast<size_t>(channels), 0.0F);
+    for (size_t k = 0; k < map.source.size(); ++k) {
+      if (map.source[k] >= 0) weights[k * static_cast<size_t>(channels) + static_cast<size_t>(map.source[k])] = 1;
     }
-    if (std::find(source.begin(), source.end(), -1) != source.end()) {
-      const std::string made = claim(node.name + "/padded");
-      emit("Pad", {value, integers(made + "/pads", {0, 0, 0, 0, 0, 1, 0, 0})}, made);  // before each axis, after each
-      std::replace(source.begin(), source.end(), int64_t{-1}, model_.graph.node(node.inputs.at(0)).shape.channels);
-      value = made;
-    }
-    emit("Gather", {value, integers(node.name + "/source", source)}, node.name, {attribute("axis", int64_t{1})});
+    const std::string stored =
+        writer_.kept(node.name + std::string(onnx::kSelection), dims, ElementType::kFloat, std::span<const float>(weights));
+    std::vector<Message> attributes = attributes_of(Window{1, map.stride, 0, 1});
+    attributes.push_back(attribute("group", int64_t{1}));
+    emit("Conv", {read(node, 0, kImage), stored}, node.name, attributes);
     return kImage;
   }
 

@@ -6,12 +6,18 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "elek/graph.h"
 #include "models/mapped_file.h"
 
 namespace elek {
+
+namespace onnx {
+/// The end of the name of weights that only choose channels: elek writes a channel map as such a convolution.
+inline constexpr std::string_view kSelection = "/selection";
+}  // namespace onnx
 
 struct ImportOptions {
   /// Needed only if the file leaves the size open. InputError if it contradicts the file.

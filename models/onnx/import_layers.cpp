@@ -3,6 +3,8 @@
 // Tests: tests/models/onnx_import_test.cpp
 #include <algorithm>
 #include <array>
+#include <optional>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -13,6 +15,40 @@
 namespace elek::onnx {
 
 using detail::shape_text;
+
+namespace {
+
+/// The channel that each output copies, or -1 for an output of zeros; nothing if the weights [K, C] do anything else.
+std::optional<std::vector<int32_t>> sources_of(std::span<const float> weights, size_t channels) {
+  std::vector<int32_t> sources;
+  for (size_t start = 0; start < weights.size(); start += channels) {
+    const std::span<const float> row = weights.subspan(start, channels);
+    const auto one = std::find_if(row.begin(), row.end(), [](float weight) { return weight != 0; });
+    if (one != row.end() && (*one != 1 || std::any_of(one + 1, row.end(), [](float weight) { return weight != 0; }))) {
+      return std::nullopt;
+    }
+    sources.push_back(one == row.end() ? -1 : static_cast<int32_t>(one - row.begin()));
+  }
+  return sources;
+}
+
+}  // namespace
+
+/// In a file of elek the name of the weights says that a convolution is a channel map; a layer of such weights stays one.
+bool Importer::may_be_selection(const Constant& weight) const {
+  return file_.producer != "elek" || weight.name.ends_with(kSelection);
+}
+
+std::optional<Value> Importer::selection(const NodeProto& node, const Activation& from, const Constant& weight,
+                                         const Conv2dAttrs& attrs) {
+  const Window plain{1, attrs.stride, 0, 1};
+  if (attrs.bias || attrs.groups != 1 || attrs.window() != plain || !attrs.stride.is_square() || !may_be_selection(weight)) {
+    return std::nullopt;
+  }
+  auto sources = sources_of(tensors_.read(weight), static_cast<size_t>(weight.shape[1]));
+  if (!sources) return std::nullopt;
+  return mapped(node.outputs.front(), from, {std::move(*sources), attrs.stride.height});
+}
 
 Value Importer::conv(const NodeProto& node) {
   const Activation from = image(node, window_activation(node, 0));
@@ -30,6 +66,7 @@ Value Importer::conv(const NodeProto& node) {
   set_window(attrs, window, from.zeros);
   attrs.groups = groups;
   attrs.bias = node.has_input(2);
+  if (std::optional<Value> chosen = selection(node, from, weight, attrs)) return std::move(*chosen);
   Value made = make(node, layer_name(node, weight), attrs, {from.value});
   const ValueId value = std::get<Activation>(made).value;
   tensors_.read(weight, parameter(value, ".weight", Shape(std::span<const int64_t>(weight.shape))));

@@ -82,6 +82,10 @@ class Importer {
 
   // import_layers.cpp
   Value conv(const NodeProto& node);
+  /// A channel map, if the convolution only copies channels.
+  [[nodiscard]] std::optional<Value> selection(const NodeProto& node, const Activation& from, const Constant& weight,
+                                               const Conv2dAttrs& attrs);
+  [[nodiscard]] bool may_be_selection(const Constant& weight) const;
   Value gemm(const NodeProto& node);
   Value matmul(const NodeProto& node);
   Value batch_norm(const NodeProto& node);

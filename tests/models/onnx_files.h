@@ -80,6 +80,10 @@ class OnnxFile {
     after_.message(14, Message().text(1, key).text(2, value));
     return *this;
   }
+  OnnxFile& producer(const std::string& name) {
+    after_.text(2, name);
+    return *this;
+  }
   /// A global average pool of `from` and a linear layer with 3 outputs.
   OnnxFile& head(const std::string& from, int64_t channels) {
     return node("GlobalAveragePool", {from}, {"pool"})

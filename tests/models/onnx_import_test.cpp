@@ -249,6 +249,37 @@ TEST(OnnxImport, ScalesGoIntoTheLayerBefore) {
   EXPECT_NEAR(first_logit(apart), 0.5 * (3 * sigmoid(0.375) + 1) + 0.25 * (3 * sigmoid(-0.5) - 1), 1e-6);
 }
 
+/// A 1x1 convolution of zeros and ones copies channels. Other weights, a bias or groups make it a layer.
+TEST(OnnxImport, ConvolutionsThatOnlyCopyChannelsAreChannelMaps) {
+  const auto model_of = [](const std::vector<float>& weights, const std::string& name, const std::string& producer,
+                           const std::vector<std::string>& more = {}, const std::vector<Message>& attributes = {}) {
+    OnnxFile file = with_input().floats(name, {3, std::ssize(weights) / 3, 1, 1}, weights).weights("b", {3}).producer(producer);
+    std::vector<std::string> inputs{"x", name};
+    inputs.insert(inputs.end(), more.begin(), more.end());
+    return file.node("Conv", inputs, {"y"}, attributes).head("y", 3).import().model;
+  };
+  const std::vector<float> chosen{0, 1, 0, 0, 1, 0};
+  for (const auto& [name, producer] : {std::pair("w", "pytorch"), std::pair("y/selection", "elek")}) {
+    const Model model = model_of(chosen, name, producer, {}, {onnx_ints("strides", {2, 2})});
+    const Node& node = model.graph.node(model.graph.at("y"));
+    ASSERT_TRUE(node.is<ChannelMapAttrs>()) << producer;
+    EXPECT_EQ(node.as<ChannelMapAttrs>().source, (std::vector<int32_t>{1, -1, 0}));
+    EXPECT_EQ(node.as<ChannelMapAttrs>().stride, 2);
+    EXPECT_EQ(node.shape, (ImageShape{3, 2, 2}));
+  }
+  const auto is_layer = [](const Model& model) {
+    const auto& nodes = model.graph.nodes();
+    return std::any_of(nodes.begin(), nodes.end(), [](const Node& node) { return node.is<Conv2dAttrs>(); });
+  };
+  EXPECT_TRUE(is_layer(model_of(chosen, "w", "elek")));  // a layer that was trained or cut to these weights
+  EXPECT_TRUE(is_layer(model_of({0, 1, 0, 0.5F, 1, 0}, "w", "pytorch")));
+  EXPECT_TRUE(is_layer(model_of({0, 1, 1, 1, 1, 0}, "w", "pytorch")));
+  EXPECT_TRUE(is_layer(model_of({0, 1, 0, -1, 1, 0}, "w", "pytorch")));
+  EXPECT_TRUE(is_layer(model_of(chosen, "w", "pytorch", {"b"})));
+  EXPECT_TRUE(is_layer(model_of(chosen, "w", "pytorch", {}, {onnx_ints("strides", {2, 1})})));
+  EXPECT_TRUE(is_layer(model_of(chosen, "w", "pytorch", {}, {onnx_ints("pads", {1, 1, 1, 1})})));
+}
+
 TEST(OnnxImport, ClipWithOneBoundAndMaxAreRectifiers) {
   OnnxFile file = with_input().weights("conv.weight", {2, 2, 1, 1}).node("Conv", {"x", "conv.weight"}, {"conv"});
   file.floats("zero", {}, {0})
