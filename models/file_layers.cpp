@@ -31,7 +31,7 @@ enum class Part : uint8_t {
 };
 
 /// Last words of names. Longer ones come first where one ends with another.
-constexpr std::array<std::pair<std::string_view, Part>, 24> kParts = {{
+constexpr std::array<std::pair<std::string_view, Part>, 26> kParts = {{
     {"num_batches_tracked", Part::kCounter},
     {"running_mean", Part::kMean},
     {"running_var", Part::kVariance},
@@ -56,6 +56,8 @@ constexpr std::array<std::pair<std::string_view, Part>, 24> kParts = {{
     {"bias", Part::kBias},
     {"gamma", Part::kWeight},
     {"beta", Part::kBias},
+    {"_mean", Part::kMean},  // Paddle
+    {"_variance", Part::kVariance},
 }};
 
 struct Parsed {
@@ -64,9 +66,14 @@ struct Parsed {
 };
 
 /// The layer's path and the tensor's part, if the last word is known.
-std::optional<Parsed> parse(const std::string& name) {
+std::optional<Parsed> parse(std::string name) {
+  for (const std::string_view kind : {"arg:", "aux:"}) {  // MXNet: learnt or counted
+    if (name.starts_with(kind)) name.erase(0, kind.size());
+  }
+  std::string lower = name;
+  std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c; });
   for (const auto& [leaf, part] : kParts) {
-    if (!name.ends_with(leaf)) continue;
+    if (!lower.ends_with(leaf)) continue;
     if (name.size() == leaf.size()) return Parsed{"", part};
     const size_t separator = name.size() - leaf.size() - 1;
     const char before = name[separator];

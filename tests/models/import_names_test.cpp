@@ -2,6 +2,8 @@
 // Names in weights files: a network under any names is the same network, with the same hash.
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <cctype>
 #include <functional>
 #include <map>
 #include <string>
@@ -44,6 +46,20 @@ TEST(ImportNames, AnyPrefix) {
     Tensors tensors("cifar_b");
     expect_same("cifar_b", tensors.prefix(prefix), prefix);
   }
+}
+
+TEST(ImportNames, TensorsAsPaddleMxnetAndOthersCallThem) {
+  Tensors paddle("cifar_b"), mxnet("cifar_b"), upper("cifar_b");
+  expect_same("cifar_b", paddle.replace("running_mean", "_mean").replace("running_var", "_variance"), "Paddle");
+  mxnet.replace("running_mean", "moving_mean").replace("running_var", "moving_var").rename([](const std::string& name) {
+    return (name.find("moving") == std::string::npos ? "arg:" : "aux:") + name;
+  });
+  expect_same("cifar_b", mxnet, "MXNet");
+  upper.rename([](std::string name) {
+    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::toupper(c); });
+    return name;
+  });
+  expect_same("cifar_b", upper, "upper case");
 }
 
 TEST(ImportNames, AnyHead) {
