@@ -15,6 +15,7 @@
 #include "elek/model.h"
 #include "models/model_file.h"
 #include "prune/early_checks.h"
+#include "prune/fit_budget.h"
 #include "prune/replay.h"
 #include "prune/score.h"
 #include "prune/select.h"
@@ -70,6 +71,16 @@ void check_what_is_wanted(const CutCommand& options) {
   }
   if (options.what.steps > 1 && options.what.sparsity.m > 0) {
     throw UsageError("--steps cannot be used with --pattern; use it with --sparsity or --channels");
+  }
+  if (!options.budget.measured().empty()) {
+    if (options.what.steps > 1) {
+      throw UsageError("--steps cannot be used with --file-bytes, --memory or --latency; use it with --macs or --params");
+    }
+    if (!options.quantize.empty()) {
+      throw UsageError(
+          "--quantize cannot be used with --file-bytes, --memory or --latency, which are counted in f32; use --macs "
+          "or --params, and see elek memory of the result");
+    }
   }
   const bool sums_wanted = !(options.save_statistics + options.statistics).empty() || !options.why.empty();
   if (sums_wanted && !options.what.weights && options.what.criterion->needs_images()) {
@@ -150,18 +161,39 @@ void cut_and_report(const std::string& name, const Dense& dense, const Evidence&
   const CutResult result = cut_to_file(dense, evidence, what, storage, out, context);
   print_report(dense, result, context);
   const CutReport& report = result.report;
-  const std::optional<Budget>& budget = what.channels.budget;
-  if (budget) context.output().result(budget_text(*budget, what.channels, dense.model, report.model) + "\n");
   context.output().result("\n" + out + ": " + report.plan.criterion + ", " + report.plan.target + ", repair " + report.repair +
                           "\n");
   const std::optional<Latencies> latencies =
       time_in_turns(dense.model, result.report.model, context.session_options(1), context.common().seed);
   context.output().result(latency_text(latencies) + "\n");
+  const std::optional<Budget>& budget = what.channels.budget;
+  Json spent;
+  if (budget && (latencies || budget->unit != BudgetUnit::kLatency)) {
+    const std::optional<double> left = used(report.model, budget->unit, context);
+    const double now = left ? *left : latencies->pruned.p50 * 1e3;
+    const double whole = left ? *used(dense.model, budget->unit, context) : latencies->dense.p50 * 1e3;
+    context.output().result(budget_text(*budget, what.channels, now, whole) + "\n");
+    if (!left) {
+      context.output().result("the middle 80 % of the runs took " + decimal(latencies->pruned.p10, 3) + " to " +
+                              decimal(latencies->pruned.p90, 3) + " ms\n");
+    }
+    spent = budget_json(*budget, now);
+  }
   Json json = report_json(name, dense, result, out, why, context);
-  json["budget"] = budget ? budget_json(*budget, report.model) : Json();
+  json["budget"] = spent;
   json["latency_ms"] = nullptr;
   if (latencies) json["latency_ms"] = before_after(latency_json(latencies->dense), latency_json(latencies->pruned));
   context.output().json(json);
+}
+
+/// The same for a budget that is measured on cut networks.
+void check_budget_fits(const ChannelTarget& target, const Model& model, const std::string& path, Context& context) {
+  try {
+    check_fits(model, target, context.memory());
+  } catch (const RemovesNothing&) {
+    throw UsageError("the target " + target_text(target) + " removes nothing from " + path +
+                     ", which uses no more than that already; allow less");
+  }
 }
 
 /// What the network shows to be impossible: names, shares, and files that are read later. Costs no pass over images.
@@ -179,6 +211,7 @@ void check_against(const CutCommand& options, const Model& model, Context& conte
   if (!options.out.empty()) {
     if (!what.weights) {
       check_channels(what.channel_target(), model.graph, options.input.model);
+      check_budget_fits(what.channel_target(), model, options.input.model, context);
     } else {
       check_target(model.graph, what.sparsity);
       if (what.sparsity.m == 0 && what.sparsity.sparsity == 0)
@@ -216,7 +249,7 @@ void run_cut(const std::string& name, CutCommand options) {
   if (!options.metric_note.empty()) context.output().note(options.metric_note);
   if (options.selection.round_to == "measured") options.what.channels.round = measured_rounding(context);
   const Dense dense = load_dense(options.input, context, [&](const Model& model) {
-    options.what.channels.budget = budget_of(options.budget, model);
+    options.what.channels.budget = budget_of(options.budget, options.input, options.what, model, context);
     check_against(options, model, context);
   });
   CutOptions what = options_for(options.what, dense, context);

@@ -12,9 +12,11 @@ namespace {
 void add_replay(CLI::App& command, CutCommand& options) {
   CLI::Option* replay =
       command.add_option("--replay", options.replay, "Model file of a cut network: cut the same channels or weights again");
-  for (const char* name :
-       {"--metric", "--channels", "--macs", "--params", "--sparsity", "--pattern", "--compare", "--scope", "--round-to",
-        "--ignore", "--layer", "--tap", "--use-labels", "--save-statistics", "--statistics", "--why", "--steps"}) {
+  std::vector<std::string> names{"--metric",     "--channels",        "--sparsity",   "--pattern", "--compare",
+                                 "--scope",      "--round-to",        "--ignore",     "--layer",   "--tap",
+                                 "--use-labels", "--save-statistics", "--statistics", "--why",     "--steps"};
+  for (const std::string& name : budget_names()) names.push_back(name);
+  for (const std::string& name : names) {
     if (CLI::Option* other = command.get_option_no_throw(name); other != nullptr) replay->excludes(other);
   }
 }

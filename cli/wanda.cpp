@@ -47,10 +47,10 @@ void wanda(WandaOptions options) {
     what.channels.share = options.channels.value_or(0);
   } else {
     if (!options.cut.layers.empty() || options.cut.selection.scope != "auto" || options.cut.selection.round_to != "auto") {
-      throw UsageError("--layer, --scope and --round-to are for channels; use them with --channels, --macs or --params");
+      throw UsageError("--layer, --scope and --round-to are for channels; use them with --channels or a budget");
     }
     if (options.metric != "wanda")
-      throw UsageError("--metric " + options.metric + " is for channels; use it with --channels, --macs or --params");
+      throw UsageError("--metric " + options.metric + " is for channels; use it with --channels or a budget");
     what.weights = true;
     what.sparsity.compare = options.compare == "layer" ? Compare::kLayer : Compare::kOutput;
     if (options.pattern.empty()) {

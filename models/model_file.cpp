@@ -119,13 +119,19 @@ Model model_in_place(const SafetensorsFile& file, MemoryResource& resource) {
   return model_of(file, resource, detail::Loading::kInPlace);
 }
 
-void save_model(const Model& model, const std::string& path) {
-  validate(model, path);
-  const std::string json = model_to_json(model);
-  static_cast<void>(model_from_json(json, path));  // do not write a model that load_model would refuse
-  std::vector<SafetensorsEntry> entries;
-  entries.reserve(model.parameters.size());
+namespace {
+
+/// The arrays and the metadata of the model's file. The arrays are the model's, except quantised ones, which are here.
+struct Contents {
+  explicit Contents(const Model& model, std::string json);
   std::map<std::string, std::vector<int8_t>> quantised;  // by the weight's name
+  std::vector<SafetensorsEntry> entries;
+  std::map<std::string, std::string> metadata;
+};
+
+Contents::Contents(const Model& model, std::string json)
+    : metadata{{kKey, std::move(json)}, {"format", "pt"}} {  // "format": Python's loaders check it before they trust the names
+  entries.reserve(model.parameters.size());
   for (const auto& [layer, scales] : model.quantization.layers) {
     const std::span<const float> weights = model.parameter(layer + ".weight").f32();
     std::vector<int8_t>& integers = quantised[layer + ".weight"];
@@ -144,8 +150,21 @@ void save_model(const Model& model, const std::string& path) {
     entries.push_back(
         {name, tensor->dtype(), {dims.begin(), dims.end()}, {static_cast<const std::byte*>(tensor->data()), tensor->bytes()}});
   }
-  // "format": Python's loaders check it before they trust the names.
-  write_safetensors(path, entries, {{kKey, json}, {"format", "pt"}});
+}
+
+}  // namespace
+
+void save_model(const Model& model, const std::string& path) {
+  validate(model, path);
+  const std::string json = model_to_json(model);
+  static_cast<void>(model_from_json(json, path));  // do not write a model that load_model would refuse
+  const Contents contents(model, json);
+  write_safetensors(path, contents.entries, contents.metadata);
+}
+
+size_t model_file_bytes(const Model& model) {
+  const Contents contents(model, model_to_json(model));
+  return safetensors_bytes(contents.entries, contents.metadata);
 }
 
 }  // namespace elek

@@ -22,6 +22,9 @@ namespace elek {
 /// The history alone, in the same form.
 [[nodiscard]] std::string history_to_json(const History& history);
 
+/// Bytes of the file that save_model() would write.
+[[nodiscard]] size_t model_file_bytes(const Model& model);
+
 /// The parameters of a model file, under the graph's names. Every required tensor must exist, and none may be left over.
 [[nodiscard]] Parameters load_weights(const WeightsFile& file, const Graph& graph, MemoryResource& resource,
                                       Quantization* quantization = nullptr);

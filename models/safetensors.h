@@ -52,6 +52,9 @@ struct SafetensorsEntry {
   std::vector<int64_t> shape;
   std::span<const std::byte> bytes;
 };
+/// Bytes of the file that write_safetensors() would write.
+[[nodiscard]] size_t safetensors_bytes(const std::vector<SafetensorsEntry>& entries,
+                                       const std::map<std::string, std::string>& metadata);
 /// Writes path.tmp-<pid>, syncs, and renames it over `path`. On an error or interrupt the temporary file is removed, `path`
 /// stays as it was, and InputError says why (no space, not writable, …).
 void write_safetensors(const std::string& path, const std::vector<SafetensorsEntry>& entries,

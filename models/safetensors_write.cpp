@@ -90,6 +90,12 @@ std::string make_header(const std::string& path, const std::vector<const Safeten
 
 }  // namespace
 
+size_t safetensors_bytes(const std::vector<SafetensorsEntry>& entries, const std::map<std::string, std::string>& metadata) {
+  size_t bytes = make_header("", in_file_order(entries), metadata).size();
+  for (const SafetensorsEntry& entry : entries) bytes += entry.bytes.size();
+  return bytes;
+}
+
 void write_safetensors(const std::string& path, const std::vector<SafetensorsEntry>& entries,
                        const std::map<std::string, std::string>& metadata) {
   const std::vector<const SafetensorsEntry*> order = in_file_order(entries);

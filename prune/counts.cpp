@@ -23,6 +23,23 @@ void check_share(double share, const std::string& what) {
 
 std::string count_text(double count) { return std::to_string(std::llround(count)); }
 
+/// As it follows a number.
+std::string text_of(BudgetUnit unit) {
+  switch (unit) {
+    case BudgetUnit::kMacs:
+      return " MACs per image";
+    case BudgetUnit::kParameters:
+      return " parameters";
+    case BudgetUnit::kFileBytes:
+      return " bytes of the model file";
+    case BudgetUnit::kMemory:
+      return " bytes of weights and arena";
+    case BudgetUnit::kLatency:
+      return " microseconds per image";
+  }
+  throw ContractError("a budget's unit without a text");
+}
+
 /// What is asked of each group: its share of channels, and whether that share is the target's. If not, its count is fixed.
 struct Wish {
   double share = 0;
@@ -245,23 +262,45 @@ std::vector<int64_t> kept_counts(const std::vector<Group>& groups, const std::ve
   return kept_after(groups, graph, removed, target);
 }
 
+std::vector<bool> free_groups(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target) {
+  std::vector<bool> free;
+  for (const Wish& wish : read_wishes(groups, graph, target)) free.push_back(wish.free);
+  return free;
+}
+
+std::vector<int64_t> fewest_counts(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target) {
+  ChannelTarget exact = target;
+  exact.round = nullptr;
+  const std::vector<Wish> wishes = read_wishes(groups, graph, exact);
+  return fewest_kept(spending_of(groups, graph, wishes, exact, Budget{}), kept_at_most(groups, graph, wishes, exact));
+}
+
 namespace {
 
-/// UsageError if the limit cannot be meant, or cannot be reached.
+/// UsageError if the limit cannot be meant, or cannot be reached. A budget that must be measured is checked by check_fits().
 void check_budget(const std::vector<Group>& groups, const Graph& graph, const std::vector<Wish>& wishes, ChannelTarget target) {
   const Budget budget = *target.budget;
-  const std::string unit = budget.unit == BudgetUnit::kMacs ? " MACs per image" : " parameters";
+  const std::string unit = text_of(budget.unit);
   if (!(budget.limit > 0 && std::isfinite(budget.limit)))
     throw UsageError("the budget is " + share_text(budget.limit) + unit + ", expected a positive number");
+  if (budget.exact) return;
   target.round = nullptr;
   const std::vector<int64_t> most = kept_at_most(groups, graph, wishes, target);
   const double least = least_usage(spending_of(groups, graph, wishes, target, budget), most);
   if (least <= budget.limit) return;
-  throw UsageError("at most " + count_text(budget.limit) + unit + " were to be left, but with the smallest count in every " +
-                   "group " + count_text(least) + " are left; allow more, or ignore fewer groups, or round counts less");
+  throw out_of_reach(budget, least);
 }
 
 }  // namespace
+
+UsageError out_of_reach(const Budget& budget, double least) {
+  const std::string unit = text_of(budget.unit);
+  // Of a unit that is measured, only some networks were tried.
+  const std::string how = budget.exact ? "the smallest network that was found has " + count_text(least)
+                                       : "with the smallest count in every group " + count_text(least) + " are left";
+  return UsageError("at most " + count_text(budget.limit) + unit + " were to be left, but " + how +
+                    "; allow more, or ignore fewer groups, or round counts less");
+}
 
 void check_target(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target) {
   if (target.round_to < 0)
@@ -271,7 +310,7 @@ void check_target(const std::vector<Group>& groups, const Graph& graph, const Ch
 }
 
 bool removes_nothing(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target) {
-  if (target.round) return false;
+  if (target.round || (target.budget && target.budget->exact)) return false;
   const std::vector<Wish> wishes = read_wishes(groups, graph, target);
   std::vector<int64_t> kept;
   if (target.budget) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/error.h"
 #include "elek/graph.h"
 #include "elek/prune.h"
 
@@ -18,12 +19,22 @@ namespace elek {
 [[nodiscard]] std::vector<int64_t> kept_counts(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores,
                                                const Graph& graph, const ChannelTarget& target);
 
+/// The error for a budget below the least that can be left.
+[[nodiscard]] UsageError out_of_reach(const Budget& budget, double least);
+
 /// MACs per image that are left if every group loses `target`'s share; overrides and ignored groups stay as they are. Counts
 /// are rounded to round_to.
 [[nodiscard]] double macs_of_equal_shares(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target);
 
 /// The target of Scope::kLayer with its budget turned into a share for every group. The target itself if it has no budget.
 [[nodiscard]] ChannelTarget equal_shares(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target);
+
+/// [group]: whether the target's share or budget decides its count; other groups have their own share, or stay whole.
+[[nodiscard]] std::vector<bool> free_groups(const std::vector<Group>& groups, const Graph& graph, const ChannelTarget& target);
+
+/// [group]: the smallest count that it may have. Overrides and ignored groups stay as they are.
+[[nodiscard]] std::vector<int64_t> fewest_counts(const std::vector<Group>& groups, const Graph& graph,
+                                                 const ChannelTarget& target);
 
 /// How many channels the group keeps if `removed` were to go: target.round decides if it is set, otherwise kept_count().
 [[nodiscard]] int64_t kept_of(const Graph& graph, const Group& group, int64_t removed, const ChannelTarget& target);

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "engine/estimate.h"
 #include "prune/early_checks.h"
+#include "prune/fit_budget.h"
 #include "prune/phase.h"
 #include "prune/repair.h"
 #include "prune/score.h"
@@ -241,7 +242,10 @@ PrunePlan make_plan(const Model& model, const Evidence& evidence, const CutOptio
   if (options.weights) return select_weights(model, evidence.statistics, options.sparsity);
   const std::vector<Group> groups = find_groups(model.graph);
   const Scores scores = score_channels(model, groups, *options.criterion, evidence, options.seed);
-  PrunePlan plan = select_channels(groups, scores, model.graph, options.channel_target());
+  const ChannelTarget target = options.channel_target();
+  MemoryResource& memory = options.memory != nullptr ? *options.memory : host_resource();
+  PrunePlan plan = target.budget && target.budget->exact ? fit_budget(model, groups, scores, target, memory)
+                                                         : select_channels(groups, scores, model.graph, target);
   plan.criterion = options.criterion->name() + (options.use_labels ? " labels=given" : "");
   return plan;
 }

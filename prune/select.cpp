@@ -63,6 +63,12 @@ const char* name_of(BudgetUnit unit) {
       return "macs";
     case BudgetUnit::kParameters:
       return "params";
+    case BudgetUnit::kFileBytes:
+      return "file-bytes";
+    case BudgetUnit::kMemory:
+      return "memory";
+    case BudgetUnit::kLatency:
+      return "latency-us";
   }
   throw ContractError("budget unit " + std::to_string(static_cast<int>(unit)) + " has no name");
 }
@@ -81,7 +87,7 @@ const char* name_of(Scope scope) {
 
 namespace {
 
-/// A limit is a number of MACs or parameters, so whole numbers say it exactly enough.
+/// Limits are large numbers, so whole ones say them exactly enough.
 std::string limit_text(double limit) { return std::to_string(std::llround(limit)); }
 
 }  // namespace
@@ -101,7 +107,11 @@ PrunePlan select_channels(const std::vector<Group>& groups, const std::vector<st
                           const ChannelTarget& target) {
   check_target(groups, graph, target);
   check_scores(groups, scores);
-  const std::vector<int64_t> kept = kept_counts(groups, scores, graph, target);
+  return plan_of_counts(groups, scores, kept_counts(groups, scores, graph, target), target);
+}
+
+PrunePlan plan_of_counts(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores,
+                         const std::vector<int64_t>& kept, const ChannelTarget& target) {
   PrunePlan plan;
   plan.target = target_text(target);
   for (size_t g = 0; g < groups.size(); ++g) {

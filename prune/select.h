@@ -21,6 +21,10 @@ namespace elek {
 /// the scope was kMacs. No code reads the text back: a replay uses the kept channels.
 [[nodiscard]] std::string target_text(const ChannelTarget& target);
 
+/// The plan that keeps so many channels of each group: those with the highest scores.
+[[nodiscard]] PrunePlan plan_of_counts(const std::vector<Group>& groups, const std::vector<std::vector<double>>& scores,
+                                       const std::vector<int64_t>& kept, const ChannelTarget& target);
+
 /// A share as History and messages write it: the shortest decimal that reads back as the same number ("0.3").
 [[nodiscard]] std::string share_text(double share);
 

@@ -34,7 +34,8 @@ int64_t next_lower(const Spending& how, size_t g, int64_t kept) {
   return 0;
 }
 
-/// The smallest count above `kept` that the group may keep; 0 if it is whole.
+}  // namespace
+
 int64_t next_higher(const Spending& how, size_t g, int64_t kept) {
   const Group& group = how.groups[g];
   if (kept == group.channels) return 0;
@@ -47,6 +48,8 @@ int64_t next_higher(const Spending& how, size_t g, int64_t kept) {
   }
   return group.channels;
 }
+
+namespace {
 
 /// Gives back steps while one fits, the one of most worth first.
 void give_back(const Spending& how, const Worth& worth, Usage& usage) {
@@ -206,7 +209,7 @@ void settle(const Spending& how, const Costs& costs, double price, Usage& usage)
 std::vector<int64_t> priced(const Spending& how, const Costs& costs, const std::vector<int64_t>& kept) {
   constexpr int kHalvings = 40;
   const auto at_price = [&](double price) {
-    Usage usage(how.groups, how.graph, how.budget.unit, kept);
+    Usage usage(how.groups, how.graph, how.budget, kept);
     settle(how, costs, price, usage);
     return usage;
   };
@@ -242,30 +245,39 @@ std::vector<int64_t> improve(const Spending& how, const Costs& costs, Usage& usa
 
 }  // namespace
 
-double usage_of(const std::vector<Group>& groups, const Graph& graph, BudgetUnit unit, const std::vector<int64_t>& kept) {
-  return Usage(groups, graph, unit, kept).total();
+double usage_of(const std::vector<Group>& groups, const Graph& graph, const Budget& budget, const std::vector<int64_t>& kept) {
+  return Usage(groups, graph, budget, kept).total();
 }
 
-double least_usage(const Spending& how, std::vector<int64_t> kept) {
+double usage_of(const std::vector<Group>& groups, const Graph& graph, BudgetUnit unit, const std::vector<int64_t>& kept) {
+  return usage_of(groups, graph, Budget{unit, 0}, kept);
+}
+
+std::vector<int64_t> fewest_kept(const Spending& how, std::vector<int64_t> kept) {
   for (size_t g = 0; g < how.groups.size(); ++g) {
     if (!how.free[g]) continue;
     kept[g] = how.groups[g].channels;
     for (int64_t lower = next_lower(how, g, kept[g]); lower > 0; lower = next_lower(how, g, lower)) kept[g] = lower;
   }
-  return usage_of(how.groups, how.graph, how.budget.unit, kept);
+  return kept;
+}
+
+double least_usage(const Spending& how, std::vector<int64_t> kept) {
+  kept = fewest_kept(how, std::move(kept));
+  return usage_of(how.groups, how.graph, how.budget, kept);
 }
 
 std::vector<int64_t> spend_along(const Spending& how, int64_t last, const std::function<std::vector<int64_t>(int64_t)>& kept_at,
                                  const Worth& worth) {
   const auto over = [&](int64_t index) {
-    return !fits(usage_of(how.groups, how.graph, how.budget.unit, kept_at(index)), how.budget);
+    return !fits(usage_of(how.groups, how.graph, how.budget, kept_at(index)), how.budget);
   };
   int64_t too_much = -1, enough = last;
   while (enough - too_much > 1) {
     const int64_t middle = std::midpoint(too_much, enough);
     (over(middle) ? too_much : enough) = middle;
   }
-  Usage usage(how.groups, how.graph, how.budget.unit, kept_at(enough));
+  Usage usage(how.groups, how.graph, how.budget, kept_at(enough));
   give_back(how, worth, usage);
   return usage.kept();
 }
@@ -275,7 +287,7 @@ std::vector<int64_t> spend_by_cost(const Spending& how, const std::vector<std::v
   const Costs sorted(costs);
   std::vector<int64_t> best;
   for (const std::vector<int64_t>& start : {kept, equal, priced(how, sorted, kept)}) {
-    Usage usage(how.groups, how.graph, how.budget.unit, start);
+    Usage usage(how.groups, how.graph, how.budget, start);
     take(how, sorted, usage);
     std::vector<int64_t> counts = improve(how, sorted, usage);
     if (best.empty() || sorted.total(how, counts) < sorted.total(how, best)) best = std::move(counts);
@@ -286,7 +298,7 @@ std::vector<int64_t> spend_by_cost(const Spending& how, const std::vector<std::v
 std::vector<int64_t> fit_rounded(const Spending& how, const std::vector<std::vector<double>>& costs,
                                  std::vector<int64_t> kept) {
   const Costs sorted(costs);
-  Usage usage(how.groups, how.graph, how.budget.unit, std::move(kept));
+  Usage usage(how.groups, how.graph, how.budget, std::move(kept));
   take(how, sorted, usage);
   give_back(
       how, [&](size_t g, int64_t now, int64_t more) { return sorted.at_count(g, now) - sorted.at_count(g, more); }, usage);

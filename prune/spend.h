@@ -39,6 +39,8 @@ using Worth = std::function<double(size_t g, int64_t now, int64_t more)>;
 [[nodiscard]] std::vector<int64_t> spend_by_cost(const Spending& how, const std::vector<std::vector<double>>& costs,
                                                  const std::vector<int64_t>& kept, const std::vector<int64_t>& equal);
 
+/// The smallest count of every free group; `kept` are the counts of the others.
+[[nodiscard]] std::vector<int64_t> fewest_kept(const Spending& how, std::vector<int64_t> kept);
 /// What is left if every free group keeps its smallest count; `kept` are the counts of the others.
 [[nodiscard]] double least_usage(const Spending& how, std::vector<int64_t> kept);
 
@@ -47,7 +49,12 @@ using Worth = std::function<double(size_t g, int64_t now, int64_t more)>;
 [[nodiscard]] std::vector<int64_t> fit_rounded(const Spending& how, const std::vector<std::vector<double>>& costs,
                                                std::vector<int64_t> kept);
 
-/// What a network with these counts uses.
+/// The smallest count above `kept` that the group may keep; 0 if it is whole.
+[[nodiscard]] int64_t next_higher(const Spending& how, size_t g, int64_t kept);
+
+/// What a network with these counts uses. The second for the units that follow from the graph.
+[[nodiscard]] double usage_of(const std::vector<Group>& groups, const Graph& graph, const Budget& budget,
+                              const std::vector<int64_t>& kept);
 [[nodiscard]] double usage_of(const std::vector<Group>& groups, const Graph& graph, BudgetUnit unit,
                               const std::vector<int64_t>& kept);
 

@@ -32,11 +32,11 @@ int64_t channels_now(const Group& group, const PrunePlan& so_far) {
   return cut == nullptr ? group.channels : std::ssize(cut->keep);
 }
 
-double usage_of_dense(const std::vector<Group>& groups, const Graph& dense, BudgetUnit unit) {
+double usage_of_dense(const std::vector<Group>& groups, const Graph& dense, const Budget& budget) {
   std::vector<int64_t> all;
   all.reserve(groups.size());
   for (const Group& group : groups) all.push_back(group.channels);
-  return usage_of(groups, dense, unit, all);
+  return usage_of(groups, dense, budget, all);
 }
 
 /// The share that llround(share * channels) turns into `removed` again.
@@ -70,6 +70,10 @@ WeightCut composed(const WeightCut& first, const WeightCut& second) {
 
 ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const ChannelTarget& whole, int step, int steps) {
   check_step(step, steps);
+  if (steps > 1 && whole.budget && whole.budget->terms) {  // they belong to the channels of the dense network
+    throw UsageError(std::string("a budget of ") + name_of(whole.budget->unit) +
+                     " cannot be reached in several rounds; use one round, or a budget of MACs or parameters");
+  }
   const double part = static_cast<double>(step) / steps;
   const std::vector<Group> groups = find_groups(dense);
   const ChannelTarget target = whole.scope == Scope::kLayer ? equal_shares(groups, dense, whole) : whole;
@@ -113,7 +117,7 @@ ChannelTarget step_target(const Graph& dense, const PrunePlan& so_far, const Cha
     now.round = nullptr;
     now.round_to = 1;  // the counts above are rounded on the dense network's channels already
   } else if (target.budget) {
-    const double all = usage_of_dense(groups, dense, target.budget->unit);
+    const double all = usage_of_dense(groups, dense, *target.budget);
     now.budget->limit = all - part * (all - target.budget->limit);
   } else if (target.scope == Scope::kMacs) {
     ChannelTarget due = target;  // for the dense network

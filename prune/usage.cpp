@@ -2,10 +2,12 @@
 // Tests: tests/prune/spend_test.cpp
 #include "prune/usage.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
 #include "core/at.h"
+#include "core/error.h"
 #include "prune/groups.h"
 
 namespace elek {
@@ -13,24 +15,32 @@ namespace {
 
 constexpr size_t kNoGroup = static_cast<size_t>(-1);
 
+double largest(const std::vector<double>& moments) {
+  return moments.empty() ? 0.0 : *std::max_element(moments.begin(), moments.end());
+}
+
 }  // namespace
 
-std::vector<Usage::Term> Usage::terms_of(const std::vector<Group>& groups, const Graph& graph, BudgetUnit unit) {
+std::vector<UsagePart> parts_of(const Graph& graph, const std::vector<std::vector<ValueSegment>>& segments, ValueId value) {
+  std::vector<UsagePart> list;
+  const auto channels = static_cast<double>(graph.node(value).shape.channels);
+  for (const ValueSegment& each : segments[at(value)]) list.push_back({each.group, static_cast<double>(each.count) / channels});
+  return list;
+}
+
+UsageTerms exact_terms(const std::vector<Group>& groups, const Graph& graph, BudgetUnit unit) {
+  ELEK_CHECK(unit == BudgetUnit::kMacs || unit == BudgetUnit::kParameters,
+             std::string("a budget of ") + name_of(unit) + " needs terms: the graph does not show what layers use");
   const std::vector<std::vector<ValueSegment>> segments = segments_of_values(graph, groups);
-  const auto parts = [&](ValueId value) {
-    std::vector<Part> list;
-    const auto channels = static_cast<double>(graph.node(value).shape.channels);
-    for (const ValueSegment& each : segments[at(value)])
-      list.push_back({each.group, static_cast<double>(each.count) / channels});
-    return list;
-  };
-  std::vector<Term> terms;
+  UsageTerms terms;
   for (size_t i = 0; i < graph.nodes().size(); ++i) {
     const Node& node = graph.nodes()[i];
     const auto id = static_cast<ValueId>(i);
     const auto add = [&](int64_t amount, bool reads_all) {  // reads_all: each output is made from all inputs
       if (amount == 0) return;
-      terms.push_back({static_cast<double>(amount), reads_all ? parts(node.inputs.at(0)) : std::vector<Part>{}, parts(id)});
+      terms.sum.push_back({static_cast<double>(amount),
+                           reads_all ? parts_of(graph, segments, node.inputs.at(0)) : std::vector<UsagePart>{},
+                           parts_of(graph, segments, id)});
     };
     const bool mixes = !is_depthwise(graph, id);
     if (unit == BudgetUnit::kMacs) {
@@ -44,45 +54,72 @@ std::vector<Usage::Term> Usage::terms_of(const std::vector<Group>& groups, const
   return terms;
 }
 
-Usage::Usage(const std::vector<Group>& groups, const Graph& graph, BudgetUnit unit, std::vector<int64_t> kept)
-    : terms_(terms_of(groups, graph, unit)), touching_(groups.size()), kept_(std::move(kept)) {
-  channels_.reserve(groups.size());
-  for (const Group& group : groups) channels_.push_back(group.channels);
-  for (size_t t = 0; t < terms_.size(); ++t) {
-    std::set<size_t> there;
-    for (const std::vector<Part>* parts : {&terms_[t].input, &terms_[t].output}) {
-      for (const Part& part : *parts) there.insert(part.group);
-    }
-    for (const size_t g : there) touching_[g].push_back(t);
+Usage::Usage(const std::vector<Group>& groups, const Graph& graph, const Budget& budget, std::vector<int64_t> kept)
+    : kept_(std::move(kept)) {
+  auto fixed = std::make_shared<Fixed>();
+  fixed->channels.reserve(groups.size());
+  for (const Group& group : groups) fixed->channels.push_back(group.channels);
+  const UsageTerms terms = budget.terms ? *budget.terms : exact_terms(groups, graph, budget.unit);
+  for (const UsageTerm& term : terms.sum) fixed->terms.push_back({term, kAlways});
+  for (size_t m = 0; m < terms.moments.size(); ++m) {
+    for (const UsageTerm& term : terms.moments[m]) fixed->terms.push_back({term, m});
   }
-  for (const Term& term : terms_) total_ += amount(term, kNoGroup, 0);
+  fixed->moments = terms.moments.size();
+  fixed->touching.resize(groups.size());
+  for (size_t t = 0; t < fixed->terms.size(); ++t) {
+    std::set<size_t> there;
+    for (const std::vector<UsagePart>* parts : {&fixed->terms[t].what.input, &fixed->terms[t].what.output}) {
+      for (const UsagePart& part : *parts) there.insert(part.group);
+    }
+    for (const size_t g : there) fixed->touching[g].push_back(t);
+  }
+  fixed_ = std::move(fixed);
+  add_up();
 }
 
-double Usage::share_of(size_t g, size_t changed, int64_t kept) const {
-  return static_cast<double>(g == changed ? kept : kept_[g]) / static_cast<double>(channels_[g]);
-}
-
-double Usage::share(const std::vector<Part>& parts, size_t changed, int64_t kept) const {
+double Usage::share(const std::vector<UsagePart>& parts, size_t changed, int64_t kept) const {
   double sum = 0;
-  for (const Part& part : parts) sum += part.share * share_of(part.group, changed, kept);
+  for (const UsagePart& part : parts) {
+    const int64_t now = part.group == changed ? kept : kept_[part.group];
+    sum += part.share * static_cast<double>(now) / static_cast<double>(fixed_->channels[part.group]);
+  }
   return sum;
 }
 
-double Usage::amount(const Term& term, size_t changed, int64_t kept) const {
-  const double made = term.amount * share(term.output, changed, kept);
-  return term.input.empty() ? made : made * share(term.input, changed, kept);
+double Usage::amount(const UsageTerm& term, size_t changed, int64_t kept) const {
+  const double output = term.output.empty() ? 1.0 : share(term.output, changed, kept);
+  const double input = term.input.empty() ? 1.0 : share(term.input, changed, kept);
+  return term.amount * (term.curve ? term.curve(input, output) : input * output);
 }
 
 double Usage::saved(size_t g, int64_t kept) const {
   double less = 0;
-  for (const size_t t : touching_[g]) less += amount(terms_[t], kNoGroup, 0) - amount(terms_[t], g, kept);
-  return less;
+  std::vector<double> moments = moments_;
+  for (const size_t t : fixed_->touching[g]) {
+    const Term& term = fixed_->terms[t];
+    const double by = amount(term.what, kNoGroup, 0) - amount(term.what, g, kept);
+    if (term.moment == kAlways) {
+      less += by;
+    } else {
+      moments[term.moment] -= by;
+    }
+  }
+  return less + largest(moments_) - largest(moments);
 }
 
 void Usage::set(size_t g, int64_t kept) {
   kept_[g] = kept;
-  total_ = 0;
-  for (const Term& term : terms_) total_ += amount(term, kNoGroup, 0);
+  add_up();
+}
+
+void Usage::add_up() {
+  sum_ = 0;
+  moments_.assign(fixed_->moments, 0.0);
+  for (const Term& term : fixed_->terms) {
+    double& to = term.moment == kAlways ? sum_ : moments_[term.moment];
+    to += amount(term.what, kNoGroup, 0);
+  }
+  total_ = sum_ + largest(moments_);
 }
 
 }  // namespace elek

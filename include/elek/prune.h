@@ -96,14 +96,24 @@ enum class Scope : uint8_t { kLayer, kGlobal, kMacs };
 [[nodiscard]] ELEK_API const char* name_of(Scope scope);  // "layer", "global", "macs": as History records it
 enum class Compare : uint8_t { kOutput, kLayer };         // weights compete inside an output channel, or in the whole layer
 
-/// What a budget counts: MACs (multiply-adds) per image, or parameters as parameter_count() counts them.
-enum class BudgetUnit : uint8_t { kMacs, kParameters };
-[[nodiscard]] ELEK_API const char* name_of(BudgetUnit unit);  // "macs", "params": as History records it
+/// What a budget counts: MACs (multiply-adds) per image; parameters as parameter_count() counts them; bytes of the model file;
+/// bytes of weights and arena of a session; microseconds of one run on this machine.
+enum class BudgetUnit : uint8_t { kMacs, kParameters, kFileBytes, kMemory, kLatency };
+/// As History records it: "macs", "params", "file-bytes", "memory", "latency-us".
+[[nodiscard]] ELEK_API const char* name_of(BudgetUnit unit);
+
+struct UsageTerms;  // prune/usage.h
+struct PrunePlan;
 
 /// The most that the cut network may use.
 struct Budget {
   BudgetUnit unit = BudgetUnit::kMacs;
   double limit = 0;
+  /// Needed by all units but the first two, which follow from the graph: about what each layer uses (prune/budget_terms.h).
+  /// Counts are chosen by it.
+  std::shared_ptr<const UsageTerms> terms = nullptr;
+  /// And what a cut network really uses, before its repair. make_plan() (prune/recipe_steps.h) holds the limit by it.
+  std::function<double(const Model& cut, const PrunePlan& plan)> exact = nullptr;
 };
 
 struct ChannelTarget {
