@@ -9,6 +9,7 @@
 #include "cli/budget.h"
 #include "cli/cut_report.h"
 #include "cli/latency.h"
+#include "cli/network_report.h"
 #include "cli/why.h"
 #include "core/error.h"
 #include "core/paired.h"
@@ -77,6 +78,8 @@ void check_what_is_wanted(const CutCommand& options) {
   if (cuts(options) && options.input.evaluate.empty()) {
     throw UsageError("--evaluate is required: DATA with labels, to measure the accuracy of the cut network");
   }
+  check_report_paths("--report", options.report);
+  if (!options.report.empty() && options.out.empty()) throw UsageError("--report needs --out: it reports on the cut network");
   if (!options.quantize.empty() && !cuts(options)) {
     throw UsageError("--quantize needs --out: the model file to write");
   }
@@ -229,6 +232,11 @@ void cut_and_report(const std::string& name, const Dense& dense, const Evidence&
   json["budget"] = spent;
   json["latency_ms"] = nullptr;
   if (latencies) json["latency_ms"] = before_after(latency_json(latencies->dense), latency_json(latencies->pruned));
+  ReportRequest request;
+  request.model = out;
+  request.beside = dense.path;
+  request.overlap = dense.overlap;
+  report_on(std::move(request), options.report, context);
   context.output().json(json);
 }
 
@@ -285,12 +293,13 @@ void run_cut(const std::string& name, CutCommand options) {
   resolve(options);
   check_what_is_wanted(options);
   if (!cuts(options)) options.input.evaluate.clear();
-  input_paths(options.input)
-      .reads("--statistics", options.statistics)
+  Paths paths = input_paths(options.input);
+  paths.reads("--statistics", options.statistics)
       .reads("--replay", options.replay)
       .writes("--out", options.out)
-      .writes("--save-statistics", options.save_statistics)
-      .check();
+      .writes("--save-statistics", options.save_statistics);
+  for (const std::string& path : options.report) paths.writes("--report", path);
+  paths.check();
   Context context(options.common);
   if (!options.metric_note.empty()) context.output().note(options.metric_note);
   if (options.selection.round_to == "measured") options.what.channels.round = measured_rounding(context);
