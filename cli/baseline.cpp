@@ -29,7 +29,8 @@ double parse_fail_above(const std::string& text) {
   double number = 0;
   const char* const end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, number, std::chars_format::fixed);
-  if (error != std::errc() || std::string_view(rest, static_cast<size_t>(end - rest)) != "%" || !(number >= 0 && number < 1000)) {
+  if (error != std::errc() || std::string_view(rest, static_cast<size_t>(end - rest)) != "%" ||
+      !(number >= 0 && number < 1000)) {
     throw UsageError("--fail-above '" + text + "': expected a share of time with a percent sign, for example 3%");
   }
   return number / 100;
@@ -71,7 +72,8 @@ std::vector<double> read_baseline(const std::string& path, const BenchConditions
   const Json here = conditions_json(now);
   for (const auto& [key, value] : here.items()) {
     const Json found = json.at("conditions").value(key, Json());
-    if (found != value) other += (other.empty() ? "" : ", ") + key + " " + found.dump() + " there and " + value.dump() + " here";
+    if (found != value)
+      other += (other.empty() ? "" : ", ") + key + " " + found.dump() + " there and " + value.dump() + " here";
   }
   if (!other.empty()) {
     throw UsageError("--baseline " + path + ": was measured under other conditions: " + other +
@@ -105,12 +107,12 @@ std::string slowdown_text(const Slowdown& found, const std::string& baseline) {
   const MeanInterval& r = found.ratio;
   const std::string how = found.in_turns ? ", in turns with it" : ", measured earlier";
   if (r.low <= 1 && r.high >= 1) {
-    return "Not measurably slower or faster than " + baseline + how + ": between " + percent_of_ratio(r.low) + " % faster and " +
-           percent_of_ratio(r.high) + " % slower.\n";
+    return "Not measurably slower or faster than " + baseline + how + ": between " + percent_of_ratio(r.low) +
+           " % faster and " + percent_of_ratio(r.high) + " % slower.\n";
   }
   const double least = r.mean > 1 ? r.low : r.high, most = r.mean > 1 ? r.high : r.low;
-  return percent_of_ratio(r.mean) + " % " + (r.mean > 1 ? "slower" : "faster") + " than " + baseline + how + " (95 % interval: " +
-         percent_of_ratio(least) + " to " + percent_of_ratio(most) + " %).\n";
+  return percent_of_ratio(r.mean) + " % " + (r.mean > 1 ? "slower" : "faster") + " than " + baseline + how +
+         " (95 % interval: " + percent_of_ratio(least) + " to " + percent_of_ratio(most) + " %).\n";
 }
 
 Json slowdown_json(const Slowdown& found) {
@@ -123,10 +125,11 @@ void check_slowdown(const Slowdown& found, double fail_above, const std::string&
                 decimal(fail_above * 100, 1) + " %");
 }
 
-Json action_json(const std::string& name, const std::vector<double>& block_ms, size_t peak_rss_bytes, const BenchConditions& c) {
+Json action_json(const std::string& name, const std::vector<double>& block_ms, size_t peak_rss_bytes,
+                 const BenchConditions& c) {
   const auto [least, most] = std::minmax_element(block_ms.begin(), block_ms.end());
-  const std::string extra = c.processor + ", " + c.device + " " + c.precision + ", batch " + std::to_string(c.batch) + ", threads " +
-                            std::to_string(c.threads);
+  const std::string extra = c.processor + ", " + c.device + " " + c.precision + ", batch " + std::to_string(c.batch) +
+                            ", threads " + std::to_string(c.threads);
   Json entries = Json::array();
   entries.push_back({{"name", name + ": latency"},
                      {"unit", "ms"},

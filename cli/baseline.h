@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek bench --baseline FILE --fail-above 3%: is this network slower than it was, or than another one? FILE is the --json output
-// of an earlier elek bench on this machine, or a model file, which then runs in turns with this one. Times are compared as
-// logarithms of the medians of blocks of runs, with a 95 % interval: in turns by the differences of neighbouring blocks, which
-// other work on the machine disturbs alike; against a file by Welch's interval, which cannot know how the machine has changed
-// since. Tests: tests/cli/baseline_test.cpp
+// elek bench --baseline FILE --fail-above 3%: is this network slower than it was, or than another one? FILE is the --json
+// output of an earlier elek bench on this machine, or a model file, which then runs in turns with this one. Times are compared
+// as logarithms of the medians of blocks of runs, with a 95 % interval: in turns by the differences of neighbouring blocks,
+// which other work on the machine disturbs alike; against a file by Welch's interval, which cannot know how the machine has
+// changed since. Tests: tests/cli/baseline_test.cpp
 #pragma once
 
 #include <optional>

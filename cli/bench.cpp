@@ -162,7 +162,8 @@ void bench(const BenchOptions& options) {
   Session session(load_model(options.model, context.memory()), session_options);
   note_kernels(context.output(), session.program());
   std::optional<Session> in_turns;
-  if (!options.baseline.empty() && !from_file) in_turns.emplace(load_model(options.baseline, context.memory()), session_options);
+  if (!options.baseline.empty() && !from_file)
+    in_turns.emplace(load_model(options.baseline, context.memory()), session_options);
   const Measurement measured = measure(session, in_turns ? &*in_turns : nullptr, options);
   if (in_turns) baseline_ms = measured.baseline_ms;
   const std::vector<double>& samples = measured.samples_ms;
@@ -244,10 +245,12 @@ void add_bench(CLI::App& app, Run& run) {
   command->add_option("--warm-up", options->warm_up, "Warm-up runs before that, not timed")
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
-  auto* baseline =
-      command->add_option("--baseline", options->baseline,
-                          "Compare with this: the --json output of an earlier elek bench on this machine, or a model to run in turns");
-  command->add_option("--fail-above", options->fail_above, "Exit with 6 if slower than the baseline by more than this, and surely slower")
+  auto* baseline = command->add_option(
+      "--baseline", options->baseline,
+      "Compare with this: the --json output of an earlier elek bench on this machine, or a model to run in turns");
+  command
+      ->add_option("--fail-above", options->fail_above,
+                   "Exit with 6 if slower than the baseline by more than this, and surely slower")
       ->needs(baseline)
       ->capture_default_str();
   command->add_option("--action-json", options->action_json,

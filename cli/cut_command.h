@@ -51,7 +51,7 @@ struct CutCommand {
   std::string out;
   bool dry_run = false;     // everything but the distillation and the files
   std::vector<std::string> report;  // files for a report on the cut network
-  std::string metric_note;  // the chosen metric and the reason, if the user named none
+  std::string metric_note;          // the chosen metric and the reason, if the user named none
 };
 /// UsageError if the target cannot be meant for this network, or surely removes nothing from it. `path` is the network's.
 void check_channels(const ChannelTarget& target, const Graph& graph, const std::string& path);

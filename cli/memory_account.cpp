@@ -81,7 +81,8 @@ Json pool_json(const Pool& pool) {
 }  // namespace
 
 ProgramBytes program_bytes(const Context& context, const SessionOptions& options, const Graph& graph) {
-  const bool image_net = std::any_of(graph.nodes().begin(), graph.nodes().end(), [](const Node& n) { return n.is<MaxPoolAttrs>(); });
+  const bool image_net =
+      std::any_of(graph.nodes().begin(), graph.nodes().end(), [](const Node& n) { return n.is<MaxPoolAttrs>(); });
   if (image_net) {
     ResNetSpec bottlenecks = resnet_spec("resnet50");
     bottlenecks.blocks = {1, 1};

@@ -17,8 +17,8 @@ struct ProgramBytes {
   size_t rest_bytes = 0;
   [[nodiscard]] size_t total() const noexcept { return library_bytes + rest_bytes; }
 };
-/// What they will be once a session of `graph` runs with these options. Runs a small network like it for that, because a kernel's
-/// code has pages only once it has run; takes some hundredths of a second.
+/// What they will be once a session of `graph` runs with these options. Runs a small network like it for that, because a
+/// kernel's code has pages only once it has run; takes some hundredths of a second.
 [[nodiscard]] ProgramBytes program_bytes(const Context& context, const SessionOptions& options, const Graph& graph);
 
 /// Prints the account of a session that is still to come, and returns it. `program` is nothing for a GPU's memory.

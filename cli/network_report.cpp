@@ -49,7 +49,8 @@ std::vector<KeptBar> kept_bars(const History& history) {
 std::string range_of(const Cut& cut, bool of_kept) {
   std::vector<double> scores;
   for (size_t c = 0; c < cut.scores.size(); ++c) {
-    if (std::binary_search(cut.kept.begin(), cut.kept.end(), static_cast<int64_t>(c)) == of_kept) scores.push_back(cut.scores[c]);
+    if (std::binary_search(cut.kept.begin(), cut.kept.end(), static_cast<int64_t>(c)) == of_kept)
+      scores.push_back(cut.scores[c]);
   }
   if (scores.empty()) return "-";
   const auto [low, high] = std::minmax_element(scores.begin(), scores.end());
@@ -80,7 +81,8 @@ VerdictFacts facts_of(const ReportRequest& request, const Network& network, cons
   f.bytes_after = static_cast<double>(network.file_bytes);
   f.macs_before = beside != nullptr ? static_cast<double>(macs(beside->model.graph)) : f.macs_after;
   if (beside != nullptr) f.bytes_before = static_cast<double>(beside->file_bytes);
-  f.zero_weights = 1 - static_cast<double>(nonzero_parameter_count(model)) / static_cast<double>(std::max<int64_t>(1, parameter_count(model)));
+  f.zero_weights = 1 - static_cast<double>(nonzero_parameter_count(model)) /
+                           static_cast<double>(std::max<int64_t>(1, parameter_count(model)));
   f.changed = !model.quantization.empty();
   f.overlap = request.overlap;
   for (const HistoryEntry& entry : model.history) {
@@ -115,8 +117,9 @@ ReportSection accuracy_section(const ReportRequest& request, const VerdictFacts&
     section.paragraphs.emplace_back("It was not measured.");
     return section;
   }
-  section.paragraphs.emplace_back("The error is one standard error of a share of so many images. The stages were measured on the "
-                                  "same images, so their differences are known better than that.");
+  section.paragraphs.emplace_back(
+      "The error is one standard error of a share of so many images. The stages were measured on the "
+      "same images, so their differences are known better than that.");
   ReportTable table{"Top-1 accuracy", {{"", "top-1", "standard error", "against the first"}}};
   for (const StageBar& bar : stages) {
     table.rows.push_back({bar.name, percent(bar.value), "± " + percent(bar.error),
@@ -140,9 +143,10 @@ ReportSection work_section(const History& history) {
     return data.empty() ? std::string("-") : with_commas(samples) + " of " + data;
   };
   for (const HistoryEntry& entry : history) {
-    table.rows.push_back({entry.action, entry.criterion.empty() ? "-" : entry.criterion, entry.target.empty() ? "-" : entry.target,
-                          entry.repair.empty() ? "-" : entry.repair, images(entry.calibration_samples, entry.calibration),
-                          images(entry.repair_samples, entry.repair_data), entry.version});
+    table.rows.push_back({entry.action, entry.criterion.empty() ? "-" : entry.criterion,
+                          entry.target.empty() ? "-" : entry.target, entry.repair.empty() ? "-" : entry.repair,
+                          images(entry.calibration_samples, entry.calibration), images(entry.repair_samples, entry.repair_data),
+                          entry.version});
   }
   section.tables.push_back(std::move(table));
   return section;
@@ -152,26 +156,32 @@ std::optional<ReportSection> kept_section(const History& history) {
   const std::vector<KeptBar> bars = kept_bars(history);
   if (bars.empty()) return std::nullopt;
   ReportSection section{"What was kept, and why", {}, {}, {}};
-  section.paragraphs.emplace_back("Channels that a residual sum ties go together: each row is such a group, named after its first "
-                                  "value, or a layer whose weights were masked. Those with the lowest scores went.");
-  const auto kept = std::accumulate(bars.begin(), bars.end(), 0.0, [](double sum, const KeptBar& bar) { return sum + bar.kept; });
-  const auto before = std::accumulate(bars.begin(), bars.end(), 0.0, [](double sum, const KeptBar& bar) { return sum + bar.before; });
+  section.paragraphs.emplace_back(
+      "Channels that a residual sum ties go together: each row is such a group, named after its first "
+      "value, or a layer whose weights were masked. Those with the lowest scores went.");
+  const auto kept =
+      std::accumulate(bars.begin(), bars.end(), 0.0, [](double sum, const KeptBar& bar) { return sum + bar.kept; });
+  const auto before =
+      std::accumulate(bars.begin(), bars.end(), 0.0, [](double sum, const KeptBar& bar) { return sum + bar.before; });
   const std::string title = "Kept, of what there was";
   section.figures.push_back({title, kept_bars_svg(title, bars),
                              with_commas(static_cast<int64_t>(kept)) + " of " + with_commas(static_cast<int64_t>(before)) +
                                  " were kept in " + std::to_string(bars.size()) + " groups."});
   for (const HistoryEntry& entry : history) {
     if (entry.cuts.empty()) continue;
-    ReportTable table{entry.action + " by " + entry.criterion, {{"group", "before", "kept", "scores of the kept", "scores of the removed"}}};
+    ReportTable table{entry.action + " by " + entry.criterion,
+                      {{"group", "before", "kept", "scores of the kept", "scores of the removed"}}};
     for (const Cut& cut : entry.cuts) {
-      table.rows.push_back({cut.name, with_commas(cut.before), with_commas(cut.before - cut.removed), range_of(cut, true), range_of(cut, false)});
+      table.rows.push_back({cut.name, with_commas(cut.before), with_commas(cut.before - cut.removed), range_of(cut, true),
+                            range_of(cut, false)});
     }
     section.tables.push_back(std::move(table));
   }
   return section;
 }
 
-ReportSection size_section(const Network& network, const Network* beside, const SessionEstimate& plan, const SessionEstimate* dense_plan) {
+ReportSection size_section(const Network& network, const Network* beside, const SessionEstimate& plan,
+                           const SessionEstimate* dense_plan) {
   ReportSection section{"Size and work", {}, {}, {}};
   ReportTable table{"Of one image, at batch 1", {{"", "this network"}}};
   if (beside != nullptr) table.rows.front().insert(table.rows.front().end(), {"dense", "change"});
@@ -185,10 +195,14 @@ ReportSection size_section(const Network& network, const Network* beside, const 
     }
     table.rows.push_back(std::move(cells));
   };
-  row("multiply-adds", [](const Network& n) { return macs(n.model.graph); }, beside);
-  row("parameters", [](const Network& n) { return parameter_count(n.model); }, beside);
-  row("nonzero parameters", [](const Network& n) { return nonzero_parameter_count(n.model); }, beside);
-  row("file bytes", [](const Network& n) { return static_cast<int64_t>(n.file_bytes); }, beside);
+  row(
+      "multiply-adds", [](const Network& n) { return macs(n.model.graph); }, beside);
+  row(
+      "parameters", [](const Network& n) { return parameter_count(n.model); }, beside);
+  row(
+      "nonzero parameters", [](const Network& n) { return nonzero_parameter_count(n.model); }, beside);
+  row(
+      "file bytes", [](const Network& n) { return static_cast<int64_t>(n.file_bytes); }, beside);
   const auto memory = [&](const std::string& name, size_t SessionMemory::*bytes) {
     const auto now = static_cast<int64_t>(plan.memory.*bytes);
     std::vector<std::string> cells{name, with_commas(now)};
@@ -207,16 +221,19 @@ ReportSection size_section(const Network& network, const Network* beside, const 
 
 ReportSection memory_section(const std::string& name, const SessionEstimate& plan) {
   ReportSection section{"Memory", {}, {}, {}};
-  const std::string step = plan.plan.peak_step >= 0 ? plan.program.steps[static_cast<size_t>(plan.plan.peak_step)].node.node.name : "";
-  section.paragraphs.push_back("All activations and workspaces of an image lie in one block, the arena, of " + bytes_text(plan.memory.arena_bytes) +
-                               ". No placement needs less than " + bytes_text(plan.memory.lower_bound_bytes) +
-                               " for this order of the steps. The step " + step + " needs most.");
+  const std::string step =
+      plan.plan.peak_step >= 0 ? plan.program.steps[static_cast<size_t>(plan.plan.peak_step)].node.node.name : "";
+  section.paragraphs.push_back("All activations and workspaces of an image lie in one block, the arena, of " +
+                               bytes_text(plan.memory.arena_bytes) + ". No placement needs less than " +
+                               bytes_text(plan.memory.lower_bound_bytes) + " for this order of the steps. The step " + step +
+                               " needs most.");
   const Trace trace = trace_of(plan.program);
   std::vector<Replay> replays;
   for (const Strategy s : {Strategy::kSeparate, Strategy::kArena}) replays.push_back(replay(trace, s));
   const MapOptions map{name + ", one image", plan.memory.lower_bound_bytes, plan.plan.peak_step};
-  section.figures.push_back({"Where each tensor lies: each in its own place, and in the arena", memory_map_svg(trace, replays, map),
-                             "The arena of " + bytes_text(plan.memory.arena_bytes) + " beside memory in which nothing is used again."});
+  section.figures.push_back(
+      {"Where each tensor lies: each in its own place, and in the arena", memory_map_svg(trace, replays, map),
+       "The arena of " + bytes_text(plan.memory.arena_bytes) + " beside memory in which nothing is used again."});
   return section;
 }
 
@@ -247,19 +264,22 @@ ReportSection speed_section(const std::optional<Latencies>& latency, const std::
   }
   std::stable_sort(slowest.begin(), slowest.end(), [](const StepRow* a, const StepRow* b) { return a->us > b->us; });
   slowest.resize(std::min<size_t>(slowest.size(), 10));
-  ReportTable table{"The steps that take most of the time", {{"step", "kernel", "ms", "% of the time", "GFLOP/s", "of the peak"}}};
+  ReportTable table{"The steps that take most of the time",
+                    {{"step", "kernel", "ms", "% of the time", "GFLOP/s", "of the peak"}}};
   for (const StepRow* row : slowest) {
-    table.rows.push_back({row->step->node.node.name, row->step->kernel, decimal(row->us / 1e3, 3), decimal(100 * row->us / all, 1),
-                          row->work.flops > 0 ? decimal(row->flops_per_second() / 1e9, 1) : "-", percent(row->share_of_peak(), 0)});
+    table.rows.push_back(
+        {row->step->node.node.name, row->step->kernel, decimal(row->us / 1e3, 3), decimal(100 * row->us / all, 1),
+         row->work.flops > 0 ? decimal(row->flops_per_second() / 1e9, 1) : "-", percent(row->share_of_peak(), 0)});
   }
   section.tables.push_back(std::move(table));
   if (!points.empty() && !peaks.bandwidths.empty()) {
     const double memory = peaks.bandwidths.back().copy;
-    section.figures.push_back({"Roofline: each circle is a step, as large as its share of the time",
-                               roofline_svg("Roofline", points, peaks.flops, memory),
-                               "The roofs: " + decimal(peaks.flops / 1e9, 0) + " GFLOP/s of computing, " + decimal(memory / 1e9, 0) +
-                                   " GB/s of memory for data larger than the caches. A circle may lie above them: Winograd does fewer operations "
-                                   "than the definition that is counted, and small data stays in the caches."});
+    section.figures.push_back(
+        {"Roofline: each circle is a step, as large as its share of the time",
+         roofline_svg("Roofline", points, peaks.flops, memory),
+         "The roofs: " + decimal(peaks.flops / 1e9, 0) + " GFLOP/s of computing, " + decimal(memory / 1e9, 0) +
+             " GB/s of memory for data larger than the caches. A circle may lie above them: Winograd does fewer operations "
+             "than the definition that is counted, and small data stays in the caches."});
   }
   return section;
 }
@@ -359,12 +379,13 @@ Json report_json(const Report& report) {
     Json tables = Json::array(), figures = Json::array();
     for (const ReportTable& table : section.tables) tables.push_back({{"title", table.title}, {"rows", table.rows}});
     for (const ReportFigure& figure : section.figures) figures.push_back({{"title", figure.title}, {"text", figure.text}});
-    sections.push_back({{"title", section.title}, {"paragraphs", section.paragraphs}, {"tables", tables}, {"figures", figures}});
+    sections.push_back(
+        {{"title", section.title}, {"paragraphs", section.paragraphs}, {"tables", tables}, {"figures", figures}});
   }
   Json facts = Json::object();
   for (const auto& [name, value] : report.facts) facts[name] = value;
-  return {{"command", "report"}, {"title", report.title},   {"verdict", report.verdict}, {"warnings", report.warnings},
-          {"facts", facts},      {"sections", sections},    {"made_by", report.command}};
+  return {{"command", "report"}, {"title", report.title}, {"verdict", report.verdict}, {"warnings", report.warnings},
+          {"facts", facts},      {"sections", sections},  {"made_by", report.command}};
 }
 
 void write_report(const Report& report, const std::vector<std::string>& paths) {

@@ -14,11 +14,11 @@
 namespace elek::cli {
 
 struct ReportRequest {
-  std::string model;            // path of the network that the report is of
-  std::string beside;           // path of the network that it was made from; empty: not known
-  std::string command;          // makes the result again
-  bool measure = true;          // times: both networks in turns, and the steps of this one
-  int64_t overlap = 0;          // calibration images that are evaluation images too
+  std::string model;                                 // path of the network that the report is of
+  std::string beside;                                // path of the network that it was made from; empty: not known
+  std::string command;                               // makes the result again
+  bool measure = true;                               // times: both networks in turns, and the steps of this one
+  int64_t overlap = 0;                               // calibration images that are evaluation images too
   std::optional<Accuracy> accuracy, dense_accuracy;  // measured now; otherwise the histories' are taken
 };
 

@@ -14,7 +14,8 @@ namespace elek::cli {
 /// Passes everything on. When memory is refused, it remembers the sum for refusal_text().
 class ExplainRefusals final : public Policy {
  public:
-  ExplainRefusals(Ledger& ledger, const Pool& pool) : Policy(static_cast<MemoryResource&>(ledger)), ledger_(ledger), pool_(pool) {}
+  ExplainRefusals(Ledger& ledger, const Pool& pool)
+      : Policy(static_cast<MemoryResource&>(ledger)), ledger_(ledger), pool_(pool) {}
 
  private:
   void* do_allocate(size_t bytes, const BlockLabel& label, Stream stream) override;

@@ -44,7 +44,8 @@ void report(const ReportOptions& options) {
 
 void add_report(CLI::App& app, Run& run) {
   auto options = std::make_shared<ReportOptions>();
-  CLI::App* command = app.add_subcommand("report", "Write a page about a network: what was done, lost, won, and how to repeat it");
+  CLI::App* command =
+      app.add_subcommand("report", "Write a page about a network: what was done, lost, won, and how to repeat it");
   command->add_option("--model", options->model, "Model file")->required();
   command->add_option("--beside", options->beside, "The network that it was made from, to compare size and speed");
   command->add_option("--out", options->out, "File to write: .html, .md (a model card) or .json; may be given several times")

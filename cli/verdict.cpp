@@ -72,10 +72,12 @@ std::vector<std::string> warnings_of(const VerdictFacts& f) {
   std::vector<std::string> warnings;
   const bool known = f.top1 && f.samples > 0;
   if (at_chance(f)) {
-    warnings.push_back("The accuracy is at chance level. Check the input size, mean and std and the order of the classes; if the "
-                       "dense network is right on the same images, the cut was too large.");
+    warnings.push_back(
+        "The accuracy is at chance level. Check the input size, mean and std and the order of the classes; if the "
+        "dense network is right on the same images, the cut was too large.");
   } else if (known && f.dense && *f.dense - *f.top1 > kMuch) {
-    warnings.push_back("The cut costs " + points(*f.dense - *f.top1) + " points. More calibration images, --repair distill, "
+    warnings.push_back("The cut costs " + points(*f.dense - *f.top1) +
+                       " points. More calibration images, --repair distill, "
                        "elek tune or a smaller cut help.");
   }
   if (!known) warnings.emplace_back("The accuracy was not measured. Give labelled images with --evaluate.");
@@ -84,24 +86,29 @@ std::vector<std::string> warnings_of(const VerdictFacts& f) {
                        points(2 * standard_error(*f.top1, f.samples)) + " points.");
   }
   if (f.overlap > 0) {
-    warnings.push_back(with_commas(f.overlap) + " calibration images are evaluation images too, so the accuracy looks better "
+    warnings.push_back(with_commas(f.overlap) +
+                       " calibration images are evaluation images too, so the accuracy looks better "
                        "than it is.");
   }
   if (f.calibration_samples > 0 && f.calibration_samples < kFewWatched) {
-    warnings.push_back("Only " + with_commas(f.calibration_samples) + " calibration images were watched. A few hundred give "
+    warnings.push_back("Only " + with_commas(f.calibration_samples) +
+                       " calibration images were watched. A few hundred give "
                        "better choices and repairs.");
   }
   if (f.latency && is_slower(f.latency->pruned, f.latency->dense)) {
-    warnings.emplace_back("It is slower than the dense network on this machine. Narrow layers may fit the kernels badly: try "
-                          "--round-to measured.");
+    warnings.emplace_back(
+        "It is slower than the dense network on this machine. Narrow layers may fit the kernels badly: try "
+        "--round-to measured.");
   }
   if (f.zero_weights > 0.05 && f.macs_after >= f.macs_before) {
-    warnings.push_back(percent(f.zero_weights, 0) + " of the weights are zero, but the kernels multiply them all: this saves no "
+    warnings.push_back(percent(f.zero_weights, 0) +
+                       " of the weights are zero, but the kernels multiply them all: this saves no "
                        "time and no memory here.");
   }
   std::string assumed;
   for (const std::string& assumption : f.assumptions) assumed += (assumed.empty() ? "" : "; ") + assumption;
-  if (!assumed.empty()) warnings.push_back("Assumed when the network was imported, because its file does not say it: " + assumed + ".");
+  if (!assumed.empty())
+    warnings.push_back("Assumed when the network was imported, because its file does not say it: " + assumed + ".");
   return warnings;
 }
 

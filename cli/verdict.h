@@ -20,12 +20,12 @@ struct VerdictFacts {
   std::optional<double> dense;  // of the network that it was made from, on the same images
   bool changed = false;         // something was removed, masked or quantised
   double macs_before = 0, macs_after = 0;
-  double bytes_before = 0, bytes_after = 0;   // of the files; before: 0 if not known
-  std::optional<Latencies> latency;           // one image, both networks in turns
-  int64_t calibration_samples = 0;            // 0: nothing was watched
-  int64_t overlap = 0;                        // calibration images that are evaluation images too
-  double zero_weights = 0;                    // share of the weights that are zero
-  std::vector<std::string> assumptions;       // readings that the source of the network did not show
+  double bytes_before = 0, bytes_after = 0;  // of the files; before: 0 if not known
+  std::optional<Latencies> latency;          // one image, both networks in turns
+  int64_t calibration_samples = 0;           // 0: nothing was watched
+  int64_t overlap = 0;                       // calibration images that are evaluation images too
+  double zero_weights = 0;                   // share of the weights that are zero
+  std::vector<std::string> assumptions;      // readings that the source of the network did not show
 };
 
 /// The standard error of a share measured on `samples` images.

@@ -64,7 +64,8 @@ MeanInterval difference_interval(std::span<const double> a, std::span<const doub
   const Sample x = sample_of(a), y = sample_of(b);
   const double mean = x.mean - y.mean, squared = x.squared_error + y.squared_error;
   if (squared == 0) return {mean, mean, mean};
-  const double degrees = squared * squared / (x.squared_error * x.squared_error / x.degrees + y.squared_error * y.squared_error / y.degrees);
+  const double degrees =
+      squared * squared / (x.squared_error * x.squared_error / x.degrees + y.squared_error * y.squared_error / y.degrees);
   const double reach = student_t975(degrees) * std::sqrt(squared);
   return {mean, mean - reach, mean + reach};
 }

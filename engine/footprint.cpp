@@ -59,8 +59,8 @@ Footprint footprint(const Model& model, const SessionOptions& options, const Ten
 std::vector<Tracker::Event> loading_events(const Graph& graph) {
   std::vector<Tracker::Event> events;
   for (const ParameterSpec& spec : required_parameters(graph)) {
-    events.push_back(
-        {true, static_cast<size_t>(spec.shape.elements()) * sizeof(float), static_cast<uint64_t>(events.size() + 1), spec.name});
+    events.push_back({true, static_cast<size_t>(spec.shape.elements()) * sizeof(float),
+                      static_cast<uint64_t>(events.size() + 1), spec.name});
   }
   return events;
 }

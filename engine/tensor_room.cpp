@@ -102,10 +102,12 @@ TensorRoom::Bound TensorRoom::bind(const Model& model, const SessionEstimate& se
     if (step.weights_bytes == 0 || weight == parameters.end()) continue;
     packed += step.weights_bytes;
     unpacked = std::max(unpacked, std::min(packing_block, weight->second));
-    const size_t never_written = (m.weights_bytes - std::min(m.weights_bytes, packed)) + (packing_block - unpacked) + m.staging_bytes;
+    const size_t never_written =
+        (m.weights_bytes - std::min(m.weights_bytes, packed)) + (packing_block - unpacked) + m.staging_bytes;
     const size_t written = written_bytes();
     bound.packing_bytes = std::max(bound.packing_bytes, written - std::min(written, never_written));
-    const auto block = std::find_if(loaded_.begin(), loaded_.end(), [&](const auto& held) { return held.second.label == name; });
+    const auto block =
+        std::find_if(loaded_.begin(), loaded_.end(), [&](const auto& held) { return held.second.label == name; });
     if (block != loaded_.end()) give_back(loaded_, block->first);
   }
   std::erase_if(loaded_, [&](const auto& held) {

@@ -55,7 +55,8 @@ bool holds_numbers(const ReportTable& table, size_t column) {
     if (column >= table.rows[r].size()) continue;
     const std::string& cell = table.rows[r][column];
     if (cell.empty() || cell == "-") continue;
-    const bool number = cell.size() <= kLongest && (kStarts.find(cell.front()) != std::string_view::npos || cell.starts_with(kPlusMinus));
+    const bool number =
+        cell.size() <= kLongest && (kStarts.find(cell.front()) != std::string_view::npos || cell.starts_with(kPlusMinus));
     if (!number) return false;
     any = true;
   }
@@ -66,8 +67,8 @@ std::string html_table(const ReportTable& table) {
   if (table.rows.empty()) return "";
   std::vector<std::string> kinds(table.rows.front().size());
   for (size_t c = 1; c < kinds.size(); ++c) kinds[c] = holds_numbers(table, c) ? " class=\"number\"" : "";
-  std::string text = "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"" + escaped(table.title) + "\">\n<table>\n<caption>" +
-                     escaped(table.title) + "</caption>\n<thead><tr>";
+  std::string text = "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"" + escaped(table.title) +
+                     "\">\n<table>\n<caption>" + escaped(table.title) + "</caption>\n<thead><tr>";
   for (size_t c = 0; c < kinds.size(); ++c) {
     const std::string& cell = table.rows.front()[c];
     text += cell.empty() ? "<td></td>" : "<th scope=\"col\"" + kinds[c] + ">" + escaped(cell) + "</th>";
@@ -138,10 +139,11 @@ std::string yaml_text(const std::string& value) {
 }  // namespace
 
 std::string report_html(const Report& report) {
-  std::string text = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                     "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>" +
-                     escaped(report.title) + "</title>\n<style>" + std::string(kStyle) + "</style>\n</head>\n<body>\n<main>\n<h1>" +
-                     escaped(report.title) + "</h1>\n<p class=\"verdict\">" + escaped(report.verdict) + "</p>\n";
+  std::string text =
+      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>" +
+      escaped(report.title) + "</title>\n<style>" + std::string(kStyle) + "</style>\n</head>\n<body>\n<main>\n<h1>" +
+      escaped(report.title) + "</h1>\n<p class=\"verdict\">" + escaped(report.verdict) + "</p>\n";
   if (!report.warnings.empty()) {
     text += "<section aria-label=\"Warnings\">\n<ul class=\"warnings\">\n";
     for (const std::string& warning : report.warnings) text += "<li>" + escaped(warning) + "</li>\n";

@@ -43,7 +43,8 @@ std::string power_text(double value) {
 std::string kept_bars_svg(const std::string& title, const std::vector<KeptBar>& bars) {
   ELEK_CHECK(!bars.empty(), "a chart needs a bar");
   constexpr double kRow = 24, kLeft = 250, kRight = 130, kTop = 12;
-  const double most = std::max_element(bars.begin(), bars.end(), [](const auto& a, const auto& b) { return a.before < b.before; })->before;
+  const double most =
+      std::max_element(bars.begin(), bars.end(), [](const auto& a, const auto& b) { return a.before < b.before; })->before;
   const double scale = (kWidth - kLeft - kRight) / std::max(most, 1.0);
   std::string drawing = svg::begin(kWidth, kTop + kRow * static_cast<double>(bars.size()) + 12, title);
   double y = kTop;
@@ -51,7 +52,8 @@ std::string kept_bars_svg(const std::string& title, const std::vector<KeptBar>& 
     drawing += label(kLeft - 10, y + 16, shortened(bar.name, 28), "end");
     drawing += svg::rectangle(kLeft, y + 3, bar.before * scale, kRow - 7, kPale);
     drawing += svg::rectangle(kLeft, y + 3, bar.kept * scale, kRow - 7, kDark);
-    drawing += label(kLeft + bar.before * scale + 8, y + 16, short_number(bar.kept) + " of " + short_number(bar.before), "start");
+    drawing +=
+        label(kLeft + bar.before * scale + 8, y + 16, short_number(bar.kept) + " of " + short_number(bar.before), "start");
     y += kRow;
   }
   return drawing + "</svg>\n";
@@ -87,7 +89,8 @@ std::string roofline_svg(const std::string& title, const std::vector<RooflinePoi
   std::vector<RooflinePoint> shown;
   std::copy_if(points.begin(), points.end(), std::back_inserter(shown),
                [](const RooflinePoint& p) { return p.flops_per_byte > 0 && p.flops_per_second > 0; });
-  ELEK_CHECK(!shown.empty() && peak_flops_per_second > 0 && peak_bytes_per_second > 0, "a roofline needs a point and both roofs");
+  ELEK_CHECK(!shown.empty() && peak_flops_per_second > 0 && peak_bytes_per_second > 0,
+             "a roofline needs a point and both roofs");
   const double ridge = peak_flops_per_second / peak_bytes_per_second;
   double x_low = ridge / 4, x_high = ridge * 4, y_low = peak_flops_per_second / 100, y_high = peak_flops_per_second * 1.5;
   for (const RooflinePoint& p : shown) {
@@ -116,9 +119,9 @@ std::string roofline_svg(const std::string& title, const std::vector<RooflinePoi
   drawing += svg::line(x_of(ridge), y_of(peak_flops_per_second), x_of(x_high), y_of(peak_flops_per_second), kInk);
   for (const RooflinePoint& p : shown) {
     const double radius = 4 + 14 * std::sqrt(std::clamp(p.share_of_time, 0.0, 1.0));
-    drawing += "<circle cx=\"" + svg::number(x_of(p.flops_per_byte)) + "\" cy=\"" + svg::number(y_of(p.flops_per_second)) + "\" r=\"" +
-               svg::number(radius) + "\" fill=\"#1f5fa8\" fill-opacity=\"0.55\" stroke=\"#1c2430\"><title>" + svg::escaped(p.name) +
-               "</title></circle>\n";
+    drawing += "<circle cx=\"" + svg::number(x_of(p.flops_per_byte)) + "\" cy=\"" + svg::number(y_of(p.flops_per_second)) +
+               "\" r=\"" + svg::number(radius) + "\" fill=\"#1f5fa8\" fill-opacity=\"0.55\" stroke=\"#1c2430\"><title>" +
+               svg::escaped(p.name) + "</title></circle>\n";
   }
   // The steps that take most of the time carry numbers; the empty corner below the roof says which they are.
   std::stable_sort(shown.begin(), shown.end(), [](const auto& a, const auto& b) { return a.share_of_time > b.share_of_time; });
@@ -126,9 +129,11 @@ std::string roofline_svg(const std::string& title, const std::vector<RooflinePoi
   for (size_t i = 0; i < named; ++i) {
     const RooflinePoint& p = shown[i];
     const std::string number = std::to_string(i + 1);
-    drawing += svg::text(x_of(p.flops_per_byte), y_of(p.flops_per_second) + 4, 11, number, "fill=\"#1c2430\" text-anchor=\"middle\"");
-    drawing += label(kWidth - kRight - 10, kHeight - kBottom - 12 - 20 * static_cast<double>(named - 1 - i),
-                     number + "  " + shortened(p.name, 28) + ", " + svg::number(100 * p.share_of_time, 0) + " % of the time", "end");
+    drawing +=
+        svg::text(x_of(p.flops_per_byte), y_of(p.flops_per_second) + 4, 11, number, "fill=\"#1c2430\" text-anchor=\"middle\"");
+    drawing +=
+        label(kWidth - kRight - 10, kHeight - kBottom - 12 - 20 * static_cast<double>(named - 1 - i),
+              number + "  " + shortened(p.name, 28) + ", " + svg::number(100 * p.share_of_time, 0) + " % of the time", "end");
   }
   return drawing + "</svg>\n";
 }

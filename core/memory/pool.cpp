@@ -113,15 +113,14 @@ Pool::Impl::Index Pool::Impl::grow(size_t bytes, size_t asked, int32_t lane, con
   } catch (const OutOfMemory& error) {
     const size_t fits = std::max(largest_hole(), error.figures().largest_free_bytes);
     const size_t free = figures_.reserved_bytes - figures_.used_bytes;
-    const std::string pieces = free == 0 ? ""
-                                         : " (free there: " + bytes_text(free) + " in pieces of at most " +
-                                               bytes_text(largest_hole()) + ")";
+    const std::string pieces =
+        free == 0 ? "" : " (free there: " + bytes_text(free) + " in pieces of at most " + bytes_text(largest_hole()) + ")";
     throw OutOfMemory("'" + std::string(label.name) + "' does not fit into the pool" + pieces + ": " + error.reason(),
-        {.requested_bytes = asked,
-         .in_use_bytes = figures_.live_bytes,
-         .peak_bytes = figures_.peak_live_bytes,
-         .limit_bytes = error.figures().limit_bytes,
-         .largest_free_bytes = fits});
+                      {.requested_bytes = asked,
+                       .in_use_bytes = figures_.live_bytes,
+                       .peak_bytes = figures_.peak_live_bytes,
+                       .limit_bytes = error.figures().limit_bytes,
+                       .largest_free_bytes = fits});
   }
 }
 

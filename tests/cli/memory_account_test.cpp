@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The account of elek memory: what it foretells is what bench and --measure find, a limit is answered to the byte, and a refusal
-// is a sum that adds up.
+// The account of elek memory: what it foretells is what bench and --measure find, a limit is answered to the byte, and a
+// refusal is a sum that adds up.
 #include <sstream>
 
 #include "tests/cli/command.h"
@@ -94,10 +94,14 @@ TEST(MemoryAccount, ARefusalIsASumThatAddsUp) {
     std::string digits = line.substr(last + 1);
     std::erase(digits, ',');
     const int64_t bytes = std::stoll(digits);
-    if (line.starts_with("together")) together = bytes;
-    else if (line.starts_with("limit")) limit = bytes;
-    else if (line.starts_with("too much")) too_much = bytes;
-    else sum += bytes;
+    if (line.starts_with("together"))
+      together = bytes;
+    else if (line.starts_with("limit"))
+      limit = bytes;
+    else if (line.starts_with("too much"))
+      too_much = bytes;
+    else
+      sum += bytes;
   }
   EXPECT_EQ(limit, 100'000'000);
   EXPECT_GT(together, limit);

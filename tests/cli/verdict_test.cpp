@@ -89,9 +89,10 @@ TEST(Verdict, FewImagesOverlapZerosAndAssumptionsWarn) {
   f.assumptions = {"input size 3x32x32"};
   f.zero_weights = 0.5;
   f.macs_after = f.macs_before;
-  EXPECT_THAT(warnings_of(f), ::testing::ElementsAre(HasSubstr("400 images only: it is known to ± 2.55 points"), HasSubstr("3 calibration images"),
-                                                     HasSubstr("Only 50 calibration images"), HasSubstr("50 % of the weights are zero"),
-                                                     HasSubstr("input size 3x32x32")));
+  EXPECT_THAT(warnings_of(f),
+              ::testing::ElementsAre(HasSubstr("400 images only: it is known to ± 2.55 points"),
+                                     HasSubstr("3 calibration images"), HasSubstr("Only 50 calibration images"),
+                                     HasSubstr("50 % of the weights are zero"), HasSubstr("input size 3x32x32")));
 }
 
 }  // namespace

@@ -12,7 +12,8 @@ namespace elek {
 namespace {
 
 PoolOptions pool_options(size_t limit_bytes) {
-  return {.segment_bytes = std::min(size_t{256} << 10, limit_bytes / 64), .keep_bytes = std::min(size_t{512} << 10, limit_bytes / 32)};
+  return {.segment_bytes = std::min(size_t{256} << 10, limit_bytes / 64),
+          .keep_bytes = std::min(size_t{512} << 10, limit_bytes / 32)};
 }
 
 SessionOptions options_of(int64_t batch) {

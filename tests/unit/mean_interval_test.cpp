@@ -16,7 +16,8 @@ TEST(MeanInterval, QuantilesAreThoseOfTheTables) {
   struct Row {
     double degrees, t;
   };
-  for (const Row row : {Row{1, 12.706}, Row{2, 4.303}, Row{5, 2.571}, Row{10, 2.228}, Row{19, 2.093}, Row{38, 2.024}, Row{1000, 1.962}}) {
+  for (const Row row :
+       {Row{1, 12.706}, Row{2, 4.303}, Row{5, 2.571}, Row{10, 2.228}, Row{19, 2.093}, Row{38, 2.024}, Row{1000, 1.962}}) {
     EXPECT_NEAR(student_t975(row.degrees), row.t, 5e-4) << row.degrees;
   }
   EXPECT_THROW((void)student_t975(0.5), ContractError);

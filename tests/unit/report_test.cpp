@@ -23,7 +23,11 @@ Report nasty() {
   report.warnings = {"<script>alert(1)</script>"};
   report.command = "elek report --out 'a b.html'";
   report.facts = {{"name", "say \"hi\" \\ there\nnow"}};
-  report.sections.push_back({"S", {"p & q"}, {{"T", {{"", "n", "text"}, {"r|s", "1 %", "x"}, {"t", "-", "12 of images of a very long data word"}}}}, {}});
+  report.sections.push_back(
+      {"S",
+       {"p & q"},
+       {{"T", {{"", "n", "text"}, {"r|s", "1 %", "x"}, {"t", "-", "12 of images of a very long data word"}}}},
+       {}});
   report.sections.back().figures.push_back({"F", kept_bars_svg("F", {{"g<1>", 3, 8}}), "three of \"eight\""});
   return report;
 }
@@ -34,7 +38,8 @@ std::string unbalanced(const std::string& page) {
   for (size_t at = page.find("<body"); (at = page.find('<', at)) != std::string::npos; ++at) {
     const size_t end = page.find('>', at);
     const std::string tag = page.substr(at + 1, end - at - 1);
-    const std::string name = tag.substr(tag.starts_with('/') ? 1 : 0, tag.find_first_of(" \n/>", 1) - (tag.starts_with('/') ? 1 : 0));
+    const std::string name =
+        tag.substr(tag.starts_with('/') ? 1 : 0, tag.find_first_of(" \n/>", 1) - (tag.starts_with('/') ? 1 : 0));
     if (tag.ends_with('/')) continue;
     if (!tag.starts_with('/')) {
       open.push(name);
