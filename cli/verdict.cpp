@@ -72,7 +72,7 @@ std::vector<std::string> warnings_of(const VerdictFacts& f) {
   std::vector<std::string> warnings;
   const bool known = f.top1 && f.samples > 0;
   if (at_chance(f)) {
-    warnings.push_back(
+    warnings.emplace_back(
         "The accuracy is at chance level. Check the input size, mean and std and the order of the classes; if the "
         "dense network is right on the same images, the cut was too large.");
   } else if (known && f.dense && *f.dense - *f.top1 > kMuch) {
