@@ -69,12 +69,12 @@ void print_steps(const Output& output, const Trace& trace, Json& json) {
 }
 
 /// Prints a sweep as a table and adds it to `json`.
-void print(const Output& output, const Sweep& sweep, const std::string& key, Json& json) {
+void print(const Output& output, const MapSweep& sweep, const std::string& key, Json& json) {
   std::vector<std::string> header{sweep.x_label};
   for (const std::string& name : sweep.series) header.push_back(name + ", MB");
   Table table(header);
   Json rows = Json::array();
-  for (const Sweep::Row& row : sweep.rows) {
+  for (const MapSweep::Row& row : sweep.rows) {
     std::vector<std::string> cells{std::to_string(row.x)};
     Json values = {{key, row.x}};
     for (size_t i = 0; i < row.bytes.size(); ++i) {
@@ -88,12 +88,13 @@ void print(const Output& output, const Sweep& sweep, const std::string& key, Jso
   json[key + "_sweep"] = rows;
 }
 
-Sweep sweep_batches(const PictureOptions& options, const Planned& planned, const Estimate& estimate) {
-  Sweep sweep{"Memory against the batch",
-              "images in a batch",
-              "Whole: all images of a batch pass through the steps together. Micro-batches: elek's choice, a part at a time.",
-              {"arena, whole", "arena, micro-batches", "staging", "statistics"},
-              {}};
+MapSweep sweep_batches(const PictureOptions& options, const Planned& planned, const Estimate& estimate) {
+  MapSweep sweep{
+      "Memory against the batch",
+      "images in a batch",
+      "Whole: all images of a batch pass through the steps together. Micro-batches: elek's choice, a part at a time.",
+      {"arena, whole", "arena, micro-batches", "staging", "statistics"},
+      {}};
   for (const int64_t batch : options.batches) {
     const SessionMemory whole = estimate({batch, batch, planned.threads}).memory;
     const SessionMemory parts = estimate({batch, planned.micro_batch, planned.threads}).memory;
@@ -102,12 +103,12 @@ Sweep sweep_batches(const PictureOptions& options, const Planned& planned, const
   return sweep;
 }
 
-Sweep sweep_threads(const PictureOptions& options, const Planned& planned, const Estimate& estimate) {
-  Sweep sweep{"Memory against the threads",
-              "threads",
-              "Each thread needs its own workspace and its own sums. Activations do not depend on the threads.",
-              {"arena", "activations alone", "largest workspace", "statistics"},
-              {}};
+MapSweep sweep_threads(const PictureOptions& options, const Planned& planned, const Estimate& estimate) {
+  MapSweep sweep{"Memory against the threads",
+                 "threads",
+                 "Each thread needs its own workspace and its own sums. Activations do not depend on the threads.",
+                 {"arena", "activations alone", "largest workspace", "statistics"},
+                 {}};
   for (const int64_t threads : options.threads) {
     const SessionMemory m = estimate({planned.batch, planned.micro_batch, threads}).memory;
     sweep.rows.push_back({threads, {m.arena_bytes, m.activations_bytes, m.workspace_bytes, m.statistics_bytes}});
@@ -116,7 +117,7 @@ Sweep sweep_threads(const PictureOptions& options, const Planned& planned, const
 }
 
 void write_page(const std::string& path, const PictureOptions& options, const std::string& title,
-                const SessionEstimate& session, std::vector<Sweep> sweeps) {
+                const SessionEstimate& session, std::vector<MapSweep> sweeps) {
   const SessionMemory& m = session.memory;
   MapPage page;
   page.title = title;
@@ -186,7 +187,7 @@ void check(const PictureOptions& options) {
 void draw(const Output& output, const PictureOptions& options, const std::string& title, const SessionEstimate& session,
           const Planned& planned, const Estimate& estimate, Json& json) {
   if (options.steps) print_steps(output, trace_of(session.program, !options.no_workspace), json);
-  std::vector<Sweep> sweeps;
+  std::vector<MapSweep> sweeps;
   if (!options.batches.empty()) {
     sweeps.push_back(sweep_batches(options, planned, estimate));
     print(output, sweeps.back(), "batch", json);

@@ -54,9 +54,9 @@ Json set_json(const MapSet& set) {
           {"panels", panels}};
 }
 
-Json sweep_json(const Sweep& sweep) {
+Json sweep_json(const MapSweep& sweep) {
   Json rows = Json::array();
-  for (const Sweep::Row& row : sweep.rows) rows.push_back({{"x", row.x}, {"bytes", row.bytes}});
+  for (const MapSweep::Row& row : sweep.rows) rows.push_back({{"x", row.x}, {"bytes", row.bytes}});
   return {{"title", sweep.title}, {"x_label", sweep.x_label}, {"note", sweep.note}, {"series", sweep.series}, {"rows", rows}};
 }
 
@@ -79,7 +79,7 @@ std::string map_page_html(const MapPage& page) {
     weights["bytes"].push_back(bytes);
   }
   for (const MapSet& set : page.sets) sets.push_back(set_json(set));
-  for (const Sweep& sweep : page.sweeps) sweeps.push_back(sweep_json(sweep));
+  for (const MapSweep& sweep : page.sweeps) sweeps.push_back(sweep_json(sweep));
   const Json data = {{"session", session}, {"weights", weights}, {"sets", sets}, {"sweeps", sweeps}};
   // Names come from files: a text that is no UTF-8 is mended, and "<" is escaped, so no name can end the script element.
   std::string json = data.dump(-1, ' ', false, Json::error_handler_t::replace);

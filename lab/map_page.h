@@ -19,7 +19,7 @@ struct MapSet {
   std::vector<Replay> replays;
 };
 /// Bytes against a number that was varied: one line of a plot for each series.
-struct Sweep {
+struct MapSweep {
   struct Row {
     int64_t x = 0;
     std::vector<size_t> bytes;  // one for each series
@@ -35,7 +35,7 @@ struct MapPage {
   std::vector<std::pair<std::string, size_t>> session;  // drawn to scale above the map
   std::vector<std::pair<std::string, size_t>> weights;  // of each layer, drawn beside the map
   std::vector<MapSet> sets;                             // one, or two to switch between: with and without workspace
-  std::vector<Sweep> sweeps;
+  std::vector<MapSweep> sweeps;
 };
 
 /// ContractError without a set, or with one that has no step or no replay to draw.

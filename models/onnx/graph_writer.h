@@ -30,7 +30,7 @@ enum class ElementType : uint8_t { kFloat = 1, kUint8 = 2, kInt8 = 3, kInt32 = 6
 [[nodiscard]] Message attribute(std::string_view name, std::initializer_list<int64_t> values);
 
 /// A tensor in the file: its message up to the bytes of the last field, and these bytes.
-struct Constant {
+struct WrittenConstant {
   Message begun;
   std::span<const std::byte> bytes;
 };
@@ -39,7 +39,7 @@ class GraphWriter {
  public:
   explicit GraphWriter(std::string path) : path_(std::move(path)) {}  // for messages
   [[nodiscard]] const Message& nodes() const noexcept { return nodes_; }
-  [[nodiscard]] const std::vector<Constant>& constants() const noexcept { return constants_; }
+  [[nodiscard]] const std::vector<WrittenConstant>& constants() const noexcept { return constants_; }
 
   /// Takes the name for a value. InputError if it is taken.
   const std::string& claim(const std::string& name);
@@ -61,7 +61,7 @@ class GraphWriter {
  private:
   std::string path_;
   Message nodes_;
-  std::vector<Constant> constants_;
+  std::vector<WrittenConstant> constants_;
   std::deque<std::vector<std::byte>> kept_;  // constants_ points into it; a deque does not move its elements
   std::set<std::string> names_;
 };

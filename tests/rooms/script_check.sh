@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # script_check.sh ROOMS: scripts/rooms passes a small clean house and fails one with an include upwards, a folder too many, a
-# folder too few, a room that is too large, and a page whose arrows are not today's.
+# folder too few, a room that is too large, a type defined twice, and a page whose arrows are not today's.
 set -euo pipefail
 rooms=$1
 house=$(mktemp -d)
@@ -31,6 +31,12 @@ build_house
 expect 0 '| prune |'
 printf '#include "prune/a.h"\n' >>"$house/engine/a.cpp"
 expect 1 'engine/a.cpp:3: engine/ includes prune/'
+build_house
+printf 'namespace elek {\nnamespace inner {\nstruct Twin {};\n}\nstruct Twin::Impl : Base {};\n' >"$house/lab/a.h"
+printf 'namespace elek {\nstruct ELEK_API Twin final : Base {};\n}\n' >"$house/prune/a.h"
+expect 0 '| prune |'
+printf 'struct Twin {};\n' >>"$house/lab/a.h"
+expect 1 'elek::Twin is defined in lab/a.h and in prune/a.h'
 build_house
 mkdir -p "$house/include/elek"
 echo "int engine_face;" >"$house/include/elek/engine.h"
