@@ -41,6 +41,8 @@ pre { overflow-x: auto; border: 1px solid var(--line); border-radius: .3rem; pad
   :root { color-scheme: light; --ink: #000000; --soft: #444444; --line: #bbbbbb; --ground: #ffffff; --accent: #1f5fa8; --warn-ground: #ffffff; --warn-line: #b26a00; }
   body { font-size: 10.5pt; }
   main { max-width: none; padding: 0; }
+  .wide { overflow: visible; }
+  th, td { overflow-wrap: anywhere; }
   h2 { break-after: avoid; }
   figure, table, .verdict, .warnings { break-inside: avoid; }
 }
