@@ -160,6 +160,8 @@ void memory(const MemoryOptions& options) {
   };
   draw(context.output(), options.pictures, title_of(name, options, session.program), session,
        {options.batch, options.micro_batch, 0}, estimate, json);
+  json["choices"] = memory_choices(context.output(), model, session_options(options, context, model), session,
+                                   options.measure ? Timing::kRun : Timing::kNone);
   if (!found.fits) {
     context.output().json(json);
     throw does_not_fit(found, limit);

@@ -3,6 +3,9 @@
 // budgets and for rooflines. Tests: tests/golden/memory_test.cpp, tests/golden/profile_test.cpp
 #pragma once
 
+#include <cstdint>
+#include <optional>
+
 #include "core/step_times.h"
 #include "elek/session.h"
 #include "plan/program.h"
@@ -17,7 +20,13 @@ struct SessionEstimate {
   MemoryPlan plan;
 };
 /// Lowers and plans. Packs nothing, runs nothing, needs no parameters. Errors as Session's, except OutOfMemory.
-[[nodiscard]] SessionEstimate estimate_memory(const Model& model, SessionOptions options);
+/// `most_workspace`: as if the session had limited its kernels so (next_workspace()).
+[[nodiscard]] SessionEstimate estimate_memory(const Model& model, SessionOptions options, size_t most_workspace = SIZE_MAX);
+
+/// What a session that does not fit tries last, once its micro-batches are as small as they may be: kernels of less workspace.
+/// The next limit: half of the largest workspace in `program`, which was lowered under `limit` (SIZE_MAX: under none). If a
+/// kernel exceeded that, 0: the least everywhere. Nothing if there is no less.
+[[nodiscard]] std::optional<size_t> next_workspace(const Program& program, size_t limit);
 
 /// The size of one block that a session fits into, wherever the block begins. Weights are packed in the arena's memory before
 /// the arena is needed.

@@ -30,15 +30,27 @@ size_t at_rest(const SessionEstimate& session) {
 LargestBatch largest_batch(const Model& model, const SessionOptions& options, std::span<const Tracker::Event> loaded,
                            size_t limit_bytes, const PoolOptions& pool) {
   TensorRoom room(loaded, limit_bytes, pool);
-  const auto estimate = [&](int64_t batch, int64_t micro_batch) {
+  const auto limited = [&](int64_t batch, int64_t micro_batch, size_t most_workspace) {
     SessionOptions tried = options;
     tried.batch = batch;
     tried.micro_batch = micro_batch;
-    return estimate_memory(model, tried);
+    return estimate_memory(model, tried, most_workspace);
   };
+  const auto estimate = [&](int64_t batch, int64_t micro_batch) { return limited(batch, micro_batch, SIZE_MAX); };
   const int64_t smallest = options.micro_batch > 0 ? options.micro_batch : 1;
-  const SessionEstimate one = estimate(1, smallest);
-  if (!room.takes(one)) refuse(one, limit_bytes);
+  // What a session tries last: the smallest micro-batches, with kernels of less and less workspace.
+  const auto fits = [&](SessionEstimate& session) {
+    const int64_t batch = session.program.batch;
+    for (size_t most_workspace = SIZE_MAX; !room.takes(session);) {
+      const auto less = next_workspace(session.program, most_workspace);
+      if (!less) return false;
+      most_workspace = *less;
+      session = limited(batch, smallest, most_workspace);
+    }
+    return true;
+  };
+  SessionEstimate one = estimate(1, smallest);
+  if (!fits(one)) refuse(one, limit_bytes);
   // With a fixed micro-batch a larger batch only needs more staging. So the batches that fit are 1 … n. The search for n starts
   // at an estimate from the bytes; steps double until n is passed, then halve. This takes a few plans instead of sixteen.
   const size_t begun = at_rest(smallest == 1 ? one : estimate(smallest, smallest));
@@ -49,15 +61,18 @@ LargestBatch largest_batch(const Model& model, const SessionOptions& options, st
   int64_t next = smallest + static_cast<int64_t>((left - std::min(left, begun)) / sample);
   while (bad - good > 1) {
     next = std::clamp(next, good + 1, bad - 1);
-    const bool fits = room.takes(estimate(next, smallest));
-    (fits ? good : bad) = next;
-    next = bad - good <= step ? good + (bad - good) / 2 : fits ? good + step : bad - step;
+    SessionEstimate session = estimate(next, smallest);
+    const bool good_too = fits(session);
+    (good_too ? good : bad) = next;
+    next = bad - good <= step ? good + (bad - good) / 2 : good_too ? good + step : bad - step;
     step *= 2;
   }
   for (int64_t tried = options.micro_batch;;) {  // like a session: first its own choice, then half of it
     SessionEstimate session = estimate(good, tried);
     const int64_t taken = session.program.micro_batch;
-    if (taken <= smallest || room.takes(session)) return {good, taken, std::move(session)};
+    const bool last = taken <= smallest;
+    if (last) (void)fits(session);  // it does: that is how `good` was found
+    if (last || room.takes(session)) return {good, taken, std::move(session)};
     tried = taken / 2;
   }
 }

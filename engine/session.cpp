@@ -25,10 +25,11 @@ struct Lowered {
 };
 
 /// Checks and completes the options, lowers and plans.
-Lowered lower_and_plan(const Model& model, SessionOptions& options) {
+Lowered lower_and_plan(const Model& model, SessionOptions& options, size_t most_workspace) {
   check_precision(options.device, options.precision);
   Lowered made;
   made.backend = backend_of(options.device.kind).make(options.device);
+  made.backend->limit_workspace(most_workspace);
   if (options.probes.tap == Tap::kConv) options.batch_norm = BatchNorm::kApart;  // folded, z would not be stored
   made.lowering = made.backend->lower(model, fuse(model.graph), options);
   made.plan = plan(made.lowering->program());
@@ -46,6 +47,12 @@ Lowered lower_and_plan(const Model& model, SessionOptions& options) {
   return made;
 }
 
+size_t largest_workspace(const Program& program) {
+  size_t largest = 0;
+  for (const ProgramStep& step : program.steps) largest = std::max(largest, step.workspace_bytes);
+  return largest;
+}
+
 SessionMemory memory_of(const BoundMemory& bound, const Program& program, const MemoryPlan& plan) {
   SessionMemory m;
   m.weights_bytes = bound.weights_bytes;
@@ -54,7 +61,7 @@ SessionMemory memory_of(const BoundMemory& bound, const Program& program, const 
   m.arena_bytes = plan.arena_bytes;
   m.lower_bound_bytes = plan.lower_bound_bytes;
   m.activations_bytes = plan.activations_bound_bytes;
-  for (const ProgramStep& step : program.steps) m.workspace_bytes = std::max(m.workspace_bytes, step.workspace_bytes);
+  m.workspace_bytes = largest_workspace(program);
   return m;
 }
 
@@ -118,10 +125,11 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
   if (!i.options.probes.empty()) i.model_hash = hash(i.model);  // takes 0.1 s for 100 MB; only statistics need it
   const bool may_divide = i.options.micro_batch == 0 && !i.options.batch_moments && !i.options.keep_values;
   const size_t parameters = i.model.parameters.size();
+  size_t most_workspace = SIZE_MAX;
   for (SessionOptions tried = i.options;;) {
     Lowered lowered;
     try {
-      lowered = lower_and_plan(i.model, tried);
+      lowered = lower_and_plan(i.model, tried, most_workspace);
       MemoryResource& memory = tried.memory != nullptr ? *tried.memory : lowered.backend->default_memory();
       i.program = lowered.lowering->program();
       if (tried.on_plan) tried.on_plan(lowered.plan);
@@ -131,8 +139,13 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
       // Smaller micro-batches need a smaller arena, and less memory in which kernels are timed before there is a plan.
       const bool planned = lowered.lowering != nullptr;
       const int64_t slice = planned ? i.program.micro_batch : tried.micro_batch != 0 ? tried.micro_batch : tried.batch;
-      if (may_divide && slice > 1 && i.model.parameters.size() == parameters) {
+      const bool whole = i.model.parameters.size() == parameters;
+      if (may_divide && slice > 1 && whole) {
         tried.micro_batch = slice / 2;
+        continue;
+      }
+      if (const auto next = planned && whole ? next_workspace(i.program, most_workspace) : std::nullopt) {
+        most_workspace = *next;
         continue;
       }
       if (planned) throw refused(error, lowered);
@@ -147,9 +160,15 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
   }
 }
 
-SessionEstimate estimate_memory(const Model& model, SessionOptions options) {
+std::optional<size_t> next_workspace(const Program& program, size_t limit) {
+  const size_t largest = largest_workspace(program);
+  if (limit == 0 || largest == 0) return std::nullopt;
+  return largest > limit ? 0 : largest / 2;
+}
+
+SessionEstimate estimate_memory(const Model& model, SessionOptions options, size_t most_workspace) {
   if (options.kernels == KernelChoice::kMeasured) options.kernels = KernelChoice::kRemembered;  // nothing may run here
-  const Lowered lowered = lower_and_plan(model, options);
+  const Lowered lowered = lower_and_plan(model, options, most_workspace);
   SessionEstimate made;
   made.program = lowered.lowering->program();
   made.plan = lowered.plan;

@@ -34,13 +34,15 @@ class CpuBackend final : public Backend {
   [[nodiscard]] std::unique_ptr<Lowering> lower(const Model& model, const FusedGraph& fused,
                                                 const LowerOptions& options) override {
     if (options.kernels == KernelChoice::kMeasured) time_kernels(model, fused, options, times_);
-    Lowerer lowerer(model, fused, options, {&times_, {}});
+    Lowerer lowerer(model, fused, options, {&times_, {}, most_workspace_});
     lowerer.lower();
     return std::make_unique<CpuLowering>(std::move(lowerer.program), std::move(lowerer.notes));
   }
+  void limit_workspace(size_t bytes) override { most_workspace_ = bytes; }
   [[nodiscard]] Peaks measure_peaks(const LowerOptions& options) override { return cpu::measure_peaks(options); }
 
  private:
+  size_t most_workspace_ = SIZE_MAX;
   KernelTimes times_{PlanCache::default_directory()};
 };
 

@@ -36,7 +36,7 @@ Result<GemmConvPlan> plan_direct(const ConvProblem& p, int threads) {
   if (!is_f32(p) || (p.src_layout != p.dst_layout && !plain))
     return No{"the direct kernel needs f32, and a plain or the same layout"};
   return kernels::cpu::plan_gemm_conv({p.samples, p.src.channels, p.dst.channels, p.src.height, p.src.width, p.kernel, p.stride,
-                                       p.padding, p.dst_layout, threads, p.dilation, p.groups, plain});
+                                       p.padding, p.dst_layout, threads, p.dilation, p.groups, plain, p.most_scratch_bytes});
 }
 
 /// Each channel has its own filter. kDirect then means the depthwise kernel.
@@ -55,8 +55,8 @@ Result<WinogradPlan> plan_winograd(const ConvProblem& p, kernels::cpu::WinogradT
   if (!is_plain(p) || p.kernel != Extent(3) || p.stride != Extent(1) || p.dilation != Extent(1) || !p.padding.is_even()) {
     return No{"the Winograd kernel needs f32, a 3x3 convolution with stride 1, no dilation, equal padding and one group"};
   }
-  return kernels::cpu::plan_winograd(
-      {p.samples, p.src.channels, p.dst.channels, p.src.height, p.src.width, p.padding.top, p.src_layout, tile, threads});
+  return kernels::cpu::plan_winograd({p.samples, p.src.channels, p.dst.channels, p.src.height, p.src.width, p.padding.top,
+                                      p.src_layout, tile, threads, p.most_scratch_bytes});
 }
 
 Result<WinogradPlan> plan_winograd(ConvAlgorithm algorithm, const ConvProblem& p, int threads) {

@@ -4,6 +4,7 @@
 // Tests: tests/backends/choose_test.cpp
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 
@@ -27,8 +28,9 @@ struct ConvProblem {
   Layout dst_layout = Layout::kNchw;
   DType src_type = DType::kF32;
   DType dst_type = DType::kF32;
-  bool sum = false;                   // dst = conv + dst, before ReLU
-  bool relu = false;                  // turns NaN into 0
+  bool sum = false;                      // dst = conv + dst, before ReLU
+  bool relu = false;                     // turns NaN into 0
+  size_t most_scratch_bytes = SIZE_MAX;  // a wish: our f32 kernels divide their work into smaller blocks
   std::optional<IntegerGrid> int8{};  // of the input, if quantised: weights are integers; src is f32, or integers of this grid
 };
 

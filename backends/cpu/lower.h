@@ -15,6 +15,7 @@ namespace elek::backends::cpu {
 struct Choosing {
   KernelTimes* times = nullptr;        // times measured so far; null: the rule alone decides
   std::optional<ConvAlgorithm> tried;  // for convolutions without measured times, if it fits, so that it can be timed
+  size_t most_workspace = SIZE_MAX;    // Backend::limit_workspace
 };
 
 class Lowerer final : public GraphLowerer<Notes> {
@@ -37,6 +38,7 @@ class Lowerer final : public GraphLowerer<Notes> {
   [[nodiscard]] ConvCase case_of(size_t step) const;
   void choose_convolutions();
   void choose_convolution(size_t step);
+  [[nodiscard]] ConvAlgorithm within_workspace(const ConvCase& conv, ConvAlgorithm usual) const;
   void build_kernels();
   void build_convolution(size_t step);
   void build_linear(size_t step);

@@ -55,6 +55,7 @@ ConvCase Lowerer::case_of(size_t i) const {
   if (notes.options.precision == Precision::kInt8 && quantization_.layers.contains(program.steps[i].node.node.name)) {
     p.int8 = quantization_.values.at(x.name);
   }
+  p.most_scratch_bytes = choosing_.most_workspace;
   conv.threads = notes.threads;
   conv.residual = step.residual >= 0;
   conv.activation = step.activation;
@@ -84,9 +85,26 @@ void Lowerer::choose_convolution(size_t i) {
   }
 }
 
+/// The usual algorithm if its workspace is allowed or the direct kernel needs no less. oneDNN's is not tried: its kernels are
+/// made, and stay in its cache, when they are asked for their workspace.
+ConvAlgorithm Lowerer::within_workspace(const ConvCase& conv, ConvAlgorithm usual) const {
+  const auto scratch = [&](ConvAlgorithm algorithm) {
+    return ConvKernel(algorithm, conv.problem, conv.threads).scratch_bytes();
+  };
+  if (usual == ConvAlgorithm::kLibrary || !cpu::may_run(ConvAlgorithm::kDirect, conv, notes.options)) return usual;
+  const size_t bytes = scratch(usual);
+  return bytes > choosing_.most_workspace && scratch(ConvAlgorithm::kDirect) < bytes ? ConvAlgorithm::kDirect : usual;
+}
+
 void Lowerer::choose_convolutions() {
   for (size_t i = 0; i < notes.steps.size(); ++i) {
-    if (notes.steps[i].kind == Kind::kConv) choose_convolution(i);
+    Step& step = notes.steps[i];
+    if (step.kind != Kind::kConv) continue;
+    choose_convolution(i);
+    if (choosing_.most_workspace == SIZE_MAX) continue;
+    const ConvAlgorithm found = within_workspace(case_of(i), step.algorithm);
+    if (found != step.algorithm) program.steps[i].choice = "needs less workspace, so that the session fits";
+    step.algorithm = found;
   }
 }
 

@@ -182,7 +182,8 @@ static inline elek_memory elek_empty_memory(void) {
 ELEK_API elek_status elek_model_memory(const elek_model* model, const elek_options* options, elek_memory* memory);
 
 /* Opens a session: chooses kernels, plans the memory, allocates it, and packs the weights into it. A run allocates nothing. If
- * there is not enough memory, it tries again with smaller micro-batches, down to single images.
+ * there is not enough memory, it tries again with smaller micro-batches, down to single images, and then with slower kernels of
+ * less workspace.
  * options    NULL = every default
  * Errors     USAGE (an invalid option), MEMORY (not enough even for single images), DEVICE. Nothing stays allocated after an
  *            error. */

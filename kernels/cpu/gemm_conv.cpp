@@ -53,6 +53,10 @@ Result<GemmConvPlan> plan_gemm_conv(const GemmConvProblem& p) {
   plan.block_panels =
       std::min(std::clamp<int64_t>(once ? panels : kBlockBytes / panel_bytes, 1, detail::kMaxBlockPanels), panels);
   plan.split_outputs = divides_outputs(panels, groups, p.threads, panels * panel_bytes, plan.packed_bytes);
+  if (plan.gathers) {
+    const size_t most = p.most_scratch_bytes / static_cast<size_t>(p.threads * panel_bytes);
+    plan.block_panels = static_cast<int64_t>(std::clamp<size_t>(most, 1, static_cast<size_t>(plan.block_panels)));
+  }
   if (plan.gathers) plan.scratch_bytes = static_cast<size_t>(p.threads * plan.block_panels * panel_bytes);
   return plan;
 }

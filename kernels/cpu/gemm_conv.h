@@ -34,7 +34,8 @@ struct GemmConvProblem {
   int threads = 1;
   Extent dilation = 1;
   int64_t groups = 1;
-  bool plain = false;  // x has no blocks (kNchw): an input of few channels, or pooled features
+  bool plain = false;                    // x has no blocks (kNchw): an input of few channels, or pooled features
+  size_t most_scratch_bytes = SIZE_MAX;  // a wish: blocks become smaller, down to one panel per thread
   [[nodiscard]] Window window() const noexcept { return {kernel, stride, padding, dilation}; }
 };
 

@@ -37,13 +37,14 @@ constexpr int64_t kMostOwnV = 2'000'000 / 4;
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
-/// The size of a block, in points: as many whole tiles as fit in the cache. Then balanced, so that the last block is not nearly
-/// empty.
-int64_t choose_block(const WinogradPlan& plan, int64_t padded_channels, int64_t out_lanes) {
+/// The size of a block, in points: as many whole tiles as fit in the cache, at most `most_tiles`. Then balanced, so that the
+/// last block is not nearly empty.
+int64_t choose_block(const WinogradPlan& plan, int64_t padded_channels, int64_t out_lanes, int64_t most_tiles) {
   const int64_t per_tile = plan.points * (padded_channels + out_lanes);
   const int64_t panel = panel_rows();
   int64_t most = std::clamp(kCacheFloats / per_tile / panel * panel, panel, detail::kMaxWholeTiles);
   if (plan.split_channels || plan.problem.channels >= kManyChannels) most = detail::kMaxWholeTiles;
+  most = std::min(most, most_tiles);
   const int64_t sharers = plan.split_channels ? 1 : plan.problem.threads;
   const int64_t points = plan.problem.samples * plan.products;
   const int64_t blocks = round_up(ceil_div(points, most * plan.points), sharers);
@@ -141,7 +142,10 @@ TileBlock RunTiles::block(int64_t b) const {
 
 }  // namespace detail
 
-Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
+namespace {
+
+/// A plan whose blocks have at most `most_tiles` whole tiles.
+Result<WinogradPlan> plan_blocks(const WinogradProblem& problem, int64_t most_tiles) {
   const int64_t block = channel_block(problem.layout);
   if (block < 8) return No{"winograd wants a blocked layout, got " + std::string(name_of(problem.layout))};
   if (problem.padding != 0 && problem.padding != 1)
@@ -171,7 +175,7 @@ Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
   // transformed by one thread only. Otherwise each thread takes tiles, and its inputs are often still in its cache.
   const int64_t few_tiles = problem.channels >= kManyChannels ? kManyTiles : panel;
   plan.split_channels = problem.threads > 1 && groups >= problem.threads && total < few_tiles * problem.threads;
-  plan.block_points = choose_block(plan, padded, out_lanes);
+  plan.block_points = choose_block(plan, padded, out_lanes, most_tiles);
   plan.m_tile_stride = out_lanes;
   // Block b begins at the tile that contains point b * block_points. If tiles differ, it may therefore have more points than
   // block_points: at most the points of one tile, less one. The padding of one point is less than two cache lines, in M and in
@@ -183,7 +187,8 @@ Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
   plan.groups = groups;
   const bool no_u = total <= detail::winograd_few_tiles();
   const int64_t blocks = ceil_div(problem.samples * plan.products, plan.block_points);
-  plan.whole_u = !no_u && !plan.split_channels && blocks > kBlocksWithoutU * problem.threads &&
+  const bool any_scratch = problem.most_scratch_bytes == SIZE_MAX;
+  plan.whole_u = any_scratch && !no_u && !plan.split_channels && blocks > kBlocksWithoutU * problem.threads &&
                  groups * plan.points * problem.channels * out_lanes <= kMostWholeU;
   plan.chunk_channels = plan.whole_u ? problem.channels : std::min(no_u ? kChunkInRegisters : kChunkChannels, problem.channels);
   plan.u_stride = plan.chunk_channels * out_lanes + (plan.whole_u ? 0 : kLineFloats);
@@ -193,6 +198,16 @@ Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
   plan.scratch_bytes = static_cast<size_t>((plan.shared_v ? plan.v_floats : 0) + problem.threads * own) * sizeof(float);
   plan.packed_bytes = static_cast<size_t>(groups * 9 * problem.channels * out_lanes) * sizeof(float);
   return plan;
+}
+
+}  // namespace
+
+Result<WinogradPlan> plan_winograd(const WinogradProblem& problem) {
+  const int64_t panel = panel_rows();
+  for (int64_t tiles = detail::kMaxWholeTiles;; tiles -= panel) {
+    auto plan = plan_blocks(problem, std::max(tiles, panel));
+    if (!plan || tiles <= panel || plan.value().scratch_bytes <= problem.most_scratch_bytes) return plan;
+  }
 }
 
 void pack_winograd_weights(const WinogradPlan& plan, const float* weights, float* packed) {

@@ -39,6 +39,7 @@ struct WinogradProblem {
   Layout layout = Layout::kNChw16c;
   WinogradTile tile = WinogradTile::k4x4;
   int threads = 1;
+  size_t most_scratch_bytes = SIZE_MAX;  // a wish: blocks become smaller, down to one panel of tiles, and U is not kept whole
 };
 
 /// How the work is divided. Made once, used by every run.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a session may ask of its memory resource: four allocations that stay, none while running, at most 2 MB more with
 // statistics than without, and no more for more batches. Also: the arena of ResNets meets the lower bound.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,11 +10,13 @@
 #include "core/runtime.h"
 #include "elek/model.h"
 #include "elek/session.h"
+#include "engine/estimate.h"
 #include "plan/program.h"
 #include "prune/apply.h"
 #include "prune/groups.h"
 #include "prune/select.h"
 #include "tests/golden/session_support.h"
+#include "tests/support/compare.h"
 
 namespace elek {
 namespace {
@@ -129,8 +132,8 @@ TEST(Memory, APrunedModelSharesWhatTheCutDoesNotTouch) {
   EXPECT_EQ(tracker.figures().live_bytes, 0U);
 }
 
-/// Under a budget a session uses smaller micro-batches if it may choose them. Otherwise it is refused, with figures, and leaves
-/// nothing behind.
+/// Under a budget a session uses smaller micro-batches if it may choose them, then kernels of less workspace. Otherwise it is
+/// refused, with figures, and leaves nothing behind.
 TEST(Memory, ABudgetIsHonouredOrRefused) {
   const Model model = test::tiny_resnet();
   Tracker tracker(host_resource());
@@ -152,12 +155,61 @@ TEST(Memory, ABudgetIsHonouredOrRefused) {
     EXPECT_LT(session.program().micro_batch, options.batch);
   }
   options.micro_batch = options.batch;
-  EXPECT_THROW(Session(model, options), OutOfMemory);
+  {
+    const Session session(model, options);
+    EXPECT_EQ(session.program().micro_batch, options.batch);
+    EXPECT_LE(tracker.figures().live_bytes, needed - 1);
+  }
   options.micro_batch = 0;
   Limit hopeless(tracker, size_t{1} << 12);
   options.memory = &hopeless;
   EXPECT_THROW(Session(model, options), OutOfMemory);
   EXPECT_EQ(tracker.figures().live_bytes, 0U);
+}
+
+/// One byte less than the usual kernels need, and then one byte less than the session that came of it, as often as a session
+/// comes: each stays under its limit and computes the reference's logits. Then none comes.
+TEST(Memory, KernelsOfLessWorkspaceAreTakenBeforeARefusal) {
+  Model model;
+  model.graph = build_resnet(resnet_spec("cifar_resnet20"));
+  model.preprocessing = default_preprocessing(3);
+  model.parameters = random_parameters(model.graph, 1, host_resource());
+  const auto pixels = test::tiny_pixels(model.graph.input_shape(), 1, 5);
+  const auto want = test::run_reference(model, pixels, 1).logits();
+  for (const int threads : {1, 2}) {
+    SessionOptions options;
+    options.batch = 1;
+    options.threads = threads;
+    options.memory = &host_resource();
+    const SessionEstimate usual = estimate_memory(model, options);
+    const auto needs = [](const SessionEstimate& e) {
+      const SessionMemory& m = e.memory;
+      return m.weights_bytes + std::max(m.arena_bytes, e.packing_bytes) + m.statistics_bytes + m.staging_bytes;
+    };
+    size_t limit_bytes = needs(usual);
+    int smaller = 0;
+    for (;; ++smaller) {
+      --limit_bytes;
+      Limit limit(host_resource(), limit_bytes);
+      Tracker tracker(limit);
+      options.memory = &tracker;
+      try {
+        Session session(model, options);
+        const std::vector<float> got = test::run_all(session, pixels, 1, 1);
+        const auto m = test::compare(got, want, 2e-5 * test::largest(want));
+        EXPECT_EQ(m.count, 0) << threads << " threads, limit " << limit_bytes << ": " << m.message();
+        EXPECT_LT(session.memory().workspace_bytes, usual.memory.workspace_bytes);
+        ASSERT_LE(tracker.figures().peak_bytes, limit_bytes);
+        limit_bytes = tracker.figures().peak_bytes;
+      } catch (const OutOfMemory& error) {
+        EXPECT_THAT(std::string(error.what()), ::testing::HasSubstr("plan: weights"));
+        break;
+      }
+    }
+    EXPECT_GE(smaller, 2) << threads << " threads";
+    EXPECT_LT(limit_bytes, needs(usual) - usual.memory.workspace_bytes / 4);
+    EXPECT_EQ(limit_bytes + 1, needs(estimate_memory(model, options, 0))) << "the least is what the estimate says";
+  }
 }
 
 /// A pool returns its unused memory before a session asks for its slabs. So neither the session's attempts nor --max-batch

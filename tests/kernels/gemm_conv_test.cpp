@@ -31,8 +31,9 @@ GemmConvProblem problem_of(const Shape& c) {
 }
 
 /// `planned` samples at most, of which the problem's are run.
-void run(Problem& p, const ChannelSums* sums = nullptr, int64_t planned = 0) {
+void run(Problem& p, const ChannelSums* sums = nullptr, int64_t planned = 0, size_t most_scratch = SIZE_MAX) {
   GemmConvProblem problem = problem_of(p.spec);
+  problem.most_scratch_bytes = most_scratch;
   problem.samples = std::max(problem.samples, planned);
   const auto plan = plan_gemm_conv(problem);
   ASSERT_TRUE(plan) << plan.reason();
@@ -47,6 +48,13 @@ void run(Problem& p, const ChannelSums* sums = nullptr, int64_t planned = 0) {
                            .y = p.output(),
                            .scratch = scratch.data,
                            .sums = sums});
+}
+
+/// Bytes of scratch that a plan takes under a limit.
+size_t scratch_bytes(const Shape& c, size_t most_scratch) {
+  GemmConvProblem problem = problem_of(c);
+  problem.most_scratch_bytes = most_scratch;
+  return plan_gemm_conv(problem).value().scratch_bytes;
 }
 
 std::vector<Shape> shapes() {
@@ -76,6 +84,28 @@ std::vector<Shape> shapes() {
       all.push_back({1, 140, 7, 3, 3, 1, 1, 0, layout, threads, false, true, 1, 7});
     }
   return all;
+}
+
+/// Smaller blocks are other blocks of the same sums: the same bits. The limit is kept down to a panel per thread.
+TEST(GemmConvTest, LessScratchGivesTheSameBits) {
+  for_each_target([] {
+    for (const Shape& c : shapes()) {
+      const size_t usual = scratch_bytes(c, SIZE_MAX), least = scratch_bytes(c, 0);
+      EXPECT_EQ(least % static_cast<size_t>(c.threads), 0U);
+      Problem expected(c, /*integers=*/false, 7), p(c, /*integers=*/false, 7);
+      run(expected);
+      for (const size_t most : {usual - usual / 3, usual / 2, size_t{0}}) {
+        EXPECT_LE(scratch_bytes(c, most), std::max(most, least)) << conv_case::print(c);
+        run(p, nullptr, 0, most);
+        int64_t different = 0;
+        p.each_output([&](int64_t n, int64_t k, int64_t row, int64_t column, size_t /*o*/) {
+          const auto at = static_cast<size_t>(index_of(p.y_view(), n, k, row, column));
+          different += p.y.data[at] == expected.y.data[at] ? 0 : 1;
+        });
+        EXPECT_EQ(different, 0) << conv_case::print(c) << " with " << most;
+      }
+    }
+  });
 }
 
 TEST(GemmConvTest, EqualsTheDirectConvolutionWithinTheDerivedBound) {

@@ -51,13 +51,14 @@ struct Case {
 struct RunWith {
   int64_t planned = 0;
   bool in_place = false;
+  size_t most_scratch = SIZE_MAX;
 };
 
 void run(Problem& p, WinogradTile tile, const ChannelSums* sums = nullptr, RunWith with = {}) {
   const Shape& c = p.spec;
   const int64_t planned = std::max(with.planned, c.samples);
-  const auto plan =
-      plan_winograd({planned, c.channels, c.out_channels, c.height, c.width, c.padding.top, c.layout, tile, c.threads});
+  const auto plan = plan_winograd(
+      {planned, c.channels, c.out_channels, c.height, c.width, c.padding.top, c.layout, tile, c.threads, with.most_scratch});
   ASSERT_TRUE(plan) << plan.reason();
   Floats packed(plan.value().packed_bytes / sizeof(float), conv_case::kNan);
   Floats scratch(plan.value().scratch_bytes / sizeof(float), conv_case::kNan);
@@ -165,6 +166,30 @@ TEST(WinogradTest, EqualsTheDirectConvolutionWithinTheDerivedBound) {
       conv_case::expect_zero_padding(p);
     }
     std::printf("%s: max error / max output: F(2x2) %.2g, F(4x4) %.2g\n", instruction_set(), worst[2], worst[4]);
+  });
+}
+
+/// With the scratch limited, down to one panel of tiles per thread.
+TEST(WinogradTest, LessScratchKeepsTheBound) {
+  for_each_target([] {
+    double worst[5] = {};
+    const auto scratch_bytes = [](const Case& c, size_t most) {
+      const Shape& s = c.shape;
+      return plan_winograd(
+                 {s.samples, s.channels, s.out_channels, s.height, s.width, s.padding.top, s.layout, c.tile, s.threads, most})
+          .value()
+          .scratch_bytes;
+    };
+    for (const Case& c : cases()) {
+      const size_t usual = scratch_bytes(c, SIZE_MAX), least = scratch_bytes(c, 0);
+      EXPECT_LE(least, usual) << print(c);
+      for (const size_t most : {usual - usual / 3, size_t{0}}) {
+        EXPECT_LE(scratch_bytes(c, most), std::max(most, least)) << print(c);
+        Problem p(c.shape, /*integers=*/false, 7);
+        run(p, c.tile, nullptr, {.planned = 0, .in_place = false, .most_scratch = most});
+        EXPECT_EQ(outside(p, c.tile, &worst[static_cast<int>(c.tile)]), 0) << print(c) << " with " << most;
+      }
+    }
   });
 }
 
