@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/footprint.h"
 
+#include <optional>
+#include <utility>
+
 #include "core/error.h"
 #include "engine/tensor_room.h"
 
@@ -29,24 +32,48 @@ size_t least_limit(const SessionEstimate& session, const TensorPool& pool) {
   return enough;
 }
 
+/// What a session tries, in this order: its own micro-batches, then half of them, and half again; then kernels of less and less
+/// workspace. `visit` ends the walk by returning true.
+template <typename Visit>
+void for_each_attempt(const Model& model, const SessionOptions& options, const Visit& visit) {
+  SessionOptions tried = options;
+  size_t most_workspace = kNoLimit;
+  for (;;) {
+    SessionEstimate session = estimate_memory(model, tried, most_workspace);
+    const int64_t micro_batch = session.program.micro_batch;
+    const bool may_divide = options.micro_batch == 0 && micro_batch > 1;
+    const std::optional<size_t> less = may_divide ? std::nullopt : next_workspace(session.program, most_workspace);
+    if (visit(std::move(session))) return;
+    if (may_divide) {
+      tried.micro_batch = micro_batch / 2;
+    } else if (less) {
+      most_workspace = *less;
+    } else {
+      return;
+    }
+  }
+}
+
 }  // namespace
 
 Footprint footprint(const Model& model, const SessionOptions& options, const TensorPool& pool, size_t limit_bytes) {
-  const auto estimate = [&](int64_t micro_batch) {
-    SessionOptions tried = options;
-    tried.micro_batch = micro_batch;
-    return estimate_memory(model, tried);
-  };
   Footprint made;
-  made.session = estimate(options.micro_batch);
-  made.fits = takes(made.session, pool, limit_bytes);
-  // Like a session: if it may choose, it takes half as many samples, and half again.
-  while (!made.fits && options.micro_batch == 0 && made.session.program.micro_batch > 1) {
-    made.session = estimate(made.session.program.micro_batch / 2);
-    made.fits = takes(made.session, pool, limit_bytes);
-  }
-  const bool smallest = options.micro_batch > 0 || made.session.program.micro_batch == 1;
-  made.least_limit_bytes = least_limit(smallest ? made.session : estimate(1), pool);
+  made.fits = false;
+  made.least_limit_bytes = kNoLimit;
+  std::optional<SessionEstimate> smallest;
+  for_each_attempt(model, options, [&](SessionEstimate session) {
+    const size_t least = least_limit(session, pool);
+    if (least < made.least_limit_bytes) {
+      made.least_limit_bytes = least;
+      smallest = session;
+    }
+    if (!made.fits && takes(session, pool, limit_bytes)) {
+      made.fits = true;
+      made.session = std::move(session);
+    }
+    return false;
+  });
+  if (!made.fits) made.session = *std::move(smallest);
   TensorRoom room(pool.loaded, kNoLimit, pool.options(limit_bytes));
   made.model_bytes = room.live_bytes();
   if (!made.fits) return made;

@@ -24,15 +24,16 @@ struct TensorPool {
 inline constexpr size_t kNoLimit = std::numeric_limits<size_t>::max();
 
 struct Footprint {
-  SessionEstimate session;       // under the limit: with the micro-batches that a session would choose
-  bool fits = true;              // under the limit
-  size_t model_bytes = 0;        // what loading left: the parameters as read
-  size_t running_bytes = 0;      // written tensor memory while the session runs, with the pool's; 0 if it does not fit
-  size_t binding_bytes = 0;      // written tensor memory at most while weights are packed; 0 if it does not fit
+  SessionEstimate session;   // under the limit: with the micro-batches and kernels that a session would choose; if it does not
+                             // fit, those that need the smallest limit
+  bool fits = true;          // under the limit
+  size_t model_bytes = 0;    // what loading left: the parameters as read
+  size_t running_bytes = 0;  // written tensor memory while the session runs, with the pool's; 0 if it does not fit
+  size_t binding_bytes = 0;  // written tensor memory at most while weights are packed; 0 if it does not fit
   size_t least_limit_bytes = 0;  // the smallest limit under which a session of this batch can be bound
 };
 /// `model` needs no parameters, and the session is the only one that holds it (each layer's weights are freed once they are
-/// packed). Errors as estimate_memory's. Takes a plan for each size of micro-batch that is tried.
+/// packed). Errors as estimate_memory's. Takes a plan for each attempt that a session could make, about ten.
 [[nodiscard]] Footprint footprint(const Model& model, const SessionOptions& options, const TensorPool& pool,
                                   size_t limit_bytes = kNoLimit);
 
