@@ -26,6 +26,7 @@ struct Common {
   std::string device;  // empty: not given, the same as auto
   std::string precision = "f32";
   std::string memory_limit;
+  std::string trace;
   int threads = 0;
   uint64_t seed = 0;
   bool deterministic = false;
@@ -137,6 +138,7 @@ class Context {
  private:
   void print_ledger() const;
   void add_ledger(Json& json) const;
+  void write_trace();
   Common common_;
   Output output_;
   std::optional<size_t> limit_bytes_;

@@ -122,6 +122,7 @@ int run_command(int argc, char** argv) {
   elek::cli::add_convert(app, run);
   elek::cli::add_info(app, run);
   elek::cli::add_memory(app, run);
+  elek::cli::add_watch(app, run);
   elek::cli::add_bench(app, run);
   elek::cli::add_profile(app, run);
   elek::cli::add_demo(app, run);

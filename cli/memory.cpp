@@ -6,9 +6,12 @@
 #include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <vector>
 
 #include "cli/commands.h"
+#include "cli/memory_course.h"
 #include "cli/memory_pictures.h"
+#include "cli/memory_trace.h"
 #include "cli/paths.h"
 #include "core/error.h"
 #include "core/runtime.h"
@@ -16,6 +19,7 @@
 #include "engine/estimate.h"
 #include "engine/largest_batch.h"
 #include "graph/passes.h"
+#include "lab/trace_file.h"
 #include "models/model_file.h"
 
 namespace elek::cli {
@@ -27,6 +31,9 @@ struct MemoryOptions {
   std::string arch;
   std::string show;
   PictureOptions pictures;
+  TraceOptions traces;
+  std::vector<std::string> check_words;
+  bool teaching = false;
   int64_t batch = 1;
   int64_t micro_batch = 0;
   bool watch = false;
@@ -46,6 +53,7 @@ Model model_of(const MemoryOptions& options, Context& context) {
 SessionOptions session_options(const MemoryOptions& options, Context& context, const Model& model) {
   SessionOptions made = context.session_options(options.batch);
   made.micro_batch = options.micro_batch;
+  if (options.teaching) set_teaching(made);
   if (options.watch) {
     for (const FusedNode& step : fuse(model.graph).steps) {
       if (step.node.is<Conv2dAttrs>()) made.probes.values[model.graph.node(step.output).name] = kActivity;
@@ -168,22 +176,60 @@ Json show(const Output& output, const std::string& what) {
 
 /// Everything that can be wrong with the options alone: before a network is loaded or anything is printed.
 void check(const MemoryOptions& options) {
-  if (options.model.empty() == options.arch.empty()) throw UsageError("memory needs either --model FILE or --arch NAME");
+  check(options.pictures, !options.traces.placement.empty() || !options.traces.write.empty());
+  check(options.traces);
+  Paths()
+      .reads("--model", options.model)
+      .reads("--replay", options.traces.replay)
+      .reads("--placement", options.traces.placement)
+      .writes("--map", options.pictures.map)
+      .writes("--html", options.pictures.html)
+      .writes("--write-trace", options.traces.write)
+      .check();
+  if (!options.traces.replay.empty()) {
+    if (!options.model.empty() || !options.arch.empty() || options.measure || options.max_batch || options.watch ||
+        options.pictures.no_workspace || !options.pictures.batches.empty() || !options.pictures.threads.empty()) {
+      throw UsageError("--replay takes --lab, --steps, --map, --html, --placement and --write-trace; the others need a network");
+    }
+    return;
+  }
+  if (options.model.empty() == options.arch.empty()) throw UsageError("memory needs one of --model FILE, --arch NAME and --replay TRACE");
+  if (options.teaching && (options.measure || options.max_batch || options.lab || options.common.precision != "f32")) {
+    throw UsageError("--teaching plans in f32 and runs nothing; remove --measure, --max-batch, --lab and --precision");
+  }
   if (options.measure && options.model.empty()) {
     throw UsageError("--measure runs the network, so it needs weights; use --model FILE instead of --arch");
   }
   if (options.max_batch && options.common.memory_limit.empty()) {
     throw UsageError("--max-batch needs a limit; add --memory-limit, for example --memory-limit 200MB");
   }
-  if (options.max_batch && (options.measure || options.lab || options.pictures.any())) {
+  if (options.max_batch && (options.measure || options.lab || options.pictures.any() || !options.traces.placement.empty() ||
+                            !options.traces.write.empty())) {
     throw UsageError("--max-batch only looks for a batch; use pictures, --measure and --lab in a second command, with --batch");
   }
-  check(options.pictures);
-  Paths().reads("--model", options.model).writes("--map", options.pictures.map).writes("--html", options.pictures.html).check();
+}
+
+/// A trace from a file, instead of a network's.
+Json replay_file(const Output& output, const MemoryOptions& options) {
+  const Trace trace = read_trace(options.traces.replay);
+  const std::string name = std::filesystem::path(options.traces.replay).filename().string();
+  Json json = {{"command", "memory"}, {"replay", options.traces.replay}, {"blocks_count", trace.blocks.size()}};
+  output.result(name + ": " + with_commas(static_cast<int64_t>(trace.blocks.size())) + " blocks, " +
+                with_commas(static_cast<int64_t>(trace.events.size())) + " events\n");
+  const std::optional<Replay> given = use_trace(output, options.traces, trace, json);
+  draw(output, options.pictures, name, trace, given, json);
+  if (options.lab || (!options.pictures.any() && !given && options.traces.write.empty())) {
+    json["lab"] = Json::array({lab(output, name, trace)});
+  }
+  return json;
 }
 
 void memory(const MemoryOptions& options) {
   Context context(options.common);
+  if (!options.check_words.empty()) {
+    context.output().json(check_exercise(context.output(), options.check_words));
+    return;
+  }
   if (!options.show.empty()) {
     if (options.pictures.any() || options.lab || options.measure || options.max_batch) {
       throw UsageError("--show is a lesson of its own; use the other options in a second command, without --show");
@@ -192,6 +238,10 @@ void memory(const MemoryOptions& options) {
     return;
   }
   check(options);
+  if (!options.traces.replay.empty()) {
+    context.output().json(replay_file(context.output(), options));
+    return;
+  }
   const std::string name = options.model.empty() ? options.arch : options.model;
   context.tracker().record_events(true);
   const Model model = model_of(options, context);
@@ -201,17 +251,21 @@ void memory(const MemoryOptions& options) {
     context.output().json(json);
     return;
   }
-  const SessionEstimate session = estimate_memory(model, session_options(options, context, model));
+  const SessionOptions wanted = session_options(options, context, model);
+  const SessionEstimate session = options.teaching ? teaching_estimate(model, wanted) : estimate_memory(model, wanted);
   json.update(report(context.output(), name, session));
   const auto estimate = [&](const Planned& planned) {
     SessionOptions made = session_options(options, context, model);
     made.batch = planned.batch;
     made.micro_batch = planned.micro_batch;
+    if (options.teaching) set_teaching(made);
     if (planned.threads > 0) made.threads = static_cast<int>(planned.threads);
-    return estimate_memory(model, made);
+    return options.teaching ? teaching_estimate(model, made) : estimate_memory(model, made);
   };
+  const std::optional<Replay> given =
+      use_trace(context.output(), options.traces, trace_of(session.program, !options.pictures.no_workspace), json);
   draw(context.output(), options.pictures, title_of(name, options, session.program), session,
-       {options.batch, options.micro_batch, 0}, estimate, json);
+       {options.batch, options.micro_batch, 0}, estimate, given, json);
   if (options.measure) json["measured"] = measure(context, options, model);
   if (options.lab) {
     Json labs = Json::array();
@@ -241,12 +295,18 @@ void add_memory(CLI::App& app, Run& run) {
       ->capture_default_str();
   command->add_flag("--watch", options->watch, "Include the sums of every convolution's output, as coverage takes them");
   add_pictures(*command, options->pictures);
+  add_traces(*command, options->traces);
   command->add_flag("--max-batch", options->max_batch, "Find the largest batch that fits under --memory-limit");
   command->add_flag("--measure", options->measure, "Run one batch, and compare the bytes with the system's figure");
   command->add_flag("--lab", options->lab,
                     "Replay the allocations through malloc, a caching allocator, our pool and the arena");
   command->add_option("--show", options->show, "Show a failure on purpose: out-of-memory, fragmentation or stream-race")
       ->check(CLI::IsMember({"out-of-memory", "fragmentation", "stream-race"}));
+  command->add_flag("--teaching", options->teaching,
+                    "Bytes from the shapes alone, whole batches, no workspace: the same on every machine");
+  command->add_option("--check", options->check_words, "Check an answer to an exercise of docs/course: --check 1.1 ANSWER")
+      ->expected(2)
+      ->type_name("EXERCISE ANSWER");
   add_common(*command, options->common);
   command->footer(
       "Examples:\n"

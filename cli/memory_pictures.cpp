@@ -13,30 +13,19 @@
 namespace elek::cli {
 namespace {
 
-constexpr size_t kMostForThePlan = 5000;  // its cost grows with the square
-
 std::string mb(size_t bytes) { return decimal(static_cast<double>(bytes) / 1e6, 3); }
 
-MapSet set_of(const std::string& name, Trace trace) {
+MapSet set_of(const std::string& name, Trace trace, const std::optional<Replay>& given) {
   MapSet set{name, std::move(trace), {}};
+  if (given && given->offsets.size() == set.trace.blocks.size()) set.replays.push_back(*given);
   for (const Strategy s : {Strategy::kArena, Strategy::kPool, Strategy::kCaching, Strategy::kSeparate}) {
     if (s != Strategy::kArena || set.trace.blocks.size() <= kMostForThePlan) set.replays.push_back(replay(set.trace, s));
   }
   return set;
 }
 
-/// Bytes alive at each step, rounded up as the arena rounds them.
-std::vector<size_t> alive(const Trace& trace) {
-  std::vector<size_t> sums(trace.steps.size(), 0);
-  for (const Trace::Block& b : trace.blocks) {
-    const size_t bytes = (b.bytes + kAlignment - 1) / kAlignment * kAlignment;
-    for (int32_t step = b.first_step; step <= b.last_step; ++step) sums[static_cast<size_t>(step)] += bytes;
-  }
-  return sums;
-}
-
 void print_steps(const Output& output, const Trace& trace, Json& json) {
-  const std::vector<size_t> sums = alive(trace);
+  const std::vector<size_t> sums = alive_at_steps(trace);
   const size_t peak = sums.empty() ? 0 : *std::max_element(sums.begin(), sums.end());
   Json rows = Json::array(), blocks = Json::array();
   for (const Trace::Block& b : trace.blocks) {
@@ -125,17 +114,17 @@ void write_page(const std::string& path, const PictureOptions& options, const st
   for (const ProgramStep& step : session.program.steps) {
     if (step.weights_bytes > 0) page.weights.emplace_back(step.node.node.name, step.weights_bytes);
   }
-  if (!options.no_workspace) page.sets.push_back(set_of("with workspace", trace_of(session.program)));
-  page.sets.push_back(set_of("activations alone", trace_of(session.program, false)));
+  if (!options.no_workspace) page.sets.push_back(set_of("with workspace", trace_of(session.program), given));
+  page.sets.push_back(set_of("activations alone", trace_of(session.program, false), options.no_workspace ? given : std::nullopt));
   page.sweeps = std::move(sweeps);
   write_whole_file(path, map_page_html(page));
 }
 
-void write_map(const std::string& path, const PictureOptions& options, const std::string& title,
-               const SessionEstimate& session) {
-  static const std::map<std::string, Strategy> kPanels{
-      {"naive", Strategy::kSeparate}, {"caching", Strategy::kCaching}, {"pool", Strategy::kPool}, {"arena", Strategy::kArena}};
-  const Trace trace = trace_of(session.program, !options.no_workspace);
+void write_map(const std::string& path, const PictureOptions& options, const std::string& title, const Trace& trace) {
+  static const std::map<std::string, Strategy> kPanels{{"naive", Strategy::kSeparate},
+                                                       {"caching", Strategy::kCaching},
+                                                       {"pool", Strategy::kPool},
+                                                       {"arena", Strategy::kArena}};
   std::vector<Replay> replays;
   if (options.panel.empty()) {
     for (const Strategy s : {Strategy::kSeparate, Strategy::kCaching, Strategy::kPool, Strategy::kArena}) {
@@ -144,7 +133,7 @@ void write_map(const std::string& path, const PictureOptions& options, const std
   } else {
     replays.push_back(replay(trace, kPanels.at(options.panel)));
   }
-  const std::vector<size_t> sums = alive(trace);
+  const std::vector<size_t> sums = alive_at_steps(trace);
   const auto peak = std::max_element(sums.begin(), sums.end());
   write_whole_file(
       path, memory_map_svg(trace, replays, {title, *peak, static_cast<int32_t>(peak - sums.begin()), options.one_scale}));
@@ -169,7 +158,7 @@ void add_pictures(CLI::App& command, PictureOptions& options) {
       ->check(CLI::Range(1, 1024));
 }
 
-void check(const PictureOptions& options) {
+void check(const PictureOptions& options, bool lifetimes) {
   if (!options.map.empty() && !options.map.ends_with(".svg")) {
     throw UsageError("--map " + options.map + ": expected a name that ends in .svg; the interactive page is --html FILE.html");
   }
@@ -178,13 +167,13 @@ void check(const PictureOptions& options) {
   }
   if (!options.panel.empty() && options.map.empty()) throw UsageError("--panel belongs to --map; add --map FILE.svg");
   if (options.one_scale && options.map.empty()) throw UsageError("--one-scale belongs to --map; add --map FILE.svg");
-  if (options.no_workspace && options.map.empty() && options.html.empty() && !options.steps) {
-    throw UsageError("--no-workspace belongs to --map, --html or --steps; add one of them");
+  if (options.no_workspace && options.map.empty() && options.html.empty() && !options.steps && !lifetimes) {
+    throw UsageError("--no-workspace belongs to --map, --html, --steps, --placement or --write-trace; add one of them");
   }
 }
 
 void draw(const Output& output, const PictureOptions& options, const std::string& title, const SessionEstimate& session,
-          const Planned& planned, const Estimate& estimate, Json& json) {
+          const Planned& planned, const Estimate& estimate, const std::optional<Replay>& given, Json& json) {
   if (options.steps) print_steps(output, trace_of(session.program, !options.no_workspace), json);
   std::vector<Sweep> sweeps;
   if (!options.batches.empty()) {
@@ -196,12 +185,30 @@ void draw(const Output& output, const PictureOptions& options, const std::string
     print(output, sweeps.back(), "threads", json);
   }
   if (!options.map.empty()) {
-    write_map(options.map, options, title, session);
+    write_map(options.map, options, title, trace_of(session.program, !options.no_workspace));
     output.result("map: " + options.map + "\n");
     json["map"] = options.map;
   }
   if (!options.html.empty()) {
-    write_page(options.html, options, title, session, std::move(sweeps));
+    write_page(options.html, options, title, session, given, std::move(sweeps));
+    output.result("page: " + options.html + "\n");
+    json["html"] = options.html;
+  }
+}
+
+void draw(const Output& output, const PictureOptions& options, const std::string& title, const Trace& trace,
+          const std::optional<Replay>& given, Json& json) {
+  if (options.steps) print_steps(output, trace, json);
+  if (!options.map.empty()) {
+    write_map(options.map, options, title, trace);
+    output.result("map: " + options.map + "\n");
+    json["map"] = options.map;
+  }
+  if (!options.html.empty()) {
+    MapPage page;
+    page.title = title;
+    page.sets.push_back(set_of("trace", trace, given));
+    write_whole_file(options.html, map_page_html(page));
     output.result("page: " + options.html + "\n");
     json["html"] = options.html;
   }
