@@ -23,7 +23,6 @@ void add_compare(CLI::App& app, Run& run);
 void add_convert(CLI::App& app, Run& run);
 void add_info(CLI::App& app, Run& run);
 void add_memory(CLI::App& app, Run& run);
-void add_watch(CLI::App& app, Run& run);
 void add_bench(CLI::App& app, Run& run);
 void add_profile(CLI::App& app, Run& run);
 void add_demo(CLI::App& app, Run& run);

@@ -26,7 +26,6 @@ struct Common {
   std::string device;  // empty: not given, the same as auto
   std::string precision = "f32";
   std::string memory_limit;
-  std::string trace;
   int threads = 0;
   uint64_t seed = 0;
   bool deterministic = false;
@@ -138,7 +137,6 @@ class Context {
  private:
   void print_ledger() const;
   void add_ledger(Json& json) const;
-  void write_trace();
   Common common_;
   Output output_;
   std::optional<size_t> limit_bytes_;

@@ -20,6 +20,7 @@
 #include "cli/advice.h"
 #include "cli/commands.h"
 #include "cli/help_format.h"
+#include "cli/watch.h"
 #include "core/error.h"
 #include "core/mapped_names.h"
 #include "core/runtime.h"

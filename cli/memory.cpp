@@ -137,13 +137,17 @@ Json pool_json(const Pool& pool) {
           {"upstream_calls", f.upstream_allocations + f.upstream_deallocations}};
 }
 
-/// Builds the session, runs one batch of black images, and compares the bytes that each part holds with the system's figure.
-Json measure(Context& context, const MemoryOptions& options, const Model& model) {
-  Session session(model, session_options(options, context, model));
+void run_black_images(Session& session) {
   Slot& slot = session.slots().front();
   std::fill_n(slot.pixels, slot.capacity * slot.shape.elements(), uint8_t{0});
   slot.count = slot.capacity;
   (void)session.run(slot);
+}
+
+/// Builds the session, runs one batch of black images, and compares the bytes that each part holds with the system's figure.
+Json measure(Context& context, const MemoryOptions& options, const Model& model) {
+  Session session(model, session_options(options, context, model));
+  run_black_images(session);
   const Account a = context.account();
   print_account(context.output(), a, "measured after a run", "program and libraries", "resident (from the system)");
   Json json = account_json(a);
@@ -184,11 +188,12 @@ void check(const MemoryOptions& options) {
       .reads("--placement", options.traces.placement)
       .writes("--map", options.pictures.map)
       .writes("--html", options.pictures.html)
+      .writes("--plot", options.pictures.plot)
       .writes("--write-trace", options.traces.write)
       .check();
   if (!options.traces.replay.empty()) {
     if (!options.model.empty() || !options.arch.empty() || options.measure || options.max_batch || options.watch ||
-        options.pictures.no_workspace || !options.pictures.batches.empty() || !options.pictures.threads.empty()) {
+        options.pictures.no_workspace || !options.pictures.batches.empty() || !options.pictures.threads.empty() || options.teaching) {
       throw UsageError("--replay takes --lab, --steps, --map, --html, --placement and --write-trace; the others need a network");
     }
     return;
@@ -204,7 +209,7 @@ void check(const MemoryOptions& options) {
     throw UsageError("--max-batch needs a limit; add --memory-limit, for example --memory-limit 200MB");
   }
   if (options.max_batch && (options.measure || options.lab || options.pictures.any() || !options.traces.placement.empty() ||
-                            !options.traces.write.empty())) {
+                            !options.traces.write.empty() || !options.traces.record.empty())) {
     throw UsageError("--max-batch only looks for a batch; use pictures, --measure and --lab in a second command, with --batch");
   }
 }
@@ -266,6 +271,13 @@ void memory(const MemoryOptions& options) {
       use_trace(context.output(), options.traces, trace_of(session.program, !options.pictures.no_workspace), json);
   draw(context.output(), options.pictures, title_of(name, options, session.program), session,
        {options.batch, options.micro_batch, 0}, estimate, given, json);
+  if (!options.traces.record.empty()) {
+    {
+      Session recorded(model, session_options(options, context, model));
+      run_black_images(recorded);
+    }  // its end is recorded too
+    write_events(context.output(), options.traces.record, context.session_tracker().events(), json);
+  }
   if (options.measure) json["measured"] = measure(context, options, model);
   if (options.lab) {
     Json labs = Json::array();

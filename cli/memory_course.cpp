@@ -28,10 +28,8 @@ SessionEstimate teaching_estimate(const Model& model, const SessionOptions& opti
   // Batch norm is folded, so a layer has its weights and a bias for each output.
   made.memory.weights_bytes = 0;
   for (const ParameterSpec& spec : required_parameters(model.graph)) {
-    if (spec.shape.size() < 2) continue;
-    int64_t elements = 1;
-    for (const int64_t d : spec.shape) elements *= d;
-    made.memory.weights_bytes += static_cast<size_t>(elements + spec.shape[0]) * sizeof(float);
+    if (spec.shape.rank() < 2) continue;
+    made.memory.weights_bytes += static_cast<size_t>(spec.shape.elements() + spec.shape[0]) * sizeof(float);
   }
   for (ProgramStep& step : made.program.steps) step.weights_bytes = 0;  // packed, so they differ between processors
   return made;

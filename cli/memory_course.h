@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the course (docs/course/) asks of elek memory: the fixed profile --teaching, and --check. Tests: tests/cli/course_test.cpp
+// What the course (docs/course/) asks of elek memory: the fixed profile --teaching, and --check. Tests: tests/cli/trace_test.cpp
 #pragma once
 
 #include <string>

@@ -9,6 +9,7 @@
 #include "engine/largest_batch.h"
 #include "lab/map_page.h"
 #include "lab/memory_map.h"
+#include "lab/plot.h"
 
 namespace elek::cli {
 namespace {
@@ -104,8 +105,22 @@ Sweep sweep_threads(const PictureOptions& options, const Planned& planned, const
   return sweep;
 }
 
+void write_plot(const std::string& path, const std::string& title, const Sweep& sweep) {
+  Plot plot{title, sweep.note, sweep.x_label, "MB", "", 0, {}, {}};
+  PlotPanel panel{"", {}};
+  for (size_t i = 0; i < sweep.series.size(); ++i) {
+    panel.series.push_back({sweep.series[i], {}});
+    for (const Sweep::Row& row : sweep.rows) {
+      const double y = static_cast<double>(row.bytes[i]) / 1e6;
+      panel.series.back().points.push_back({static_cast<double>(row.x), y, y, y});
+    }
+  }
+  plot.panels.push_back(std::move(panel));
+  write_whole_file(path, plot_svg(plot));
+}
+
 void write_page(const std::string& path, const PictureOptions& options, const std::string& title,
-                const SessionEstimate& session, std::vector<Sweep> sweeps) {
+                const SessionEstimate& session, const std::optional<Replay>& given, std::vector<Sweep> sweeps) {
   const SessionMemory& m = session.memory;
   MapPage page;
   page.title = title;
@@ -124,6 +139,8 @@ void write_map(const std::string& path, const PictureOptions& options, const std
   static const std::map<std::string, Strategy> kPanels{{"naive", Strategy::kSeparate},
                                                        {"caching", Strategy::kCaching},
                                                        {"pool", Strategy::kPool},
+                                                       {"first-fit", Strategy::kFirstFit},
+                                                       {"best-fit", Strategy::kBestFit},
                                                        {"arena", Strategy::kArena}};
   std::vector<Replay> replays;
   if (options.panel.empty()) {
@@ -144,8 +161,8 @@ void write_map(const std::string& path, const PictureOptions& options, const std
 void add_pictures(CLI::App& command, PictureOptions& options) {
   command.add_option("--map", options.map, "Draw the memory map as a static picture into this .svg file");
   command
-      .add_option("--panel", options.panel, "Only one allocator in --map, large, with the curve: naive, caching, pool or arena")
-      ->check(CLI::IsMember({"naive", "caching", "pool", "arena"}));
+      .add_option("--panel", options.panel, "Only one allocator in --map, large, with the curve: naive, caching, pool, first-fit, best-fit or arena")
+      ->check(CLI::IsMember({"naive", "caching", "pool", "first-fit", "best-fit", "arena"}));
   command.add_flag("--one-scale", options.one_scale, "The same scale of bytes for all panels of --map");
   command.add_option("--html", options.html, "Write an interactive memory map into this .html file; it needs no network");
   command.add_flag("--no-workspace", options.no_workspace, "Maps and steps of the activations alone, without workspace");
@@ -156,6 +173,7 @@ void add_pictures(CLI::App& command, PictureOptions& options) {
   command.add_option("--threads-list", options.threads, "Also compare these numbers of threads: 1,2,4,8")
       ->delimiter(',')
       ->check(CLI::Range(1, 1024));
+  command.add_option("--plot", options.plot, "Draw the comparison of --batches or --threads-list into this .svg file");
 }
 
 void check(const PictureOptions& options, bool lifetimes) {
@@ -164,6 +182,12 @@ void check(const PictureOptions& options, bool lifetimes) {
   }
   if (!options.html.empty() && !options.html.ends_with(".html")) {
     throw UsageError("--html " + options.html + ": expected a name that ends in .html");
+  }
+  if (!options.plot.empty() && !options.plot.ends_with(".svg")) {
+    throw UsageError("--plot " + options.plot + ": expected a name that ends in .svg");
+  }
+  if (!options.plot.empty() && options.batches.empty() == options.threads.empty()) {
+    throw UsageError("--plot draws one comparison; add either --batches 1,2,4 or --threads-list 1,2,4");
   }
   if (!options.panel.empty() && options.map.empty()) throw UsageError("--panel belongs to --map; add --map FILE.svg");
   if (options.one_scale && options.map.empty()) throw UsageError("--one-scale belongs to --map; add --map FILE.svg");
@@ -183,6 +207,11 @@ void draw(const Output& output, const PictureOptions& options, const std::string
   if (!options.threads.empty()) {
     sweeps.push_back(sweep_threads(options, planned, estimate));
     print(output, sweeps.back(), "threads", json);
+  }
+  if (!options.plot.empty()) {
+    write_plot(options.plot, title, sweeps.front());
+    output.result("plot: " + options.plot + "\n");
+    json["plot"] = options.plot;
   }
   if (!options.map.empty()) {
     write_map(options.map, options, title, trace_of(session.program, !options.no_workspace));

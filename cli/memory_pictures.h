@@ -19,6 +19,7 @@ struct PictureOptions {
   std::string map;
   std::string panel;
   std::string html;
+  std::string plot;
   bool one_scale = false;
   bool no_workspace = false;
   bool steps = false;
@@ -26,7 +27,7 @@ struct PictureOptions {
   std::vector<int64_t> threads;
   /// Whether anything is asked for that needs a session's plan.
   [[nodiscard]] bool any() const {
-    return !map.empty() || !html.empty() || steps || no_workspace || !batches.empty() || !threads.empty();
+    return !map.empty() || !html.empty() || !plot.empty() || steps || no_workspace || !batches.empty() || !threads.empty();
   }
 };
 void add_pictures(CLI::App& command, PictureOptions& options);

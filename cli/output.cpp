@@ -119,7 +119,6 @@ void Output::result(const std::string& text) const {
 }
 
 void Output::json(const Json& object) const {
-  if (at_end_) at_end_();
   if (!json_) return;
   Json whole = object;
   if (add_to_json_) add_to_json_(whole);

@@ -175,7 +175,7 @@ const std::map<std::string, Checker>& checkers() {
       {"2.2", number([](const TeachingTrace&) { return residual_peak(true); }, 0.01,
                      "x lives until the projection has read it; the sum needs no block of its own")},
       {"2.3", number([](const TeachingTrace&) { return best_order_peak(); }, 0.01,
-                     "run first what frees most: compare large minus small of two chains")},
+                     "exchange two neighbouring chains: which of the two should come first?")},
       {"3.1", number(
                   [](const TeachingTrace&) {
                     return peak_mb(trace_of_lives({{"a", 3, 1, 1}, {"b", 2, 1, 2}, {"c", 3, 2, 2}}));

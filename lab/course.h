@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The exercises of docs/course/, and their checkers. An expected answer is computed from the exercise's own trace or network; none
-// is stored. Tests: tests/unit/course_test.cpp, tests/cli/course_test.cpp
+// is stored. Tests: tests/unit/trace_test.cpp, tests/cli/trace_test.cpp
 #pragma once
 
 #include <functional>

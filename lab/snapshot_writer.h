@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A trace as PyTorch's memory snapshot, for torch.cuda._memory_viz and pytorch.org/memory_viz. Tests: tests/lab/trace_test.cpp
+// A trace as PyTorch's memory snapshot, for torch.cuda._memory_viz and pytorch.org/memory_viz. Tests: tests/unit/trace_test.cpp
 #pragma once
 
 #include <string>

@@ -5,7 +5,7 @@
 //             "name":"x"} and {"event":"free","block":7}
 //   .pickle   PyTorch's memory snapshot (models/torch/memory_snapshot.h); written in protocol 4
 //   .json     written only: a trace of events for Perfetto and Chrome
-// Tests: tests/lab/trace_test.cpp
+// Tests: tests/unit/trace_test.cpp
 #pragma once
 
 #include <string>
