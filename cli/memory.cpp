@@ -193,12 +193,15 @@ void check(const MemoryOptions& options) {
       .check();
   if (!options.traces.replay.empty()) {
     if (!options.model.empty() || !options.arch.empty() || options.measure || options.max_batch || options.watch ||
-        options.pictures.no_workspace || !options.pictures.batches.empty() || !options.pictures.threads.empty() || options.teaching) {
-      throw UsageError("--replay takes --lab, --steps, --map, --html, --placement and --write-trace; the others need a network");
+        options.pictures.no_workspace || !options.pictures.batches.empty() || !options.pictures.threads.empty() ||
+        options.teaching) {
+      throw UsageError(
+          "--replay takes --lab, --steps, --map, --html, --placement and --write-trace; the others need a network");
     }
     return;
   }
-  if (options.model.empty() == options.arch.empty()) throw UsageError("memory needs one of --model FILE, --arch NAME and --replay TRACE");
+  if (options.model.empty() == options.arch.empty())
+    throw UsageError("memory needs one of --model FILE, --arch NAME and --replay TRACE");
   if (options.teaching && (options.measure || options.max_batch || options.lab || options.common.precision != "f32")) {
     throw UsageError("--teaching plans in f32 and runs nothing; remove --measure, --max-batch, --lab and --precision");
   }

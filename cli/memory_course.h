@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the course (docs/course/) asks of elek memory: the fixed profile --teaching, and --check. Tests: tests/cli/trace_test.cpp
+// What the course (docs/course/) asks of elek memory: the fixed profile --teaching, and --check. Tests:
+// tests/cli/trace_test.cpp
 #pragma once
 
 #include <string>
@@ -10,7 +11,8 @@
 
 namespace elek::cli {
 
-/// The options of the teaching profile: two threads, and the whole batch passes through the steps at once unless a micro-batch is set.
+/// The options of the teaching profile: two threads, and the whole batch passes through the steps at once unless a micro-batch
+/// is set.
 void set_teaching(SessionOptions& options);
 /// The estimate with bytes from the shapes alone and without workspace (lab/course.h): the same on every machine.
 [[nodiscard]] SessionEstimate teaching_estimate(const Model& model, const SessionOptions& options);

@@ -130,18 +130,16 @@ void write_page(const std::string& path, const PictureOptions& options, const st
     if (step.weights_bytes > 0) page.weights.emplace_back(step.node.node.name, step.weights_bytes);
   }
   if (!options.no_workspace) page.sets.push_back(set_of("with workspace", trace_of(session.program), given));
-  page.sets.push_back(set_of("activations alone", trace_of(session.program, false), options.no_workspace ? given : std::nullopt));
+  page.sets.push_back(
+      set_of("activations alone", trace_of(session.program, false), options.no_workspace ? given : std::nullopt));
   page.sweeps = std::move(sweeps);
   write_whole_file(path, map_page_html(page));
 }
 
 void write_map(const std::string& path, const PictureOptions& options, const std::string& title, const Trace& trace) {
-  static const std::map<std::string, Strategy> kPanels{{"naive", Strategy::kSeparate},
-                                                       {"caching", Strategy::kCaching},
-                                                       {"pool", Strategy::kPool},
-                                                       {"first-fit", Strategy::kFirstFit},
-                                                       {"best-fit", Strategy::kBestFit},
-                                                       {"arena", Strategy::kArena}};
+  static const std::map<std::string, Strategy> kPanels{{"naive", Strategy::kSeparate},   {"caching", Strategy::kCaching},
+                                                       {"pool", Strategy::kPool},        {"first-fit", Strategy::kFirstFit},
+                                                       {"best-fit", Strategy::kBestFit}, {"arena", Strategy::kArena}};
   std::vector<Replay> replays;
   if (options.panel.empty()) {
     for (const Strategy s : {Strategy::kSeparate, Strategy::kCaching, Strategy::kPool, Strategy::kArena}) {
@@ -161,7 +159,8 @@ void write_map(const std::string& path, const PictureOptions& options, const std
 void add_pictures(CLI::App& command, PictureOptions& options) {
   command.add_option("--map", options.map, "Draw the memory map as a static picture into this .svg file");
   command
-      .add_option("--panel", options.panel, "Only one allocator in --map, large, with the curve: naive, caching, pool, first-fit, best-fit or arena")
+      .add_option("--panel", options.panel,
+                  "Only one allocator in --map, large, with the curve: naive, caching, pool, first-fit, best-fit or arena")
       ->check(CLI::IsMember({"naive", "caching", "pool", "first-fit", "best-fit", "arena"}));
   command.add_flag("--one-scale", options.one_scale, "The same scale of bytes for all panels of --map");
   command.add_option("--html", options.html, "Write an interactive memory map into this .html file; it needs no network");

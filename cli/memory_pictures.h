@@ -31,8 +31,8 @@ struct PictureOptions {
   }
 };
 void add_pictures(CLI::App& command, PictureOptions& options);
-/// UsageError for names of files with another ending, and for options that belong to a picture that is not asked for. `lifetimes`:
-/// whether the trace is written or a placement judged.
+/// UsageError for names of files with another ending, and for options that belong to a picture that is not asked for.
+/// `lifetimes`: whether the trace is written or a placement judged.
 void check(const PictureOptions& options, bool lifetimes);
 
 /// What would be planned for another batch, micro-batch or number of threads.

@@ -24,13 +24,15 @@ Replay judge(const Output& output, const std::string& path, const Trace& trace, 
     for (const std::string& problem : placement.problems) text += "  " + problem + "\n";
     if (placement.problem_count > static_cast<int64_t>(placement.problems.size())) text += "  ...\n";
   } else {
-    text += "valid, " + mb(r.peak_reserved_bytes) + "; the bound is " + mb(r.peak_live_bytes) + ", waste " + percent(r.waste(), 1) + "\n";
+    text += "valid, " + mb(r.peak_reserved_bytes) + "; the bound is " + mb(r.peak_live_bytes) + ", waste " +
+            percent(r.waste(), 1) + "\n";
     for (const Strategy s : {Strategy::kPool, Strategy::kFirstFit, Strategy::kBestFit, Strategy::kArena}) {
       if (s == Strategy::kArena && trace.blocks.size() > kMostForThePlan) continue;
       const size_t other = replay(trace, s).peak_reserved_bytes;
       const double share = static_cast<double>(r.peak_reserved_bytes) / static_cast<double>(other) - 1;
       text += "  " + std::string(name_of(s)) + " needs " + mb(other) + ": yours needs " +
-              (other == r.peak_reserved_bytes ? "the same" : percent(std::abs(share), 1) + (share < 0 ? " less" : " more")) + "\n";
+              (other == r.peak_reserved_bytes ? "the same" : percent(std::abs(share), 1) + (share < 0 ? " less" : " more")) +
+              "\n";
       found["beside"][std::string(name_of(s))] = other;
     }
   }
@@ -43,10 +45,13 @@ Replay judge(const Output& output, const std::string& path, const Trace& trace, 
 
 void add_traces(CLI::App& command, TraceOptions& options) {
   command.add_option("--replay", options.replay, std::string("Replay this trace instead of a network's: ") + kReadableTraces);
-  command.add_option("--placement", options.placement, "Check and score offsets chosen by hand: a .csv with the header block,offset");
-  command.add_option("--trace", options.record,
-                     std::string("Load the model, open a session, run a batch, and record what was asked of the memory: ") + kWritableTraces);
-  command.add_option("--write-trace", options.write, std::string("Write the lifetimes or the replayed trace: ") + kWritableTraces);
+  command.add_option("--placement", options.placement,
+                     "Check and score offsets chosen by hand: a .csv with the header block,offset");
+  command.add_option(
+      "--trace", options.record,
+      std::string("Load the model, open a session, run a batch, and record what was asked of the memory: ") + kWritableTraces);
+  command.add_option("--write-trace", options.write,
+                     std::string("Write the lifetimes or the replayed trace: ") + kWritableTraces);
 }
 
 void check(const TraceOptions& options) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// elek watch: what it costs to watch a network's channels, batch by batch: hooks that store activations, hooks that add them up,
-// and elek's sums inside the kernels. One run feeds all three, so they see the same values. Tests: tests/cli/trace_test.cpp
+// elek watch: what it costs to watch a network's channels, batch by batch: hooks that store activations, hooks that add them
+// up, and elek's sums inside the kernels. One run feeds all three, so they see the same values. Tests: tests/cli/trace_test.cpp
 #include "cli/watch.h"
 
 #include <algorithm>
@@ -116,7 +116,13 @@ std::string mb(size_t bytes) { return decimal(static_cast<double>(bytes) / 1e6, 
 
 void plot(const WatchOptions& options, const std::vector<Row>& rows) {
   Plot picture{"Memory that watching needs: " + std::filesystem::path(options.model).stem().string(),
-               "batches of " + std::to_string(options.batch) + ", beside the network itself", "images", "MB", "", 0, {}, {}};
+               "batches of " + std::to_string(options.batch) + ", beside the network itself",
+               "images",
+               "MB",
+               "",
+               0,
+               {},
+               {}};
   PlotPanel panel{"", {{"hooks that store", {}}, {"hooks with sums", {}}, {"elek", {}}}};
   for (const Row& row : rows) {
     const std::array<size_t, 3> bytes{row.stored, row.hooked, row.elek};
@@ -198,7 +204,9 @@ void add_watch(CLI::App& app, Run& run) {
   command->add_option("--model", options->model, "Model file")->required();
   command->add_option("--data", options->data, "Images")->required();
   command->add_option("--batch", options->batch, "Images per batch")->check(CLI::Range(1, 4096))->capture_default_str();
-  command->add_option("--max-batches", options->max_batches, "Batches to watch")->check(CLI::Range(1, 100000))->capture_default_str();
+  command->add_option("--max-batches", options->max_batches, "Batches to watch")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
   command->add_option("--store-limit", options->store_limit, "The hooks that store stop at this size")->capture_default_str();
   command->add_option("--plot", options->plot, "Draw the three curves into this .svg file");
   add_common(*command, options->common);

@@ -27,7 +27,8 @@ struct Life {
 Trace trace_of_lives(const std::vector<Life>& lives) {
   Trace trace;
   for (const Life& life : lives) {
-    trace.blocks.push_back({life.name, life.name, life.mb * kMb / kAlignment * kAlignment, life.first - 1, life.last - 1, false});
+    trace.blocks.push_back(
+        {life.name, life.name, life.mb * kMb / kAlignment * kAlignment, life.first - 1, life.last - 1, false});
     trace.steps.resize(std::max(trace.steps.size(), static_cast<size_t>(life.last)));
   }
   schedule(trace);
@@ -69,13 +70,14 @@ double best_order_peak() {
 }
 
 const std::vector<Life>& placement_trace() {
-  static const std::vector<Life> lives{{"a", 2, 1, 2}, {"b", 3, 1, 4}, {"c", 2, 3, 6}, {"d", 3, 5, 8}, {"e", 1, 2, 5},
-                                       {"f", 2, 7, 8}, {"g", 2, 6, 7}, {"h", 1, 4, 8}};
+  static const std::vector<Life> lives{{"a", 2, 1, 2}, {"b", 3, 1, 4}, {"c", 2, 3, 6}, {"d", 3, 5, 8},
+                                       {"e", 1, 2, 5}, {"f", 2, 7, 8}, {"g", 2, 6, 7}, {"h", 1, 4, 8}};
   return lives;
 }
 
 const std::vector<Life>& fit_trace() {
-  static const std::vector<Life> lives{{"a", 3, 1, 2}, {"b", 1, 1, 9}, {"c", 2, 1, 4}, {"d", 1, 1, 9}, {"e", 2, 3, 9}, {"f", 3, 5, 9}};
+  static const std::vector<Life> lives{{"a", 3, 1, 2}, {"b", 1, 1, 9}, {"c", 2, 1, 4},
+                                       {"d", 1, 1, 9}, {"e", 2, 3, 9}, {"f", 3, 5, 9}};
   return lives;
 }
 
@@ -110,12 +112,14 @@ Checker word(std::function<std::vector<std::string>(const TeachingTrace&)> accep
 
 std::string mb(size_t bytes) {
   std::array<char, 32> text{};
-  const auto end = std::to_chars(text.data(), text.data() + text.size(), static_cast<double>(bytes) / 1e6, std::chars_format::fixed, 3);
+  const auto end =
+      std::to_chars(text.data(), text.data() + text.size(), static_cast<double>(bytes) / 1e6, std::chars_format::fixed, 3);
   return std::string(text.data(), end.ptr) + " MB";
 }
 
 /// An answer that is a file with a placement, of at most limit(trace) bytes.
-Checker placement(std::function<Trace(const TeachingTrace&)> made, std::function<size_t(const Trace&)> limit, const char* words) {
+Checker placement(std::function<Trace(const TeachingTrace&)> made, std::function<size_t(const Trace&)> limit,
+                  const char* words) {
   return [=](const std::string& /*exercise*/, const std::string& answer, const TeachingTrace& network) -> Judgement {
     const Trace trace = made(network);
     const Placement judged = placed(trace, read_placement(answer, trace));
@@ -143,7 +147,8 @@ Judgement breaks_first_fit(const std::string& answer) {
   }
   const Replay fit = replay(trace, Strategy::kFirstFit);
   const double ratio = static_cast<double>(fit.peak_reserved_bytes) / static_cast<double>(fit.peak_live_bytes);
-  const std::string words = "first fit reserves " + mb(fit.peak_reserved_bytes) + " where " + mb(fit.peak_live_bytes) + " are alive";
+  const std::string words =
+      "first fit reserves " + mb(fit.peak_reserved_bytes) + " where " + mb(fit.peak_live_bytes) + " are alive";
   if (ratio >= 1.5) return {true, "right: " + words};
   return {false, "not yet: " + words + "; half as much again is asked for"};
 }
@@ -181,24 +186,31 @@ const std::map<std::string, Checker>& checkers() {
                     return peak_mb(trace_of_lives({{"a", 3, 1, 1}, {"b", 2, 1, 2}, {"c", 3, 2, 2}}));
                   },
                   0.01, "a and c are never alive together")},
-      {"3.2", placement([](const TeachingTrace&) { return trace_of_lives(placement_trace()); },
-                        [](const Trace& trace) { return replay(trace, Strategy::kArena).peak_reserved_bytes; },
-                        "the plan needs")},
-      {"3.3", placement([](const TeachingTrace& network) { return network(1); },
-                        [](const Trace& trace) { return replay(trace, Strategy::kFirstFit).peak_reserved_bytes; },
-                        "first fit needs")},
-      {"4.1", number([](const TeachingTrace&) { return 100.0 * (1.0 - 4.0 / 8.0); }, 0.5, "1 - largest hole / all free bytes, in percent")},
+      {"3.2",
+       placement([](const TeachingTrace&) { return trace_of_lives(placement_trace()); },
+                 [](const Trace& trace) { return replay(trace, Strategy::kArena).peak_reserved_bytes; }, "the plan needs")},
+      {"3.3",
+       placement([](const TeachingTrace& network) { return network(1); },
+                 [](const Trace& trace) { return replay(trace, Strategy::kFirstFit).peak_reserved_bytes; }, "first fit needs")},
+      {"4.1", number([](const TeachingTrace&) { return 100.0 * (1.0 - 4.0 / 8.0); }, 0.5,
+                     "1 - largest hole / all free bytes, in percent")},
       {"4.2", number(
                   [](const TeachingTrace&) {
                     return std::round(
-                        static_cast<double>(replay(trace_of_lives(fit_trace()), Strategy::kFirstFit).peak_reserved_bytes) / kMb);
+                        static_cast<double>(replay(trace_of_lives(fit_trace()), Strategy::kFirstFit).peak_reserved_bytes) /
+                        kMb);
                   },
                   0.01, "draw the range after each step; a block takes the lowest hole that is large enough")},
-      {"4.3", [](const std::string& /*exercise*/, const std::string& answer, const TeachingTrace&) { return breaks_first_fit(answer); }},
-      {"5.1", number([](const TeachingTrace&) { return std::floor((200.0 - 102.0 - 6.4) / 0.305); }, 0.01,
-                     "what is left beside weights and arena, divided by what one image needs; a part of an image does not fit")},
-      {"5.2", word([](const TeachingTrace&) { return std::vector<std::string>{"b", "d", "f", "h", "j"}; },
-                   "which block lies between two holes?")},
+      {"4.3", [](const std::string& /*exercise*/, const std::string& answer,
+                 const TeachingTrace&) { return breaks_first_fit(answer); }},
+      {"5.1",
+       number([](const TeachingTrace&) { return std::floor((200.0 - 102.0 - 6.4) / 0.305); }, 0.01,
+              "what is left beside weights and arena, divided by what one image needs; a part of an image does not fit")},
+      {"5.2", word(
+                  [](const TeachingTrace&) {
+                    return std::vector<std::string>{"b", "d", "f", "h", "j"};
+                  },
+                  "which block lies between two holes?")},
       {"5.3", number(
                   [](const TeachingTrace& network) {
                     int64_t batch = 0;
@@ -208,10 +220,16 @@ const std::map<std::string, Checker>& checkers() {
                   0.01, "the arena grows in proportion to the batch; the limit is 100,000,000 bytes")},
       {"6.1", number([](const TeachingTrace&) { return 1000.0 * 64 * 32 * 32 * 4 / 1e6; }, 0.01,
                      "images x channels x positions x 4 bytes, in MB of 1,000,000 bytes")},
-      {"6.2", number([](const TeachingTrace&) { return population_variance({1, 3, 3, 5}); }, 1e-6,
-                     "the mean of the squares minus the square of the mean")},
-      {"6.3", number([](const TeachingTrace&) { return population_variance({1, 3, 3, 5, 7, 7, 9, 9, 1, 1}); }, 1e-6,
-                     "add the counts and both sums of the two parts first; variances themselves cannot be added")},
+      {"6.2", number(
+                  [](const TeachingTrace&) {
+                    return population_variance({1, 3, 3, 5});
+                  },
+                  1e-6, "the mean of the squares minus the square of the mean")},
+      {"6.3", number(
+                  [](const TeachingTrace&) {
+                    return population_variance({1, 3, 3, 5, 7, 7, 9, 9, 1, 1});
+                  },
+                  1e-6, "add the counts and both sums of the two parts first; variances themselves cannot be added")},
   };
   return all;
 }
@@ -227,8 +245,8 @@ std::vector<std::string> exercises() {
 Judgement check_answer(const std::string& exercise, const std::string& answer, const TeachingTrace& network) {
   const auto found = checkers().find(exercise);
   if (found == checkers().end()) {
-    throw UsageError("--check " + exercise + ": no such exercise; there are " + exercises().front() + " to " + exercises().back() +
-                     ", three for each of six lessons (docs/course)");
+    throw UsageError("--check " + exercise + ": no such exercise; there are " + exercises().front() + " to " +
+                     exercises().back() + ", three for each of six lessons (docs/course)");
   }
   return found->second(exercise, answer, network);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The exercises of docs/course/, and their checkers. An expected answer is computed from the exercise's own trace or network; none
-// is stored. Tests: tests/unit/trace_test.cpp, tests/cli/trace_test.cpp
+// The exercises of docs/course/, and their checkers. An expected answer is computed from the exercise's own trace or network;
+// none is stored. Tests: tests/unit/trace_test.cpp, tests/cli/trace_test.cpp
 #pragma once
 
 #include <functional>
@@ -20,12 +20,12 @@ struct Judgement {
 };
 /// "1.1", "1.2", … "6.3".
 [[nodiscard]] std::vector<std::string> exercises();
-/// The answer is a number, a word, or the name of a file, as the exercise says. UsageError: no such exercise, an answer of another
-/// kind. InputError: a file that cannot be read.
+/// The answer is a number, a word, or the name of a file, as the exercise says. UsageError: no such exercise, an answer of
+/// another kind. InputError: a file that cannot be read.
 [[nodiscard]] Judgement check_answer(const std::string& exercise, const std::string& answer, const TeachingTrace& network);
 
-/// The trace of the teaching profile: bytes from the shapes alone (4 for each value), no workspace. So it depends neither on the
-/// processor nor on threads.
+/// The trace of the teaching profile: bytes from the shapes alone (4 for each value), no workspace. So it depends neither on
+/// the processor nor on threads.
 [[nodiscard]] Program teaching_program(Program program);
 
 }  // namespace elek

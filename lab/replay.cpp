@@ -139,8 +139,8 @@ void replay_separate(const Trace& trace, Replay& result) {
   result.peak_reserved_bytes = end;
 }
 
-/// Reserved bytes: what malloc holds for the trace, with its holes. The heap's growth counts whole, as malloc gives only its upper
-/// end back. Blocks in holes that the heap had before count by themselves, and so do blocks with a mapping of their own.
+/// Reserved bytes: what malloc holds for the trace, with its holes. The heap's growth counts whole, as malloc gives only its
+/// upper end back. Blocks in holes that the heap had before count by themselves, and so do blocks with a mapping of their own.
 /// The measurement assumes that nothing else allocates meanwhile.
 void replay_malloc(const Trace& trace, Replay& result) {
   constexpr size_t kHeader = 16, kPage = 4096;
@@ -152,7 +152,7 @@ void replay_malloc(const Trace& trace, Replay& result) {
   const auto count = [&](void* block, bool added) {
     const auto at = reinterpret_cast<uintptr_t>(block);
     const size_t held = malloc_usable_size(block) + kHeader;
-    if (at >= start && at < heap_end()) return;  // part of the heap's growth
+    if (at >= start && at < heap_end()) return;                             // part of the heap's growth
     const bool in_heap = at < start && start - at < (uintptr_t{1} << 36U);  // mappings lie far above the heap
     size_t& sum = in_heap ? old_holes : mapped;
     const size_t bytes = in_heap ? held : rounded_up(held, kPage);
@@ -489,8 +489,8 @@ std::vector<Replay> replay_all(const Trace& trace) {
 }
 
 Placement placed(const Trace& trace, std::vector<size_t> offsets) {
-  ELEK_CHECK(offsets.size() == trace.blocks.size(), std::to_string(offsets.size()) + " offsets for " +
-                                                        std::to_string(trace.blocks.size()) + " blocks");
+  ELEK_CHECK(offsets.size() == trace.blocks.size(),
+             std::to_string(offsets.size()) + " offsets for " + std::to_string(trace.blocks.size()) + " blocks");
   Placement made;
   const auto problem = [&](const std::string& words) {
     if (++made.problem_count <= 10) made.problems.push_back(words);
@@ -518,10 +518,10 @@ Placement placed(const Trace& trace, std::vector<size_t> offsets) {
       continue;
     }
     const auto overlap = [&](size_t other) {
-      problem("'" + trace.blocks[i].label + "' (" + std::to_string(offsets[i]) + " to " + std::to_string(offsets[i] + r.bytes[i]) +
-              ") overlaps '" + trace.blocks[other].label + "' (" + std::to_string(offsets[other]) + " to " +
-              std::to_string(offsets[other] + r.bytes[other]) + "), and both are alive at step " +
-              std::to_string(trace.blocks[i].first_step + 1));
+      problem("'" + trace.blocks[i].label + "' (" + std::to_string(offsets[i]) + " to " +
+              std::to_string(offsets[i] + r.bytes[i]) + ") overlaps '" + trace.blocks[other].label + "' (" +
+              std::to_string(offsets[other]) + " to " + std::to_string(offsets[other] + r.bytes[other]) +
+              "), and both are alive at step " + std::to_string(trace.blocks[i].first_step + 1));
     };
     const auto next = alive.lower_bound(offsets[i]);
     if (next != alive.end() && next->first < offsets[i] + r.bytes[i]) overlap(next->second);

@@ -112,9 +112,10 @@ std::vector<Row> read_csv(const std::string& path, const std::vector<std::string
 }
 
 void add_block(const Line& line, Trace& trace, const std::string& name, int64_t bytes, int64_t first, int64_t last) {
-  if (last < first) line.fail("'" + name + "' ends at step " + std::to_string(last) + ", before it begins at " + std::to_string(first));
-  trace.blocks.push_back({name, name, static_cast<size_t>(bytes), static_cast<int32_t>(first - 1), static_cast<int32_t>(last - 1),
-                          name.starts_with("workspace of ")});
+  if (last < first)
+    line.fail("'" + name + "' ends at step " + std::to_string(last) + ", before it begins at " + std::to_string(first));
+  trace.blocks.push_back({name, name, static_cast<size_t>(bytes), static_cast<int32_t>(first - 1),
+                          static_cast<int32_t>(last - 1), name.starts_with("workspace of ")});
   if (trace.steps.size() < static_cast<size_t>(last)) trace.steps.resize(static_cast<size_t>(last));
 }
 
@@ -133,8 +134,8 @@ int64_t number_of(const Line& line, const Json& object, const char* key, int64_t
   const auto found = object.find(key);
   if (found == object.end()) line.fail(std::string("no \"") + key + "\"");
   if (!found->is_number_integer() || found->get<int64_t>() < least || found->get<int64_t>() > most) {
-    line.fail(std::string("\"") + key + "\" is " + found->dump() + ", expected a whole number from " + std::to_string(least) + " to " +
-              std::to_string(most));
+    line.fail(std::string("\"") + key + "\" is " + found->dump() + ", expected a whole number from " + std::to_string(least) +
+              " to " + std::to_string(most));
   }
   return found->get<int64_t>();
 }
@@ -158,26 +159,29 @@ Trace read_json_lines(const std::string& path) {
     if (!object.is_object()) line.fail("expected one JSON object, found " + lines[i].substr(0, 60));
     if (!object.contains("event")) {
       if (!object.contains("bytes")) {
-        line.fail(R"(expected {"name":"x","bytes":64,"first":1,"last":3} or {"event":"allocate","block":7,"bytes":64}, found )" +
-                  lines[i].substr(0, 60));
+        line.fail(
+            R"(expected {"name":"x","bytes":64,"first":1,"last":3} or {"event":"allocate","block":7,"bytes":64}, found )" +
+            lines[i].substr(0, 60));
       }
       add_block(line, trace, name_in(line, object), number_of(line, object, "bytes", 1, kMostBytes),
                 number_of(line, object, "first", 1, kMostSteps), number_of(line, object, "last", 1, kMostSteps));
     } else {
       const Json& what = object["event"];
-      if (what != "allocate" && what != "free") line.fail(R"("event" is )" + what.dump() + R"(, expected "allocate" or "free")");
+      if (what != "allocate" && what != "free")
+        line.fail(R"("event" is )" + what.dump() + R"(, expected "allocate" or "free")");
       const int64_t block = number_of(line, object, "block", 0, INT64_MAX);
       if (what == "allocate") {
         if (!alive.insert(block).second) line.fail("block " + std::to_string(block) + " is allocated, but it is alive already");
         const std::string name = name_in(line, object);
-        events.push_back({true, static_cast<size_t>(number_of(line, object, "bytes", 1, kMostBytes)), static_cast<uint64_t>(block),
-                          name.empty() ? "block " + std::to_string(block) : name});
+        events.push_back({true, static_cast<size_t>(number_of(line, object, "bytes", 1, kMostBytes)),
+                          static_cast<uint64_t>(block), name.empty() ? "block " + std::to_string(block) : name});
       } else {
         if (alive.erase(block) == 0) line.fail("block " + std::to_string(block) + " is freed, but it is not alive");
         events.push_back({false, 0, static_cast<uint64_t>(block), ""});
       }
     }
-    if (!trace.blocks.empty() && !events.empty()) line.fail("blocks with lifetimes and events in one file; use one of the two forms");
+    if (!trace.blocks.empty() && !events.empty())
+      line.fail("blocks with lifetimes and events in one file; use one of the two forms");
   }
   if (!events.empty()) return trace_of(events);
   if (trace.blocks.empty()) throw InputError(path + ": no block; expected one JSON object a line");
@@ -216,9 +220,8 @@ std::string json_lines(const Trace& trace, TraceForm form) {
   }
   for (const Trace::Event& e : trace.events) {
     const Trace::Block& b = trace.blocks[static_cast<size_t>(e.block)];
-    text += (e.allocation
-                 ? dumped({{"event", "allocate"}, {"block", e.block + 1}, {"bytes", b.bytes}, {"name", b.label}})
-                 : dumped({{"event", "free"}, {"block", e.block + 1}})) +
+    text += (e.allocation ? dumped({{"event", "allocate"}, {"block", e.block + 1}, {"bytes", b.bytes}, {"name", b.label}})
+                          : dumped({{"event", "free"}, {"block", e.block + 1}})) +
             "\n";
   }
   return text;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Traces as files. Read and written, by the ending of the name:
 //   .csv      one block a line: name,bytes,first,last (steps, from 1, both included), with that header
-//   .jsonl    one object a line: {"name":"x","bytes":64,"first":1,"last":3}, or events: {"event":"allocate","block":7,"bytes":64,
+//   .jsonl    one object a line: {"name":"x","bytes":64,"first":1,"last":3}, or events:
+//   {"event":"allocate","block":7,"bytes":64,
 //             "name":"x"} and {"event":"free","block":7}
 //   .pickle   PyTorch's memory snapshot (models/torch/memory_snapshot.h); written in protocol 4
 //   .json     written only: a trace of events for Perfetto and Chrome
@@ -29,8 +30,8 @@ enum class TraceForm : uint8_t { kLifetimes, kEvents };
 /// The file's whole text. A trace of events becomes lifetimes in .csv, a step for each event.
 [[nodiscard]] std::string trace_text(const Trace& trace, const std::string& path, TraceForm form);
 
-/// One offset for each block of the trace, from a .csv with the header block,offset. A block is named by its name, or by its number
-/// in the trace, from 1. InputError: unknown or ambiguous names, blocks without an offset, blocks with two.
+/// One offset for each block of the trace, from a .csv with the header block,offset. A block is named by its name, or by its
+/// number in the trace, from 1. InputError: unknown or ambiguous names, blocks without an offset, blocks with two.
 [[nodiscard]] std::vector<size_t> read_placement(const std::string& path, const Trace& trace);
 
 }  // namespace elek

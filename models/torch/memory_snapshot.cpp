@@ -104,8 +104,8 @@ class Reader {
       const std::optional<Ref> state = document_.find(block, "state");
       if (state && document_.text(*state) == "active_allocated") {
         const bool requested = document_.find(block, "requested_size").has_value();
-        made.events.push_back({true, address, requested ? number(block, "requested_size", where) : size,
-                               label(block, made.events.size())});
+        made.events.push_back(
+            {true, address, requested ? number(block, "requested_size", where) : size, label(block, made.events.size())});
       }
       address += size;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// snapshot.pickle of PyTorch's memory recorder (torch.cuda.memory._dump_snapshot): what a program asked of the caching allocator.
-// The pickle is read as values (models/pickle.h), so nothing in it is run.
-// Tests: tests/models/memory_snapshot_test.cpp
+// snapshot.pickle of PyTorch's memory recorder (torch.cuda.memory._dump_snapshot): what a program asked of the caching
+// allocator. The pickle is read as values (models/pickle.h), so nothing in it is run. Tests:
+// tests/models/memory_snapshot_test.cpp
 #pragma once
 
 #include <cstdint>

@@ -48,7 +48,8 @@ TEST(TraceCommand, APlacementByHandIsScored) {
   std::ofstream(trace) << "name,bytes,first,last\na,3000,1,1\nb,2000,1,2\nc,3000,2,2\n";
   std::ofstream(good) << "block,offset\na,0\nb,3072\nc,0\n";
   std::ofstream(bad) << "block,offset\na,0\nb,1024\nc,0\n";
-  const auto json = elek_command({"memory", "--replay", trace, "--placement", good, "--html", folder / "p.html", "--json"}).json();
+  const auto json =
+      elek_command({"memory", "--replay", trace, "--placement", good, "--html", folder / "p.html", "--json"}).json();
   EXPECT_TRUE(json.at("placement").at("valid").get<bool>());
   EXPECT_EQ(json.at("placement").at("reserved_bytes"), 5120);
   EXPECT_EQ(json.at("placement").at("beside").at("arena"), 5120);
@@ -99,7 +100,8 @@ TEST(TraceCommand, WatchComparesThreeWays) {
   EXPECT_EQ(batches.at(3).at("elek_bytes"), batches.at(0).at("elek_bytes"));
   EXPECT_LT(json.at("largest_difference").get<double>(), 1e-4) << "f32 values, sums in double";
   EXPECT_THAT(read_text(plot), HasSubstr("hooks that store"));
-  const Outcome full = elek_command({"watch", "--model", model, "--data", "synthetic:40", "--batch", "10", "--store-limit", "1kB"});
+  const Outcome full =
+      elek_command({"watch", "--model", model, "--data", "synthetic:40", "--batch", "10", "--store-limit", "1kB"});
   EXPECT_THAT(full.out, HasSubstr("in batch 1"));
   EXPECT_EQ(elek_command({"watch", "--model", model, "--data", "synthetic:40", "--plot", folder / "w.png"}).exit_code, 2);
 }

@@ -58,7 +58,9 @@ TEST_F(TraceFile, LifetimesByHandAreReadAndWrittenAgain) {
   for (const char* name : {"again.csv", "again.jsonl"}) {
     expect_same(trace, read_trace(write(name, trace_text(trace, name, TraceForm::kLifetimes))));
   }
-  expect_same(trace, read_trace(write("other.csv", "last, first ,name,bytes,more\n2,1,a,1000,x\n4,2,\"b, \"\"c\"\"\",2000,\n4,4,d,3000,\n")));
+  expect_same(
+      trace,
+      read_trace(write("other.csv", "last, first ,name,bytes,more\n2,1,a,1000,x\n4,2,\"b, \"\"c\"\"\",2000,\n4,4,d,3000,\n")));
 }
 
 TEST_F(TraceFile, EventsKeepTheirOrder) {
@@ -85,7 +87,8 @@ TEST_F(TraceFile, WhatIsWrongIsNamedWithItsLine) {
   using ::testing::HasSubstr;
   EXPECT_THAT(refused("a.csv", "name,size\nx,1\n"), AllOf(HasSubstr("a.csv, line 1"), HasSubstr("name,bytes,first,last")));
   EXPECT_THAT(refused("a.csv", "name,bytes,first,last\nx,1,3,2\n"), AllOf(HasSubstr("line 2"), HasSubstr("before it begins")));
-  EXPECT_THAT(refused("a.csv", "name,bytes,first,last\nx,1MB,1,2\n"), AllOf(HasSubstr("'bytes' is '1MB'"), HasSubstr("whole number")));
+  EXPECT_THAT(refused("a.csv", "name,bytes,first,last\nx,1MB,1,2\n"),
+              AllOf(HasSubstr("'bytes' is '1MB'"), HasSubstr("whole number")));
   EXPECT_THAT(refused("a.csv", "name,bytes,first,last\nx,1,0,2\n"), HasSubstr("'first'"));
   EXPECT_THAT(refused("a.csv", "name,bytes,first,last\nx,1,1,99999999999\n"), HasSubstr("'last'"));
   EXPECT_THAT(refused("a.csv", "name,bytes,first,last\nx,1\n"), HasSubstr("line 2"));
@@ -93,8 +96,10 @@ TEST_F(TraceFile, WhatIsWrongIsNamedWithItsLine) {
   EXPECT_THAT(refused("a.jsonl", "[1]\n"), HasSubstr("line 1"));
   EXPECT_THAT(refused("a.jsonl", "{\"event\":\"free\",\"block\":3}\n"), HasSubstr("not alive"));
   EXPECT_THAT(refused("a.jsonl", "{\"event\":\"allocate\",\"block\":3,\"bytes\":-1}\n"), HasSubstr("\"bytes\""));
-  EXPECT_THAT(refused("a.jsonl", "{\"name\":\"x\",\"bytes\":1,\"first\":1,\"last\":1}\n{\"event\":\"allocate\",\"block\":3,\"bytes\":1}\n"),
-              HasSubstr("one of the two"));
+  EXPECT_THAT(
+      refused("a.jsonl",
+              "{\"name\":\"x\",\"bytes\":1,\"first\":1,\"last\":1}\n{\"event\":\"allocate\",\"block\":3,\"bytes\":1}\n"),
+      HasSubstr("one of the two"));
   EXPECT_THAT(refused("a.jsonl", "\n"), HasSubstr("no block"));
   EXPECT_THAT(refused("a.txt", "x"), HasSubstr(".csv, .jsonl or .pickle"));
 }
@@ -109,7 +114,8 @@ TEST_F(TraceFile, PerfettoCountsTheBytes) {
 Trace lives(const std::vector<std::array<int, 3>>& of) {  // units of 256 bytes, first and last step from 0
   Trace trace;
   for (const auto& [units, first, last] : of) {
-    trace.blocks.push_back({"b" + std::to_string(trace.blocks.size()), "", static_cast<size_t>(units) * 256, first, last, false});
+    trace.blocks.push_back(
+        {"b" + std::to_string(trace.blocks.size()), "", static_cast<size_t>(units) * 256, first, last, false});
     trace.steps.resize(std::max(trace.steps.size(), static_cast<size_t>(last) + 1));
   }
   schedule(trace);
@@ -165,7 +171,8 @@ TEST(Placed, FindsOverlapsLikeACheckOfAllPairs) {
     bool overlap = false;
     for (size_t a = 0; a < of.size(); ++a) {
       for (size_t b = 0; b < a; ++b) {
-        const bool time = trace.blocks[a].first_step <= trace.blocks[b].last_step && trace.blocks[b].first_step <= trace.blocks[a].last_step;
+        const bool time =
+            trace.blocks[a].first_step <= trace.blocks[b].last_step && trace.blocks[b].first_step <= trace.blocks[a].last_step;
         const bool place = offsets[a] < offsets[b] + trace.blocks[b].bytes && offsets[b] < offsets[a] + trace.blocks[a].bytes;
         overlap = overlap || (time && place);
       }
@@ -204,14 +211,15 @@ TEST_F(TraceFile, TheCourseAcceptsRightAnswersOnly) {
     for (Trace::Block& b : trace.blocks) b.bytes *= static_cast<size_t>(batch);
     return trace;
   };
-  const std::string placement = write("p.csv", "block,offset\na,0\nb,2099968\nc,0\nd,1999872\ne,5099776\nf,5099520\ng,7099392\nh,5999616\n");
-  const std::string breaks = write("t.csv",
-                                   "name,bytes,first,last\na,1000000,1,1\nb,256,1,9\nc,1000000,1,1\nd,256,1,9\ne,1000000,1,1\nf,256,1,9\n"
-                                   "g,3000000,2,3\n");
+  const std::string placement =
+      write("p.csv", "block,offset\na,0\nb,2099968\nc,0\nd,1999872\ne,5099776\nf,5099520\ng,7099392\nh,5999616\n");
+  const std::string breaks =
+      write("t.csv",
+            "name,bytes,first,last\na,1000000,1,1\nb,256,1,9\nc,1000000,1,1\nd,256,1,9\ne,1000000,1,1\nf,256,1,9\n"
+            "g,3000000,2,3\n");
   const std::vector<std::pair<std::string, std::string>> right{
-      {"1.1", "7"},  {"1.2", "y"},  {"1.3", "12288"}, {"2.1", "16"},     {"2.2", "14"},    {"3.1", "5"},
-      {"4.1", "50"}, {"4.2", "10"}, {"4.3", breaks},  {"5.1", "300"},    {"5.2", "d"},     {"5.3", "32552"},
-      {"6.1", "262.144"}, {"6.2", "2"}};
+      {"1.1", "7"},  {"1.2", "y"},    {"1.3", "12288"}, {"2.1", "16"}, {"2.2", "14"},    {"3.1", "5"},       {"4.1", "50"},
+      {"4.2", "10"}, {"4.3", breaks}, {"5.1", "300"},   {"5.2", "d"},  {"5.3", "32552"}, {"6.1", "262.144"}, {"6.2", "2"}};
   for (const auto& [exercise, answer] : right) {
     const Judgement judged = check_answer(exercise, answer, of);
     EXPECT_TRUE(judged.right) << exercise << ": " << judged.words;
