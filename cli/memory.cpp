@@ -190,11 +190,12 @@ void check(const MemoryOptions& options) {
       .writes("--html", options.pictures.html)
       .writes("--plot", options.pictures.plot)
       .writes("--write-trace", options.traces.write)
+      .writes("--trace", options.traces.record)
       .check();
   if (!options.traces.replay.empty()) {
     if (!options.model.empty() || !options.arch.empty() || options.measure || options.max_batch || options.watch ||
         options.pictures.no_workspace || !options.pictures.batches.empty() || !options.pictures.threads.empty() ||
-        options.teaching) {
+        options.teaching || !options.traces.record.empty()) {
       throw UsageError(
           "--replay takes --lab, --steps, --map, --html, --placement and --write-trace; the others need a network");
     }
@@ -202,8 +203,12 @@ void check(const MemoryOptions& options) {
   }
   if (options.model.empty() == options.arch.empty())
     throw UsageError("memory needs one of --model FILE, --arch NAME and --replay TRACE");
-  if (options.teaching && (options.measure || options.max_batch || options.lab || options.common.precision != "f32")) {
-    throw UsageError("--teaching plans in f32 and runs nothing; remove --measure, --max-batch, --lab and --precision");
+  if (options.teaching && (options.measure || options.max_batch || options.lab || !options.traces.record.empty() ||
+                           options.common.precision != "f32")) {
+    throw UsageError("--teaching plans in f32 and runs nothing; remove --measure, --max-batch, --lab, --trace and --precision");
+  }
+  if (!options.traces.record.empty() && options.model.empty()) {
+    throw UsageError("--trace runs the network, so it needs weights; use --model FILE instead of --arch");
   }
   if (options.measure && options.model.empty()) {
     throw UsageError("--measure runs the network, so it needs weights; use --model FILE instead of --arch");
