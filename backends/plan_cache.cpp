@@ -3,7 +3,6 @@
 // length before them. Native byte order: a cache belongs to one machine. Tests: tests/backends/plan_cache_test.cpp
 #include "backends/plan_cache.h"
 
-#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -50,22 +49,7 @@ bool take_sized(std::span<const uint8_t>& from, Bytes& to) {
   return take(from, to.data(), bytes);
 }
 
-std::string processor() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    const size_t colon = line.find(": ");
-    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
-  }
-  utsname system{};
-  return uname(&system) == 0 ? system.machine : "unknown";
-}
-
 }  // namespace
-
-const std::string& processor_name() {
-  static const std::string name = processor();
-  return name;
-}
 
 std::vector<uint8_t> encode(const std::string& key, const CachedPlan& entry) {
   std::vector<uint8_t> body;

@@ -40,9 +40,6 @@ class PlanCache {
   std::string directory_;
 };
 
-/// The processor as the system names it, for keys: "AMD EPYC 9V74 80-Core Processor".
-[[nodiscard]] const std::string& processor_name();
-
 /// An entry as bytes, and back.
 [[nodiscard]] std::vector<uint8_t> encode(const std::string& key, const CachedPlan& entry);
 [[nodiscard]] Result<CachedPlan> decode(const std::string& key, std::span<const uint8_t> bytes);

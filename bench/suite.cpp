@@ -2,23 +2,13 @@
 // See bench/suite.h. ELEK_BUILD_FLAGS comes from CMake; ELEK_COMMIT from a header that every build makes anew.
 #include "bench/suite.h"
 
-#include <fstream>
-
+#include "core/processor.h"
 #include "elek_commit.h"
 
 namespace elek::bench {
 namespace {
 
 bool failed = false;
-
-std::string processor() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    const size_t colon = line.find(": ");
-    if (line.starts_with("model name") && colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "unknown";
-}
 
 }  // namespace
 
@@ -28,7 +18,7 @@ void fail(benchmark::State& state, const std::string& why) {
 }
 
 int run(int argc, char** argv) {
-  benchmark::AddCustomContext("processor", processor());
+  benchmark::AddCustomContext("processor", processor_name());
   benchmark::AddCustomContext("compiler", ELEK_BUILD_FLAGS);
   benchmark::AddCustomContext("elek_commit", ELEK_COMMIT);
   benchmark::Initialize(&argc, argv);

@@ -25,6 +25,7 @@ void add_info(CLI::App& app, Run& run);
 void add_memory(CLI::App& app, Run& run);
 void add_bench(CLI::App& app, Run& run);
 void add_profile(CLI::App& app, Run& run);
+void add_report(CLI::App& app, Run& run);
 void add_demo(CLI::App& app, Run& run);
 void add_manual(CLI::App& app, Run& run);
 

@@ -141,7 +141,8 @@ TensorMemory::TensorMemory(MemoryResource& upstream, StreamOrder& order, std::op
           }(),
           command_pool(limit_bytes.value_or(std::numeric_limits<size_t>::max())), order),
       ledger_(pool_),
-      tracker_(ledger_) {}
+      explain_(ledger_, pool_),
+      tracker_(explain_) {}
 
 namespace {
 
@@ -210,6 +211,7 @@ std::optional<size_t> Context::memory_left() {
 }
 
 SessionOptions Context::session_options(int64_t batch) {
+  remember_batch(batch);
   SessionOptions options;
   options.device = device();
   options.precision = parse_precision(common_.precision);

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cli/output.h"
+#include "cli/refusal.h"
 #include "core/memory/ledger.h"
 #include "core/memory/process_memory.h"
 #include "elek/batch_source.h"
@@ -65,8 +66,8 @@ struct Phase {
 /// reused. Under a limit a segment is at most a 64th of it, so that the free part of a segment does not cause a refusal.
 [[nodiscard]] PoolOptions command_pool(size_t limit_bytes);
 
-/// Memory of tensors on one device: a tracker over a ledger, over a pool, over a limit if one is given, over the device's
-/// memory.
+/// Memory of tensors on one device: a tracker over what explains refusals, over a ledger, over a pool, over a limit if one is
+/// given, over the device's memory.
 class TensorMemory {
  public:
   TensorMemory(MemoryResource& upstream, StreamOrder& order, std::optional<size_t> limit_bytes);
@@ -79,6 +80,7 @@ class TensorMemory {
   std::optional<Limit> limit_;
   Pool pool_;
   Ledger ledger_;
+  ExplainRefusals explain_;
   Tracker tracker_;
 };
 

@@ -110,9 +110,9 @@ CutResult cut_to_file(const Dense& dense, const Evidence& evidence, CutOptions o
   throw_if_interrupted();
   if (storage == Storage::kInt8) quantize_result(dense, options, result, context);
   throw_if_interrupted();
-  save_model(result.report.model, out);
+  if (!out.empty()) save_model(result.report.model, out);
   result.dense_file_bytes = dense.file_bytes;
-  result.pruned_file_bytes = std::filesystem::file_size(out);
+  result.pruned_file_bytes = model_file_bytes(result.report.model);
   return result;
 }
 

@@ -85,7 +85,7 @@ struct CutResult {
 /// What becomes of the cut network in the end.
 enum class Storage : uint8_t { kF32, kInt8 };
 /// Cuts, quantises if asked to, measures on the evaluation data, which must exist, and saves to `out`. UsageError if nothing
-/// would be removed. The file is written last, completely or not at all.
+/// would be removed. The file is written last, completely or not at all; none is if `out` is empty.
 [[nodiscard]] CutResult cut_to_file(const Dense& dense, const Evidence& evidence, CutOptions options, Storage storage,
                                     const std::string& out, Context& context);
 

@@ -9,8 +9,10 @@
 #include "cli/budget.h"
 #include "cli/cut_report.h"
 #include "cli/latency.h"
+#include "cli/network_report.h"
 #include "cli/why.h"
 #include "core/error.h"
+#include "core/paired.h"
 #include "core/runtime.h"
 #include "elek/model.h"
 #include "models/model_file.h"
@@ -56,17 +58,29 @@ void resolve(CutCommand& options) {
   }
   what.repair = options.no_repair ? Repair::kNone : repair_from_name(options.repair);
   what.refit_target = refit_target_from_name(options.refit_target);
+  if (!options.dry_run) return;
+  if (distils(what.repair)) what.repair = Repair::kRefit;
+  options.out.clear();
 }
 
-/// Nothing is cut without --out: then the user must want the sums (of a shard of the calibration images) or an explanation.
+bool cuts(const CutCommand& options) { return options.dry_run || !options.out.empty(); }
+
+/// Nothing is cut without --out or --dry-run: then the user must want the sums (of a shard of the calibration images) or an
+/// explanation.
 void check_what_is_wanted(const CutCommand& options) {
-  if (options.out.empty() && options.save_statistics.empty() && options.why.empty()) {
-    throw UsageError("--out is required: the model file to write (not needed with --save-statistics FILE or --why NAME)");
+  if (options.out.empty() && !options.dry_run && options.save_statistics.empty() && options.why.empty()) {
+    throw UsageError(
+        "--out is required: the model file to write (not needed with --dry-run, --save-statistics FILE or --why NAME)");
   }
-  if (!options.out.empty() && options.input.evaluate.empty()) {
+  if (options.dry_run && !options.save_statistics.empty()) {
+    throw UsageError("--dry-run writes no file; leave out --save-statistics");
+  }
+  if (cuts(options) && options.input.evaluate.empty()) {
     throw UsageError("--evaluate is required: DATA with labels, to measure the accuracy of the cut network");
   }
-  if (!options.quantize.empty() && options.out.empty()) {
+  check_report_paths("--report", options.report);
+  if (!options.report.empty() && options.out.empty()) throw UsageError("--report needs --out: it reports on the cut network");
+  if (!options.quantize.empty() && !cuts(options)) {
     throw UsageError("--quantize needs --out: the model file to write");
   }
   if (options.what.steps > 1 && options.what.sparsity.m > 0) {
@@ -154,6 +168,38 @@ void report_collected(const std::string& name, const Dense& dense, const Evidenc
                          {"phases", context.phases_json()}});
 }
 
+/// What would go, group by group.
+std::string plan_text(const PrunePlan& plan) {
+  Table table({"", "now", "kept", "gone"});
+  const auto row = [&table](const std::string& name, int64_t now, int64_t kept) {
+    table.add(
+        {name, with_commas(now), with_commas(kept), percent(static_cast<double>(now - kept) / static_cast<double>(now), 1)});
+  };
+  for (const GroupCut& cut : plan.groups) row(cut.group, cut.channels, std::ssize(cut.keep));
+  for (const WeightCut& cut : plan.weights) row(cut.node, std::ssize(cut.keep), std::ssize(cut.keep) - cut.removed);
+  return table.text();
+}
+
+/// If the cut costs much on the evaluation images: how much, and what may help. Otherwise empty.
+std::string loss_text(const Dense& dense, const CutReport& report, const CutCommand& options) {
+  constexpr double kMuch = 0.01;  // of all images
+  const Measured& now = report.repaired ? *report.repaired : *report.pruned;
+  const double lost = dense.measured.accuracy.top1 - now.accuracy.top1;
+  const Estimate by = paired_difference({{now.hits.begin(), now.hits.end()}, {}},
+                                        {{dense.measured.hits.begin(), dense.measured.hits.end()}, {}});
+  if (lost <= kMuch || !by.is_significant()) return "";
+  std::string text = "This cut costs " + decimal(100 * lost, 2) + " +- " + decimal(100 * by.standard_error, 2) +
+                     " points of top-1. What may help: a smaller cut; more calibration images (" +
+                     with_commas(dense.calibration->samples()) + " now; --max-batches)";
+  if (!report.repaired) text += "; a repair";
+  if (!report.distilled && !options.dry_run) text += "; --repair distill";
+  if (!options.out.empty()) {
+    text +=
+        "; labels or more training: elek tune --model " + options.out + " --teacher " + dense.path + " --data DATA --out FILE";
+  }
+  return text + "\n";
+}
+
 void cut_and_report(const std::string& name, const Dense& dense, const Evidence& evidence, const CutOptions& what,
                     const CutCommand& options, const Json& why, Context& context) {
   const std::string& out = options.out;
@@ -161,8 +207,9 @@ void cut_and_report(const std::string& name, const Dense& dense, const Evidence&
   const CutResult result = cut_to_file(dense, evidence, what, storage, out, context);
   print_report(dense, result, context);
   const CutReport& report = result.report;
-  context.output().result("\n" + out + ": " + report.plan.criterion + ", " + report.plan.target + ", repair " + report.repair +
-                          "\n");
+  if (options.dry_run) context.output().result("\n" + plan_text(report.plan));
+  context.output().result("\n" + (out.empty() ? "nothing is written (--dry-run)" : out) + ": " + report.plan.criterion + ", " +
+                          report.plan.target + ", repair " + report.repair + "\n");
   const std::optional<Latencies> latencies =
       time_in_turns(dense.model, result.report.model, context.session_options(1), context.common().seed);
   context.output().result(latency_text(latencies) + "\n");
@@ -179,10 +226,17 @@ void cut_and_report(const std::string& name, const Dense& dense, const Evidence&
     }
     spent = budget_json(*budget, now);
   }
+  context.output().result(loss_text(dense, report, options));
   Json json = report_json(name, dense, result, out, why, context);
+  json["dry_run"] = options.dry_run;
   json["budget"] = spent;
   json["latency_ms"] = nullptr;
   if (latencies) json["latency_ms"] = before_after(latency_json(latencies->dense), latency_json(latencies->pruned));
+  ReportRequest request;
+  request.model = out;
+  request.beside = dense.path;
+  request.overlap = dense.overlap;
+  report_on(std::move(request), options.report, context);
   context.output().json(json);
 }
 
@@ -208,7 +262,7 @@ void check_against(const CutCommand& options, const Model& model, Context& conte
   if (probes_of(what, model.graph).empty() && !(options.save_statistics + options.statistics).empty()) {
     throw UsageError("--metric " + what.criterion->name() + " uses no sums; leave out --statistics and --save-statistics");
   }
-  if (!options.out.empty()) {
+  if (cuts(options)) {
     if (!what.weights) {
       check_channels(what.channel_target(), model.graph, options.input.model);
       check_budget_fits(what.channel_target(), model, options.input.model, context);
@@ -238,13 +292,14 @@ void check_channels(const ChannelTarget& target, const Graph& graph, const std::
 void run_cut(const std::string& name, CutCommand options) {
   resolve(options);
   check_what_is_wanted(options);
-  if (options.out.empty()) options.input.evaluate.clear();
-  input_paths(options.input)
-      .reads("--statistics", options.statistics)
+  if (!cuts(options)) options.input.evaluate.clear();
+  Paths paths = input_paths(options.input);
+  paths.reads("--statistics", options.statistics)
       .reads("--replay", options.replay)
       .writes("--out", options.out)
-      .writes("--save-statistics", options.save_statistics)
-      .check();
+      .writes("--save-statistics", options.save_statistics);
+  for (const std::string& path : options.report) paths.writes("--report", path);
+  paths.check();
   Context context(options.common);
   if (!options.metric_note.empty()) context.output().note(options.metric_note);
   if (options.selection.round_to == "measured") options.what.channels.round = measured_rounding(context);
@@ -260,7 +315,7 @@ void run_cut(const std::string& name, CutCommand options) {
   CutNotes notes(context);
   const Evidence evidence = evidence_for(options, run_of(dense, what, notes), dense.model);
   const Json why = explain(options.why, dense.model, evidence, what, context.output());
-  if (options.out.empty()) return report_collected(name, dense, evidence, options, why, context);
+  if (!cuts(options)) return report_collected(name, dense, evidence, options, why, context);
   cut_and_report(name, dense, evidence, what, options, why, context);
 }
 

@@ -49,7 +49,9 @@ struct CutCommand {
   std::string replay;            // a cut network's file: its choice is repeated instead of scoring
   std::string quantize;          // "int8", or empty
   std::string out;
-  std::string metric_note;  // the chosen metric and the reason, if the user named none
+  bool dry_run = false;     // everything but the distillation and the files
+  std::vector<std::string> report;  // files for a report on the cut network
+  std::string metric_note;          // the chosen metric and the reason, if the user named none
 };
 /// UsageError if the target cannot be meant for this network, or surely removes nothing from it. `path` is the network's.
 void check_channels(const ChannelTarget& target, const Graph& graph, const std::string& path);

@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "cli/cut_command.h"
+#include "cli/network_report.h"
 #include "core/error.h"
 
 namespace elek::cli {
@@ -98,7 +99,11 @@ void add_cut_options(CLI::App& command, CutCommand& options) {
       ->capture_default_str();
   auto* save = command.add_option("--save-statistics", options.save_statistics, "Write the sums to this file");
   command.add_option("--statistics", options.statistics, "Read the sums from this file instead of watching")->excludes(save);
+  add_report_option(command, options.report);
   command.add_option("--out", options.out, "Model file to write; without it nothing is cut, only watched");
+  command.add_flag("--dry-run", options.dry_run,
+                   "Write no file: show what would go, how much, and the accuracy that is left after the refit. A repair that "
+                   "distils becomes refit, which takes less time; a distillation mostly adds to that accuracy");
   command.add_option("--quantize", options.quantize, "int8: quantise the repaired network, as elek quantize does")
       ->check(CLI::IsMember({"int8"}));
   command

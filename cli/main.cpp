@@ -18,8 +18,10 @@
 #include <vector>
 
 #include "cli/advice.h"
+#include "cli/command_line.h"
 #include "cli/commands.h"
 #include "cli/help_format.h"
+#include "cli/refusal.h"
 #include "cli/watch.h"
 #include "core/error.h"
 #include "core/mapped_names.h"
@@ -108,7 +110,8 @@ int run_command(int argc, char** argv) {
       "DATA is idx:DIR[:train|test], images:DIR, cifar10:DIR[:train|test] or synthetic:N[:seed]. A slice [a:b] at its end\n"
       "takes the samples a to b-1.\n"
       "Exit codes: 0 success, 1 internal error, 2 wrong usage, 3 input or output error, 4 out of memory, 5 device not\n"
-      "available, 130 interrupted.");
+      "available, 6 slower than bench --fail-above allows, 130 interrupted.");
+  elek::cli::remember_command_line({argv, static_cast<size_t>(std::max(argc, 0))});
   elek::cli::Run run;
   elek::cli::add_prepare(app, run);
   elek::cli::add_eval(app, run);
@@ -126,6 +129,7 @@ int run_command(int argc, char** argv) {
   elek::cli::add_watch(app, run);
   elek::cli::add_bench(app, run);
   elek::cli::add_profile(app, run);
+  elek::cli::add_report(app, run);
   elek::cli::add_demo(app, run);
   elek::cli::add_manual(app, run);
   if (const std::string empty = empty_value({argv + 1, static_cast<size_t>(std::max(argc, 1) - 1)}); !empty.empty()) {
@@ -159,11 +163,11 @@ int run_and_report(int argc, char** argv) {
   try {
     return run_command(argc, argv);
   } catch (const elek::OutOfMemory& error) {
-    return fail(error.exit_code(), std::string(error.what()) + "\nelek: try a smaller --batch or a larger --memory-limit");
+    return fail(error.exit_code(), std::string(error.what()) + elek::cli::refusal_text(error));
   } catch (const elek::Error& error) {
     return fail(error.exit_code(), elek::cli::message_with_advice(error));
   } catch (const std::bad_alloc&) {
-    return fail(4, "out of memory: the system has no more memory; try a smaller --batch");
+    return fail(4, "out of memory: the system has no more memory");
   } catch (const std::exception& error) {
     return fail(1, std::string("internal error: ") + error.what());
   }

@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/memory_account.h"
 #include "cli/memory_course.h"
 #include "cli/memory_pictures.h"
 #include "cli/memory_trace.h"
@@ -17,6 +19,7 @@
 #include "core/runtime.h"
 #include "elek/model.h"
 #include "engine/estimate.h"
+#include "engine/footprint.h"
 #include "engine/largest_batch.h"
 #include "graph/passes.h"
 #include "lab/trace_file.h"
@@ -67,74 +70,16 @@ std::string title_of(const std::string& name, const MemoryOptions& options, cons
          std::to_string(program.micro_batch) + ", " + options.common.precision;
 }
 
-std::string orders_text(double orders) {  // beyond 2^53 a double cannot count in ones
-  return orders < 0x1p53 ? with_commas(static_cast<int64_t>(orders)) : scientific(orders);
-}
+/// The memory that sessions will lie in, as loading left it.
+struct Loaded {
+  std::vector<Tracker::Event> events;
+  [[nodiscard]] TensorPool pool() const { return {events, command_pool}; }
+};
 
-Json report(const Output& output, const std::string& name, const SessionEstimate& session) {
-  const SessionMemory& m = session.memory;
-  const size_t total = m.weights_bytes + m.arena_bytes + m.statistics_bytes + m.staging_bytes;
-  Table table({name + ", batch " + std::to_string(session.program.batch) + " in micro-batches of " +
-                   std::to_string(session.program.micro_batch),
-               "MB", "bytes"});
-  const auto row = [&](const std::string& what, size_t bytes) {
-    table.add({what, decimal(static_cast<double>(bytes) / 1e6, 3), with_commas(static_cast<int64_t>(bytes))});
-  };
-  row("weights", m.weights_bytes);
-  row("arena (activations and workspace)", m.arena_bytes);
-  row("statistics", m.statistics_bytes);
-  row("staging (pixels, labels, logits)", m.staging_bytes);
-  table.add_rule();
-  row("session", total);
-  table.add_rule();
-  const double orders = session.plan.orders;
-  row("lower bound of the arena" + (orders > 1 ? " (smallest of " + orders_text(orders) + " orders)" : std::string()),
-      m.lower_bound_bytes);
-  row("  activations alone", m.activations_bytes);
-  row("  largest workspace", m.workspace_bytes);
-  row("temporary, while weights are packed", session.packing_bytes);
-  output.result(table.text());
-  Json json = {{"batch", session.program.batch}, {"micro_batch", session.program.micro_batch}};
-  json.update(memory_json(m));
-  json["session_bytes"] = total;
-  json["packing_bytes"] = session.packing_bytes;
-  json["orders"] = orders;
-  return json;
-}
-
-/// Prints who holds which part of the system's figure. What was never written has no pages and is held by nobody.
-void print_account(const Output& output, const Account& a, const std::string& where, const std::string& library,
-                   const std::string& system) {
-  Table table({where, "MB", "bytes"});
-  const auto row = [&](const std::string& what, size_t bytes) {
-    table.add({what, decimal(static_cast<double>(bytes) / 1e6, 3), with_commas(static_cast<int64_t>(bytes))});
-  };
-  for (size_t use = 0; use < kUses; ++use) {
-    row(std::string(name_of(static_cast<Use>(use))), a.uses[use] - a.uses_untouched[use]);
-  }
-  row("pool: free bytes and rounding", a.pool_written_bytes());
-  row(library, a.library_bytes);
-  row("the rest: heap, stacks, handles", a.rest_bytes);
-  table.add_rule();
-  row(system, a.system_bytes);
-  if (a.untouched_bytes > 0) {
-    table.add_rule();
-    row("reserved, but never written", a.untouched_bytes);
-  }
-  output.result("\n" + table.text());
-}
-
-Json pool_json(const Pool& pool) {
-  const Pool::Figures f = pool.figures();
-  return {{"live_bytes", f.live_bytes},
-          {"used_bytes", f.used_bytes},
-          {"reserved_bytes", f.reserved_bytes},
-          {"peak_live_bytes", f.peak_live_bytes},
-          {"peak_reserved_bytes", f.peak_reserved_bytes},
-          {"largest_hole_bytes", f.largest_hole_bytes},
-          {"internal_fragmentation", f.internal_fragmentation()},
-          {"external_fragmentation", f.external_fragmentation()},
-          {"upstream_calls", f.upstream_allocations + f.upstream_deallocations}};
+Loaded loaded_memory(const MemoryOptions& options, Context& context, const Model& model) {
+  if (!is_host(context.device())) return {};  // the model is in the host's memory
+  if (options.model.empty()) return {loading_events(model.graph)};
+  return {context.session_tracker().events()};
 }
 
 void run_black_images(Session& session) {
@@ -144,31 +89,19 @@ void run_black_images(Session& session) {
   (void)session.run(slot);
 }
 
-/// Builds the session, runs one batch of black images, and compares the bytes that each part holds with the system's figure.
-Json measure(Context& context, const MemoryOptions& options, const Model& model) {
-  Session session(model, session_options(options, context, model));
-  run_black_images(session);
-  const Account a = context.account();
-  print_account(context.output(), a, "measured after a run", "program and libraries", "resident (from the system)");
-  Json json = account_json(a);
-  json["pool"] = pool_json(context.pool());
-  if (const std::optional<Account> device = context.device_account()) {
-    print_account(context.output(), *device, "on " + to_string(context.device()), "in use before this process",
-                  "in use (from the driver)");
-  }
-  return json;
-}
-
-Json solve(Context& context, const MemoryOptions& options, const Model& model, const std::string& name) {
-  const size_t limit = parse_bytes("--memory-limit", options.common.memory_limit);
-  const std::vector<Tracker::Event> loaded = context.session_tracker().events();  // of what shares the limit
-  const LargestBatch found = largest_batch(model, session_options(options, context, model), loaded, limit, command_pool(limit));
+Json solve(Context& context, const MemoryOptions& options, const Model& model, const std::string& name, const Loaded& loaded,
+           size_t limit) {
+  SessionOptions session = session_options(options, context, model);
+  const LargestBatch found = largest_batch(model, session, loaded.events, limit, command_pool(limit));
   context.output().result("largest batch under " + options.common.memory_limit + ": " + std::to_string(found.batch) +
                           " in micro-batches of " + std::to_string(found.micro_batch) + "\n");
-  Json json = report(context.output(), name, found.session);
+  session.batch = found.batch;
+  session.micro_batch = found.micro_batch;
+  const std::optional<ProgramBytes> program =
+      is_host(context.device()) ? std::optional(program_bytes(context, session, model.graph)) : std::nullopt;
+  Json json = foretell(context.output(), name, footprint(model, session, loaded.pool(), limit), program);
   json["max_batch"] = found.batch;
   json["limit_bytes"] = limit;
-  json["model_bytes"] = context.tracker().figures().live_bytes;
   return json;
 }
 
@@ -237,8 +170,35 @@ Json replay_file(const Output& output, const MemoryOptions& options) {
   return json;
 }
 
+/// The limit is a question here, so this command itself keeps to none, unless it runs the network.
+Common without_limit(const MemoryOptions& options) {
+  Common common = options.common;
+  if (!options.measure) common.memory_limit.clear();
+  return common;
+}
+
+/// The plan of the course's profile: a table, pictures and traces of shapes alone.
+void teach(Context& context, const MemoryOptions& options, const std::string& name, const Model& model, Json& json) {
+  const SessionOptions wanted = session_options(options, context, model);
+  const SessionEstimate session = teaching_estimate(model, wanted);
+  json.update(report_teaching(context.output(), name, session));
+  const std::optional<Replay> given = use_trace(context.output(), options.traces, trace_of(session.program), json);
+  const auto estimate = [&](const Planned& other) {
+    SessionOptions made = wanted;
+    made.batch = other.batch;
+    made.micro_batch = other.micro_batch;
+    set_teaching(made);
+    return teaching_estimate(model, made);
+  };
+  draw(context.output(), options.pictures, title_of(name, options, session.program), session,
+       {options.batch, options.micro_batch, 0}, estimate, given, json);
+  context.output().json(json);
+}
+
 void memory(const MemoryOptions& options) {
-  Context context(options.common);
+  const size_t limit =
+      options.common.memory_limit.empty() ? kNoLimit : parse_bytes("--memory-limit", options.common.memory_limit);
+  Context context(without_limit(options));
   if (!options.check_words.empty()) {
     context.output().json(check_exercise(context.output(), options.check_words));
     return;
@@ -257,46 +217,60 @@ void memory(const MemoryOptions& options) {
   }
   const std::string name = options.model.empty() ? options.arch : options.model;
   context.tracker().record_events(true);
-  const Model model = model_of(options, context);
+  Model model = model_of(options, context);
+  const Loaded loaded = loaded_memory(options, context, model);
   Json json = {{"command", "memory"}, {"model", name}};
   if (options.max_batch) {
-    json.update(solve(context, options, model, name));
+    json.update(solve(context, options, model, name, loaded, limit));
     context.output().json(json);
     return;
   }
-  const SessionOptions wanted = session_options(options, context, model);
-  const SessionEstimate session = options.teaching ? teaching_estimate(model, wanted) : estimate_memory(model, wanted);
-  json.update(report(context.output(), name, session));
-  const auto estimate = [&](const Planned& planned) {
+  const SessionOptions planned = session_options(options, context, model);
+  if (options.teaching) {
+    teach(context, options, name, model, json);
+    return;
+  }
+  const Footprint found = footprint(model, planned, loaded.pool(), limit);
+  const SessionEstimate& session = found.session;
+  const std::optional<ProgramBytes> program =
+      is_host(context.device()) ? std::optional(program_bytes(context, planned, model.graph)) : std::nullopt;
+  json.update(foretell(context.output(), name, found, program));
+  if (limit != kNoLimit) {
+    judge(context.output(), found, estimate_memory(model, planned).program.micro_batch, limit, json);
+  }
+  const auto estimate = [&](const Planned& other) {
     SessionOptions made = session_options(options, context, model);
-    made.batch = planned.batch;
-    made.micro_batch = planned.micro_batch;
-    if (options.teaching) set_teaching(made);
-    if (planned.threads > 0) made.threads = static_cast<int>(planned.threads);
-    return options.teaching ? teaching_estimate(model, made) : estimate_memory(model, made);
+    made.batch = other.batch;
+    made.micro_batch = other.micro_batch;
+    if (other.threads > 0) made.threads = static_cast<int>(other.threads);
+    return estimate_memory(model, made);
   };
   const std::optional<Replay> given =
       use_trace(context.output(), options.traces, trace_of(session.program, !options.pictures.no_workspace), json);
   draw(context.output(), options.pictures, title_of(name, options, session.program), session,
        {options.batch, options.micro_batch, 0}, estimate, given, json);
+  if (!found.fits) {
+    context.output().json(json);
+    throw does_not_fit(found, limit);
+  }
   if (!options.traces.record.empty()) {
     {
-      Session recorded(model, session_options(options, context, model));
+      Session recorded(model, planned);
       run_black_images(recorded);
     }  // its end is recorded too
     write_events(context.output(), options.traces.record, context.session_tracker().events(), json);
   }
-  if (options.measure) json["measured"] = measure(context, options, model);
   if (options.lab) {
     Json labs = Json::array();
     labs.push_back(lab(context.output(), "one micro-batch of " + name + ", tensor by tensor", trace_of(session.program)));
     if (!options.model.empty()) {
-      const Session bound(model, session_options(options, context, model));
+      const Session bound(model, planned);
       labs.push_back(lab(context.output(), "loading and binding, as recorded", trace_of(context.tracker().events())));
     }
     labs.push_back(lab(context.output(), "random, 100,000 events", random_trace(options.common.seed, 100'000, 500)));
     json["lab"] = labs;
   }
+  if (options.measure) json["measured"] = measure(context, planned, std::move(model));
   context.output().json(json);
 }
 

@@ -35,6 +35,23 @@ SessionEstimate teaching_estimate(const Model& model, const SessionOptions& opti
   return made;
 }
 
+Json report_teaching(const Output& output, const std::string& name, const SessionEstimate& session) {
+  const SessionMemory& m = session.memory;
+  Table table({name + ", batch " + std::to_string(session.program.batch) + ", teaching profile", "MB", "bytes"});
+  const auto row = [&](const std::string& what, size_t bytes) {
+    table.add({what, decimal(static_cast<double>(bytes) / 1e6, 3), with_commas(static_cast<int64_t>(bytes))});
+  };
+  row("weights", m.weights_bytes);
+  row("arena (activations)", m.arena_bytes);
+  row("staging (pixels, labels, logits)", m.staging_bytes);
+  table.add_rule();
+  row("lower bound of the arena", m.lower_bound_bytes);
+  output.result(table.text());
+  Json json = {{"batch", session.program.batch}, {"micro_batch", session.program.micro_batch}};
+  json.update(memory_json(m));
+  return json;
+}
+
 Json check_exercise(const Output& output, const std::vector<std::string>& words) {
   const auto network = [](int64_t batch) {
     Model model;

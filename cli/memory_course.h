@@ -17,6 +17,9 @@ void set_teaching(SessionOptions& options);
 /// The estimate with bytes from the shapes alone and without workspace (lab/course.h): the same on every machine.
 [[nodiscard]] SessionEstimate teaching_estimate(const Model& model, const SessionOptions& options);
 
+/// Prints and returns the table of the profile.
+[[nodiscard]] Json report_teaching(const Output& output, const std::string& name, const SessionEstimate& session);
+
 /// Judges an answer to an exercise. A wrong one is an InputError with a hint, so that a script sees it (exit code 3).
 [[nodiscard]] Json check_exercise(const Output& output, const std::vector<std::string>& words);
 

@@ -12,6 +12,7 @@
 #include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/labelled.h"
+#include "cli/network_report.h"
 #include "cli/paths.h"
 #include "cli/quantized_text.h"
 #include "core/error.h"
@@ -28,7 +29,7 @@ struct QuantizeCommand {
   Common common;
   std::string model, calibrate, evaluate, out;
   std::string rounding = "nearest", keep_activations = "0";
-  std::vector<std::string> keep;
+  std::vector<std::string> keep, report;
   int64_t limit = 1000;
   int64_t batch = 50;
 };
@@ -45,12 +46,14 @@ void check(const QuantizeCommand& options) {
                      ": quantize reads an f32 network and writes an int8 one; leave the option out");
   }
   (void)weight_rounding_from_name(options.rounding);
-  Paths()
-      .reads("--model", options.model)
+  check_report_paths("--report", options.report);
+  Paths paths;
+  paths.reads("--model", options.model)
       .reads_data("--calibrate", options.calibrate)
       .reads_data("--evaluate", options.evaluate)
-      .writes("--out", options.out)
-      .check();
+      .writes("--out", options.out);
+  for (const std::string& path : options.report) paths.writes("--report", path);
+  paths.check();
 }
 
 std::optional<Accuracy> accuracy_of(const Model& model, const QuantizeCommand& options, Context& context) {
@@ -127,6 +130,12 @@ void run_quantize(const QuantizeCommand& options) {
   context.output().note(quantized_text(report));
   print(stages, context);
   context.print_phases();
+  ReportRequest request;
+  request.model = options.out;
+  request.beside = options.model;
+  request.dense_accuracy = stages.front().accuracy;
+  request.accuracy = stages.back().accuracy;
+  report_on(std::move(request), options.report, context);
   context.output().result("\n" + options.out + ": run it with --precision int8\n");
   context.output().json({{"command", "quantize"},
                          {"model", options.model},
@@ -165,6 +174,7 @@ void add_quantize(CLI::App& app, Run& run) {
   command->add_option("--batch", options->batch, "Images computed together")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
+  add_report_option(*command, options->report);
   add_common(*command, options->common);
   command->footer(
       "Examples:\n"

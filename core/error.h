@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// ELEK_CHECK: checks the contract of a function, that is, what its caller must ensure. The error classes are public:
-// elek/types.h.
+// ELEK_CHECK: checks the contract of a function, that is, what its caller must ensure; and bytes in messages. The error classes
+// are public: elek/types.h.
 // Tests: tests/unit/base_test.cpp
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "elek/types.h"
 
 namespace elek {
+
+/// For messages: "9.44 MB (9,439,232 bytes)" (MB = 10^6); below 100,000 bytes only "4,096 bytes".
+[[nodiscard]] std::string bytes_text(size_t bytes);
 
 namespace detail {
 [[noreturn]] void throw_contract(const char* file, int line, const char* condition, const std::string& message);

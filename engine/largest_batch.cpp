@@ -4,75 +4,13 @@
 #include "engine/largest_batch.h"
 
 #include <algorithm>
-#include <map>
 #include <string>
 
 #include "core/error.h"
-#include "core/memory/phantom.h"
+#include "engine/tensor_room.h"
 
 namespace elek {
 namespace {
-
-/// Blocks of a pool, given back at the end, because a pool warns if blocks are left.
-class Holder {
- public:
-  explicit Holder(Pool& pool) : pool_(pool) {}
-  Holder(const Holder&) = delete;
-  Holder& operator=(const Holder&) = delete;
-  ~Holder() {
-    for (const auto& [key, held] : blocks_) pool_.deallocate(held.block, held.bytes);
-  }
-  void hold(uint64_t key, size_t bytes, const std::string& label) { blocks_[key] = {pool_.allocate(bytes, label), bytes}; }
-  void give_back(uint64_t key) {
-    const auto found = blocks_.find(key);
-    if (found == blocks_.end()) return;  // allocated before the recording
-    pool_.deallocate(found->second.block, found->second.bytes);
-    blocks_.erase(found);
-  }
-
- private:
-  struct Held {
-    void* block = nullptr;
-    size_t bytes = 0;
-  };
-  Pool& pool_;
-  std::map<uint64_t, Held> blocks_;
-};
-
-/// The pool after loading.
-class Room {
- public:
-  /// OutOfMemory if even loading does not fit.
-  Room(std::span<const Tracker::Event> loaded, size_t limit_bytes, const PoolOptions& pool)
-      : limit_(host_, limit_bytes), pool_(limit_, pool), loaded_(pool_) {
-    for (const Tracker::Event& event : loaded) {
-      event.allocation ? loaded_.hold(event.block, event.bytes, event.label) : loaded_.give_back(event.block);
-    }
-  }
-  [[nodiscard]] bool takes(const SessionEstimate& session) {
-    (void)pool_.trim();
-    const SessionMemory& m = session.memory;
-    Holder blocks(pool_);
-    try {
-      blocks.hold(1, m.weights_bytes, "weights");
-      blocks.hold(2, std::max(m.arena_bytes, session.packing_bytes), "arena");
-      blocks.hold(3, m.statistics_bytes, "statistics");
-      blocks.hold(4, m.staging_bytes, "staging");
-      blocks.give_back(2);
-      blocks.hold(2, m.arena_bytes, "arena");
-      return true;
-    } catch (const OutOfMemory&) {
-      return false;
-    }
-  }
-  [[nodiscard]] size_t left_bytes() const { return limit_.limit_bytes() - pool_.figures().used_bytes; }
-
- private:
-  Phantom host_;
-  Limit limit_;
-  Pool pool_;
-  Holder loaded_;
-};
 
 size_t at_rest(const SessionEstimate& session) {
   const SessionMemory& m = session.memory;
@@ -81,9 +19,9 @@ size_t at_rest(const SessionEstimate& session) {
 
 [[noreturn]] void refuse(const SessionEstimate& one, size_t limit_bytes) {
   const SessionMemory& m = one.memory;
-  throw OutOfMemory("not even one sample fits (plan: weights " + std::to_string(m.weights_bytes) + ", arena " +
-                        std::to_string(m.arena_bytes) + ", staging " + std::to_string(m.staging_bytes) + ", packing " +
-                        std::to_string(one.packing_bytes) + " bytes, in addition to the model's own)",
+  throw OutOfMemory("not even one sample fits (plan: weights " + bytes_text(m.weights_bytes) + ", arena " +
+                        bytes_text(m.arena_bytes) + ", staging " + bytes_text(m.staging_bytes) + ", packing " +
+                        bytes_text(one.packing_bytes) + ", in addition to the model's own)",
                     {.requested_bytes = at_rest(one), .limit_bytes = limit_bytes});
 }
 
@@ -91,7 +29,7 @@ size_t at_rest(const SessionEstimate& session) {
 
 LargestBatch largest_batch(const Model& model, const SessionOptions& options, std::span<const Tracker::Event> loaded,
                            size_t limit_bytes, const PoolOptions& pool) {
-  Room room(loaded, limit_bytes, pool);
+  TensorRoom room(loaded, limit_bytes, pool);
   const auto estimate = [&](int64_t batch, int64_t micro_batch) {
     SessionOptions tried = options;
     tried.batch = batch;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Finds the largest batch under a limit, without memory: it replays allocations on addresses (core/memory/phantom.h), in a pool
-// like the caller's, first those of loading, then a session's slabs in their order.
+// Finds the largest batch under a limit, without memory: it replays allocations (engine/tensor_room.h), first those of loading,
+// then a session's slabs in their order.
 // Tests: tests/golden/largest_batch_test.cpp
 #pragma once
 

@@ -10,6 +10,7 @@
 #include "backends/backend.h"
 #include "backends/plan_cache.h"
 #include "core/error.h"
+#include "core/processor.h"
 #include "core/runtime.h"
 #include "elek/memory.h"
 #include "engine/estimate.h"
@@ -54,7 +55,7 @@ double LayerTimes::us(const ImageShape& input, const Conv2dAttrs& conv) {
   const bool on_host = options_.memory != nullptr && is_host(options_.memory->device());
   const Model model = network_of(input, conv, on_host ? *options_.memory : host_resource());
   // The kernel's name contains library and instruction set. On a GPU the name is known only after lowering.
-  const std::string key = "layer " + backends::processor_name() + " " + to_string(options_.device) + " " +
+  const std::string key = "layer " + processor_name() + " " + to_string(options_.device) + " " +
                           std::string(name_of(options_.precision)) + " threads " + std::to_string(options_.threads) + " | " +
                           problem + " | " + estimate_memory(model, options_).program.steps.at(1).kernel + " " +
                           std::string(backend_of(options_.device.kind).timed_sources);

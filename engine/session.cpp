@@ -63,9 +63,10 @@ OutOfMemory refused(const OutOfMemory& error, const Lowered& lowered) {
   const BoundMemory bound = lowered.lowering->memory();
   const Program& program = lowered.lowering->program();
   return {"a session of batch " + std::to_string(program.batch) + " in micro-batches of " +
-              std::to_string(program.micro_batch) + " does not fit (plan: weights " + std::to_string(bound.weights_bytes) +
-              ", arena " + std::to_string(lowered.plan.arena_bytes) + ", statistics " + std::to_string(bound.statistics_bytes) +
-              ", staging " + std::to_string(bound.staging_bytes) + " bytes): " + error.reason(),
+              std::to_string(program.micro_batch) + " does not fit (plan: weights " + bytes_text(bound.weights_bytes) +
+              ", arena " + bytes_text(lowered.plan.arena_bytes) + ", statistics " + bytes_text(bound.statistics_bytes) +
+              ", staging " + bytes_text(bound.staging_bytes) + ", packing " + bytes_text(bound.packing_bytes) +
+              "): " + error.reason(),
           error.figures()};
 }
 
@@ -138,6 +139,7 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
       throw;
     }
     i.model.parameters.clear();  // packed; the caller may still hold some
+    (void)(tried.memory != nullptr ? *tried.memory : lowered.backend->default_memory()).trim();  // of what these lay in
     i.plan = std::move(lowered.plan);
     i.backend = std::move(lowered.backend);
     i.options.batch_norm = tried.batch_norm;

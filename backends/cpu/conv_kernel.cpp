@@ -221,7 +221,8 @@ ConvKernel::Plan ConvKernel::plan(ConvAlgorithm algorithm, const ConvProblem& pr
 }
 
 ConvKernel::Plan ConvKernel::plan(const LinearProblem& p, int threads) {
-  if (library_has_kernels() || p.src_type != DType::kF32 || p.dst_type != DType::kF32) return Primitive::make(p, threads);
+  if (p.src_type != DType::kF32 || p.dst_type != DType::kF32) return Primitive::make(p, threads);
+  // Not oneDNN's: its product takes megabytes of its own heap for several threads, which no plan and no limit sees.
   return kernels::cpu::plan_linear({p.samples, p.in_features, p.out_features, p.src_pitch, p.dst_pitch, threads});
 }
 

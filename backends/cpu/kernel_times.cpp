@@ -14,6 +14,7 @@
 
 #include "backends/cpu/onednn.h"
 #include "core/error.h"
+#include "core/processor.h"
 #include "core/runtime.h"
 #include "kernel_sources_hash.h"
 #include "kernels/cpu/vectors.h"

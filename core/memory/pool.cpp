@@ -112,14 +112,15 @@ Pool::Impl::Index Pool::Impl::grow(size_t bytes, size_t asked, int32_t lane, con
     return add_segment(bytes, label);
   } catch (const OutOfMemory& error) {
     const size_t fits = std::max(largest_hole(), error.figures().largest_free_bytes);
-    const std::string advice = fits > 0 ? "at most " + std::to_string(fits) + " bytes fit now" : "nothing fits now";
-    throw OutOfMemory(
-        "'" + std::string(label.name) + "' does not fit into the pool, " + advice + " (upstream: " + error.reason() + ")",
-        {.requested_bytes = asked,
-         .in_use_bytes = figures_.live_bytes,
-         .peak_bytes = figures_.peak_live_bytes,
-         .limit_bytes = error.figures().limit_bytes,
-         .largest_free_bytes = fits});
+    const size_t free = figures_.reserved_bytes - figures_.used_bytes;
+    const std::string pieces =
+        free == 0 ? "" : " (free there: " + bytes_text(free) + " in pieces of at most " + bytes_text(largest_hole()) + ")";
+    throw OutOfMemory("'" + std::string(label.name) + "' does not fit into the pool" + pieces + ": " + error.reason(),
+                      {.requested_bytes = asked,
+                       .in_use_bytes = figures_.live_bytes,
+                       .peak_bytes = figures_.peak_live_bytes,
+                       .limit_bytes = error.figures().limit_bytes,
+                       .largest_free_bytes = fits});
   }
 }
 

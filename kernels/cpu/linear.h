@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Linear layer in f32: y = x W^T + bias. Used where oneDNN is not built in or has no kernels for the processor.
+// Linear layer in f32: y = x W^T + bias.
 // A register holds neighbouring outputs; four of them for each of a few samples are summed over all inputs, so each weight is
 // read once for those samples. With few samples memory limits the speed, because each weight is used that often only.
 // Must not know about graphs or sessions. Allocates nothing: the caller owns the packed weights.

@@ -110,5 +110,59 @@ TEST(Budget, WhatCannotBeMeantIsSaidBeforeTheImagesAreRead) {
   }
 }
 
+/// The same cut as without the option, told and not written.
+TEST(DryRun, TellsWhatTheCutWouldDoAndWritesNothing) {
+  const Folder folder;
+  const std::string model = tiny_model(folder), out = folder / "small.safetensors";
+  for (const Words& what : std::vector<Words>{{"coverage", "--macs", "0.5", "--repair", "auto"},
+                                              {"wanda", "--sparsity", "0.5", "--repair", "refit"},
+                                              {"coverage", "--metric", "magnitude", "--memory", "0.7", "--repair", "refit"}}) {
+    Words words = what;
+    words.insert(words.end(), {"--model", model, "--calibrate", "synthetic:40:1", "--evaluate", "synthetic:10:2", "--batch",
+                               "20", "--out", out, "--dry-run"});
+    const Outcome told = elek_command(words);
+    EXPECT_EQ(told.exit_code, 0) << told.err;
+    EXPECT_THAT(told.out, HasSubstr("nothing is written (--dry-run)"));
+    EXPECT_THAT(told.out, HasSubstr("layer1.0"));
+    words.emplace_back("--json");
+    const auto dry = json_of(words);
+    EXPECT_EQ(dry.at("repair"), "refit");
+    EXPECT_THAT(folder.files(), ::testing::ElementsAre("tiny.safetensors"));
+    words.erase(std::find(words.begin(), words.end(), "--dry-run"));
+    std::replace(words.begin(), words.end(), std::string("auto"), std::string("refit"));
+    const auto real = json_of(words);
+    for (const char* same : {"cuts", "macs", "accuracy", "file_bytes"}) EXPECT_EQ(dry.at(same), real.at(same)) << same;
+    std::filesystem::remove(out);
+  }
+}
+
+TEST(DryRun, HasNoPlaceForFiles) {
+  const Folder folder;
+  const std::string model = tiny_model(folder);
+  const Outcome sums = elek_command({"coverage", "--model", model, "--calibrate", "synthetic:4:1", "--evaluate",
+                                     "synthetic:4:2", "--dry-run", "--save-statistics", folder / "sums"});
+  EXPECT_EQ(sums.exit_code, 2);
+  EXPECT_THAT(sums.err, HasSubstr("--dry-run writes no file"));
+  const Outcome blind = elek_command({"coverage", "--model", model, "--calibrate", "synthetic:4:1", "--dry-run"});
+  EXPECT_EQ(blind.exit_code, 2);
+  EXPECT_THAT(blind.err, HasSubstr("--evaluate is required"));
+}
+
+TEST(Loss, IsToldWithWhatMayHelpIfTheCutCostsMuch) {
+  const Folder folder;
+  const std::string model = shipped_model(folder), data = "idx:" + shipped_data();
+  const auto cut = [&](const std::string& share) {
+    const Outcome outcome =
+        elek_command({"coverage", "--model", model, "--calibrate", data + ":train[0:50]", "--evaluate", data + ":test[0:100]",
+                      "--metric", "magnitude", "--channels", share, "--repair", "none", "--out", folder / "o.safetensors"});
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    return outcome.out;
+  };
+  const std::string much = cut("0.7");
+  EXPECT_THAT(much, HasSubstr("This cut costs"));
+  EXPECT_THAT(much, HasSubstr("elek tune --model " + (folder / "o.safetensors") + " --teacher " + model));
+  EXPECT_THAT(cut("0.02"), ::testing::Not(HasSubstr("This cut costs")));
+}
+
 }  // namespace
 }  // namespace elek::test

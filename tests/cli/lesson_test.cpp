@@ -69,7 +69,8 @@ std::string run(const std::string& command, const Folder& folder) {
   return outcome.out;
 }
 
-/// Removes what differs between machines: runs of blanks and dashes, the last column of a table of times, malloc's own row.
+/// Removes what differs between machines: runs of blanks and dashes, the last column of a table of times, malloc's own row, and
+/// the rows of an account with the program's own pages.
 std::vector<std::string> comparable(const std::vector<std::string>& lines) {
   static const std::regex blanks("[ -]+");
   std::vector<std::string> made;
@@ -80,6 +81,7 @@ std::vector<std::string> comparable(const std::vector<std::string>& lines) {
     std::string kept = std::regex_replace(line, blanks, " ");
     if (timed && !kept.empty()) kept = kept.substr(0, kept.find_last_of(' '));
     if (timed && kept.starts_with("malloc ")) continue;
+    if (kept.starts_with("program, libraries") || kept.starts_with("process, ")) continue;
     if (kept.find_first_not_of(' ') != std::string::npos) made.push_back(kept);
   }
   return made;

@@ -262,7 +262,7 @@ TEST(Pool, TrimsAndTriesAgainBeforeItGivesUp) {
     EXPECT_EQ(error.figures().limit_bytes, 100 * kUnit);
     EXPECT_EQ(error.figures().largest_free_bytes, 10 * kUnit) << "what the limit leaves once the ten are given back";
     EXPECT_THAT(error.what(), ::testing::HasSubstr("layer4.1.conv2"));
-    EXPECT_THAT(error.what(), ::testing::HasSubstr("at most 2560 bytes fit"));
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("largest free block 2,560 bytes"));
   }
   EXPECT_EQ(defect(pool), "");
   void* d = pool.allocate(10 * kUnit, "d");  // a block of the size that the message named does fit

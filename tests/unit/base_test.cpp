@@ -55,12 +55,12 @@ TEST(Errors, CheckEvaluatesItsMessageOnlyOnFailure) {
 
 TEST(Errors, OutOfMemoryShowsWhatItKnows) {
   const OutOfMemory bare("no memory for 'a'", {.requested_bytes = 12, .in_use_bytes = 34, .peak_bytes = 56});
-  EXPECT_STREQ(bare.what(), "no memory for 'a': requested 12 bytes, in use 34 bytes, peak 56 bytes");
-  const OutOfMemory full("no memory for 'a'", {12, 34, 56, 78, 90});
-  EXPECT_STREQ(
-      full.what(),
-      "no memory for 'a': requested 12 bytes, in use 34 bytes, peak 56 bytes, limit 78 bytes, largest free block 90 bytes");
-  EXPECT_EQ(full.figures().largest_free_bytes, 90U);
+  EXPECT_STREQ(bare.what(), "no memory for 'a': requested 12 bytes, in use 34 bytes");
+  const OutOfMemory full("no memory for 'a'", {12, 3'456'789, 56, 78'000'001, 123'456});
+  EXPECT_STREQ(full.what(),
+               "no memory for 'a': requested 12 bytes, in use 3.46 MB (3,456,789 bytes), limit 78.0 MB (78,000,001 bytes), "
+               "largest free block 0.123 MB (123,456 bytes)");
+  EXPECT_EQ(full.figures().largest_free_bytes, 123'456U);
 }
 
 TEST(Results, HoldAValueOrAReason) {
