@@ -22,6 +22,7 @@
 #include "cli/commands.h"
 #include "cli/help_format.h"
 #include "cli/refusal.h"
+#include "cli/watch.h"
 #include "core/error.h"
 #include "core/mapped_names.h"
 #include "core/runtime.h"
@@ -125,6 +126,7 @@ int run_command(int argc, char** argv) {
   elek::cli::add_convert(app, run);
   elek::cli::add_info(app, run);
   elek::cli::add_memory(app, run);
+  elek::cli::add_watch(app, run);
   elek::cli::add_bench(app, run);
   elek::cli::add_profile(app, run);
   elek::cli::add_report(app, run);

@@ -11,7 +11,9 @@
 
 #include "cli/commands.h"
 #include "cli/memory_account.h"
+#include "cli/memory_course.h"
 #include "cli/memory_pictures.h"
+#include "cli/memory_trace.h"
 #include "cli/paths.h"
 #include "core/error.h"
 #include "core/runtime.h"
@@ -20,6 +22,7 @@
 #include "engine/footprint.h"
 #include "engine/largest_batch.h"
 #include "graph/passes.h"
+#include "lab/trace_file.h"
 #include "models/model_file.h"
 
 namespace elek::cli {
@@ -31,6 +34,9 @@ struct MemoryOptions {
   std::string arch;
   std::string show;
   PictureOptions pictures;
+  TraceOptions traces;
+  std::vector<std::string> check_words;
+  bool teaching = false;
   int64_t batch = 1;
   int64_t micro_batch = 0;
   bool watch = false;
@@ -50,6 +56,7 @@ Model model_of(const MemoryOptions& options, Context& context) {
 SessionOptions session_options(const MemoryOptions& options, Context& context, const Model& model) {
   SessionOptions made = context.session_options(options.batch);
   made.micro_batch = options.micro_batch;
+  if (options.teaching) set_teaching(made);
   if (options.watch) {
     for (const FusedNode& step : fuse(model.graph).steps) {
       if (step.node.is<Conv2dAttrs>()) made.probes.values[model.graph.node(step.output).name] = kActivity;
@@ -99,18 +106,63 @@ Json show(const Output& output, const std::string& what) {
 
 /// Everything that can be wrong with the options alone: before a network is loaded or anything is printed.
 void check(const MemoryOptions& options) {
-  if (options.model.empty() == options.arch.empty()) throw UsageError("memory needs either --model FILE or --arch NAME");
+  check(options.pictures, !options.traces.placement.empty() || !options.traces.write.empty());
+  check(options.traces);
+  Paths()
+      .reads("--model", options.model)
+      .reads("--replay", options.traces.replay)
+      .reads("--placement", options.traces.placement)
+      .writes("--map", options.pictures.map)
+      .writes("--html", options.pictures.html)
+      .writes("--plot", options.pictures.plot)
+      .writes("--write-trace", options.traces.write)
+      .writes("--trace", options.traces.record)
+      .check();
+  if (!options.traces.replay.empty()) {
+    if (!options.model.empty() || !options.arch.empty() || options.measure || options.max_batch || options.watch ||
+        options.pictures.no_workspace || !options.pictures.batches.empty() || !options.pictures.threads.empty() ||
+        options.teaching || !options.traces.record.empty()) {
+      throw UsageError(
+          "--replay takes --lab, --steps, --map, --html, --placement and --write-trace; the others need a network");
+    }
+    return;
+  }
+  if (options.model.empty() == options.arch.empty())
+    throw UsageError("memory needs one of --model FILE, --arch NAME and --replay TRACE");
+  if (options.teaching && (options.measure || options.max_batch || options.lab || !options.traces.record.empty() ||
+                           options.common.precision != "f32")) {
+    throw UsageError("--teaching plans in f32 and runs nothing; remove --measure, --max-batch, --lab, --trace and --precision");
+  }
+  if (!options.traces.record.empty() && options.model.empty()) {
+    throw UsageError("--trace runs the network, so it needs weights; use --model FILE instead of --arch");
+  }
   if (options.measure && options.model.empty()) {
     throw UsageError("--measure runs the network, so it needs weights; use --model FILE instead of --arch");
   }
   if (options.max_batch && options.common.memory_limit.empty()) {
     throw UsageError("--max-batch needs a limit; add --memory-limit, for example --memory-limit 200MB");
   }
-  if (options.max_batch && (options.measure || options.lab || options.pictures.any())) {
+  if (options.max_batch && (options.measure || options.lab || options.pictures.any() || !options.traces.placement.empty() ||
+                            !options.traces.write.empty() || !options.traces.record.empty())) {
     throw UsageError("--max-batch only looks for a batch; use pictures, --measure and --lab in a second command, with --batch");
   }
-  check(options.pictures);
-  Paths().reads("--model", options.model).writes("--map", options.pictures.map).writes("--html", options.pictures.html).check();
+}
+
+/// A trace from a file, instead of a network's.
+Json replay_file(const Output& output, const MemoryOptions& options) {
+  const Trace trace = read_trace(options.traces.replay);
+  const std::string name = std::filesystem::path(options.traces.replay).filename().string();
+  Json json = {{"command", "memory"}, {"replay", options.traces.replay}, {"blocks_count", trace.blocks.size()}};
+  output.hold();
+  output.result(name + ": " + with_commas(static_cast<int64_t>(trace.blocks.size())) + " blocks, " +
+                with_commas(static_cast<int64_t>(trace.events.size())) + " events\n");
+  const std::optional<Replay> given = use_trace(output, options.traces, trace, json);
+  draw(output, options.pictures, name, trace, given, json);
+  output.release();
+  if (options.lab || (!options.pictures.any() && !given && options.traces.write.empty())) {
+    json["lab"] = Json::array({lab(output, name, trace)});
+  }
+  return json;
 }
 
 /// The limit is a question here, so this command itself keeps to none, unless it runs the network.
@@ -120,10 +172,34 @@ Common without_limit(const MemoryOptions& options) {
   return common;
 }
 
+/// The plan of the course's profile: a table, pictures and traces of shapes alone.
+void teach(Context& context, const MemoryOptions& options, const std::string& name, const Model& model, Json& json) {
+  const SessionOptions wanted = session_options(options, context, model);
+  const SessionEstimate session = teaching_estimate(model, wanted);
+  context.output().hold();
+  json.update(report_teaching(context.output(), name, session));
+  const std::optional<Replay> given = use_trace(context.output(), options.traces, trace_of(session.program), json);
+  const auto estimate = [&](const Planned& other) {
+    SessionOptions made = wanted;
+    made.batch = other.batch;
+    made.micro_batch = other.micro_batch;
+    set_teaching(made);
+    return teaching_estimate(model, made);
+  };
+  draw(context.output(), options.pictures, title_of(name, options, session.program), session,
+       {options.batch, options.micro_batch, 0}, estimate, given, json);
+  context.output().release();
+  context.output().json(json);
+}
+
 void memory(const MemoryOptions& options) {
   const size_t limit =
       options.common.memory_limit.empty() ? kNoLimit : parse_bytes("--memory-limit", options.common.memory_limit);
   Context context(without_limit(options));
+  if (!options.check_words.empty()) {
+    context.output().json(check_exercise(context.output(), options.check_words));
+    return;
+  }
   if (!options.show.empty()) {
     if (options.pictures.any() || options.lab || options.measure || options.max_batch) {
       throw UsageError("--show is a lesson of its own; use the other options in a second command, without --show");
@@ -132,6 +208,10 @@ void memory(const MemoryOptions& options) {
     return;
   }
   check(options);
+  if (!options.traces.replay.empty()) {
+    context.output().json(replay_file(context.output(), options));
+    return;
+  }
   const std::string name = options.model.empty() ? options.arch : options.model;
   context.tracker().record_events(true);
   Model model = model_of(options, context);
@@ -143,6 +223,11 @@ void memory(const MemoryOptions& options) {
     return;
   }
   const SessionOptions planned = session_options(options, context, model);
+  if (options.teaching) {
+    teach(context, options, name, model, json);
+    return;
+  }
+  context.output().hold();
   const Footprint found = footprint(model, planned, loaded.pool(), limit);
   const SessionEstimate& session = found.session;
   const std::optional<ProgramBytes> program =
@@ -158,13 +243,24 @@ void memory(const MemoryOptions& options) {
     if (other.threads > 0) made.threads = static_cast<int>(other.threads);
     return estimate_memory(model, made);
   };
+  const std::optional<Replay> given =
+      use_trace(context.output(), options.traces, trace_of(session.program, !options.pictures.no_workspace), json);
   draw(context.output(), options.pictures, title_of(name, options, session.program), session,
-       {options.batch, options.micro_batch, 0}, estimate, json);
-  json["choices"] = memory_choices(context.output(), model, session_options(options, context, model), session,
-                                   options.measure ? Timing::kRun : Timing::kNone);
+       {options.batch, options.micro_batch, 0}, estimate, given, json);
+  context.output().release();
+  if (limit == kNoLimit) {
+    json["choices"] = memory_choices(context.output(), model, planned, session, options.measure ? Timing::kRun : Timing::kNone);
+  }
   if (!found.fits) {
     context.output().json(json);
     throw does_not_fit(found, limit);
+  }
+  if (!options.traces.record.empty()) {
+    {
+      Session recorded(model, planned);
+      run_black_images(recorded);
+    }  // its end is recorded too
+    write_events(context.output(), options.traces.record, context.session_tracker().events(), json);
   }
   if (options.lab) {
     Json labs = Json::array();
@@ -195,12 +291,18 @@ void add_memory(CLI::App& app, Run& run) {
       ->capture_default_str();
   command->add_flag("--watch", options->watch, "Include the sums of every convolution's output, as coverage takes them");
   add_pictures(*command, options->pictures);
+  add_traces(*command, options->traces);
   command->add_flag("--max-batch", options->max_batch, "Find the largest batch that fits under --memory-limit");
   command->add_flag("--measure", options->measure, "Run one batch, and compare the bytes with the system's figure");
   command->add_flag("--lab", options->lab,
                     "Replay the allocations through malloc, a caching allocator, our pool and the arena");
   command->add_option("--show", options->show, "Show a failure on purpose: out-of-memory, fragmentation or stream-race")
       ->check(CLI::IsMember({"out-of-memory", "fragmentation", "stream-race"}));
+  command->add_flag("--teaching", options->teaching,
+                    "Bytes from the shapes alone, whole batches, no workspace: the same on every machine");
+  command->add_option("--check", options->check_words, "Check an answer to an exercise of docs/course: --check 1.1 ANSWER")
+      ->expected(2)
+      ->type_name("EXERCISE ANSWER");
   add_common(*command, options->common);
   command->footer(
       "Examples:\n"

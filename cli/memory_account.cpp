@@ -174,14 +174,18 @@ void judge(const Output& output, const Footprint& footprint, int64_t micro_batch
   json["limit"]["micro_batch_without"] = micro_batch_without;
 }
 
-Json measure(Context& context, const SessionOptions& options, Model model) {
-  Session session(std::move(model), options);
+void run_black_images(Session& session) {
   for (Slot& slot : session.slots()) {
     std::fill_n(slot.pixels, slot.capacity * slot.shape.elements(), uint8_t{0});
     std::fill_n(slot.labels, slot.capacity, 0);
     slot.count = slot.capacity;
     (void)session.run(slot);
   }
+}
+
+Json measure(Context& context, const SessionOptions& options, Model model) {
+  Session session(std::move(model), options);
+  run_black_images(session);
   const Account a = context.account();
   print_account(context.output(), a, "measured after a run", "program and libraries", "resident (from the system)");
   Json json = account_json(a);

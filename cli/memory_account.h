@@ -31,6 +31,9 @@ void judge(const Output& output, const Footprint& footprint, int64_t micro_batch
 /// The error for a session that does not fit: a sum of what it needs.
 [[nodiscard]] OutOfMemory does_not_fit(const Footprint& footprint, size_t limit_bytes);
 
+/// Runs a batch of black images in each of the session's slots, so that all of its memory is written.
+void run_black_images(Session& session);
+
 /// Builds the session, runs a batch of black images in each of its slots, and compares the bytes that each part holds with the
 /// system's figure. The model is given to the session, as eval and bench do.
 [[nodiscard]] Json measure(Context& context, const SessionOptions& options, Model model);

@@ -46,16 +46,13 @@ Json figures_json(const Pool& pool) {
 }  // namespace
 
 Json lab(const Output& output, const std::string& name, const Trace& trace) {
-  constexpr size_t kMostForThePlan = 5000;  // its cost grows with the square
   Table table({name, "peak MB", "reserved MB", "waste", "upstream calls", "time us"});
   Json rows = Json::array();
-  for (const Strategy s : {Strategy::kSeparate, Strategy::kMalloc, Strategy::kCaching, Strategy::kPool, Strategy::kArena}) {
-    if (s == Strategy::kArena && trace.blocks.size() > kMostForThePlan) continue;
-    const Replay r = replay(trace, s);
-    table.add({std::string(name_of(s)), decimal(static_cast<double>(r.peak_live_bytes) / 1e6, 3),
+  for (const Replay& r : replay_all(trace)) {
+    table.add({std::string(name_of(r.strategy)), decimal(static_cast<double>(r.peak_live_bytes) / 1e6, 3),
                decimal(static_cast<double>(r.peak_reserved_bytes) / 1e6, 3), percent(r.waste(), 1),
                with_commas(r.upstream_calls), decimal(r.time_us, 0)});
-    rows.push_back({{"strategy", name_of(s)},
+    rows.push_back({{"strategy", name_of(r.strategy)},
                     {"peak_bytes", r.peak_live_bytes},
                     {"reserved_bytes", r.peak_reserved_bytes},
                     {"waste", r.waste()},

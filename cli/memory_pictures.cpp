@@ -9,34 +9,24 @@
 #include "engine/largest_batch.h"
 #include "lab/map_page.h"
 #include "lab/memory_map.h"
+#include "lab/plot.h"
 
 namespace elek::cli {
 namespace {
 
-constexpr size_t kMostForThePlan = 5000;  // its cost grows with the square
-
 std::string mb(size_t bytes) { return decimal(static_cast<double>(bytes) / 1e6, 3); }
 
-MapSet set_of(const std::string& name, Trace trace) {
+MapSet set_of(const std::string& name, Trace trace, const std::optional<Replay>& given) {
   MapSet set{name, std::move(trace), {}};
+  if (given && given->offsets.size() == set.trace.blocks.size()) set.replays.push_back(*given);
   for (const Strategy s : {Strategy::kArena, Strategy::kPool, Strategy::kCaching, Strategy::kSeparate}) {
     if (s != Strategy::kArena || set.trace.blocks.size() <= kMostForThePlan) set.replays.push_back(replay(set.trace, s));
   }
   return set;
 }
 
-/// Bytes alive at each step, rounded up as the arena rounds them.
-std::vector<size_t> alive(const Trace& trace) {
-  std::vector<size_t> sums(trace.steps.size(), 0);
-  for (const Trace::Block& b : trace.blocks) {
-    const size_t bytes = (b.bytes + kAlignment - 1) / kAlignment * kAlignment;
-    for (int32_t step = b.first_step; step <= b.last_step; ++step) sums[static_cast<size_t>(step)] += bytes;
-  }
-  return sums;
-}
-
 void print_steps(const Output& output, const Trace& trace, Json& json) {
-  const std::vector<size_t> sums = alive(trace);
+  const std::vector<size_t> sums = alive_at_steps(trace);
   const size_t peak = sums.empty() ? 0 : *std::max_element(sums.begin(), sums.end());
   Json rows = Json::array(), blocks = Json::array();
   for (const Trace::Block& b : trace.blocks) {
@@ -116,8 +106,22 @@ MapSweep sweep_threads(const PictureOptions& options, const Planned& planned, co
   return sweep;
 }
 
+void write_plot(const std::string& path, const std::string& title, const MapSweep& sweep) {
+  Plot plot{title, sweep.note, sweep.x_label, "MB", "", 0, {}, {}};
+  PlotPanel panel{"", {}};
+  for (size_t i = 0; i < sweep.series.size(); ++i) {
+    panel.series.push_back({sweep.series[i], {}});
+    for (const MapSweep::Row& row : sweep.rows) {
+      const double y = static_cast<double>(row.bytes[i]) / 1e6;
+      panel.series.back().points.push_back({static_cast<double>(row.x), y, y, y});
+    }
+  }
+  plot.panels.push_back(std::move(panel));
+  write_whole_file(path, plot_svg(plot));
+}
+
 void write_page(const std::string& path, const PictureOptions& options, const std::string& title,
-                const SessionEstimate& session, std::vector<MapSweep> sweeps) {
+                const SessionEstimate& session, const std::optional<Replay>& given, std::vector<MapSweep> sweeps) {
   const SessionMemory& m = session.memory;
   MapPage page;
   page.title = title;
@@ -126,17 +130,17 @@ void write_page(const std::string& path, const PictureOptions& options, const st
   for (const ProgramStep& step : session.program.steps) {
     if (step.weights_bytes > 0) page.weights.emplace_back(step.node.node.name, step.weights_bytes);
   }
-  if (!options.no_workspace) page.sets.push_back(set_of("with workspace", trace_of(session.program)));
-  page.sets.push_back(set_of("activations alone", trace_of(session.program, false)));
+  if (!options.no_workspace) page.sets.push_back(set_of("with workspace", trace_of(session.program), given));
+  page.sets.push_back(
+      set_of("activations alone", trace_of(session.program, false), options.no_workspace ? given : std::nullopt));
   page.sweeps = std::move(sweeps);
   write_whole_file(path, map_page_html(page));
 }
 
-void write_map(const std::string& path, const PictureOptions& options, const std::string& title,
-               const SessionEstimate& session) {
-  static const std::map<std::string, Strategy> kPanels{
-      {"naive", Strategy::kSeparate}, {"caching", Strategy::kCaching}, {"pool", Strategy::kPool}, {"arena", Strategy::kArena}};
-  const Trace trace = trace_of(session.program, !options.no_workspace);
+void write_map(const std::string& path, const PictureOptions& options, const std::string& title, const Trace& trace) {
+  static const std::map<std::string, Strategy> kPanels{{"naive", Strategy::kSeparate},   {"caching", Strategy::kCaching},
+                                                       {"pool", Strategy::kPool},        {"first-fit", Strategy::kFirstFit},
+                                                       {"best-fit", Strategy::kBestFit}, {"arena", Strategy::kArena}};
   std::vector<Replay> replays;
   if (options.panel.empty()) {
     for (const Strategy s : {Strategy::kSeparate, Strategy::kCaching, Strategy::kPool, Strategy::kArena}) {
@@ -145,7 +149,7 @@ void write_map(const std::string& path, const PictureOptions& options, const std
   } else {
     replays.push_back(replay(trace, kPanels.at(options.panel)));
   }
-  const std::vector<size_t> sums = alive(trace);
+  const std::vector<size_t> sums = alive_at_steps(trace);
   const auto peak = std::max_element(sums.begin(), sums.end());
   write_whole_file(
       path, memory_map_svg(trace, replays, {title, *peak, static_cast<int32_t>(peak - sums.begin()), options.one_scale}));
@@ -156,8 +160,9 @@ void write_map(const std::string& path, const PictureOptions& options, const std
 void add_pictures(CLI::App& command, PictureOptions& options) {
   command.add_option("--map", options.map, "Draw the memory map as a static picture into this .svg file");
   command
-      .add_option("--panel", options.panel, "Only one allocator in --map, large, with the curve: naive, caching, pool or arena")
-      ->check(CLI::IsMember({"naive", "caching", "pool", "arena"}));
+      .add_option("--panel", options.panel,
+                  "Only one allocator in --map, large, with the curve: naive, caching, pool, first-fit, best-fit or arena")
+      ->check(CLI::IsMember({"naive", "caching", "pool", "first-fit", "best-fit", "arena"}));
   command.add_flag("--one-scale", options.one_scale, "The same scale of bytes for all panels of --map");
   command.add_option("--html", options.html, "Write an interactive memory map into this .html file; it needs no network");
   command.add_flag("--no-workspace", options.no_workspace, "Maps and steps of the activations alone, without workspace");
@@ -168,24 +173,31 @@ void add_pictures(CLI::App& command, PictureOptions& options) {
   command.add_option("--threads-list", options.threads, "Also compare these numbers of threads: 1,2,4,8")
       ->delimiter(',')
       ->check(CLI::Range(1, 1024));
+  command.add_option("--plot", options.plot, "Draw the comparison of --batches or --threads-list into this .svg file");
 }
 
-void check(const PictureOptions& options) {
+void check(const PictureOptions& options, bool lifetimes) {
   if (!options.map.empty() && !options.map.ends_with(".svg")) {
     throw UsageError("--map " + options.map + ": expected a name that ends in .svg; the interactive page is --html FILE.html");
   }
   if (!options.html.empty() && !options.html.ends_with(".html")) {
     throw UsageError("--html " + options.html + ": expected a name that ends in .html");
   }
+  if (!options.plot.empty() && !options.plot.ends_with(".svg")) {
+    throw UsageError("--plot " + options.plot + ": expected a name that ends in .svg");
+  }
+  if (!options.plot.empty() && options.batches.empty() == options.threads.empty()) {
+    throw UsageError("--plot draws one comparison; add either --batches 1,2,4 or --threads-list 1,2,4");
+  }
   if (!options.panel.empty() && options.map.empty()) throw UsageError("--panel belongs to --map; add --map FILE.svg");
   if (options.one_scale && options.map.empty()) throw UsageError("--one-scale belongs to --map; add --map FILE.svg");
-  if (options.no_workspace && options.map.empty() && options.html.empty() && !options.steps) {
-    throw UsageError("--no-workspace belongs to --map, --html or --steps; add one of them");
+  if (options.no_workspace && options.map.empty() && options.html.empty() && !options.steps && !lifetimes) {
+    throw UsageError("--no-workspace belongs to --map, --html, --steps, --placement or --write-trace; add one of them");
   }
 }
 
 void draw(const Output& output, const PictureOptions& options, const std::string& title, const SessionEstimate& session,
-          const Planned& planned, const Estimate& estimate, Json& json) {
+          const Planned& planned, const Estimate& estimate, const std::optional<Replay>& given, Json& json) {
   if (options.steps) print_steps(output, trace_of(session.program, !options.no_workspace), json);
   std::vector<MapSweep> sweeps;
   if (!options.batches.empty()) {
@@ -196,13 +208,36 @@ void draw(const Output& output, const PictureOptions& options, const std::string
     sweeps.push_back(sweep_threads(options, planned, estimate));
     print(output, sweeps.back(), "threads", json);
   }
+  if (!options.plot.empty()) {
+    write_plot(options.plot, title, sweeps.front());
+    output.result("plot: " + options.plot + "\n");
+    json["plot"] = options.plot;
+  }
   if (!options.map.empty()) {
-    write_map(options.map, options, title, session);
+    write_map(options.map, options, title, trace_of(session.program, !options.no_workspace));
     output.result("map: " + options.map + "\n");
     json["map"] = options.map;
   }
   if (!options.html.empty()) {
-    write_page(options.html, options, title, session, std::move(sweeps));
+    write_page(options.html, options, title, session, given, std::move(sweeps));
+    output.result("page: " + options.html + "\n");
+    json["html"] = options.html;
+  }
+}
+
+void draw(const Output& output, const PictureOptions& options, const std::string& title, const Trace& trace,
+          const std::optional<Replay>& given, Json& json) {
+  if (options.steps) print_steps(output, trace, json);
+  if (!options.map.empty()) {
+    write_map(options.map, options, title, trace);
+    output.result("map: " + options.map + "\n");
+    json["map"] = options.map;
+  }
+  if (!options.html.empty()) {
+    MapPage page;
+    page.title = title;
+    page.sets.push_back(set_of("trace", trace, given));
+    write_whole_file(options.html, map_page_html(page));
     output.result("page: " + options.html + "\n");
     json["html"] = options.html;
   }

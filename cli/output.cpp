@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <iostream>
 #include <string_view>
+#include <utility>
 
 #include "core/error.h"
 
@@ -111,11 +112,21 @@ void Output::note(const std::string& line) const {
 }
 
 void Output::result(const std::string& text) const {
+  if (held_->on) {
+    held_->text += text;
+    return;
+  }
   if (json_) {
     if (!quiet_) std::cerr << text << std::flush;
   } else {
     std::cout << text << std::flush;
   }
+}
+
+void Output::release() const {
+  held_->on = false;
+  const std::string text = std::exchange(held_->text, {});
+  if (!text.empty()) result(text);
 }
 
 void Output::json(const Json& object) const {

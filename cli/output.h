@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -46,14 +47,23 @@ class Output {
   void note(const std::string& line) const;    // standard error, unless quiet
   void result(const std::string& text) const;  // standard output; with --json standard error, and not at all when quiet
   void json(const Json& object) const;         // standard output with --json, otherwise nowhere
+  /// Keeps results back until release(): a reader that closes the pipe must not end the command before its files are written.
+  /// What is still held when the last copy goes is lost, as behind an error.
+  void hold() const { held_->on = true; }
+  void release() const;
   /// Adds fields to every object before it is printed (the ledger).
   void add_to_json(std::function<void(Json&)> add) { add_to_json_ = std::move(add); }
   [[nodiscard]] bool is_json() const noexcept { return json_; }
   [[nodiscard]] bool quiet() const noexcept { return quiet_; }
 
  private:
+  struct Held {
+    bool on = false;
+    std::string text;
+  };
   bool json_;
   bool quiet_;
+  std::shared_ptr<Held> held_ = std::make_shared<Held>();
   std::function<void(Json&)> add_to_json_;
 };
 

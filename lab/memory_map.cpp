@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "lab/svg.h"
 
@@ -223,7 +224,7 @@ std::string curve(const Trace& trace, const MapOptions& options, const Box& box)
     svg += line(box.x - 5, y, box.x, y, "stroke=\"#000\"");
     svg += text(box.x - 8, y + 5, 15, number(mb, tick >= 1 ? 0 : tick >= 0.1 ? 1 : 2), "text-anchor=\"end\"");
   }
-  const double number_each = std::max(1.0, svg::tick(static_cast<double>(sums.size())) / 2);
+  const double number_each = std::max(1.0, std::round(svg::tick(static_cast<double>(sums.size()))));
   for (double step = number_each; step <= static_cast<double>(sums.size()); step += number_each) {
     svg += text(box.x + (step - 0.5) * each, box.y + box.h + 18, 15, number(step, 0), "text-anchor=\"middle\"");
   }
@@ -239,9 +240,10 @@ std::string peak_list(const Trace& trace, const MapOptions& options, double x, d
   }
   std::stable_sort(alive.begin(), alive.end(), [](const auto* a, const auto* b) { return a->bytes > b->bytes; });
   constexpr size_t kMost = 10;
+  const std::string& peak_name = trace.steps[static_cast<size_t>(options.peak_step)];
   std::string svg = text(x, y, 19, "Peak: " + megabytes(options.lower_bound_bytes), "font-weight=\"bold\"");
   svg += text(x, y += 26, 16,
-              "step " + std::to_string(options.peak_step + 1) + ", " + trace.steps[static_cast<size_t>(options.peak_step)]);
+              "step " + std::to_string(options.peak_step + 1) + (peak_name.empty() ? "" : ", " + peak_name));
   for (size_t i = 0; i < std::min(alive.size(), kMost); ++i) {
     svg += text(x, y += 30, 15, alive[i]->label.substr(0, alive[i]->label.find(" .. ")));
     svg += text(x + 12, y += 19, 15, megabytes(alive[i]->bytes));

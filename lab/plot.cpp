@@ -120,7 +120,7 @@ class Panel {
     std::string svg =
         text(left_ + width_ / 2, kTop - 18, kFont + 3, panel_.title, "text-anchor=\"middle\" font-weight=\"bold\"");
     svg += y_axis() + (plot_.categories.empty() ? x_axis() : names());
-    svg += line(left_, down(plot_.level), left_ + width_, down(plot_.level), kLevelStyle);
+    if (!plot_.level_name.empty()) svg += line(left_, down(plot_.level), left_ + width_, down(plot_.level), kLevelStyle);
     for (size_t s = 0; s < panel_.series.size(); ++s) svg += curve(s);
     return svg;
   }
@@ -201,6 +201,7 @@ std::string legend(const Plot& plot) {
     svg += line(kLegendX, y, kLegendX + 56, y, stroke(s)) + marker(s, kLegendX + 28, y);
     svg += text(kLegendX + 66, y + 6, kSmallFont + 1, plot.panels.front().series[s].name);
   }
+  if (plot.level_name.empty()) return svg;
   svg += line(kLegendX, y, kLegendX + 56, y, kLevelStyle);
   return svg + text(kLegendX + 66, y + 6, kSmallFont + 1, plot.level_name);
 }

@@ -27,7 +27,7 @@ struct Plot {
   std::string subtitle;
   std::string x_label;
   std::string y_label;
-  std::string level_name;  // label of a horizontal line over each panel
+  std::string level_name;  // label of a horizontal line over each panel; empty: none
   double level = 0;
   std::vector<std::string> categories;  // names of x = 0, 1, …; empty for a scale of numbers
   std::vector<PlotPanel> panels;        // one to four

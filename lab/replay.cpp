@@ -5,6 +5,7 @@
 #include "lab/replay.h"
 
 #include <malloc.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -138,23 +139,39 @@ void replay_separate(const Trace& trace, Replay& result) {
   result.peak_reserved_bytes = end;
 }
 
-/// Reserved bytes: what malloc really set aside for the live blocks (malloc_usable_size and its header). What malloc keeps
-/// beside them is unknown.
+/// Reserved bytes: what malloc holds for the trace, with its holes. The heap's growth counts whole, as malloc gives only its
+/// upper end back. Blocks in holes that the heap had before count by themselves, and so do blocks with a mapping of their own.
+/// The measurement assumes that nothing else allocates meanwhile.
 void replay_malloc(const Trace& trace, Replay& result) {
-  constexpr size_t kHeader = 16;
+  constexpr size_t kHeader = 16, kPage = 4096;
   std::vector<void*> blocks(trace.blocks.size(), nullptr);
-  size_t reserved = 0;
+  const auto heap_end = [] { return reinterpret_cast<uintptr_t>(sbrk(0)); };
+  const uintptr_t start = heap_end();
+  size_t old_holes = 0, old_holes_peak = 0, mapped = 0;
+  /// Adds to (or takes from) the sum of the kind of place that the block lies in.
+  const auto count = [&](void* block, bool added) {
+    const auto at = reinterpret_cast<uintptr_t>(block);
+    const size_t held = malloc_usable_size(block) + kHeader;
+    if (at >= start && at < heap_end()) return;                             // part of the heap's growth
+    const bool in_heap = at < start && start - at < (uintptr_t{1} << 36U);  // mappings lie far above the heap
+    size_t& sum = in_heap ? old_holes : mapped;
+    const size_t bytes = in_heap ? held : rounded_up(held, kPage);
+    sum = added ? sum + bytes : sum - bytes;
+    old_holes_peak = std::max(old_holes_peak, old_holes);
+  };
   result.time_us = timed_us(
       trace,
       [&](size_t block) {
         blocks[block] = std::malloc(std::max<size_t>(1, trace.blocks[block].bytes));
         ELEK_CHECK(blocks[block] != nullptr, "malloc has no memory for '" + trace.blocks[block].label + "'");
-        reserved += malloc_usable_size(blocks[block]) + kHeader;
+        count(blocks[block], true);
+        const uintptr_t end = heap_end();
+        const size_t reserved = (end > start ? end - start : 0) + old_holes_peak + mapped;
         result.peak_reserved_bytes = std::max(result.peak_reserved_bytes, reserved);
         ++result.upstream_calls;
       },
       [&](size_t block) {
-        reserved -= malloc_usable_size(blocks[block]) + kHeader;
+        count(blocks[block], false);
         std::free(blocks[block]);
         blocks[block] = nullptr;
         ++result.upstream_calls;
@@ -162,6 +179,66 @@ void replay_malloc(const Trace& trace, Replay& result) {
   for (void* block : blocks) std::free(block);
   result.offsets.clear();
   result.bytes.clear();
+}
+
+/// One range that grows at its end, with a list of holes: the allocator of textbooks.
+class FitModel {
+ public:
+  explicit FitModel(bool best) : best_(best) {}
+  size_t allocate(size_t bytes) {
+    auto found = holes_.end();
+    for (auto hole = holes_.begin(); hole != holes_.end(); ++hole) {
+      if (hole->second < bytes || (found != holes_.end() && hole->second >= found->second)) continue;
+      found = hole;
+      if (!best_) break;
+    }
+    if (found == holes_.end()) {  // the range grows; a hole at its end is used
+      size_t at = end_;
+      if (!holes_.empty() && std::prev(holes_.end())->first + std::prev(holes_.end())->second == end_) {
+        at = std::prev(holes_.end())->first;
+        holes_.erase(std::prev(holes_.end()));
+      }
+      end_ = at + bytes;
+      return at;
+    }
+    const auto [at, size] = *found;
+    holes_.erase(found);
+    if (size > bytes) holes_[at + bytes] = size - bytes;
+    return at;
+  }
+  void deallocate(size_t at, size_t bytes) {
+    const auto next = holes_.lower_bound(at);
+    if (next != holes_.end() && next->first == at + bytes) {
+      bytes += next->second;
+      holes_.erase(next);
+    }
+    const auto after = holes_.lower_bound(at);
+    if (after != holes_.begin() && std::prev(after)->first + std::prev(after)->second == at) {
+      std::prev(after)->second += bytes;
+    } else {
+      holes_[at] = bytes;
+    }
+  }
+  [[nodiscard]] size_t end() const noexcept { return end_; }  // the range never shrinks
+
+ private:
+  bool best_;
+  std::map<size_t, size_t> holes_;  // offset and bytes
+  size_t end_ = 0;
+};
+
+void replay_fit(const Trace& trace, bool best, Replay& result) {
+  FitModel model(best);
+  result.time_us = timed_us(
+      trace,
+      [&](size_t block) {
+        result.bytes[block] = std::max(kAlignment, rounded_up(trace.blocks[block].bytes, kAlignment));
+        const size_t before = model.end();
+        result.offsets[block] = model.allocate(result.bytes[block]);
+        if (model.end() > before) ++result.upstream_calls;
+      },
+      [&](size_t block) { model.deallocate(result.offsets[block], result.bytes[block]); });
+  result.peak_reserved_bytes = model.end();
 }
 
 void replay_caching(const Trace& trace, Replay& result) {
@@ -248,17 +325,34 @@ Trace trace_of(const Program& program, bool workspace) {
     const std::string name = "workspace of " + trace.steps[step];
     trace.blocks.push_back({name, name, bytes, now, now, true});
   }
-  for (int32_t step = 0; step < static_cast<int32_t>(steps); ++step) {
-    for (const bool allocation : {true, false}) {
-      for (size_t i = 0; i < trace.blocks.size(); ++i) {
-        const Trace::Block& block = trace.blocks[i];
-        if (block.bytes > 0 && (allocation ? block.first_step : block.last_step) == step) {
-          trace.events.push_back({allocation, static_cast<int32_t>(i)});
-        }
-      }
-    }
-  }
+  schedule(trace);
   return trace;
+}
+
+void schedule(Trace& trace) {
+  std::vector<std::vector<int32_t>> begin(trace.steps.size()), end(trace.steps.size());
+  for (size_t i = 0; i < trace.blocks.size(); ++i) {
+    const Trace::Block& block = trace.blocks[i];
+    if (block.bytes == 0) continue;
+    begin.at(static_cast<size_t>(block.first_step)).push_back(static_cast<int32_t>(i));
+    end.at(static_cast<size_t>(block.last_step)).push_back(static_cast<int32_t>(i));
+  }
+  trace.events.clear();
+  for (size_t step = 0; step < trace.steps.size(); ++step) {
+    for (const int32_t block : begin[step]) trace.events.push_back({true, block});
+    for (const int32_t block : end[step]) trace.events.push_back({false, block});
+  }
+}
+
+std::vector<size_t> alive_at_steps(const Trace& trace) {
+  std::vector<size_t> sums(trace.steps.size() + 1, 0);  // changes first; unsigned sums wrap and come back
+  for (const Trace::Block& b : trace.blocks) {
+    sums[static_cast<size_t>(b.first_step)] += rounded_up(b.bytes, kAlignment);
+    sums[static_cast<size_t>(b.last_step) + 1] -= rounded_up(b.bytes, kAlignment);
+  }
+  for (size_t step = 1; step < sums.size(); ++step) sums[step] += sums[step - 1];
+  sums.pop_back();
+  return sums;
 }
 
 Trace trace_of(std::span<const Tracker::Event> events) {
@@ -313,8 +407,14 @@ std::string_view name_of(Strategy strategy) {
       return "caching";
     case Strategy::kPool:
       return "pool";
+    case Strategy::kFirstFit:
+      return "first fit";
+    case Strategy::kBestFit:
+      return "best fit";
     case Strategy::kArena:
       return "arena";
+    case Strategy::kGiven:
+      return "yours";
   }
   return "?";
 }
@@ -329,8 +429,14 @@ std::string_view title_of(Strategy strategy) {
       return "Pool";
     case Strategy::kArena:
       return "Arena, planned before the run";
+    case Strategy::kFirstFit:
+      return "First fit";
+    case Strategy::kBestFit:
+      return "Best fit";
     case Strategy::kMalloc:
       return "malloc";
+    case Strategy::kGiven:
+      return "Your placement";
   }
   return "?";
 }
@@ -360,11 +466,73 @@ Replay replay(const Trace& trace, Strategy strategy) {
     case Strategy::kPool:
       replay_pool(trace, result);
       break;
+    case Strategy::kFirstFit:
+    case Strategy::kBestFit:
+      replay_fit(trace, strategy == Strategy::kBestFit, result);
+      break;
     case Strategy::kArena:
       replay_arena(trace, result);
       break;
+    case Strategy::kGiven:
+      ELEK_CHECK(false, "a given placement is judged by placed()");
   }
   return result;
+}
+
+std::vector<Replay> replay_all(const Trace& trace) {
+  std::vector<Replay> made;
+  for (const Strategy s : {Strategy::kSeparate, Strategy::kMalloc, Strategy::kCaching, Strategy::kPool, Strategy::kFirstFit,
+                           Strategy::kBestFit, Strategy::kArena}) {
+    if (s != Strategy::kArena || trace.blocks.size() <= kMostForThePlan) made.push_back(replay(trace, s));
+  }
+  return made;
+}
+
+Placement placed(const Trace& trace, std::vector<size_t> offsets) {
+  ELEK_CHECK(offsets.size() == trace.blocks.size(),
+             std::to_string(offsets.size()) + " offsets for " + std::to_string(trace.blocks.size()) + " blocks");
+  Placement made;
+  const auto problem = [&](const std::string& words) {
+    if (++made.problem_count <= 10) made.problems.push_back(words);
+  };
+  Replay& r = made.replay;
+  r.strategy = Strategy::kGiven;
+  r.peak_live_bytes = peak_live(trace);
+  r.upstream_calls = 1;
+  r.bytes.resize(offsets.size());
+  for (size_t i = 0; i < offsets.size(); ++i) {
+    const Trace::Block& block = trace.blocks[i];
+    r.bytes[i] = rounded_up(block.bytes, kAlignment);
+    r.peak_reserved_bytes = std::max(r.peak_reserved_bytes, offsets[i] + r.bytes[i]);
+    if (offsets[i] % kAlignment != 0) {
+      problem("'" + block.label + "' at " + std::to_string(offsets[i]) + ": not a multiple of " + std::to_string(kAlignment));
+    }
+  }
+  // The blocks that are alive, by offset: only neighbours need a look, as long as no two of them overlap.
+  std::map<size_t, size_t> alive;
+  for (const Trace::Event& event : trace.events) {
+    const auto i = static_cast<size_t>(event.block);
+    const auto own = alive.find(offsets[i]);
+    if (!event.allocation) {
+      if (own != alive.end() && own->second == i) alive.erase(own);
+      continue;
+    }
+    const auto overlap = [&](size_t other) {
+      problem("'" + trace.blocks[i].label + "' (" + std::to_string(offsets[i]) + " to " +
+              std::to_string(offsets[i] + r.bytes[i]) + ") overlaps '" + trace.blocks[other].label + "' (" +
+              std::to_string(offsets[other]) + " to " + std::to_string(offsets[other] + r.bytes[other]) +
+              "), and both are alive at step " + std::to_string(trace.blocks[i].first_step + 1));
+    };
+    const auto next = alive.lower_bound(offsets[i]);
+    if (next != alive.end() && next->first < offsets[i] + r.bytes[i]) overlap(next->second);
+    if (next != alive.begin()) {
+      const size_t before = std::prev(next)->second;
+      if (offsets[before] + r.bytes[before] > offsets[i]) overlap(before);
+    }
+    alive[offsets[i]] = i;
+  }
+  r.offsets = std::move(offsets);
+  return made;
 }
 
 }  // namespace elek

@@ -34,10 +34,14 @@ struct Trace {
   std::vector<Event> events;
   std::vector<std::string> steps;  // what each step computes
 };
+/// Bytes alive at each step, each block rounded up to kAlignment.
+[[nodiscard]] std::vector<size_t> alive_at_steps(const Trace& trace);
 
 /// The trace of a program if each of its storages and workspaces were allocated when it is first written and freed after it was
 /// last read. Without workspace: the activations alone.
 [[nodiscard]] Trace trace_of(const Program& program, bool workspace = true);
+/// Fills in the events from the first and last steps of the blocks: at each step first what begins, then what ends.
+void schedule(Trace& trace);
 /// The trace that a Tracker recorded. Blocks that were never given back live to the end. A step is an event.
 [[nodiscard]] Trace trace_of(std::span<const Tracker::Event> events);
 /// `events` allocations and frees of 1 byte to 8 MB (small ones more often), up to `live` blocks alive; seeded.
@@ -48,7 +52,10 @@ enum class Strategy : uint8_t {
   kMalloc,    // the C library's malloc and free
   kCaching,   // a model of PyTorch's caching allocator: 512-byte rounding, segments of 2 MB and 20 MB
   kPool,      // our Pool
+  kFirstFit,  // one growing range; the lowest hole that is large enough
+  kBestFit,   // one growing range; the smallest hole that is large enough
   kArena,     // our plan: all lifetimes known beforehand
+  kGiven,     // offsets that somebody chose: see placed()
 };
 [[nodiscard]] std::string_view name_of(Strategy strategy);   // one word
 [[nodiscard]] std::string_view title_of(Strategy strategy);  // for people
@@ -66,7 +73,20 @@ struct Replay {
   /// Share of the reserved bytes that the trace does not need at its peak.
   [[nodiscard]] double waste() const noexcept;
 };
-/// ContractError if the trace frees a block that is not alive.
+/// The allocators of the lab's table, in its order. The plan is left out above kMostForThePlan blocks.
+[[nodiscard]] std::vector<Replay> replay_all(const Trace& trace);
+inline constexpr size_t kMostForThePlan = 5000;  // its cost grows with the square
+
+/// A placement by hand, judged.
+struct Placement {
+  Replay replay;                      // its peak is the end of the highest block
+  std::vector<std::string> problems;  // overlaps and offsets that are not multiples of kAlignment, the first ten
+  int64_t problem_count = 0;
+};
+/// ContractError unless there is one offset for each block.
+[[nodiscard]] Placement placed(const Trace& trace, std::vector<size_t> offsets);
+
+/// ContractError if the trace frees a block that is not alive, or for kGiven.
 [[nodiscard]] Replay replay(const Trace& trace, Strategy strategy);
 
 }  // namespace elek
