@@ -92,8 +92,8 @@ class Backend {
   [[nodiscard]] virtual std::unique_ptr<Lowering> lower(const Model& model, const FusedGraph& fused,
                                                         const LowerOptions& options) = 0;
   /// From now on lower() takes kernels of at most this workspace each, where there are such, and those of the least elsewhere:
-  /// slower ones, so a session asks for it only if it would not fit. A backend that has no choice ignores it.
-  virtual void limit_workspace(size_t /*bytes*/) {}
+  /// slower ones, so a session asks for it only if it would not fit. False if this backend has no choice, and changes nothing.
+  virtual bool limit_workspace(size_t /*bytes*/) { return false; }
   /// Runs loops that only compute, copy or read, for a few tenths of a second. Their memory comes from options.memory. Sizes
   /// that it refuses are not measured; OutOfMemory if it refuses all.
   [[nodiscard]] virtual Peaks measure_peaks(const LowerOptions& options) = 0;

@@ -49,7 +49,7 @@ struct CutCommand {
   std::string replay;            // a cut network's file: its choice is repeated instead of scoring
   std::string quantize;          // "int8", or empty
   std::string out;
-  bool dry_run = false;     // everything but the distillation and the files
+  bool dry_run = false;             // everything but the distillation and the files
   std::vector<std::string> report;  // files for a report on the cut network
   std::string metric_note;          // the chosen metric and the reason, if the user named none
 };

@@ -60,7 +60,7 @@ Json memory_choices(const Output& output, const Model& model, const SessionOptio
       table.add(row);
       json.push_back(std::move(one));
     }
-    const auto next = next_workspace(choice.program, limit);
+    const auto next = choice.next_workspace_bytes;
     if (!next) break;
     limit = *next;
     SessionOptions tried = options;

@@ -18,15 +18,14 @@ struct SessionEstimate {
   size_t packing_bytes = 0;  // temporary memory while binding, in the arena's place; 0 if packing fits in the arena
   Program program;
   MemoryPlan plan;
+  /// What a session that does not fit tries last, once its micro-batches are as small as they may be: kernels of at most this
+  /// workspace. It is half of the largest workspace here, or 0, the least everywhere, if a kernel exceeded the limit that was
+  /// asked for. Nothing if there is no less, or if the device's kernels leave no choice.
+  std::optional<size_t> next_workspace_bytes;
 };
 /// Lowers and plans. Packs nothing, runs nothing, needs no parameters. Errors as Session's, except OutOfMemory.
-/// `most_workspace`: as if the session had limited its kernels so (next_workspace()).
+/// `most_workspace`: as if the session had limited its kernels so (next_workspace_bytes).
 [[nodiscard]] SessionEstimate estimate_memory(const Model& model, SessionOptions options, size_t most_workspace = SIZE_MAX);
-
-/// What a session that does not fit tries last, once its micro-batches are as small as they may be: kernels of less workspace.
-/// The next limit: half of the largest workspace in `program`, which was lowered under `limit` (SIZE_MAX: under none). If a
-/// kernel exceeded that, 0: the least everywhere. Nothing if there is no less.
-[[nodiscard]] std::optional<size_t> next_workspace(const Program& program, size_t limit);
 
 /// The size of one block that a session fits into, wherever the block begins. Weights are packed in the arena's memory before
 /// the arena is needed.

@@ -42,12 +42,13 @@ void for_each_attempt(const Model& model, const SessionOptions& options, const V
     SessionEstimate session = estimate_memory(model, tried, most_workspace);
     const int64_t micro_batch = session.program.micro_batch;
     const bool may_divide = options.micro_batch == 0 && micro_batch > 1;
-    const std::optional<size_t> less = may_divide ? std::nullopt : next_workspace(session.program, most_workspace);
+    const bool may_limit = session.next_workspace_bytes.has_value();
+    const size_t less = session.next_workspace_bytes.value_or(0);
     if (visit(std::move(session))) return;
     if (may_divide) {
       tried.micro_batch = micro_batch / 2;
-    } else if (less) {
-      most_workspace = *less;
+    } else if (may_limit) {
+      most_workspace = less;
     } else {
       return;
     }

@@ -42,7 +42,7 @@ LargestBatch largest_batch(const Model& model, const SessionOptions& options, st
   const auto fits = [&](SessionEstimate& session) {
     const int64_t batch = session.program.batch;
     for (size_t most_workspace = SIZE_MAX; !room.takes(session);) {
-      const auto less = next_workspace(session.program, most_workspace);
+      const auto less = session.next_workspace_bytes;
       if (!less) return false;
       most_workspace = *less;
       session = limited(batch, smallest, most_workspace);

@@ -22,18 +22,24 @@ struct Lowered {
   std::unique_ptr<Backend> backend;
   std::unique_ptr<Lowering> lowering;
   MemoryPlan plan;
+  std::optional<size_t> next_workspace_bytes;  // SessionEstimate's
 };
 
-/// Checks and completes the options, lowers and plans.
-Lowered lower_and_plan(const Model& model, SessionOptions& options, size_t most_workspace) {
-  check_precision(options.device, options.precision);
-  Lowered made;
-  made.backend = backend_of(options.device.kind).make(options.device);
-  made.backend->limit_workspace(most_workspace);
-  if (options.probes.tap == Tap::kConv) options.batch_norm = BatchNorm::kApart;  // folded, z would not be stored
-  made.lowering = made.backend->lower(model, fuse(model.graph), options);
+size_t largest_workspace(const Program& program) {
+  size_t largest = 0;
+  for (const ProgramStep& step : program.steps) largest = std::max(largest, step.workspace_bytes);
+  return largest;
+}
+
+std::optional<size_t> next_workspace(const Program& program, size_t limit) {
+  const size_t largest = largest_workspace(program);
+  if (limit == 0 || largest == 0) return std::nullopt;
+  return largest > limit ? 0 : largest / 2;
+}
+
+void plan_in_the_best_order(const Model& model, const SessionOptions& options, Lowered& made) {
   made.plan = plan(made.lowering->program());
-  if (options.keep_values || options.batch_moments) return made;  // every value keeps its own storage: no order needs less
+  if (options.keep_values || options.batch_moments) return;  // every value keeps its own storage: no order needs less
   const StepOrder found = search_order(made.lowering->program());
   if (!found.nodes.empty()) {
     std::unique_ptr<Lowering> other = made.backend->lower(model, fuse(model.graph, found.nodes), options);
@@ -44,13 +50,19 @@ Lowered lower_and_plan(const Model& model, SessionOptions& options, size_t most_
     }
   }
   made.plan.orders = found.orders;
-  return made;
 }
 
-size_t largest_workspace(const Program& program) {
-  size_t largest = 0;
-  for (const ProgramStep& step : program.steps) largest = std::max(largest, step.workspace_bytes);
-  return largest;
+/// Checks and completes the options, lowers and plans.
+Lowered lower_and_plan(const Model& model, SessionOptions& options, size_t most_workspace) {
+  check_precision(options.device, options.precision);
+  Lowered made;
+  made.backend = backend_of(options.device.kind).make(options.device);
+  const bool chooses_workspace = made.backend->limit_workspace(most_workspace);
+  if (options.probes.tap == Tap::kConv) options.batch_norm = BatchNorm::kApart;  // folded, z would not be stored
+  made.lowering = made.backend->lower(model, fuse(model.graph), options);
+  plan_in_the_best_order(model, options, made);
+  if (chooses_workspace) made.next_workspace_bytes = next_workspace(made.lowering->program(), most_workspace);
+  return made;
 }
 
 SessionMemory memory_of(const BoundMemory& bound, const Program& program, const MemoryPlan& plan) {
@@ -144,7 +156,7 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
         tried.micro_batch = slice / 2;
         continue;
       }
-      if (const auto next = planned && whole ? next_workspace(i.program, most_workspace) : std::nullopt) {
+      if (const auto next = planned && whole ? lowered.next_workspace_bytes : std::nullopt) {
         most_workspace = *next;
         continue;
       }
@@ -160,18 +172,13 @@ Session::Session(Model model, SessionOptions options) : impl_(std::make_unique<I
   }
 }
 
-std::optional<size_t> next_workspace(const Program& program, size_t limit) {
-  const size_t largest = largest_workspace(program);
-  if (limit == 0 || largest == 0) return std::nullopt;
-  return largest > limit ? 0 : largest / 2;
-}
-
 SessionEstimate estimate_memory(const Model& model, SessionOptions options, size_t most_workspace) {
   if (options.kernels == KernelChoice::kMeasured) options.kernels = KernelChoice::kRemembered;  // nothing may run here
   const Lowered lowered = lower_and_plan(model, options, most_workspace);
   SessionEstimate made;
   made.program = lowered.lowering->program();
   made.plan = lowered.plan;
+  made.next_workspace_bytes = lowered.next_workspace_bytes;
   const BoundMemory bound = lowered.lowering->memory();
   made.memory = memory_of(bound, made.program, made.plan);
   made.packing_bytes = bound.packing_bytes > made.plan.arena_bytes ? bound.packing_bytes : 0;

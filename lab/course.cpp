@@ -94,7 +94,8 @@ using Checker = std::function<Judgement(const std::string& exercise, const std::
 Checker number(std::function<double(const TeachingTrace&)> expected, double tolerance, const char* hint) {
   return [=](const std::string& exercise, const std::string& answer, const TeachingTrace& network) -> Judgement {
     const std::optional<double> value = number_in(answer);
-    if (!value) throw UsageError("--check " + exercise + " " + answer + ": the answer is a number without a unit, like 6.4");
+    if (!value)
+      throw UsageError("exercise " + exercise + ": '" + answer + "' is no answer: it is a number without a unit, like 6.4");
     if (std::abs(*value - expected(network)) <= tolerance) return {true, "right"};
     return {false, std::string("not yet: ") + hint};
   };
@@ -172,7 +173,7 @@ const std::map<std::string, Checker>& checkers() {
                     }
                     return names;
                   },
-                  "the answer is the name of a step, as --steps prints it; look for the largest sum")},
+                  "the answer is the name of a step, as the list of steps prints it; look for the largest sum")},
       {"1.3", number([](const TeachingTrace& network) { return static_cast<double>(whole_peak(network(4))); }, 0.5,
                      "the answer is in bytes; which of the blocks grow with the batch?")},
       {"2.1", number([](const TeachingTrace&) { return residual_peak(false); }, 0.01,
@@ -245,8 +246,8 @@ std::vector<std::string> exercises() {
 Judgement check_answer(const std::string& exercise, const std::string& answer, const TeachingTrace& network) {
   const auto found = checkers().find(exercise);
   if (found == checkers().end()) {
-    throw UsageError("--check " + exercise + ": no such exercise; there are " + exercises().front() + " to " +
-                     exercises().back() + ", three for each of six lessons (docs/course)");
+    throw UsageError("no exercise '" + exercise + "'; there are " + exercises().front() + " to " + exercises().back() +
+                     ", three for each of six lessons (docs/course)");
   }
   return found->second(exercise, answer, network);
 }

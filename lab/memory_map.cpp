@@ -242,8 +242,7 @@ std::string peak_list(const Trace& trace, const MapOptions& options, double x, d
   constexpr size_t kMost = 10;
   const std::string& peak_name = trace.steps[static_cast<size_t>(options.peak_step)];
   std::string svg = text(x, y, 19, "Peak: " + megabytes(options.lower_bound_bytes), "font-weight=\"bold\"");
-  svg += text(x, y += 26, 16,
-              "step " + std::to_string(options.peak_step + 1) + (peak_name.empty() ? "" : ", " + peak_name));
+  svg += text(x, y += 26, 16, "step " + std::to_string(options.peak_step + 1) + (peak_name.empty() ? "" : ", " + peak_name));
   for (size_t i = 0; i < std::min(alive.size(), kMost); ++i) {
     svg += text(x, y += 30, 15, alive[i]->label.substr(0, alive[i]->label.find(" .. ")));
     svg += text(x + 12, y += 19, 15, megabytes(alive[i]->bytes));

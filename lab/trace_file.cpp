@@ -290,7 +290,7 @@ std::vector<size_t> read_placement(const std::string& path, const Trace& trace) 
     } else if (!row.cells[0].empty() && row.cells[0].find_first_not_of("0123456789") == std::string::npos) {
       block = static_cast<size_t>(number_of(line, "block", row.cells[0], 1, static_cast<int64_t>(trace.blocks.size()))) - 1;
     } else {
-      line.fail("the trace has no block '" + row.cells[0] + "'; --steps lists its blocks");
+      line.fail("the trace has no block '" + row.cells[0] + "'; the steps of the trace name its blocks");
     }
     if (offsets[block]) line.fail("'" + trace.blocks[block].label + "' has an offset already");
     offsets[block] = offset;

@@ -59,7 +59,7 @@ void save_c_array(const CArray& a, const std::string& path) {
   ELEK_CHECK(is_c_identifier(a.name), "save_c_array: '" + a.name + "' is no C identifier");
   const std::string capitals = upper(a.name);
   std::string text =
-      "/* Made by elek convert from " + in_comment(a.source) +
+      "/* Made by elek from " + in_comment(a.source) +
       ". Include it in one source file: the array is static.\n"
       " * The network: pass it to elek_session_open_memory(). The options: those for which the block's size holds. */\n"
       "#include <elek/c.h>\n\n";

@@ -38,7 +38,10 @@ class CpuBackend final : public Backend {
     lowerer.lower();
     return std::make_unique<CpuLowering>(std::move(lowerer.program), std::move(lowerer.notes));
   }
-  void limit_workspace(size_t bytes) override { most_workspace_ = bytes; }
+  bool limit_workspace(size_t bytes) override {
+    most_workspace_ = bytes;
+    return true;
+  }
   [[nodiscard]] Peaks measure_peaks(const LowerOptions& options) override { return cpu::measure_peaks(options); }
 
  private:

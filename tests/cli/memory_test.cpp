@@ -69,10 +69,10 @@ TEST(MemoryCommand, TheLargestBatchRunsUnderTheSystemsOwnLimit) {
   const auto batch = solved.at("max_batch").get<int64_t>();
   EXPECT_GT(batch, 1000);
   How confined;
-  // The system gives whole pages, and malloc's own heap grows by 132 KiB at a time: 79 kB more than the idle process were seen.
-  // And a session that tries again looks for 512 KiB for oneDNN's code, while malloc's heap keeps what the refused attempt gave
-  // back.
-  constexpr uint64_t kSteps = (256 << 10) + (512 << 10);
+  // A session that was refused tries again. It then looks for 512 KiB for oneDNN's code, while malloc's heap keeps what the
+  // refused attempt gave back. That heap grows by 132 KiB at a time: for the larger batch, for the refused attempt, and for
+  // rounding.
+  constexpr uint64_t kSteps = (3 * 132 + 512) << 10;
   confined.address_space_limit = idle + limit + kSteps;
   const Outcome fits = bench(batch, limit_text, confined);
   EXPECT_EQ(fits.exit_code, 0) << "batch " << batch << "\n" << fits.err;

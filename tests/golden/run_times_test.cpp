@@ -83,8 +83,10 @@ TEST(RunTimes, TwoNetworksInTurnsOrNothingIfTheyDoNotFit) {
     EXPECT_LE(latency.p10, latency.p50);
     EXPECT_LE(latency.p50, latency.p90);
   }
-  const size_t both = tracker.figures().peak_bytes;
-  Limit one_fits(host_resource(), both - 1);
+  Tracker alone(host_resource());
+  options.memory = &alone;
+  { const Session session(dense, options); }
+  Limit one_fits(host_resource(), alone.figures().peak_bytes);  // the first takes all of it
   Tracker small(one_fits);
   options.memory = &small;
   EXPECT_FALSE(time_in_turns(dense, pruned, options, 1));
