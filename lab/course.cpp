@@ -91,7 +91,7 @@ std::optional<double> number_in(const std::string& answer) {
 using Checker = std::function<Judgement(const std::string& exercise, const std::string& answer, const TeachingTrace&)>;
 
 /// An answer that is a number, right within `tolerance` of it.
-Checker number(std::function<double(const TeachingTrace&)> expected, double tolerance, const char* hint) {
+Checker number(const std::function<double(const TeachingTrace&)>& expected, double tolerance, const char* hint) {
   return [=](const std::string& exercise, const std::string& answer, const TeachingTrace& network) -> Judgement {
     const std::optional<double> value = number_in(answer);
     if (!value)
@@ -102,7 +102,7 @@ Checker number(std::function<double(const TeachingTrace&)> expected, double tole
 }
 
 /// An answer that is one word.
-Checker word(std::function<std::vector<std::string>(const TeachingTrace&)> accepted, const char* hint) {
+Checker word(const std::function<std::vector<std::string>(const TeachingTrace&)>& accepted, const char* hint) {
   return [=](const std::string& /*exercise*/, const std::string& answer, const TeachingTrace& network) -> Judgement {
     for (const std::string& right : accepted(network)) {
       if (answer == right) return {true, "right"};
@@ -119,7 +119,7 @@ std::string mb(size_t bytes) {
 }
 
 /// An answer that is a file with a placement, of at most limit(trace) bytes.
-Checker placement(std::function<Trace(const TeachingTrace&)> made, std::function<size_t(const Trace&)> limit,
+Checker placement(const std::function<Trace(const TeachingTrace&)>& made, const std::function<size_t(const Trace&)>& limit,
                   const char* words) {
   return [=](const std::string& /*exercise*/, const std::string& answer, const TeachingTrace& network) -> Judgement {
     const Trace trace = made(network);
