@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <string>
 
 namespace elek::cli {
 
@@ -23,10 +24,21 @@ void add_compare(CLI::App& app, Run& run);
 void add_convert(CLI::App& app, Run& run);
 void add_info(CLI::App& app, Run& run);
 void add_memory(CLI::App& app, Run& run);
+void add_watch(CLI::App& app, Run& run);
 void add_bench(CLI::App& app, Run& run);
 void add_profile(CLI::App& app, Run& run);
 void add_report(CLI::App& app, Run& run);
 void add_demo(CLI::App& app, Run& run);
 void add_manual(CLI::App& app, Run& run);
+
+/// The subcommands of one program.
+struct Commands {
+  std::string program;
+  std::string description;
+  std::string examples;  // for --help
+  void (*add)(CLI::App& app, Run& run) = nullptr;
+};
+/// Those of the program that is linked: all_commands.cpp or run_commands.cpp.
+[[nodiscard]] Commands commands();
 
 }  // namespace elek::cli

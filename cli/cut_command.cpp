@@ -9,6 +9,7 @@
 #include "cli/budget.h"
 #include "cli/cut_report.h"
 #include "cli/latency.h"
+#include "cli/measured_rounding.h"
 #include "cli/network_report.h"
 #include "cli/why.h"
 #include "core/error.h"

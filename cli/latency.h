@@ -1,21 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// The texts about times: whether a cut network is faster than the dense one (engine/run_times.h), and the counts that
-// --round-to measured changed. Tests: tests/cli/latency_test.cpp
+// The texts about times: whether a cut network is faster than the dense one (engine/run_times.h).
+// Tests: tests/cli/latency_test.cpp
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <string>
 
 #include "cli/context.h"
 #include "engine/run_times.h"
-#include "prune/select.h"
 
 namespace elek::cli {
-
-/// Rounds to the nearest step of the measured time (prune/staircase.h). Prints nothing: a budget is spent by asking for many
-/// counts that are not taken.
-[[nodiscard]] std::function<int64_t(const Graph&, const Group&, int64_t)> measured_rounding(Context& context);
 
 [[nodiscard]] Json latency_json(const Latency& latency);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The elek command: parses, runs one subcommand, turns errors into exit codes (docs/cli.md).
-// Tests: tests/cli
+// The command: parses, runs one subcommand, turns errors into exit codes (docs/cli.md). commands() tells which subcommands
+// there are: all of them in elek (all_commands.cpp), those that only run networks in elek-run (run_commands.cpp). Tests:
+// tests/cli
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -22,7 +23,6 @@
 #include "cli/commands.h"
 #include "cli/help_format.h"
 #include "cli/refusal.h"
-#include "cli/watch.h"
 #include "core/error.h"
 #include "core/mapped_names.h"
 #include "core/runtime.h"
@@ -97,41 +97,20 @@ std::string empty_value(std::span<char* const> words) {
 }
 
 int run_command(int argc, char** argv) {
-  CLI::App app("elek runs ResNet-style networks, watches their channels, and removes those that do little work.", "elek");
+  const elek::cli::Commands commands = elek::cli::commands();
+  CLI::App app(commands.description, commands.program);
   app.set_version_flag("--version", std::string("elek ") + ELEK_VERSION);
   app.require_subcommand(1);
   app.formatter(std::make_shared<elek::cli::HelpFormat>());  // the commands added below have it too
   app.footer(
-      "Examples:\n"
-      "  elek demo                                        prune a shipped network: all steps, about a minute\n"
-      "  elek prepare --arch resnet18 --random 1 --out net.safetensors\n"
-      "  elek coverage --model net.safetensors --calibrate images:train --evaluate images:val --out small.safetensors\n"
-      "  elek COMMAND --help\n\n"
-      "DATA is idx:DIR[:train|test], images:DIR, cifar10:DIR[:train|test] or synthetic:N[:seed]. A slice [a:b] at its end\n"
+      commands.examples +
+      "\nDATA is idx:DIR[:train|test], images:DIR, cifar10:DIR[:train|test] or synthetic:N[:seed]. A slice [a:b] at its end\n"
       "takes the samples a to b-1.\n"
       "Exit codes: 0 success, 1 internal error, 2 wrong usage, 3 input or output error, 4 out of memory, 5 device not\n"
       "available, 6 slower than bench --fail-above allows, 130 interrupted.");
   elek::cli::remember_command_line({argv, static_cast<size_t>(std::max(argc, 0))});
   elek::cli::Run run;
-  elek::cli::add_prepare(app, run);
-  elek::cli::add_eval(app, run);
-  elek::cli::add_run(app, run);
-  elek::cli::add_coverage(app, run);
-  elek::cli::add_wanda(app, run);
-  elek::cli::add_tune(app, run);
-  elek::cli::add_quantize(app, run);
-  elek::cli::add_merge(app, run);
-  elek::cli::add_sweep(app, run);
-  elek::cli::add_compare(app, run);
-  elek::cli::add_convert(app, run);
-  elek::cli::add_info(app, run);
-  elek::cli::add_memory(app, run);
-  elek::cli::add_watch(app, run);
-  elek::cli::add_bench(app, run);
-  elek::cli::add_profile(app, run);
-  elek::cli::add_report(app, run);
-  elek::cli::add_demo(app, run);
-  elek::cli::add_manual(app, run);
+  commands.add(app, run);
   if (const std::string empty = empty_value({argv + 1, static_cast<size_t>(std::max(argc, 1) - 1)}); !empty.empty()) {
     return fail(2, empty);
   }
@@ -141,12 +120,12 @@ int run_command(int argc, char** argv) {
     // A misspelt option is the cause more often than a missing one, and the parser reports what is missing first.
     for (const CLI::App* command : app.get_subcommands()) {
       if (const std::vector<std::string> rest = command->remaining(); !rest.empty()) {
-        return fail(2, "elek " + command->get_name() + " does not know '" + rest.front() + "'; elek " + command->get_name() +
-                           " --help lists its options");
+        const std::string name = app.get_name() + " " + command->get_name();
+        return fail(2, name + " does not know '" + rest.front() + "'; " + name + " --help lists its options");
       }
     }
     if (app.get_subcommands().empty() && argc > 1) {
-      return fail(2, std::string("unknown command '") + argv[1] + "'; elek --help lists the commands");
+      return fail(2, std::string("unknown command '") + argv[1] + "'; " + app.get_name() + " --help lists the commands");
     }
     (void)app.exit(error, std::cout, std::cerr);
     return 2;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // elek watch: what it costs to watch a network's channels, batch by batch: hooks that store activations, hooks that add them
 // up, and elek's sums inside the kernels. One run feeds all three, so they see the same values. Tests: tests/cli/trace_test.cpp
-#include "cli/watch.h"
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -10,6 +8,7 @@
 #include <map>
 #include <optional>
 
+#include "cli/commands.h"
 #include "cli/context.h"
 #include "cli/paths.h"
 #include "core/error.h"
