@@ -42,6 +42,13 @@ function(elek_layer name path)
   set_property(GLOBAL APPEND PROPERTY ELEK_LAYERS ${name})
 endfunction()
 
+# elek_small(TARGET): code that never runs long. Its size counts in the static command, which is copied to boards.
+function(elek_small target)
+  if(ELEK_STATIC)
+    target_compile_options(${target} PRIVATE -Os)
+  endif()
+endfunction()
+
 # Warnings and sanitizers for our own targets, never for dependencies.
 function(elek_own_code target)
   target_compile_options(${target} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wconversion -Wshadow>)
