@@ -13,11 +13,13 @@
 #include <string_view>
 
 #include "core/error.h"
+#include "core/file.h"
 #include "core/hint.h"
 #include "core/memory/process_memory.h"
 #include "core/runtime.h"
 #include "core/threads.h"
 #include "elek/data.h"
+#include "lab/trace_file.h"
 #include "plan/program.h"
 
 namespace elek::cli {
@@ -50,6 +52,12 @@ void add_common(CLI::App& command, Common& common) {
   command.add_flag("--quiet", common.quiet, "Print only results and warnings")->group(group);
   command.add_flag("--json", common.json, "Print one JSON object to standard output, everything else to standard error")
       ->group(group);
+}
+
+void add_trace(CLI::App& command, Common& common) {
+  command.add_option(
+      "--trace", common.trace,
+      std::string("Record every block that the command asks of its memory for tensors, and gives back: ") + kWritableTraces);
 }
 
 size_t parse_bytes(const std::string& option, const std::string& text) {
@@ -167,6 +175,14 @@ Context::Context(const Common& common)
     warn("--threads " + std::to_string(common.threads) + ": this process may use " + std::to_string(usable_cores()) +
          " cores; more threads than cores make nothing faster");
   }
+  if (!common.trace.empty()) {
+    if (!is_writable_trace(common.trace)) {
+      throw UsageError("--trace " + common.trace + ": expected a name that ends in " + kWritableTraces);
+    }
+    check_output_path(common.trace);
+    session_tracker().record_events(true);
+    output_.at_end([this] { write_trace(); });
+  }
   output_.add_to_json([this](Json& json) {
     if (!jpeg_decoder_.empty()) json["jpeg_decoder"] = jpeg_decoder_;
     add_ledger(json);
@@ -193,6 +209,12 @@ Device Context::device() {
     output_.note("elek: --device auto uses the CPU: " + why);
   }
   return *device_;
+}
+
+void Context::write_trace() {
+  const Trace trace = trace_of(session_tracker().events());
+  write_whole_file(common_.trace, trace_text(trace, common_.trace, TraceForm::kEvents));
+  output_.note("trace: " + common_.trace + ", " + with_commas(static_cast<int64_t>(trace.events.size())) + " events");
 }
 
 Tracker& Context::session_tracker() {

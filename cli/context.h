@@ -27,6 +27,7 @@ struct Common {
   std::string device;  // empty: not given, the same as auto
   std::string precision = "f32";
   std::string memory_limit;
+  std::string trace;
   int threads = 0;
   uint64_t seed = 0;
   bool deterministic = false;
@@ -35,6 +36,8 @@ struct Common {
 };
 /// Adds the options that every command takes.
 void add_common(CLI::App& command, Common& common);
+/// --trace, for commands that cut or train. Their Context then records, and writes the file when the result is complete.
+void add_trace(CLI::App& command, Common& common);
 
 /// "64MB", "1.5GiB", "4096": bytes. MB = 10^6, MiB = 2^20. UsageError unless it is a positive size.
 [[nodiscard]] size_t parse_bytes(const std::string& option, const std::string& text);
@@ -139,6 +142,7 @@ class Context {
  private:
   void print_ledger() const;
   void add_ledger(Json& json) const;
+  void write_trace();
   Common common_;
   Output output_;
   std::optional<size_t> limit_bytes_;

@@ -298,7 +298,8 @@ void run_cut(const std::string& name, CutCommand options) {
   paths.reads("--statistics", options.statistics)
       .reads("--replay", options.replay)
       .writes("--out", options.out)
-      .writes("--save-statistics", options.save_statistics);
+      .writes("--save-statistics", options.save_statistics)
+      .writes("--trace", options.common.trace);
   for (const std::string& path : options.report) paths.writes("--report", path);
   paths.check();
   Context context(options.common);

@@ -84,7 +84,7 @@ void add_cut_options(CLI::App& command, CutCommand& options) {
           ->capture_default_str();
   command
       .add_option("--distill-passes", options.what.distill.passes,
-                  "Passes of the distillation over the calibration images; 0: 10, or 30 if much was lost")
+                  "Passes of the distillation over the calibration images; 0: 10, or 80 if much was lost")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
   command.add_option("--distill-seconds", options.what.auto_seconds, "Most time that --repair auto gives the distillation")
@@ -116,6 +116,7 @@ void add_cut_options(CLI::App& command, CutCommand& options) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   add_replay(command, options);
+  add_trace(command, options.common);
   add_common(command, options.common);
 }
 

@@ -130,6 +130,7 @@ void Output::release() const {
 }
 
 void Output::json(const Json& object) const {
+  if (at_end_) at_end_();
   if (!json_) return;
   Json whole = object;
   if (add_to_json_) add_to_json_(whole);

@@ -42,6 +42,7 @@ void check(const TuneCommand& options) {
       .reads_data("--data", options.data)
       .reads_data("--evaluate", options.evaluate)
       .writes("--out", options.out)
+      .writes("--trace", options.common.trace)
       .check();
 }
 
@@ -145,7 +146,7 @@ void add_tune(CLI::App& app, Run& run) {
       ->capture_default_str();
   command->add_option("--evaluate", options->evaluate, "DATA with labels, to measure accuracy before and after");
   command->add_option("--out", options->out, "Model file to write")->required();
-  command->add_option("--passes", options->how.passes, "Passes over the images; 0: 10, or 30 if much is to be won")
+  command->add_option("--passes", options->how.passes, "Passes over the images; 0: 10, or 80 if much is to be won")
       ->check(CLI::Range(0, 100000))
       ->capture_default_str();
   command->add_option("--seconds", options->how.seconds, "Most time for training; 0 = no limit")
@@ -155,6 +156,7 @@ void add_tune(CLI::App& app, Run& run) {
       ->check(CLI::Range(1e-9, 1.0))
       ->capture_default_str();
   command->add_option("--batch", options->how.batch, "Images per step")->check(CLI::Range(1, 65536))->capture_default_str();
+  add_trace(*command, options->common);
   add_common(*command, options->common);
   command->footer(
       "Examples:\n"

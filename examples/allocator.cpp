@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// An allocator of one's own under a session: allocator MODEL. It prints what the session asks for. That happens when the
-// session is opened; running asks for nothing.
+// An allocator of one's own under a session: allocator MODEL. It prints what the session asks for: all while it is opened.
 #include <elek/elek.h>
 
 #include <cstdio>
 #include <cstdlib>
-
-namespace {
 
 class Printing final : public elek::MemoryResource {
  public:
@@ -15,20 +12,15 @@ class Printing final : public elek::MemoryResource {
 
  private:
   void* do_allocate(size_t bytes, const elek::BlockLabel& label, elek::Stream /*stream*/) override {
-    void* const block =
-        std::aligned_alloc(elek::kAlignment, (bytes + elek::kAlignment - 1) / elek::kAlignment * elek::kAlignment);
+    const size_t rounded = (bytes + elek::kAlignment - 1) / elek::kAlignment * elek::kAlignment;
+    void* const block = std::aligned_alloc(elek::kAlignment, rounded);
     if (block == nullptr) throw elek::OutOfMemory("aligned_alloc has no memory", {.requested_bytes = bytes});
-    std::printf("  takes %9zu bytes for %.*s\n", bytes, static_cast<int>(label.name.size()), label.name.data());
+    std::printf("takes %9zu bytes for %.*s\n", bytes, static_cast<int>(label.name.size()), label.name.data());
     ++asked;
     return block;
   }
-  void do_deallocate(void* block, size_t bytes, elek::Stream /*stream*/) noexcept override {
-    std::printf("  gives %9zu bytes back\n", bytes);
-    std::free(block);
-  }
+  void do_deallocate(void* block, size_t /*bytes*/, elek::Stream /*stream*/) noexcept override { std::free(block); }
 };
-
-}  // namespace
 
 int main(int argc, char** argv) try {
   if (argc != 2) throw elek::UsageError("usage: allocator MODEL");
@@ -38,12 +30,10 @@ int main(int argc, char** argv) try {
   elek::SessionOptions options;
   options.batch = 10;
   options.memory = &memory;
-  std::printf("opening the session\n");
   elek::Session session(std::move(model), options);
   const int opened_with = memory.asked;
   elek::for_each_batch(session, *images, 0, {});
-  std::printf("running 100 images asked %d times\nclosing the session\n", memory.asked - opened_with);
-  return 0;
+  std::printf("running 100 images asked %d times\n", memory.asked - opened_with);
 } catch (const elek::Error& error) {
   std::fprintf(stderr, "allocator: %s\n", error.what());
   return error.exit_code();

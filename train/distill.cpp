@@ -37,7 +37,7 @@ constexpr double kShortestRun = 0.5;                    // passes; a shorter run
 constexpr double kDivergedBy = 2, kDivergedFrom = 0.1;  // a held-out loss above 2 * that of the start + 0.1 ends a try: large
                                                         // steps raise a small loss at first
 constexpr int kTries = 3;
-constexpr int kPasses = 10, kHardPasses = 30;
+constexpr int kPasses = 10, kHardPasses = 80;
 
 using Clock = std::chrono::steady_clock;
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }

@@ -211,7 +211,7 @@ enum class Repair : uint8_t { kNone, kBatchNorm, kRefit, kRefitBatchNorm, kDisti
 /// sum, what is left of the dense network's sum beside the sum's other operands, which may carry errors of earlier layers;
 /// otherwise as kLayer (prune/block_target.h).
 enum class RefitTarget : uint8_t { kLayer, kBlock };
-inline constexpr RefitTarget kDefaultRefitTarget = RefitTarget::kLayer;
+inline constexpr RefitTarget kDefaultRefitTarget = RefitTarget::kBlock;
 [[nodiscard]] ELEK_API std::string name_of(RefitTarget target);                      // "layer", "block"
 [[nodiscard]] ELEK_API RefitTarget refit_target_from_name(const std::string& name);  // UsageError listing the names
 

@@ -22,7 +22,7 @@
 namespace elek {
 
 struct ELEK_API DistillOptions {
-  /// Passes over the images that are not held out. 0: 10; 30 if the loss before is above kHardLoss, because then more are worth
+  /// Passes over the images that are not held out. 0: 10; 80 if the loss before is above kHardLoss, because then more are worth
   /// their time.
   int passes = 0;
   double seconds = 0;  // at most; fewer passes if they would take longer. 0 = no limit

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Traces, placements, the course and elek watch, as a user runs them.
+#include <algorithm>
 #include <fstream>
+#include <string>
+#include <vector>
 
 #include "tests/cli/command.h"
 
@@ -40,6 +43,46 @@ TEST(TraceCommand, ARecordedSessionReplays) {
   EXPECT_EQ(elek_command({"memory", "--arch", "resnet18", "--trace", trace}).exit_code, 2) << "no weights, nothing to run";
   EXPECT_EQ(elek_command({"memory", "--replay", folder / "none.csv"}).exit_code, 3);
   EXPECT_EQ(elek_command({"memory", "--replay", model}).exit_code, 2);
+}
+
+/// A cut and a training record every block of theirs: at the peak, what the ledger counts.
+TEST(TraceCommand, ACutAndATrainingRecord) {
+  const Folder folder;
+  const std::string model = tiny_model(folder), small = folder / "small.safetensors", trace = folder / "t.jsonl";
+  const auto recorded_peak = [&](const Outcome& outcome) {
+    EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+    const auto at_peak = outcome.json().at("ledger").at("peak");
+    double held = 0;  // by tensors, when the process was largest
+    for (const char* what :
+         {"model", "weights", "activations", "workspace", "statistics", "staging", "moments", "kept", "other"}) {
+      held += at_peak.at(std::string(what) + "_bytes").get<double>();
+    }
+    const auto replayed = elek_command({"memory", "--replay", trace, "--lab", "--json"}).json().at("lab").at(0);
+    const auto peak = replayed.at("rows").at(0).at("peak_bytes").get<double>();
+    EXPECT_GT(held, 1e5);
+    EXPECT_GE(peak, held);
+    EXPECT_LT(peak, 1.25 * held);
+  };
+  const std::vector<std::string> data{"--batch", "20", "--trace", trace, "--json", "--threads", "1"};
+  std::vector<std::string> cut{"coverage",   "--model",        model,   "--calibrate", "synthetic:60:1",
+                               "--evaluate", "synthetic:20:2", "--out", small};
+  cut.insert(cut.end(), data.begin(), data.end());
+  recorded_peak(elek_command(cut));
+  std::vector<std::string> tune{"tune",
+                                "--model",
+                                small,
+                                "--teacher",
+                                model,
+                                "--data",
+                                "synthetic:60:1",
+                                "--passes",
+                                "2",
+                                "--out",
+                                folder / "tuned.safetensors"};
+  tune.insert(tune.end(), data.begin(), data.end());
+  recorded_peak(elek_command(tune));
+  std::ranges::replace(cut, trace, folder / "t.txt");
+  EXPECT_EQ(elek_command(cut).exit_code, 2) << "no such form of a trace";
 }
 
 TEST(TraceCommand, APlacementByHandIsScored) {

@@ -92,7 +92,7 @@ TEST(Tune, TheDefaultRepairDistilsAndSaysSo) {
   EXPECT_EQ(outcome.json().at("distillation").at("held_out"), 10);
   const Model made = load_model(out, host_resource());
   EXPECT_EQ(made.history.back().repair,
-            outcome.json().at("distillation").at("improved").get<bool>() ? "refit+distill" : "refit");
+            outcome.json().at("distillation").at("improved").get<bool>() ? "refit+distill target=block" : "refit target=block");
   Words few = words;
   few[8] = "synthetic:15:1";
   EXPECT_THAT(elek_command(few).err, HasSubstr("not done, because it needs at least 20 images"));
@@ -104,7 +104,7 @@ TEST(Tune, WhatDoesNotFitIsSkippedByAutoAndAnErrorOfDistill) {
   const auto cut = [&](const std::string& repair) {
     return elek_command({"coverage", "--model", dense, "--metric", "magnitude", "--channels", "0.4", "--calibrate",
                          "synthetic:100:1", "--evaluate", "synthetic:20:2", "--memory-limit", "7MB", "--repair", repair,
-                         "--out", out});
+                         "--refit-target", "layer", "--out", out});
   };
   const Outcome refused = cut("distill");
   EXPECT_EQ(refused.exit_code, 4) << refused.err;
