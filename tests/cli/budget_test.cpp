@@ -126,7 +126,7 @@ TEST(DryRun, TellsWhatTheCutWouldDoAndWritesNothing) {
     EXPECT_THAT(told.out, HasSubstr("layer1.0"));
     words.emplace_back("--json");
     const auto dry = json_of(words);
-    EXPECT_EQ(dry.at("repair"), "refit");
+    EXPECT_EQ(dry.at("repair"), "refit target=block");
     EXPECT_THAT(folder.files(), ::testing::ElementsAre("tiny.safetensors"));
     words.erase(std::find(words.begin(), words.end(), "--dry-run"));
     std::replace(words.begin(), words.end(), std::string("auto"), std::string("refit"));
