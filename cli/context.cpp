@@ -54,10 +54,8 @@ void add_common(CLI::App& command, Common& common) {
       ->group(group);
 }
 
-void add_trace(CLI::App& command, Common& common) {
-  command.add_option(
-      "--trace", common.trace,
-      std::string("Record every block that the command asks of its memory for tensors, and gives back: ") + kWritableTraces);
+void add_trace(CLI::App& command, Common& common, const std::string& what) {
+  command.add_option("--trace", common.trace, what + " what is asked of the memory for tensors: " + kWritableTraces);
 }
 
 size_t parse_bytes(const std::string& option, const std::string& text) {
@@ -181,7 +179,7 @@ Context::Context(const Common& common)
     }
     check_output_path(common.trace);
     session_tracker().record_events(true);
-    output_.at_end([this] { write_trace(); });
+    output_.at_end([this](Json& json) { write_trace(json); });
   }
   output_.add_to_json([this](Json& json) {
     if (!jpeg_decoder_.empty()) json["jpeg_decoder"] = jpeg_decoder_;
@@ -211,10 +209,12 @@ Device Context::device() {
   return *device_;
 }
 
-void Context::write_trace() {
+void Context::write_trace(Json& json) {
   const Trace trace = trace_of(session_tracker().events());
   write_whole_file(common_.trace, trace_text(trace, common_.trace, TraceForm::kEvents));
-  output_.note("trace: " + common_.trace + ", " + with_commas(static_cast<int64_t>(trace.events.size())) + " events");
+  output_.result("recorded: " + common_.trace + ", " + with_commas(static_cast<int64_t>(trace.events.size())) + " events\n");
+  json["trace"] = common_.trace;
+  json["events"] = trace.events.size();
 }
 
 Tracker& Context::session_tracker() {

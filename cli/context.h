@@ -36,8 +36,9 @@ struct Common {
 };
 /// Adds the options that every command takes.
 void add_common(CLI::App& command, Common& common);
-/// --trace, for commands that cut or train. Their Context then records, and writes the file when the result is complete.
-void add_trace(CLI::App& command, Common& common);
+/// --trace. The command's Context then records all that is asked of the memory for tensors, and writes the file when the result
+/// is complete.
+void add_trace(CLI::App& command, Common& common, const std::string& what);
 
 /// "64MB", "1.5GiB", "4096": bytes. MB = 10^6, MiB = 2^20. UsageError unless it is a positive size.
 [[nodiscard]] size_t parse_bytes(const std::string& option, const std::string& text);
@@ -142,7 +143,7 @@ class Context {
  private:
   void print_ledger() const;
   void add_ledger(Json& json) const;
-  void write_trace();
+  void write_trace(Json& json);
   Common common_;
   Output output_;
   std::optional<size_t> limit_bytes_;

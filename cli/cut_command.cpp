@@ -73,8 +73,8 @@ void check_what_is_wanted(const CutCommand& options) {
     throw UsageError(
         "--out is required: the model file to write (not needed with --dry-run, --save-statistics FILE or --why NAME)");
   }
-  if (options.dry_run && !options.save_statistics.empty()) {
-    throw UsageError("--dry-run writes no file; leave out --save-statistics");
+  if (options.dry_run && !(options.save_statistics.empty() && options.common.trace.empty())) {
+    throw UsageError("--dry-run writes no file; leave out --save-statistics and --trace");
   }
   if (cuts(options) && options.input.evaluate.empty()) {
     throw UsageError("--evaluate is required: DATA with labels, to measure the accuracy of the cut network");

@@ -116,7 +116,7 @@ void add_cut_options(CLI::App& command, CutCommand& options) {
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
   add_replay(command, options);
-  add_trace(command, options.common);
+  add_trace(command, options.common, "Record");
   add_common(command, options.common);
 }
 

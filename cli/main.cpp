@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The command: parses, runs one subcommand, turns errors into exit codes (docs/cli.md). commands() tells which subcommands
-// there are: all of them in elek (all_commands.cpp), those that only run networks in elek-run (run_commands.cpp). Tests:
-// tests/cli
+// there are: all of them in elek (all_commands.cpp), those that only run networks in elek-run (run_commands.cpp).
+// Tests: tests/cli
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>

@@ -116,12 +116,12 @@ void check(const MemoryOptions& options) {
       .writes("--html", options.pictures.html)
       .writes("--plot", options.pictures.plot)
       .writes("--write-trace", options.traces.write)
-      .writes("--trace", options.traces.record)
+      .writes("--trace", options.common.trace)
       .check();
   if (!options.traces.replay.empty()) {
     if (!options.model.empty() || !options.arch.empty() || options.measure || options.max_batch || options.watch ||
         options.pictures.no_workspace || !options.pictures.batches.empty() || !options.pictures.threads.empty() ||
-        options.teaching || !options.traces.record.empty()) {
+        options.teaching || !options.common.trace.empty()) {
       throw UsageError(
           "--replay takes --lab, --steps, --map, --html, --placement and --write-trace; the others need a network");
     }
@@ -129,11 +129,11 @@ void check(const MemoryOptions& options) {
   }
   if (options.model.empty() == options.arch.empty())
     throw UsageError("memory needs one of --model FILE, --arch NAME and --replay TRACE");
-  if (options.teaching && (options.measure || options.max_batch || options.lab || !options.traces.record.empty() ||
+  if (options.teaching && (options.measure || options.max_batch || options.lab || !options.common.trace.empty() ||
                            options.common.precision != "f32")) {
     throw UsageError("--teaching plans in f32 and runs nothing; remove --measure, --max-batch, --lab, --trace and --precision");
   }
-  if (!options.traces.record.empty() && options.model.empty()) {
+  if (!options.common.trace.empty() && options.model.empty()) {
     throw UsageError("--trace runs the network, so it needs weights; use --model FILE instead of --arch");
   }
   if (options.measure && options.model.empty()) {
@@ -143,7 +143,7 @@ void check(const MemoryOptions& options) {
     throw UsageError("--max-batch needs a limit; add --memory-limit, for example --memory-limit 200MB");
   }
   if (options.max_batch && (options.measure || options.lab || options.pictures.any() || !options.traces.placement.empty() ||
-                            !options.traces.write.empty() || !options.traces.record.empty())) {
+                            !options.traces.write.empty() || !options.common.trace.empty())) {
     throw UsageError("--max-batch only looks for a batch; use pictures, --measure and --lab in a second command, with --batch");
   }
 }
@@ -195,6 +195,9 @@ void teach(Context& context, const MemoryOptions& options, const std::string& na
 void memory(const MemoryOptions& options) {
   const size_t limit =
       options.common.memory_limit.empty() ? kNoLimit : parse_bytes("--memory-limit", options.common.memory_limit);
+  if (!options.common.trace.empty() && !(options.check_words.empty() && options.show.empty())) {
+    throw UsageError("--trace records a session of --model; leave out --check and --show");
+  }
   Context context(without_limit(options));
   if (!options.check_words.empty()) {
     context.output().json(check_exercise(context.output(), options.check_words));
@@ -255,12 +258,9 @@ void memory(const MemoryOptions& options) {
     context.output().json(json);
     throw does_not_fit(found, limit);
   }
-  if (!options.traces.record.empty()) {
-    {
-      Session recorded(model, planned);
-      run_black_images(recorded);
-    }  // its end is recorded too
-    write_events(context.output(), options.traces.record, context.session_tracker().events(), json);
+  if (!options.common.trace.empty()) {
+    Session recorded(model, planned);
+    run_black_images(recorded);
   }
   if (options.lab) {
     Json labs = Json::array();
@@ -292,6 +292,7 @@ void add_memory(CLI::App& app, Run& run) {
   command->add_flag("--watch", options->watch, "Include the sums of every convolution's output, as coverage takes them");
   add_pictures(*command, options->pictures);
   add_traces(*command, options->traces);
+  add_trace(*command, options->common, "Load the model, open a session, run a batch, and record");
   command->add_flag("--max-batch", options->max_batch, "Find the largest batch that fits under --memory-limit");
   command->add_flag("--measure", options->measure, "Run one batch, and compare the bytes with the system's figure");
   command->add_flag("--lab", options->lab,

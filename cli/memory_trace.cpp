@@ -47,9 +47,6 @@ void add_traces(CLI::App& command, TraceOptions& options) {
   command.add_option("--replay", options.replay, std::string("Replay this trace instead of a network's: ") + kReadableTraces);
   command.add_option("--placement", options.placement,
                      "Check and score offsets chosen by hand: a .csv with the header block,offset");
-  command.add_option(
-      "--trace", options.record,
-      std::string("Load the model, open a session, run a batch, and record what was asked of the memory: ") + kWritableTraces);
   command.add_option("--write-trace", options.write,
                      std::string("Write the lifetimes or the replayed trace: ") + kWritableTraces);
 }
@@ -60,9 +57,6 @@ void check(const TraceOptions& options) {
   }
   if (!options.write.empty() && !is_writable_trace(options.write)) {
     throw UsageError("--write-trace " + options.write + ": expected a name that ends in " + kWritableTraces);
-  }
-  if (!options.record.empty() && !is_writable_trace(options.record)) {
-    throw UsageError("--trace " + options.record + ": expected a name that ends in " + kWritableTraces);
   }
   if (!options.placement.empty() && !options.placement.ends_with(".csv")) {
     throw UsageError("--placement " + options.placement + ": expected a name that ends in .csv");
@@ -79,14 +73,6 @@ std::optional<Replay> use_trace(const Output& output, const TraceOptions& option
     json["written_trace"] = options.write;
   }
   return given;
-}
-
-void write_events(const Output& output, const std::string& path, std::span<const Tracker::Event> events, Json& json) {
-  const Trace trace = trace_of(events);
-  write_whole_file(path, trace_text(trace, path, TraceForm::kEvents));
-  output.result("recorded: " + path + ", " + with_commas(static_cast<int64_t>(trace.events.size())) + " events\n");
-  json["trace"] = path;
-  json["events"] = trace.events.size();
 }
 
 }  // namespace elek::cli

@@ -5,11 +5,9 @@
 
 #include <CLI/CLI.hpp>
 #include <optional>
-#include <span>
 #include <string>
 
 #include "cli/output.h"
-#include "elek/memory.h"
 #include "lab/replay.h"
 
 namespace elek::cli {
@@ -18,7 +16,6 @@ struct TraceOptions {
   std::string replay;     // a trace instead of a network
   std::string placement;  // offsets by hand
   std::string write;      // where to write the trace
-  std::string record;     // where to write what a session really asks for
 };
 void add_traces(CLI::App& command, TraceOptions& options);
 /// UsageError for names with another ending.
@@ -26,8 +23,5 @@ void check(const TraceOptions& options);
 
 /// Judges the placement and writes the trace, as asked. Returns the placement, for pictures.
 std::optional<Replay> use_trace(const Output& output, const TraceOptions& options, const Trace& trace, Json& json);
-
-/// Writes what a Tracker saw, event by event.
-void write_events(const Output& output, const std::string& path, std::span<const Tracker::Event> events, Json& json);
 
 }  // namespace elek::cli

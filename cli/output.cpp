@@ -130,9 +130,9 @@ void Output::release() const {
 }
 
 void Output::json(const Json& object) const {
-  if (at_end_) at_end_();
-  if (!json_) return;
   Json whole = object;
+  if (at_end_) at_end_(whole);
+  if (!json_) return;
   if (add_to_json_) add_to_json_(whole);
   std::cout << whole.dump(2, ' ', false, Json::error_handler_t::replace) << std::endl;
 }

@@ -53,8 +53,8 @@ class Output {
   void release() const;
   /// Adds fields to every object before it is printed (the ledger).
   void add_to_json(std::function<void(Json&)> add) { add_to_json_ = std::move(add); }
-  /// Called when the command's result is complete, before the object is printed, with --json or without.
-  void at_end(std::function<void()> work) { at_end_ = std::move(work); }
+  /// Called when the command's result is complete, with --json or without, before the object is printed; it may add fields.
+  void at_end(std::function<void(Json&)> work) { at_end_ = std::move(work); }
   [[nodiscard]] bool is_json() const noexcept { return json_; }
   [[nodiscard]] bool quiet() const noexcept { return quiet_; }
 
@@ -67,7 +67,7 @@ class Output {
   bool quiet_;
   std::shared_ptr<Held> held_ = std::make_shared<Held>();
   std::function<void(Json&)> add_to_json_;
-  std::function<void()> at_end_;
+  std::function<void(Json&)> at_end_;
 };
 
 /// On a terminal: a bar with rate and remaining time. Elsewhere: a plain line every ten seconds and one at the end. kWork: the

@@ -156,7 +156,7 @@ void add_tune(CLI::App& app, Run& run) {
       ->check(CLI::Range(1e-9, 1.0))
       ->capture_default_str();
   command->add_option("--batch", options->how.batch, "Images per step")->check(CLI::Range(1, 65536))->capture_default_str();
-  add_trace(*command, options->common);
+  add_trace(*command, options->common, "Record");
   add_common(*command, options->common);
   command->footer(
       "Examples:\n"

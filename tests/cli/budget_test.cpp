@@ -143,6 +143,10 @@ TEST(DryRun, HasNoPlaceForFiles) {
                                      "synthetic:4:2", "--dry-run", "--save-statistics", folder / "sums"});
   EXPECT_EQ(sums.exit_code, 2);
   EXPECT_THAT(sums.err, HasSubstr("--dry-run writes no file"));
+  EXPECT_EQ(elek_command({"coverage", "--model", model, "--calibrate", "synthetic:4:1", "--evaluate", "synthetic:4:2",
+                          "--dry-run", "--trace", folder / "t.jsonl"})
+                .exit_code,
+            2);
   const Outcome blind = elek_command({"coverage", "--model", model, "--calibrate", "synthetic:4:1", "--dry-run"});
   EXPECT_EQ(blind.exit_code, 2);
   EXPECT_THAT(blind.err, HasSubstr("--evaluate is required"));
