@@ -15,6 +15,7 @@ void add_all(CLI::App& app, Run& run) {
   add_quantize(app, run);
   add_merge(app, run);
   add_sweep(app, run);
+  add_recommend(app, run);
   add_compare(app, run);
   add_convert(app, run);
   add_info(app, run);

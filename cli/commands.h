@@ -20,6 +20,7 @@ void add_tune(CLI::App& app, Run& run);
 void add_quantize(CLI::App& app, Run& run);
 void add_merge(CLI::App& app, Run& run);
 void add_sweep(CLI::App& app, Run& run);
+void add_recommend(CLI::App& app, Run& run);
 void add_compare(CLI::App& app, Run& run);
 void add_convert(CLI::App& app, Run& run);
 void add_info(CLI::App& app, Run& run);

@@ -84,6 +84,7 @@ void check_what_is_wanted(const CutCommand& options) {
   if (!options.quantize.empty() && !cuts(options)) {
     throw UsageError("--quantize needs --out: the model file to write");
   }
+  if (options.drop.points && !cuts(options)) throw UsageError("--accuracy-drop needs --out or --dry-run: it makes cuts");
   if (options.what.steps > 1 && options.what.sparsity.m > 0) {
     throw UsageError("--steps cannot be used with --pattern; use it with --sparsity or --channels");
   }
@@ -201,9 +202,21 @@ std::string loss_text(const Dense& dense, const CutReport& report, const CutComm
   return text + "\n";
 }
 
-void cut_and_report(const std::string& name, const Dense& dense, const Evidence& evidence, const CutOptions& what,
-                    const CutCommand& options, const Json& why, Context& context) {
+/// Puts the largest cut within --accuracy-drop into the target.
+LargestCut choose_by_drop(HeldOut& held, const Dense& dense, const Evidence& evidence, double points, CutOptions& what,
+                          Context& context) {
+  measure_held_out(held, dense, context);
+  LargestCut largest = find_within_drop(points, held, dense, evidence, what, context);
+  if (!largest.best) throw no_cut_error(largest, points, what.weights);
+  what = removing(what, dense.model, largest.tried[*largest.best].removed);
+  return largest;
+}
+
+void cut_and_report(const std::string& name, const Dense& dense, const Evidence& evidence, CutOptions what,
+                    const CutCommand& options, HeldOut& held, const Json& why, Context& context) {
   const std::string& out = options.out;
+  std::optional<LargestCut> largest;
+  if (options.drop.points) largest = choose_by_drop(held, dense, evidence, *options.drop.points, what, context);
   const Storage storage = options.quantize.empty() ? Storage::kF32 : Storage::kInt8;
   const CutResult result = cut_to_file(dense, evidence, what, storage, out, context);
   print_report(dense, result, context);
@@ -227,10 +240,12 @@ void cut_and_report(const std::string& name, const Dense& dense, const Evidence&
     }
     spent = budget_json(*budget, now);
   }
+  if (largest) context.output().result(largest_text(*largest, *options.drop.points, held, what.weights) + "\n");
   context.output().result(loss_text(dense, report, options));
   Json json = report_json(name, dense, result, out, why, context);
   json["dry_run"] = options.dry_run;
   json["budget"] = spent;
+  json["accuracy_drop"] = largest ? largest_json(*largest, *options.drop.points, held) : Json();
   json["latency_ms"] = nullptr;
   if (latencies) json["latency_ms"] = before_after(latency_json(latencies->dense), latency_json(latencies->pruned));
   ReportRequest request;
@@ -297,6 +312,7 @@ void run_cut(const std::string& name, CutCommand options) {
   Paths paths = input_paths(options.input);
   paths.reads("--statistics", options.statistics)
       .reads("--replay", options.replay)
+      .reads_data("--hold-out", options.drop.hold_out)
       .writes("--out", options.out)
       .writes("--save-statistics", options.save_statistics)
       .writes("--trace", options.common.trace);
@@ -305,7 +321,9 @@ void run_cut(const std::string& name, CutCommand options) {
   Context context(options.common);
   if (!options.metric_note.empty()) context.output().note(options.metric_note);
   if (options.selection.round_to == "measured") options.what.channels.round = measured_rounding(context);
+  HeldOut held;
   const Dense dense = load_dense(options.input, context, [&](const Model& model) {
+    if (options.drop.points) held = held_out(options.drop, options.input, model, context);
     options.what.channels.budget = budget_of(options.budget, options.input, options.what, model, context);
     check_against(options, model, context);
   });
@@ -318,7 +336,7 @@ void run_cut(const std::string& name, CutCommand options) {
   const Evidence evidence = evidence_for(options, run_of(dense, what, notes), dense.model);
   const Json why = explain(options.why, dense.model, evidence, what, context.output());
   if (!cuts(options)) return report_collected(name, dense, evidence, options, why, context);
-  cut_and_report(name, dense, evidence, what, options, why, context);
+  cut_and_report(name, dense, evidence, what, options, held, why, context);
 }
 
 }  // namespace elek::cli

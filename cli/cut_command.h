@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/accuracy_drop.h"
 #include "cli/budget.h"
 #include "cli/cut.h"
 
@@ -42,6 +43,7 @@ struct CutCommand {
   bool no_repair = false;
   std::vector<std::string> layers;  // NAME=share
   BudgetOptions budget;             // instead of a share of channels
+  DropOptions drop;                 // instead of any target
   std::string tap = "relu";
   std::string save_statistics;
   std::string statistics;

@@ -9,14 +9,17 @@
 namespace elek::cli {
 namespace {
 
-/// Adds --replay, which excludes all other options that choose what is removed.
-void add_replay(CLI::App& command, CutCommand& options) {
+/// Adds --accuracy-drop, which excludes all targets, and --replay, which excludes all options that choose what is removed.
+void add_other_choices(CLI::App& command, CutCommand& options) {
+  std::vector<std::string> targets = budget_names();
+  targets.insert(targets.end(), {"--channels", "--sparsity", "--pattern", "--steps"});
+  add_accuracy_drop(command, options.drop, targets);
   CLI::Option* replay =
       command.add_option("--replay", options.replay, "Model file of a cut network: cut the same channels or weights again");
   std::vector<std::string> names{"--metric",     "--channels",        "--sparsity",   "--pattern", "--compare",
                                  "--scope",      "--round-to",        "--ignore",     "--layer",   "--tap",
-                                 "--use-labels", "--save-statistics", "--statistics", "--why",     "--steps"};
-  for (const std::string& name : budget_names()) names.push_back(name);
+                                 "--use-labels", "--save-statistics", "--statistics", "--why",     "--accuracy-drop"};
+  names.insert(names.end(), targets.begin(), targets.end());
   for (const std::string& name : names) {
     if (CLI::Option* other = command.get_option_no_throw(name); other != nullptr) replay->excludes(other);
   }
@@ -115,7 +118,7 @@ void add_cut_options(CLI::App& command, CutCommand& options) {
                   "Reach the target in this many rounds; each one watches, cuts and repairs the network")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  add_replay(command, options);
+  add_other_choices(command, options);
   add_trace(command, options.common, "Record");
   add_common(command, options.common);
 }

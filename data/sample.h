@@ -21,6 +21,14 @@ namespace elek {
 /// contains every class.
 [[nodiscard]] std::shared_ptr<const Dataset> shuffled_sample(std::shared_ptr<const Dataset> all, int64_t count, uint64_t seed);
 
+/// The part of that order from sample number `first` on: at most `count` samples (0: all that follow). Parts do not overlap.
+[[nodiscard]] std::shared_ptr<const Dataset> shuffled_part(std::shared_ptr<const Dataset> all, int64_t first, int64_t count,
+                                                           uint64_t seed);
+
+/// The same samples with these labels, one per sample and less than `classes`.
+[[nodiscard]] std::shared_ptr<const Dataset> with_labels(std::shared_ptr<const Dataset> all, std::vector<int32_t> labels,
+                                                         int64_t classes);
+
 /// How many different contents the samples have. Throws Interrupted if the user asks to stop.
 [[nodiscard]] int64_t different_samples(const Dataset& data);
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "core/error.h"
 #include "tests/data/files.h"
 
 namespace elek::test {
@@ -52,6 +53,30 @@ TEST(Sample, AShuffleFollowsItsSeedAndLosesNothing) {
   const std::vector<uint64_t> part = contents(*shuffled_sample(whole, 12, 1));
   EXPECT_EQ(part, std::vector<uint64_t>(first.begin(), first.begin() + 12));
   EXPECT_EQ(contents(*shuffled_sample(whole, 1000, 1)), first);
+}
+
+TEST(Sample, PartsOfAShuffleDoNotOverlap) {
+  const auto whole = parse_data("synthetic:50:3", kShape);
+  const std::vector<uint64_t> first = contents(*shuffled_sample(whole, 20, 9));
+  const std::vector<uint64_t> next = contents(*shuffled_part(whole, 20, 25, 9));
+  const std::vector<uint64_t> rest = contents(*shuffled_part(whole, 45, 0, 9));
+  EXPECT_EQ(next.size(), 25U);
+  EXPECT_EQ(rest.size(), 5U);
+  std::set<uint64_t> all(first.begin(), first.end());
+  all.insert(next.begin(), next.end());
+  all.insert(rest.begin(), rest.end());
+  EXPECT_EQ(all.size(), 50U);
+  EXPECT_EQ(shuffled_part(whole, 60, 0, 9)->size(), 0);
+}
+
+TEST(Sample, OtherLabels) {
+  const auto whole = parse_data("synthetic:3:3", kShape);
+  const auto other = with_labels(whole, {4, 0, 6}, 7);
+  EXPECT_EQ(other->classes(), 7);
+  EXPECT_TRUE(other->labels().empty());
+  EXPECT_EQ(other->label(2), 6);
+  EXPECT_EQ(contents(*other), contents(*whole));
+  EXPECT_THROW((void)with_labels(whole, {1}, 7), ContractError);
 }
 
 TEST(Sample, CopiesCountOnce) {
