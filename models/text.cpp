@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "models/text.h"
 
+#include <algorithm>
+
 namespace elek::detail {
 
 std::string in_quotes(std::string_view name) {
@@ -17,6 +19,16 @@ std::string shape_text(std::span<const int64_t> shape) {
     text += std::to_string(dim);
   }
   return text + "]";
+}
+
+bool leaves_folder(std::string_view path) {
+  if (path.starts_with('/')) return true;
+  for (size_t at = 0; at <= path.size();) {
+    const size_t end = std::min(path.find('/', at), path.size());
+    if (path.substr(at, end - at) == "..") return true;
+    at = end + 1;
+  }
+  return false;
 }
 
 }  // namespace elek::detail

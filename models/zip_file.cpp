@@ -24,6 +24,7 @@ constexpr uint16_t kStored = 0, kDeflated = 8;
 constexpr uint16_t kEncryptedFlag = 1;
 constexpr uint16_t kZip64Field = 1;
 constexpr uint32_t kIn64 = 0xffffffff;       // this number is in the zip64 field
+constexpr uint64_t kMostEntries = 200'000;   // an entry for each tensor, and TorchScript's code
 constexpr uint64_t kMostGrowth = 64;         // deflate reaches 1,032; weights are far from it
 constexpr uint64_t kFreeGrowth = 1U << 20U;  // small archives may hold a little more
 
@@ -141,6 +142,10 @@ void ZipReader::check_sizes(const std::vector<ZipEntry>& entries) const {
 
 std::vector<ZipEntry> ZipReader::read() {
   const Directory directory = this->directory();
+  if (directory.entries > kMostEntries) {
+    throw InputError(where_ + ": a zip archive with " + std::to_string(directory.entries) + " entries, more than " +
+                     std::to_string(kMostEntries) + "; this is no file of weights");
+  }
   std::vector<ZipEntry> entries;
   entries.reserve(directory.entries);
   uint64_t at = directory.at;
@@ -159,6 +164,8 @@ std::vector<ZipEntry> ZipReader::read() {
     entry.size = number_at<uint32_t>(archive_, at + 24);
     entry.deflated = method == kDeflated;
     const std::string name = "the zip archive's entry " + in_quotes(entry.name);
+    if (entry.name.find('\0') != std::string::npos) fail(name + " has a NUL byte in its name");
+    if (leaves_folder(entry.name)) fail(name + " has a path out of the archive's folder");
     if ((flags & kEncryptedFlag) != 0) throw InputError(where_ + ": " + name + " is encrypted");
     if (method != kStored && method != kDeflated) {
       throw InputError(where_ + ": " + name + " is compressed by method " + std::to_string(method) + "; elek reads deflate");

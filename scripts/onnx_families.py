@@ -68,7 +68,8 @@ for name in a.names:
     pixels = rng.integers(0, 256, (4, side, side, 3), dtype=np.uint8)
     for i, image in enumerate(pixels):
         Image.fromarray(image).save(f"{side}/a/{i}.png")
-    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    # Contiguous: for an input with channels last, the new exporter writes as_strided views that hold for one image only.
+    x = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().contiguous() / 255
     net = network_of(name).eval()
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

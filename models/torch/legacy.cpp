@@ -145,6 +145,10 @@ TarParts tar_parts(std::span<const std::byte> bytes, const std::string& where) {
     const std::string_view header(reinterpret_cast<const char*>(bytes.data()) + at, kBlock);
     const std::string_view name = header.substr(0, std::min(header.find('\0'), kNameBytes));
     if (name.empty()) break;  // two empty blocks end the archive
+    if (leaves_folder(name)) {
+      throw InputError(where + ": the tar archive's entry " + in_quotes(name) +
+                       " has a path out of the archive's folder; the file is damaged or hostile");
+    }
     uint64_t size = 0;
     for (const char c : header.substr(kSizeAt, kSizeBytes))
       if (c >= '0' && c <= '7') size = size * 8 + static_cast<uint64_t>(c - '0');

@@ -4,80 +4,20 @@
 #include "models/zip_file.h"
 
 #include <gmock/gmock.h>
-#include <zlib.h>
 
+#include "tests/models/deflated.h"
 #include "tests/models/files.h"
 
 namespace elek::detail {
 namespace {
 
+using test::archive_of;
 using test::message_of;
+using test::packed;
+using test::stored;
+using Entry = test::ArchiveEntry;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-std::string le(uint64_t value, size_t bytes) {
-  std::string text;
-  for (size_t i = 0; i < bytes; ++i) text += static_cast<char>((value >> (8 * i)) & 0xff);
-  return text;
-}
-
-uint32_t crc_of(const std::string& data) {
-  return static_cast<uint32_t>(::crc32(0, reinterpret_cast<const Bytef*>(data.data()), static_cast<uInt>(data.size())));
-}
-
-std::string deflated(const std::string& data) {
-  z_stream stream{};
-  EXPECT_EQ(deflateInit2(&stream, 9, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY), Z_OK);
-  std::string out(data.size() + 100, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(data.data()));
-  stream.avail_in = static_cast<uInt>(data.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  return out;
-}
-
-/// One entry of an archive, as its directory describes it.
-struct Entry {
-  std::string name, packed;
-  uint64_t size = 0;
-  uint32_t crc = 0;
-  uint16_t method = 0, flags = 0;
-  bool zip64 = false;
-  uint64_t at = ~uint64_t{0};  // where the directory says that it is
-};
-Entry stored(const std::string& name, const std::string& data) { return {name, data, data.size(), crc_of(data)}; }
-Entry packed(const std::string& name, const std::string& data) { return {name, deflated(data), data.size(), crc_of(data), 8}; }
-
-std::string archive_of(const std::vector<Entry>& entries, const std::string& comment = "") {
-  std::string archive, directory;
-  bool zip64 = false;
-  for (const Entry& e : entries) {
-    const uint64_t at = e.at == ~uint64_t{0} ? archive.size() : e.at;
-    zip64 = zip64 || e.zip64;
-    const std::string extra =
-        e.zip64 ? le(0x7777, 2) + le(2, 2) + "xx" + le(1, 2) + le(24, 2) + le(e.size, 8) + le(e.packed.size(), 8) + le(at, 8)
-                : "";
-    const auto number = [&](uint64_t value) { return e.zip64 ? le(0xffffffff, 4) : le(value, 4); };
-    directory += "PK\x01\x02" + le(20, 2) + le(20, 2) + le(e.flags, 2) + le(e.method, 2) + le(0, 4) + le(e.crc, 4) +
-                 number(e.packed.size()) + number(e.size) + le(e.name.size(), 2) + le(extra.size(), 2) + le(0, 10) +
-                 number(at) + e.name + extra;
-    archive += "PK\x03\x04" + le(20, 2) + le(e.flags, 2) + le(e.method, 2) + le(0, 16) + le(e.name.size(), 2) + le(3, 2) +
-               e.name + "pad" + e.packed;
-  }
-  const uint64_t at = archive.size(), end64 = at + directory.size();
-  archive += directory;
-  if (zip64) {
-    archive += "PK\x06\x06" + le(44, 8) + le(45, 2) + le(45, 2) + le(0, 8) + le(entries.size(), 8) + le(entries.size(), 8) +
-               le(directory.size(), 8) + le(at, 8);
-    archive += "PK\x06\x07" + le(0, 4) + le(end64, 8) + le(1, 4);
-    return archive + "PK\x05\x06" + le(0, 4) + le(0xffff, 2) + le(0xffff, 2) + le(0xffffffff, 4) + le(0xffffffff, 4) + le(0, 2);
-  }
-  return archive + "PK\x05\x06" + le(0, 4) + le(entries.size(), 2) + le(entries.size(), 2) + le(directory.size(), 4) +
-         le(at, 4) + le(comment.size(), 2) + comment;
-}
 
 std::vector<ZipEntry> read(const std::string& archive) {
   return read_zip(std::as_bytes(std::span<const char>(archive)), "a.zip");
