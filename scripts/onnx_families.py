@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Networks of other families, written by PyTorch's ONNX exporter, through elek: load, run, cut, repair, export (run by hand).
 
-    python3 scripts/onnx_families.py [--elek FILE] [--exporter new|symbolic|old] [--no-cut] [NAME...]
+    python3 scripts/onnx_families.py [--elek FILE] [--exporter new|symbolic|old] [--no-cut] [--keep DIR] [NAME...]
 
 Weights are random, and so are batch norms' statistics and four images. Prints per network: the largest difference of elek's logits
 from PyTorch's; after `elek coverage --macs 0.7 --repair refit`, of elek's logits from ONNX Runtime's on the file that elek exports.
 Both are shares of the largest logit. Exit code 1 if a step fails or a difference exceeds 1e-4 (f32, a few hundred layers' rounding).
 Needs torch, torchvision, onnx, onnxruntime, safetensors, Pillow; the new exporter also onnxscript.
 """
-import argparse, os, subprocess, sys, tempfile
+import argparse, os, shutil, subprocess, sys, tempfile
 import numpy as np, onnxruntime, torch, torchvision
 from PIL import Image
 from safetensors.numpy import load_file
@@ -35,8 +35,9 @@ NAMES = ("resnet18", "resnet50", "resnext50_32x4d", "mobilenet_v2", "mobilenet_v
          "squeezenet1_1", "shufflenet_v2_x1_0", "googlenet", "mnasnet1_0", "darknet", "vgg11_bn")
 ap = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 ap.add_argument("--elek", default="build/bin/elek"); ap.add_argument("--exporter", choices=("new", "symbolic", "old"), default="new")
-ap.add_argument("--no-cut", action="store_true"); ap.add_argument("names", nargs="*", default=NAMES)
-a = ap.parse_args(); elek = os.path.abspath(a.elek); torch.manual_seed(0); rng = np.random.default_rng(0)
+ap.add_argument("--no-cut", action="store_true"); ap.add_argument("--keep", help="a folder for the model files, which scripts/onnx-peers --models takes")
+ap.add_argument("names", nargs="*", default=NAMES)
+a = ap.parse_args(); elek = os.path.abspath(a.elek); keep = os.path.abspath(a.keep) if a.keep else None; torch.manual_seed(0); rng = np.random.default_rng(0)
 
 
 def run(*words):
@@ -91,6 +92,10 @@ for name in a.names:
             session = onnxruntime.InferenceSession("small.onnx", providers=["CPUExecutionProvider"])
             theirs = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0].reshape(expected.shape)
             found.append(difference(elek_logits("small.safetensors", str(side), expected.shape), theirs))
+        if keep:
+            os.makedirs(keep, exist_ok=True)
+            for made, suffix in (("net", ""), ("small", "-cut"))[:len(found)]:
+                shutil.copy(made + ".safetensors", f"{keep}/{name}{suffix}.safetensors")
         bad = max(found) > BOUND
         print(f"{name:20} from PyTorch {found[0]:.1e}" + (f", cut: from ONNX Runtime {found[1]:.1e}" if len(found) > 1 else "") + ("  WRONG" if bad else ""), flush=True)
     except Exception as error:  # an exporter's own error too: it is told, and the next network is tried

@@ -49,8 +49,13 @@ class Bench:
         if done.returncode:
             sys.exit(f"elek {' '.join(map(str, words))}: {done.stderr}")
 
-    def networks(self, only):
-        """(name, model file, torchvision's name or None) of those whose names contain a word of `only`"""
+    def networks(self, only, given):
+        """(name, model file, torchvision's name or None) of those whose names contain a word of `only`, or of the files given"""
+        for path in given:
+            yield pathlib.Path(path).stem, pathlib.Path(path).resolve(), None
+        if given:
+            return
+
         def wanted(name):
             return not only or any(word in name for word in only)
 
@@ -206,6 +211,7 @@ def main():
     parser.add_argument("--elek", required=True)
     parser.add_argument("--opset", type=int, nargs="+", default=[11, 13, 17, 28], help="operator sets to write")
     parser.add_argument("--only", nargs="+", default=[], help="networks whose names contain one of these")
+    parser.add_argument("--models", nargs="+", default=[], help="model files of elek to show instead, such as onnx_families.py --keep")
     options = parser.parse_args()
     import onnx
 
@@ -213,7 +219,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options.elek, folder)
         print(f"{'network':22} {'set':>3}  {'checker':9} {'onnxruntime':12} {'openvino':12} {'ncnn':12} torch")
-        for name, model, torch_name in bench.networks(options.only):
+        for name, model, torch_name in bench.networks(options.only, options.models):
             inputs = onnx.load(bench.onnx(model, 13)).graph.input[0].type.tensor_type.shape.dim
             pixels, want = bench.logits(name, model, [d.dim_value for d in inputs[1:]])
             about = {p.key: p.value for p in onnx.load(bench.onnx(model, 13)).metadata_props}

@@ -13,9 +13,9 @@ inline uint32_t crc_of(const std::string& data) {
   return static_cast<uint32_t>(::crc32(0, reinterpret_cast<const Bytef*>(data.data()), static_cast<uInt>(data.size())));
 }
 
-inline std::string deflated(const std::string& data) {
+inline std::string deflated(const std::string& data, int level = 9) {
   z_stream stream{};
-  EXPECT_EQ(deflateInit2(&stream, 9, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY), Z_OK);
+  EXPECT_EQ(deflateInit2(&stream, level, Z_DEFLATED, -15, 9, Z_DEFAULT_STRATEGY), Z_OK);
   std::string out(data.size() + 100, '\0');
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(data.data()));
   stream.avail_in = static_cast<uInt>(data.size());
@@ -28,8 +28,8 @@ inline std::string deflated(const std::string& data) {
 }
 
 inline ArchiveEntry stored(const std::string& name, const std::string& data) { return {name, data, data.size(), crc_of(data)}; }
-inline ArchiveEntry packed(const std::string& name, const std::string& data) {
-  return {name, deflated(data), data.size(), crc_of(data), 8};
+inline ArchiveEntry packed(const std::string& name, const std::string& data, int level = 9) {
+  return {name, deflated(data, level), data.size(), crc_of(data), 8};
 }
 
 }  // namespace elek::test
