@@ -13,7 +13,7 @@ namespace elek::test {
 /// The lowest `bytes` bytes of a number, little-endian.
 inline std::string little_endian(uint64_t value, size_t bytes) {
   std::string text;
-  for (size_t i = 0; i < bytes; ++i) text += static_cast<char>((value >> (8 * i)) & 0xff);
+  for (size_t i = 0; i < bytes; ++i, value >>= 8U) text += static_cast<char>(value & 0xff);
   return text;
 }
 
